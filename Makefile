@@ -1,0 +1,48 @@
+# Two commands do everything: `make demo` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+
+.PHONY: demo test slow lint wheel-test bench clean
+
+demo: .venv/.demo
+	$(BIN)/coreselect demo --out out/demo
+
+test: .venv/.test lint
+	$(BIN)/python -m pytest -q -n 2
+
+slow: .venv/.test
+	$(BIN)/python -m pytest -q -m slow
+
+lint: .venv/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+# The artefact that ships: build the wheel, install it into an environment of its own, run the tests against it.
+wheel-test: .venv/.test
+	rm -rf build/wheel dist
+	$(BIN)/python -m build --wheel --no-isolation --outdir dist
+	$(PYTHON) -m venv build/wheel
+	build/wheel/bin/python -m pip install --quiet --constraint constraints.txt "$$(ls dist/*.whl)[cpu,data,ot,plot,train,dev]"
+	cp -r tests build/wheel/tests && cp pyproject.toml build/wheel/
+	cd build/wheel && COLUMNS=80 bin/python -I -m pytest -q -n 2 -c pyproject.toml --rootdir . tests --deselect tests/test_layers.py
+
+bench: .venv/.test
+	$(BIN)/python -m benchmarks.run --case small
+
+# The environment; its marks are newer than what they were made from.
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed"'
+	$(PYTHON) -m venv .venv
+
+.venv/.demo: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) --editable ".[cpu,data,plot,train]"
+	touch $@
+
+.venv/.test: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) --editable ".[cpu,data,ot,plot,train,dev]"
+	touch $@
+
+clean:
+	rm -rf .venv build dist out

@@ -1,0 +1,31 @@
+"""coreselect: the coreset toolkit for PyTorch that tells the truth."""
+
+from coreselect.certify import certify
+from coreselect.choosing import select
+from coreselect.errors import CoreselectError, CoreselectWarning
+from coreselect.models import Normalized
+from coreselect.protocols import Selector
+from coreselect.sampler import CoresetSampler
+from coreselect.selectors import get_selector, list_selectors
+from coreselect.subsets import Indexed, holdout
+from coreselect.task import Task
+from coreselect.types import Certificate, Provenance, Selection, Signs
+
+__all__ = [
+    "Certificate",
+    "CoreselectError",
+    "CoreselectWarning",
+    "CoresetSampler",
+    "Indexed",
+    "Normalized",
+    "Provenance",
+    "Selection",
+    "Selector",
+    "Signs",
+    "Task",
+    "certify",
+    "get_selector",
+    "holdout",
+    "list_selectors",
+    "select",
+]

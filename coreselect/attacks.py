@@ -1,0 +1,101 @@
+"""Projected gradient ascent on the inputs: Madry et al., *Towards deep learning models resistant to adversarial attacks*, 2018.
+
+    x₀ = Π(x + r·u),  u ~ U[−1, 1]        x_{t+1} = Π(x_t + α·sign ∇ₓ f(x_t))          (l∞)
+    x₀ = Π(x + r·v),  v uniform in the unit ball   x_{t+1} = Π(x_t + α·∇ₓf/‖∇ₓf‖₂)      (l₂)
+
+Π projects onto the ball of the radius around x and then onto the input bounds. Only inputs are differentiated.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from coreselect.errors import ShapeError
+from coreselect.protocols import Views
+
+NORMS = ("linf", "l2")
+
+
+@dataclass(frozen=True)
+class PGD:
+    """Attack by projected gradient ascent.
+
+    Args:
+        radius: of the ball, in units of the inputs (8/255 for images in [0, 1]); ≥ 0.
+        step: α, same units; > 0 (larger than the radius is allowed: the projection brings it back).
+        steps: number of gradient steps, ≥ 0 (0 leaves the random start).
+        norm: `linf` or `l2`.
+        random_start: start at a uniform point of the ball, else at x itself.
+        bounds: range of valid inputs, or None.
+
+    Source: Madry et al. 2018, section 2.1; joint over views as in Kim et al. 2020 (RoCL) and Jiang et al. 2020 (ACL).
+    """
+
+    radius: float
+    step: float
+    steps: int
+    norm: Literal["linf", "l2"] = field(default="linf", kw_only=True)
+    random_start: bool = field(default=True, kw_only=True)
+    bounds: tuple[float, float] | None = field(default=(0.0, 1.0), kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not (self.radius >= 0 and self.step > 0 and self.steps >= 0):
+            raise ShapeError(
+                f"PGD needs radius ≥ 0, step > 0 and steps ≥ 0, got radius={self.radius}, step={self.step}, steps={self.steps}."
+            )
+        if self.norm not in NORMS:
+            raise ShapeError(f"PGD knows the norms {' and '.join(NORMS)}, got {self.norm!r}.")
+        if self.bounds is not None and not self.bounds[0] < self.bounds[1]:
+            raise ShapeError(f"PGD bounds must be (low, high) with low < high, got {self.bounds}.")
+
+    def __call__(self, ascend: Callable[[Views], Tensor], inputs: Views, noise: Views) -> Views:
+        """Raise `ascend` from a random start, all views jointly, each in its own ball.
+
+        Args:
+            ascend: views → scalar, summed over examples, so that examples do not share a gradient.
+            inputs: one [B, …] tensor per view.
+            noise: uniform in [−1, 1), one tensor per view, drawn per example.
+        Returns:
+            One detached [B, …] tensor per view, inside the ball and the bounds.
+        """
+        at = tuple(self._project(x + self._start(n), x) if self.random_start else x for x, n in zip(inputs, noise, strict=True))
+        for _ in range(self.steps):
+            at = tuple(x.detach().requires_grad_() for x in at)
+            with torch.enable_grad():
+                slopes = torch.autograd.grad(ascend(at), at)
+            at = tuple(
+                self._project(a.detach() + self.step * self._direction(g), x)
+                for a, g, x in zip(at, slopes, inputs, strict=True)
+            )
+        return tuple(a.detach() for a in at)
+
+    def _start(self, noise: Tensor) -> Tensor:
+        if self.norm == "linf":
+            return self.radius * noise
+        normal = torch.erfinv(noise.clamp(-0.999999, 0.999999))  # [B, …] Gaussian direction, then a radius ~ U^(1/d)
+        d = noise[0].numel()
+        share = ((noise.flatten(1)[:, :1] + 1) / 2) ** (1 / d)  # [B, 1]
+        return self.radius * _per_example(share[:, 0], noise) * self._direction(normal)
+
+    def _direction(self, slope: Tensor) -> Tensor:
+        if self.norm == "linf":
+            return slope.sign()
+        length = slope.flatten(1).norm(dim=1).clamp_min(1e-30)  # [B]
+        return slope / _per_example(length, slope)
+
+    def _project(self, at: Tensor, centre: Tensor) -> Tensor:
+        if self.norm == "linf":
+            at = torch.clamp(at, centre - self.radius, centre + self.radius)
+        else:
+            away = at - centre
+            length = away.flatten(1).norm(dim=1)  # [B]
+            at = centre + away * _per_example((self.radius / length.clamp_min(1e-30)).clamp_max(1.0), away)
+        return at if self.bounds is None else at.clamp(*self.bounds)
+
+
+def _per_example(values: Tensor, like: Tensor) -> Tensor:
+    """View [B] so that it broadcasts over [B, …]."""
+    return values.view(-1, *[1] * (like.dim() - 1))

@@ -1,0 +1,144 @@
+"""Certify a greedy selection: from rows, an objective and the picks to a `Certificate` (the statements are in `bounds`)."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from coreselect.bounds import Quadratic, instance, paper, ratio, submodularity_ratio
+from coreselect.curvature import curvature
+from coreselect.errors import RequirementError
+from coreselect.gradients.factored import FactoredRows
+from coreselect.gradients.rows import DenseRows, Rows
+from coreselect.layout import Layout
+from coreselect.objectives.held import Held
+from coreselect.seeding import generator as seeded
+from coreselect.types import Certificate, Int64
+
+Method = Literal["instance", "paper", "sampled"]
+METHODS: tuple[Method, ...] = ("instance", "paper", "sampled")
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a greedy selection was made from: rows, objective, θ [P], η, k examples, and the seed of sampled certificates."""
+
+    rows: Rows
+    held: Any  # Held, or a fixed query where there is no model
+    layout: Layout
+    theta: Tensor
+    eta: float
+    budget: int
+    seed: int
+
+
+def certificate(method: Method, made: Made, picks: Int64, order: tuple[int, ...], final: Tensor) -> Certificate | None:
+    """State what is known about picks [k] in groups `order`, which moved θ to `final`; None where `instance` does not apply.
+
+    Raises:
+        RequirementError: the method needs values of the objective and the task has no model.
+    """
+    if method == "instance":
+        return _instance(made, picks, order, final)
+    if not isinstance(made.held, Held):
+        raise RequirementError(f"the {method!r} certificate needs values of the objective, and this task has no model: use 'instance'.")
+    if method == "paper":
+        return paper(made.held.value(final), size=made.held.size, picks=len(order))
+    return _sampled(made, len(order))
+
+
+def _instance(made: Made, picks: Int64, order: tuple[int, ...], final: Tensor) -> Certificate | None:
+    rows = made.rows
+    if len(rows.project(made.theta)) != len(made.theta):
+        return None  # R itself is not at hand, only its sketch
+    live = isinstance(made.held, Held)
+    bend = curvature(made.held, made.layout, made.theta) if live else None
+    if live and bend is None:
+        return None
+    units = _units(made, picks, order)
+    query = made.held.query(made.theta)
+    f = Quadratic(
+        (made.eta * units.scale * units.rows.scores(query)).double(),
+        None if bend is None else lambda w: made.eta**2 * units.scale * units.rows.scores(bend(combine(units.rows, units.scale * w))),
+    )
+    rounding = 4 * len(made.theta) ** 0.5 * torch.finfo(made.theta.dtype).eps
+    value, upper = instance(f, units.chosen, units.count, rounding=rounding)
+    assumptions = [units.words]
+    details: dict[str, float] = {}
+    if live:
+        before = made.held.value(made.theta)
+        true = before - made.held.value(final)
+        details = {"true_decrease_held": true, "excess_of_model": value - true, "objective_before": before}
+        assumptions += [
+            "bounds the quadratic model f at θ, attacked inputs held; the excess of f over the true decrease is measured, not bounded",
+            f"whatever the set, the objective cannot decrease by more than its value at θ, {before:.4g}",
+        ]
+    else:
+        assumptions.append("no curvature is known without a model: f is linear and the bound is exact for it")
+    return Certificate("instance", value, upper, ratio(value, upper), tuple(assumptions), details)
+
+
+@dataclass(frozen=True)
+class _Units:
+    """The candidates that w weighs, one scaled row each."""
+
+    rows: Rows
+    scale: Tensor  # [n]
+    chosen: Tensor  # [n] in {0, 1}
+    count: int
+    words: str
+
+
+def _units(made: Made, picks: Int64, order: tuple[int, ...]) -> _Units:
+    """Weigh single examples where their rows are at hand (every set and every trim), else whole groups."""
+    rows = made.rows
+    examples = rows if isinstance(rows, FactoredRows) else rows.examples if isinstance(rows, DenseRows) else None
+    if isinstance(examples, FactoredRows):
+        scale = torch.empty(examples.count, dtype=made.theta.dtype, device=made.theta.device)
+        for group in rows.groups:
+            scale[torch.as_tensor(group, device=scale.device)] = 1 / len(group)
+        chosen = torch.zeros(examples.count, dtype=torch.float64, device=made.theta.device)
+        chosen[torch.as_tensor(picks, device=chosen.device)] = 1
+        return _Units(examples, scale, chosen, len(picks), f"over every set of {len(picks)} examples, each stepped with 1/(its group's size)")
+    chosen = torch.zeros(rows.count, dtype=torch.float64, device=made.theta.device)
+    chosen[list(order)] = 1
+    sizes = {len(g) for g in rows.groups}
+    held = sum(len(rows.groups[m]) for m in order)
+    words = f"over every set of {len(order)} whole groups"
+    if len(sizes) > 1:
+        words += f" (their sizes differ: {min(sizes)} to {max(sizes)})"
+    if held > len(picks):
+        words += f"; the last pick, trimmed by {held - len(picks)} examples, is counted whole"
+    return _Units(rows, torch.ones(rows.count, dtype=made.theta.dtype, device=made.theta.device), chosen, len(order), words)
+
+
+def combine(rows: Rows, w: Tensor) -> Tensor:
+    """Rᵀ w [P]."""
+    if isinstance(rows, FactoredRows):
+        return rows.combine(w)
+    assert isinstance(rows, DenseRows)
+    return torch.stack([w[at : at + len(b)].to(b) @ b for at, b in rows.blocks()]).sum(0)
+
+
+def _sampled(made: Made, picks: int, samples: int = 20, sigma: float = 1.0) -> Certificate:
+    before = made.held.value(made.theta)
+
+    def decrease(members: list[int]) -> float:
+        step = sum((made.rows.full(m).to(made.theta) for m in members), torch.zeros_like(made.theta))
+        return before - made.held.value(made.theta - made.eta * step)
+
+    g, counted = submodularity_ratio(
+        decrease, made.rows.count, size=picks, samples=samples, sigma=sigma, generator=seeded(made.seed, "sampled certificate")
+    )
+    return Certificate(
+        method="sampled",
+        value=g,
+        upper_bound=None,
+        ratio=None,
+        assumptions=(
+            f"value is the smallest submodularity ratio of Ĝ = G + {sigma:g}·|S| in {counted} sampled pairs of sets: an estimate, not a bound",
+            "G is evaluated truly, attacked inputs held",
+        ),
+        details={"samples": float(counted), "sigma": sigma},
+    )

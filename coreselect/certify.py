@@ -1,0 +1,57 @@
+"""Certify a selection that was made earlier."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from coreselect.certificates import Method
+from coreselect.errors import RequirementError
+from coreselect.attacks import PGD
+from coreselect.divergences import DIVERGENCES
+from coreselect.gradients.sketch import Sketch
+from coreselect.objectives import OBJECTIVES
+from coreselect.protocols import TaskLike
+from coreselect.selectors import SELECTORS
+from coreselect.types import Certificate, Selection
+
+
+_KNOWN: dict[str, Any] = {t.__name__: t for t in (PGD, Sketch, *OBJECTIVES.values(), *DIVERGENCES.values())}
+
+
+def certify(selection: Selection, task: TaskLike, method: Method = "instance", *, selector: Any = None) -> Certificate | None:
+    """Compute a certificate for a selection, from its task and the settings in its provenance.
+
+    Args:
+        task: the same model, pool and validation as the selection was made with.
+        method: `"instance"`, `"paper"` or `"sampled"`.
+        selector: what made it; None: rebuilt from provenance, which plain callables in the settings prevent.
+    Returns:
+        The certificate, or None where `instance` does not apply to the objective or to sketched rows.
+    Raises:
+        RequirementError: the selector has no certificates, cannot be rebuilt, or did not make this selection of this task.
+    """
+    p = selection.provenance
+    if p.pool_size != task.n:
+        raise RequirementError(f"the selection is of a pool of {p.pool_size} examples, the task has {task.n}.")
+    if selector is None:
+        if p.selector not in SELECTORS:
+            raise RequirementError(f"the selection was made by {p.selector!r}, which is not built in: give selector=.")
+        selector = _revive(SELECTORS[p.selector], p.settings)
+    if not hasattr(selector, "certificate"):
+        raise RequirementError(f"selections by {selector.name!r} carry no certificate: rcs has them.")
+    return selector.certificate(task, selection, method)
+
+
+def _revive(factory: Any, settings: Mapping[str, Any]) -> Any:
+    """Make a frozen dataclass again from its recorded settings."""
+    known = {f.name for f in fields(factory)}
+    made = {}
+    for name, value in settings.items():
+        if name not in known:
+            continue
+        if isinstance(value, Mapping):
+            if value.get("type") not in _KNOWN:
+                raise RequirementError(f"the setting {name!r} is a {value.get('type')}, which cannot be rebuilt: give selector=.")
+            value = _revive(_KNOWN[value["type"]], value)
+        made[name] = tuple(value) if isinstance(value, list) else value
+    return factory(**made)

@@ -1,0 +1,65 @@
+"""Select: check, delegate, check the answer."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+
+from coreselect.budget import Budget, resolve
+from coreselect.errors import CoreselectError, RequirementError
+from coreselect.protocols import Selector, TaskLike
+from coreselect.types import Selection
+
+_REMEDY = {
+    "labels": "give a pool whose items are (x, y), or labels",
+    "features": "give a model, or features",
+    "logits": "give a model, or logits",
+    "gradients": "give a model, or gradients",
+    "validation": "give validation inputs (coreselect.holdout splits some off), or a validation gradient",
+    "validation_labels": "give validation items that are (x, y)",
+    "history": "record one while training",
+}
+
+
+def select(task: TaskLike, selector: Selector, budget: Budget, seed: int = 0, *, round: int = 0) -> Selection:
+    """Choose exactly `budget` examples of a task's pool.
+
+    Args:
+        task: from `Task.from_model` or `Task.from_arrays`.
+        selector: any `Selector`, `RCS()` for instance.
+        budget: a count (int), or a fraction f in (0, 1] meaning ⌊f·N⌋ exactly.
+        seed: with `round` it decides every draw; global random states are neither read nor moved.
+        round: the how-manieth selection of a run, ≥ 0.
+    Returns:
+        The selection: k unique positions in the pool, in pick order, with provenance.
+    Raises:
+        BudgetError: the budget is out of range.
+        RequirementError: the task lacks something the selector needs.
+        CoreselectError: the selector broke the contract (a third party's, one hopes).
+    """
+    k = resolve(budget, task.n)
+    require(selector, task.provides)
+    selection = selector.select(task, k, generator=torch.Generator().manual_seed(seed), round=round)
+    indices = selection.indices
+    fault = (
+        f"{len(indices)} picks for a budget of {k}"
+        if len(indices) != k
+        else "a pick twice"
+        if len(np.unique(indices)) != k
+        else f"a pick outside 0…{task.n - 1}"
+        if indices.min() < 0 or indices.max() >= task.n
+        else None
+    )
+    if fault:
+        raise CoreselectError(f"the selector {selector.name!r} broke its contract: it returned {fault}.")
+    return selection
+
+
+def require(selector: Selector, provides: Iterable[str]) -> None:
+    """Refuse, in one sentence, a selector that needs what is not there."""
+    missing = sorted(set(selector.requires) - set(provides))
+    if missing:
+        what = missing[0]
+        raise RequirementError(
+            f"the selector {selector.name!r} needs {what.replace('_', ' ')}, and this task has none: {_REMEDY.get(what, 'provide it')}."
+        )

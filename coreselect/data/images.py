@@ -1,0 +1,148 @@
+"""Labelled images in memory or behind a memory map, as a map-style dataset."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, Subset
+
+from coreselect.errors import DataError, name_some
+
+UInt8 = NDArray[np.uint8]
+Int64 = NDArray[np.int64]
+Item = Tensor | tuple[Tensor, int]
+
+
+class ImageSet(Dataset[Item], ABC):
+    """A map-style dataset of (float32 image [C, H, W] in [0, 1], int label); without labels, of images alone.
+
+    Attributes:
+        labels: int64 [N], or None.
+        name: what to call it.
+        classes: one name per label value, or None where the names are unknown.
+    """
+
+    labels: Int64 | None
+    name: str
+    classes: tuple[str, ...] | None
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def pixels(self, index: int) -> UInt8:
+        """Return image `index` as uint8 [H, W, C]; a negative index counts from the end."""
+
+    @abstractmethod
+    def first(self, n: int) -> ImageSet:
+        """Return the dataset cut down to `n` images.
+
+        Raises:
+            DataError: `n` is not in 1…N.
+        """
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of an item."""
+        h, w, c = self.pixels(0).shape
+        return c, h, w
+
+    def __getitem__(self, index: int) -> Item:
+        pixels = self.pixels(index)  # [H, W, C]
+        image = torch.from_numpy(
+            np.ascontiguousarray(pixels.transpose(2, 0, 1), np.float32) / np.float32(255)
+        )  # [C, H, W]
+        return image if self.labels is None else (image, int(self.labels[index]))
+
+    def __repr__(self) -> str:
+        c, h, w = self.shape
+        known = "without labels" if self.labels is None else f"{self.labels.max() + 1} classes"
+        return f"{type(self).__name__}({self.name}: {len(self):,} images, {h}×{w}×{c}, {known})"
+
+
+class Images(ImageSet):
+    """Images in one array.
+
+    Args:
+        images: uint8 [N, H, W, C], N ≥ 1, C in 1…4; may be memory-mapped, it is never copied whole.
+        labels: integers ≥ 0 [N], or None.
+        name: what to call it.
+        class_names: one per label value.
+    Raises:
+        DataError: another dtype or shape, labels of another length, or too few names.
+    """
+
+    def __init__(
+        self, images: UInt8, labels: NDArray[Any] | None, name: str, class_names: Sequence[str] | None = None
+    ) -> None:
+        if images.dtype != np.uint8 or images.ndim != 4 or not images.size or not 1 <= images.shape[3] <= 4:
+            raise DataError(
+                f"{name}: images are {images.dtype} {list(images.shape)}, uint8 [N, H, W, C] is needed, C in 1…4."
+            )
+        self.images = images
+        self.labels = None if labels is None else checked_labels(labels, len(images), name)
+        self.name = name
+        self.classes = checked_names(class_names, self.labels, name)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def pixels(self, index: int) -> UInt8:
+        """Return image `index` as uint8 [H, W, C]."""
+        return self.images[index]
+
+    def first(self, n: int) -> Images:
+        """Return the first `n` images, without copying them."""
+        check_rows(n, len(self), self.name)
+        return Images(self.images[:n], None if self.labels is None else self.labels[:n], self.name, self.classes)
+
+
+def labels_of(dataset: Any) -> Int64 | None:
+    """Return a dataset's labels, int64 [N], without reading an item; None where it does not list them.
+
+    Looks for `labels`, then `targets` (torchvision's word), and through `torch.utils.data.Subset`.
+    """
+    if isinstance(dataset, Subset):
+        inner = labels_of(dataset.dataset)
+        return None if inner is None else inner[np.asarray(dataset.indices, np.int64)]
+    for word in ("labels", "targets"):
+        found = getattr(dataset, word, None)
+        if isinstance(found, Tensor | np.ndarray | list | tuple):
+            array = np.asarray(found)
+            if array.shape == (len(dataset),) and array.dtype.kind in "iu":
+                return array.astype(np.int64)
+    return None
+
+
+def checked_labels(labels: NDArray[Any], n: int, name: str) -> Int64:
+    """Return int64 [n] labels ≥ 0, or refuse."""
+    if labels.dtype.kind not in "iu" or labels.shape != (n,):
+        raise DataError(f"{name}: labels are {labels.dtype} {list(labels.shape)}, integers [{n}] are needed.")
+    if labels.min() < 0:
+        raise DataError(
+            f"{name}: labels count from 0, negative ones are at {name_some(np.flatnonzero(labels < 0).tolist())}."
+        )
+    return np.array(labels, np.int64)
+
+
+def checked_names(names: Sequence[str] | None, labels: Int64 | None, name: str) -> tuple[str, ...] | None:
+    """Return the class names if there is one for each label value, or refuse."""
+    if names is None:
+        return None
+    if labels is not None and len(names) <= labels.max():
+        raise DataError(
+            f"{name}: labels go up to {labels.max()} and there are {len(names)} class names: name every class."
+        )
+    return tuple(names)
+
+
+def check_rows(n: int, available: int, name: str) -> None:
+    """Refuse a number of rows that there is not."""
+    if not 1 <= n <= available:
+        raise DataError(f"{name}: {n} rows were asked for, there are {available}.")

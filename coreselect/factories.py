@@ -1,0 +1,94 @@
+"""Objects named on a command line: `package.module:factory` and `path/to/file.py:factory`."""
+
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from coreselect.errors import DataError, UnknownNameError
+
+
+def is_spec(text: str) -> bool:
+    """Say whether a text has the form `package.module:factory` or `path/to/file.py:factory`."""
+    where, _, name = text.rpartition(":")
+    module = where.endswith(".py") or all(part.isidentifier() for part in where.split("."))
+    return module and bool(name) and all(part.isidentifier() for part in name.split("."))
+
+
+def resolve(spec: str, what: str) -> Callable[..., Any]:
+    """Return the callable that `spec` names.
+
+    A module is imported as Python would from the current folder, a file as Python runs a script: its own folder need
+    not be importable, and modules beside it can be imported while it loads. A file is loaded once for each content.
+
+    Args:
+        spec: `package.module:factory`, `package.module:Class.method` or `path/to/file.py:factory`.
+        what: what it is for, in messages: "model", "dataset".
+    Raises:
+        DataError: the spec has another form, or the module is missing or fails when imported.
+        UnknownNameError: the module has no such name, or it is not callable.
+    """
+    if not is_spec(spec):
+        raise DataError(f"{what} {spec!r} is not of the form package.module:factory or path/to/file.py:factory.")
+    where, _, name = spec.rpartition(":")
+    try:
+        module = _from_file(Path(where), what) if where.endswith(".py") else _from_name(where)
+    except DataError:
+        raise
+    except Exception as why:  # the code of whoever wrote the module: it may raise anything
+        said = " ".join(str(why).split())[:200]
+        raise DataError(f"{what} {spec!r}: importing {where} failed ({type(why).__name__}: {said}).") from why
+    found: Any = module
+    for part in name.split("."):
+        if not hasattr(found, part):
+            near = difflib.get_close_matches(part, [n for n in vars(found) if not n.startswith("_")], 1)
+            hint = f"; did you mean {near[0]!r}?" if near else "."
+            raise UnknownNameError(f"{what} {spec!r}: {where} has no {part!r}{hint}")
+        found = getattr(found, part)
+    if not callable(found):
+        raise UnknownNameError(f"{what} {spec!r}: {name} is a {type(found).__name__}, a function or class is needed.")
+    return found
+
+
+def _from_name(where: str) -> ModuleType:
+    with _importable(Path.cwd()):
+        return importlib.import_module(where)
+
+
+def _from_file(path: Path, what: str) -> ModuleType:
+    try:
+        path = path.resolve()
+        digest = hashlib.blake2b(str(path).encode() + b"\0" + path.read_bytes(), digest_size=6).hexdigest()
+    except OSError as why:
+        raise DataError(f"{what}: {path} cannot be read ({why.strerror}).") from why
+    name = f"coreselect_file_{digest}_{path.stem}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None  # noqa: PT018  # it ends in .py
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # before it runs, as import does: dataclasses and pickles look their module up
+    try:
+        with _importable(path.parent):
+            spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """Put a folder first on `sys.path` while something is imported."""
+    entry = str(folder)
+    sys.path.insert(0, entry)
+    try:
+        yield
+    finally:
+        sys.path.remove(entry)

@@ -1,0 +1,94 @@
+"""What a table or a picture of a selection shows: its pool, gains by group and classes, from the record alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from coreselect.errors import IndexFileError, ShapeError
+from coreselect.types import Float64, Int64, Selection
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Balance:
+    """Class counts of the picks and of the pool, one entry per class that either has.
+
+    Attributes:
+        names: C words.
+        chosen, pool: int64 [C], how many examples of the class each has.
+    """
+
+    names: tuple[str, ...]
+    chosen: Int64
+    pool: Int64
+
+
+def check_length(selection: Selection, n: int, where: str) -> None:
+    """Refuse a dataset of `n` examples that is not the one a selection was made from.
+
+    `source_indices` are positions in the dataset that was held out from: N of the pool and the validation examples.
+
+    Raises:
+        IndexFileError: its length is another.
+    """
+    size, held = selection.provenance.pool_size, selection.provenance.validation_indices
+    same = np.array_equal(selection.indices, selection.source_indices)
+    if held is None and not same:  # a pool cut from a larger dataset, of unknown length
+        fits, needed = (
+            n > selection.source_indices.max() and n >= size,
+            f"at least {max(size, selection.source_indices.max() + 1)}",
+        )
+    else:
+        lengths = {size + (0 if held is None else len(held)), *([size] if same else [])}
+        fits, needed = n in lengths, " or ".join(str(length) for length in sorted(lengths))
+    if not fits:
+        raise IndexFileError(
+            f"this selection was made from {needed} examples (a pool of {size}), {where} has {n}: give the dataset "
+            "that it was made from, cut to the same rows."
+        )
+
+
+def pool_positions(selection: Selection, n: int) -> Int64:
+    """Return the pool's positions in a dataset of `n` examples, sorted int64: all, without those held out from it.
+
+    Raises:
+        IndexFileError: a pick lies outside the dataset.
+    """
+    if selection.source_indices.max() >= n:
+        raise IndexFileError(
+            f"this selection picks position {selection.source_indices.max()}, the dataset has {n} examples: "
+            "give the dataset that it was made from."
+        )
+    held = selection.provenance.validation_indices
+    inside = held is not None and n >= selection.provenance.pool_size + len(held)
+    return np.setdiff1d(np.arange(n), held) if inside else np.arange(n)  # type: ignore[arg-type]  # `inside`: not None
+
+
+def group_gains(selection: Selection) -> Float64:
+    """Return the gain of every group in pick order, float64 [G]: the sum over its picks."""
+    _, first, member = np.unique(selection.groups, return_index=True, return_inverse=True)
+    rank = np.argsort(np.argsort(first))  # groups by their first pick
+    out = np.zeros(len(first))  # [G]
+    np.add.at(out, rank[member], selection.gains)
+    return out
+
+
+def balance(selection: Selection, labels: Int64, class_names: Sequence[str] | None = None) -> Balance:
+    """Count the classes of the picks and of the pool.
+
+    Args:
+        labels: int64 [n], of the dataset that `source_indices` are positions in.
+        class_names: one per label value.
+    Raises:
+        IndexFileError: a pick lies outside `labels`.
+        ShapeError: `labels` is not a row of integers.
+    """
+    labels = np.asarray(labels)
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise ShapeError(f"labels are {labels.dtype} {list(labels.shape)}, integers [n] are needed.")
+    pool = labels[pool_positions(selection, len(labels))]
+    values = np.unique(labels)
+    counts = [np.array([(part == v).sum() for v in values]) for part in (labels[selection.source_indices], pool)]
+    words = list(class_names or [])
+    known = values.min() >= 0 and values.max() < len(words)
+    return Balance(tuple(words[v] if known else str(v) for v in values.tolist()), counts[0], counts[1])

@@ -1,0 +1,51 @@
+"""One guard around everything a selection does with a model: afterwards no trace is left, also on failure."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from coreselect.seeding import rng_kept
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """Return the module under DistributedDataParallel, DataParallel and torch.compile wrappers."""
+    while True:
+        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            model = model.module
+        elif hasattr(model, "_orig_mod"):
+            model = model._orig_mod
+        else:
+            return model
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[nn.Module]:
+    """Hold the bare model in evaluation mode with no parameter asking for a gradient; put everything back on leaving.
+
+    Put back, also when the body raises: every module's training flag, every parameter's `requires_grad`, every buffer's
+    content, every global random state. Inside, autocast, `no_grad` and inference mode of the caller are off, so that
+    a selection made under any of them is the same. `.grad` is never touched.
+    """
+    bare = unwrap(model)
+    modes = [(m, m.training) for m in model.modules()]
+    grads = [(p, p.requires_grad) for p in bare.parameters()]
+    buffers = [(b, b.detach().clone()) for b in bare.buffers()]
+    device = next((p.device.type for p in bare.parameters()), "cpu")
+    with rng_kept():
+        try:
+            bare.eval()
+            for p, _ in grads:
+                p.requires_grad_(False)
+            with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False):
+                yield bare
+        finally:
+            for m, mode in modes:
+                m.training = mode
+            for p, asked in grads:
+                p.requires_grad_(asked)
+            with torch.no_grad():
+                for b, was in buffers:
+                    if not torch.equal(b, was):
+                        b.copy_(was)

@@ -1,0 +1,23 @@
+"""Training losses whose gradient is a row: what they read, how their inputs are attacked, what they are worth."""
+
+from coreselect.errors import UnknownNameError
+from coreselect.losses.contrastive import ACL, CL, nt_xent
+from coreselect.losses.supervised import SAT, TRADES
+from coreselect.protocols import Loss
+
+LOSSES = {"sat": SAT, "trades": TRADES, "cl": CL, "acl": ACL}
+
+__all__ = ["ACL", "CL", "LOSSES", "SAT", "TRADES", "loss", "nt_xent"]
+
+
+def loss(which: str | Loss) -> Loss:
+    """Return the loss of that name with its published settings, or the object given.
+
+    Raises:
+        UnknownNameError: no loss has that name.
+    """
+    if not isinstance(which, str):
+        return which
+    if which not in LOSSES:
+        raise UnknownNameError(f"no loss is called {which!r}; there are {', '.join(LOSSES)}, or give an object of your own.")
+    return LOSSES[which]()

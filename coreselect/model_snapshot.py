@@ -1,0 +1,310 @@
+"""The snapshot of a task with a model: features, rows, attacked inputs and the objective, each computed when first asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from coreselect import seeding
+from coreselect.crafting import Sweeper, digest, pack, refuse_inputs, to_model
+from coreselect.errors import RequirementError
+from coreselect.gradients.batch import group_row
+from coreselect.gradients.example import example_rows
+from coreselect.gradients.factored import FactoredRows, factors, views_of
+from coreselect.gradients.rows import BLOCK_BYTES, DenseRows, Groups, Rows
+from coreselect.gradients.sketch import Sketch
+from coreselect.gradients.store import allocate
+from coreselect.layout import Layout
+from coreselect.objectives.held import Held
+from coreselect.objectives.objective import Objective
+from coreselect.protocols import Stream
+from coreselect.reading import chunks, read
+from coreselect.snapshot import Shared, Snapshot, mean_rows, none_such
+from coreselect.split import HeadSplit, Network, split
+from coreselect.types import Int64
+
+if TYPE_CHECKING:
+    from coreselect.task import ModelTask
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What a per-example loss leaves of the pool when only a head moves: prepared streams [n, …] and labels [n]."""
+
+    prepared: dict[Stream, Tensor]
+    labels: Tensor | None
+
+
+class ModelSnapshot(Snapshot):
+    """One selection's view of a model, its pool and its validation inputs."""
+
+    def __init__(self, task: ModelTask, model: nn.Module, shared: Shared, positions: Int64) -> None:
+        super().__init__(shared, positions)
+        self.task, self.model = task, model
+        first = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
+        self.device = task.device or first.device
+        self.dtype = first.dtype
+        self.batch_loss = not task.loss.per_example
+        self.stratified_by_labels = task.loss.needs_labels
+        self._own: dict[str, Any] = {}  # of these positions alone
+
+    @property
+    def provides(self) -> frozenset[str]:
+        return self.task.provides
+
+    def _over(self, positions: Int64) -> ModelSnapshot:
+        return ModelSnapshot(self.task, self.model, self.shared, positions)
+
+    @property
+    def net(self) -> Network:
+        """The model split as the capture asks, probed once."""
+        return self._shared("net", lambda: split(self.model, self.task.call, self._probe(), head=self.task.head, capture=self.task.capture))
+
+    @property
+    def needs_sketch(self) -> bool:  # type: ignore[override]  # known once the model is probed
+        return not self.net.caches
+
+    def layout(self) -> Layout:
+        return Layout.of(self.net.captured)
+
+    def theta(self) -> Tensor:
+        return self.layout().flatten(self.net.captured)
+
+    def labels(self) -> Int64:
+        labels = self.task.pool_labels()
+        if labels is None:
+            raise none_such("labels", "give a pool whose items are (x, y), or a selector that needs none")
+        return labels[self.positions]
+
+    def features(self) -> Tensor:
+        return self._natural()[0]
+
+    def logits(self) -> Tensor:
+        return self._natural()[1]
+
+    def _natural(self) -> tuple[Tensor, Tensor]:
+        """Natural features [n, D] and logits [n, C] of this snapshot's examples."""
+
+        def compute() -> tuple[Tensor, Tensor]:
+            net = self.net if isinstance(self.net, HeadSplit) else split(self.model, self.task.call, self._probe(), head=self.task.head)
+            features, logits = [], []
+            for positions, x, _ in self._read(chunks(self.positions, self.task.batch_size)):
+                x = to_model(x, self.device, self.dtype)
+                refuse_inputs(positions, x)
+                with torch.no_grad():
+                    z = net.prepare(x, "natural")
+                    features.append(z.flatten(1))
+                    logits.append(net.apply(net.captured, z, "natural"))
+            return torch.cat(features), torch.cat(logits)
+
+        if "natural" not in self._own:
+            with self.clock("features"):
+                self._own["natural"] = compute()
+        return self._own["natural"]
+
+    def rows(self, groups: Groups, sketch: Sketch | None = None) -> tuple[Rows, Tensor | None]:
+        single = all(len(g) == 1 for g in groups)
+        if single and self.batch_loss:
+            raise RequirementError(
+                f"the loss {self.task.loss.name!r} is of a batch, so single examples have no rows of their own: use groups='batch'."
+            )
+        factored = self._factored()
+        if factored is not None:
+            rows, losses = factored
+            if single and sketch is None and [int(g[0]) for g in groups] == list(range(self.n)):
+                return rows, losses
+            with self.clock("rows"):
+                matrix = allocate(len(groups), sketch.width if sketch else self.layout().size, like=losses)
+                for m, group in enumerate(groups):
+                    row = rows.mean_of(group)
+                    matrix[m] = sketch(row) if sketch else row
+                return self._dense(matrix, groups, sketch), mean_rows(losses, groups)
+        return self._swept(groups, sketch, single)
+
+    def _factored(self) -> tuple[FactoredRows, Tensor] | None:
+        """Factored rows and losses of every example here, where the loss and the capture allow it."""
+        net = self.net
+        if self.batch_loss or not isinstance(net, HeadSplit) or net.linears() is None:
+            return None
+        if "factored" not in self._own:
+            pool = self._pool()
+            if any(z.dim() != 2 for z in pool.prepared.values()):
+                return None
+            with self.clock("rows"):
+                parts, losses = factors(net, self.task.loss, pool.prepared, pool.labels)
+                rows = FactoredRows(parts, self.layout())
+                rows.refuse(self.positions)
+                self._own["factored"] = rows, losses
+        return self._own["factored"]
+
+    def _pool(self) -> Pool:
+        """Sweep this snapshot's examples once and keep what the head will need."""
+        if "pool" not in self._own:
+            parts = []
+            done = 0
+            for crafted in self._sweeper().sweep([[c] for c in chunks(self.positions, self.task.batch_size)]):
+                parts.append(crafted)
+                done += len(crafted.positions)
+                self.shared.progress("sweep", done, self.n)
+            self._own["pool"] = Pool(
+                {s: torch.cat([p.prepared[s] for p in parts]) for s in parts[0].prepared},
+                None if parts[0].labels is None else torch.cat([p.labels for p in parts]),
+            )
+        return self._own["pool"]
+
+    def _swept(self, groups: Groups, sketch: Sketch | None, single: bool) -> tuple[Rows, Tensor]:
+        """Rows group by group as the sweep goes, sketched as they are produced, nothing of the pool kept."""
+        layout, net, loss = self.layout(), self.net, self.task.loss
+        like = self.theta()
+        matrix = allocate(len(groups), sketch.width if sketch else layout.size, like=like)
+        losses = torch.empty(len(groups), dtype=like.dtype)
+        at = done = 0
+        for crafted in self._sweeper().sweep(pack([self.positions[g] for g in groups], self.task.batch_size)):
+            with self.clock("rows"):
+                if single:
+                    most = max(1, BLOCK_BYTES // (layout.size * like.element_size()))
+                    for s in range(0, len(crafted.positions), most):
+                        piece = slice(s, s + most)
+                        made, values = example_rows(
+                            net,
+                            layout,
+                            loss,
+                            {k: z[piece] for k, z in crafted.prepared.items()},
+                            None if crafted.labels is None else crafted.labels[piece],
+                        )
+                        matrix[at : at + len(made)] = (sketch(made) if sketch else made).detach()
+                        losses[at : at + len(made)] = values.detach()
+                        at += len(made)
+                else:
+                    for piece in crafted.groups:
+                        row, value = group_row(
+                            net,
+                            layout,
+                            loss,
+                            {k: z[piece] for k, z in crafted.prepared.items()},
+                            None if crafted.labels is None else crafted.labels[piece],
+                        )
+                        matrix[at] = (sketch(row) if sketch else row).detach()
+                        losses[at] = value.detach()
+                        at += 1
+            done += len(crafted.positions)
+            self.shared.progress("sweep", done, self.n)
+        return self._dense(matrix, groups, sketch), losses
+
+    def _dense(self, matrix: Tensor, groups: Groups, sketch: Sketch | None) -> DenseRows:
+        def full(m: int, kept: Int64 | None) -> Tensor:
+            members = groups[m] if kept is None else kept
+            factored = self._factored()
+            if factored is not None:
+                return factored[0].mean_of(members)
+            crafted = next(self._sweeper().sweep([[self.positions[members]]]))
+            return group_row(self.net, self.layout(), self.task.loss, crafted.prepared, crafted.labels)[0].detach()
+
+        factored = self._own.get("factored")
+        return DenseRows(
+            matrix, groups, full=full, project=sketch, names=self.positions, examples=factored[0] if factored else None
+        )
+
+    def objective(self, spec: Objective) -> Held:
+        def open_() -> Held:
+            x, labels = self._validation()
+            return Held(
+                spec,
+                self.net,
+                self.layout(),
+                x,
+                labels,
+                lambda crafted, part: seeding.noise(
+                    x[part], seeding.seeds(self.seed, "validation attack", self.round, crafted, indices=part.cpu().numpy())
+                ),
+                batch=self.task.batch_size,
+                clock=self.clock,
+            )
+
+        return self._shared(("objective", spec), open_)
+
+    def misclassified(self) -> Tensor | None:
+        factored = self._factored()
+        if factored is None:
+            return None
+        pool = self._pool()
+        if pool.labels is None:
+            return None
+        stream = self.task.loss.streams[-1]
+        with torch.no_grad():
+            outputs = self.net.apply(self.net.captured, pool.prepared[stream], stream[0])  # [n, C]
+        return outputs.argmax(1) != pool.labels
+
+    def loss_gradient(self, held: Held) -> Tensor | None:
+        loss = self.task.loss
+        if not (self.net.caches and loss.per_example and loss.views == 1) or (loss.needs_labels and held.labels is None):
+            return None
+        theta = self.theta().requires_grad_()
+        with torch.enable_grad():
+            adversarial, natural = held.outputs(self.layout().unflatten(theta), torch.arange(held.size, device=theta.device))
+            outputs = {("adversarial", 0): adversarial, ("natural", 0): natural}
+            value = loss(views_of(outputs, "adversarial"), views_of(outputs, "natural"), held.labels).mean()
+        return torch.autograd.grad(value, theta)[0]
+
+    def _sweeper(self) -> Sweeper:
+        task = self.task
+        return self._shared(
+            "sweeper",
+            lambda: Sweeper(
+                self.model, task.call, self.net, task.pool, task.loss, task.attack, task.views, task.unpack, self.seed,
+                self.round, task.num_workers, self.device, self.dtype, self.clock, self._foreign(),
+            ),
+        )  # fmt: skip
+
+    def _foreign(self) -> frozenset[bytes]:
+        """Digests of validation inputs, where indices could not prove that none is in the pool."""
+        if self.shared.disjoint != "hashed":
+            return frozenset()
+        self._validation()
+        return self.shared.cache["digests"]
+
+    def _validation(self) -> tuple[Tensor, Tensor | None]:
+        """Validation inputs [|U|, …] and labels, read once."""
+        dataset = self.task.validation
+        if dataset is None:
+            raise none_such("validation set", "split one off with coreselect.holdout")
+
+        def compute() -> tuple[Tensor, Tensor | None]:
+            xs, ys, digests = [], [], set()
+            everything = np.arange(len(dataset), dtype=np.int64)
+            for positions, x, y in read(
+                dataset, chunks(everything, self.task.batch_size), seed=self.seed, path=("validation",), unpack=self.task.unpack
+            ):
+                if self.shared.disjoint == "hashed":
+                    digests.update(digest(one) for one in x)
+                x = to_model(x, self.device, self.dtype)
+                refuse_inputs(positions, x, "validation")
+                xs.append(x)
+                ys.append(y)
+            self.shared.cache["digests"] = frozenset(digests)
+            labels = None if any(y is None for y in ys) else torch.cat(ys).to(self.device)
+            return torch.cat(xs), labels
+
+        with self.clock("read"):
+            return self._shared("validation", compute)
+
+    def _probe(self) -> Tensor:
+        """A few pool inputs [b, …] to probe the model with."""
+        positions, x, _ = next(self._read(chunks(np.arange(min(4, len(self.task.pool)), dtype=np.int64), 4)))
+        x = to_model(x, self.device, self.dtype)
+        refuse_inputs(positions, x)
+        return x
+
+    def _read(self, batches: list[Int64]) -> Any:
+        return read(
+            self.task.pool, batches, seed=self.seed, path=("pool", self.round), unpack=self.task.unpack, num_workers=self.task.num_workers
+        )
+
+    def _shared(self, key: Any, compute: Any) -> Any:
+        if key not in self.shared.cache:
+            self.shared.cache[key] = compute()
+        return self.shared.cache[key]

@@ -1,0 +1,59 @@
+"""Objectives that read validation labels.
+
+    adversarial_ce   CE(h(x̃), y),  x̃ raises CE: GLISTER (Killamsetty et al. 2021) with a robust validation loss
+    ce_plus_rd       CE(h(x), y) + β·KL(h(x̃) ‖ h(x)),  x̃ raises that KL
+"""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from coreselect.attacks import PGD
+from coreselect.divergences import KL
+from coreselect.objectives.objective import Objective
+from coreselect.protocols import Attack
+
+
+@dataclass(frozen=True)
+class AdversarialCE(Objective):
+    """Cross-entropy of attacked validation inputs, in nats; needs validation labels.
+
+    Args:
+        attack: raises the cross-entropy.
+    """
+
+    attack: Attack = field(default=PGD(8 / 255, 10 / 765, 3), kw_only=True)
+    name: ClassVar[str] = "adversarial_ce"
+    needs_labels: ClassVar[bool] = True
+
+    def value(self, adversarial: Tensor, natural: Tensor, labels: Tensor | None) -> Tensor:
+        assert labels is not None  # needs_labels is checked where the objective is opened
+        return F.cross_entropy(adversarial, labels, reduction="none")
+
+
+@dataclass(frozen=True)
+class CEPlusRD(Objective):
+    """Natural cross-entropy plus β times representational divergence by KL, in nats; needs validation labels.
+
+    Args:
+        beta: weight of RD, ≥ 0.
+        attack: raises the divergence.
+    """
+
+    beta: float = 6.0
+    attack: Attack = field(default=PGD(8 / 255, 10 / 765, 3), kw_only=True)
+    name: ClassVar[str] = "ce_plus_rd"
+    needs_labels: ClassVar[bool] = True
+
+    def value(self, adversarial: Tensor, natural: Tensor, labels: Tensor | None) -> Tensor:
+        assert labels is not None
+        return F.cross_entropy(natural, labels, reduction="none") + self.beta * KL()(adversarial, natural)
+
+    def ascend(self, adversarial: Tensor, natural: Tensor, labels: Tensor | None) -> Tensor:
+        return KL()(adversarial, natural).sum()
+
+    @property
+    def flat_at_start(self) -> bool:
+        return True

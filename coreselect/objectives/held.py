@@ -1,0 +1,150 @@
+"""An objective opened on validation inputs: attacked inputs held, features cached, value and gradient at any θ′.
+
+With inputs held at x̃(θ) the value is a lower bound on L(U; θ′), exact at θ (as far as PGD is a maximiser); `recraft`
+attacks anew at θ′. Where only a head moves, natural features are computed once and a query is one head pass.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from coreselect.clock import Clock
+from coreselect.errors import NonFiniteError, RequirementError, name_some
+from coreselect.layout import Layout
+from coreselect.objectives.objective import Objective
+from coreselect.protocols import Params
+from coreselect.split import Network
+
+
+class Held:
+    """L(U; θ′) and ∇L(U; θ′), a mean over U.
+
+    Args:
+        inputs: [|U|, …] natural validation inputs; each enters once.
+        labels: int64 [|U|] or None.
+        noise: (how-manieth crafting, positions) → uniform starts [B, …] in [−1, 1).
+        batch: how many examples one forward takes (memory only).
+    Raises:
+        RequirementError: labels are needed and there are none, or the attack would start where its gradient vanishes.
+        NonFiniteError: outputs are not finite; `indices` are positions in validation.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        net: Network,
+        layout: Layout,
+        inputs: Tensor,
+        labels: Tensor | None,
+        noise: Callable[[int, Tensor], Tensor],
+        *,
+        batch: int,
+        clock: Clock,
+    ) -> None:
+        if objective.needs_labels and labels is None:
+            raise RequirementError(f"the objective {objective.name!r} needs validation labels, and validation has none: use 'rd'.")
+        one = net.routes == 1 or objective.natural_route == "adversarial"
+        if objective.flat_at_start and one and not objective.attack.random_start:
+            raise RequirementError(
+                "an attack on a divergence has zero gradient at x̃ = x when both inputs see one route: use random_start=True."
+            )
+        self.objective, self.labels = objective, labels
+        self._net, self._layout, self._inputs, self._noise, self._clock = net, layout, inputs, noise, clock
+        everything = torch.arange(len(inputs), device=inputs.device)
+        self._batches = everything.split(batch)
+        self._sets = everything.split(objective.set_size or (len(inputs) if net.caches else batch))
+        with clock("validation"), torch.no_grad():
+            self._natural = self._prepare(inputs, objective.natural_route)  # [|U|, …]
+        self._crafted = 0
+        self.adversarial = self._craft(net.captured)  # [|U|, …] inputs x̃
+        self._attacked = self._prepare_attacked()
+
+    def query(self, theta: Tensor) -> Tensor:
+        """θ′ [P] → ∇L(U; θ′) [P], attacked inputs held."""
+        with self._clock("query"), torch.enable_grad():
+            here = theta.detach().requires_grad_()
+            total = torch.zeros_like(theta)
+            for part in self._sets:
+                total += torch.autograd.grad(self._mean(self._layout.unflatten(here), part), here)[0]
+        return total
+
+    def value(self, theta: Tensor) -> float:
+        """θ′ [P] → L(U; θ′), attacked inputs held."""
+        with self._clock("query"), torch.no_grad():
+            params = self._layout.unflatten(theta)
+            return float(sum(self._mean(params, part) for part in self._sets))
+
+    def recraft(self, theta: Tensor) -> None:
+        """Attack anew at θ′; queries and values are then of these inputs."""
+        self.adversarial = self._craft(self._layout.unflatten(theta.detach()))
+        self._attacked = self._prepare_attacked()
+
+    def recrafted_value(self, theta: Tensor) -> float:
+        """L(U; θ′) with inputs attacked anew at θ′; the held inputs stay."""
+        held = self.adversarial, self._attacked
+        self.recraft(theta)
+        try:
+            return self.value(theta)
+        finally:
+            self.adversarial, self._attacked = held
+
+    def clean_value(self, theta: Tensor) -> float:
+        """L with x̃ = x, each on its route: the normalisation gap where there are two, 0 for a divergence with one."""
+        held, self._attacked = self._attacked, self._prepare(self._inputs, "adversarial")
+        try:
+            return self.value(theta)
+        finally:
+            self._attacked = held
+
+    def outputs(self, params: Params, part: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (adversarial [B, C], natural [B, C]) outputs of some validation positions."""
+        return (
+            self._net.apply(params, self._attacked[part], "adversarial"),
+            self._net.apply(params, self._natural[part], self.objective.natural_route),
+        )
+
+    @property
+    def parts(self) -> Sequence[Tensor]:
+        """Positions that one value is taken over, together all of U."""
+        return self._sets
+
+    @property
+    def size(self) -> int:
+        """|U|."""
+        return len(self._inputs)
+
+    def _mean(self, params: Params, part: Tensor) -> Tensor:
+        """This part's share of the mean over U."""
+        out = self.objective.value(*self.outputs(params, part), None if self.labels is None else self.labels[part])
+        return out.sum() / self.size if out.dim() else out * (len(part) / self.size)
+
+    def _craft(self, params: Params) -> Tensor:
+        out = []
+        with self._clock("validation"):
+            for part in self._batches if self.objective.set_size is None else self._sets:
+                x, labels = self._inputs[part], None if self.labels is None else self.labels[part]
+                with torch.no_grad():
+                    natural = self._net.apply(params, self._natural[part], self.objective.natural_route)  # [B, C]
+
+                def ascend(views: tuple[Tensor, ...], natural: Tensor = natural, labels: Tensor | None = labels) -> Tensor:
+                    prepared = self._net.prepare(views[0], "adversarial")
+                    return self.objective.ascend(self._net.apply(params, prepared, "adversarial"), natural, labels)
+
+                out.append(self.objective.attack(ascend, (x,), (self._noise(self._crafted, part),))[0])
+            self._crafted += 1
+        return torch.cat(out)
+
+    def _prepare(self, x: Tensor, route: str) -> Tensor:
+        with torch.no_grad():
+            return torch.cat([self._net.prepare(x[part], route) for part in self._batches])  # type: ignore[arg-type]
+
+    def _prepare_attacked(self) -> Tensor:
+        with self._clock("validation"):
+            out = self._prepare(self.adversarial, "adversarial")
+        bad = (~torch.isfinite(out).flatten(1).all(dim=1)).nonzero().flatten().tolist()
+        if bad:
+            raise NonFiniteError(
+                f"attacked validation inputs give features that are not finite (validation positions {name_some(bad)}).", bad
+            )
+        return out

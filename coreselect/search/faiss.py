@@ -1,0 +1,84 @@
+"""FAISS flat inner-product search over blocks of the rows: the only file that imports faiss.
+
+Each block is searched where it lies (`knn_inner_product` with an ID bitmap of the living rows): nothing is indexed,
+nothing is removed, and no second copy of the rows is made. Rows on a GPU are searched there by `knn_gpu`.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from coreselect.errors import RequirementError, missing_extra
+from coreselect.gradients.rows import DenseRows, Rows, gamma
+
+FIRST = 8  # how many neighbours are asked for before rounding is looked at
+
+
+class FaissSearch:
+    """Propose rows by FAISS; the same proposals as `ExactSearch` after the decision in float64.
+
+    Raises:
+        MissingExtraError: FAISS is not installed.
+        RequirementError: the rows are not a matrix (factored rows have none).
+    """
+
+    def __init__(self, rows: Rows) -> None:
+        try:
+            import faiss
+        except ImportError as why:
+            raise missing_extra("FAISS", "cpu", "search='faiss' (coreselect[gpu] for rows on a GPU)") from why
+        if not isinstance(rows, DenseRows):
+            raise RequirementError("FAISS needs rows as a matrix, got factored rows: use search='exact', or batch groups.")
+        self._faiss: Any = faiss
+        self._rows = rows
+        # FAISS reads float32, so rows of a wider type bring float32's rounding with them
+        norms = rows.slack / gamma(rows.matrix.shape[1], rows.matrix.dtype)
+        self._slack = gamma(rows.matrix.shape[1], torch.float32) * norms
+
+    def propose(self, query: Tensor, alive: Tensor) -> Tensor:
+        """query [P or W], alive bool [M] → int64 [≥1]."""
+        q = query.detach().float().reshape(1, -1)  # [1, W]
+        slack = self._slack * q.norm()
+        widest = float(slack[alive.to(slack.device)].max())
+        best, found = -np.inf, []
+        for at, block in self._rows.blocks():
+            living = alive[at : at + len(block)].cpu().numpy()
+            count = int(living.sum())
+            take = min(FIRST, count)
+            while take:
+                scores, ids = self._knn(q, block, living, take)
+                best = max(best, float(scores[0]))
+                if take == count or scores[-1] < best - 2 * widest:  # no row beyond can be the best
+                    found.append((scores, ids + at))
+                    break
+                take = min(4 * take, count)
+        scores, ids = (np.concatenate(part) for part in zip(*found, strict=True))
+        return torch.from_numpy(np.sort(ids[scores >= best - 2 * widest]).astype(np.int64))
+
+    def _knn(self, q: Tensor, block: Tensor, living: np.ndarray, take: int) -> tuple[np.ndarray, np.ndarray]:
+        if block.is_cuda:
+            return self._knn_gpu(q, block, living, take)
+        faiss = self._faiss
+        rows, one = np.ascontiguousarray(block.float().numpy()), np.ascontiguousarray(q.cpu().numpy())
+        scores, ids = np.empty((1, take), np.float32), np.empty((1, take), np.int64)
+        bits = np.packbits(living, bitorder="little")
+        selector = faiss.IDSelectorBitmap(len(living), faiss.swig_ptr(bits))
+        faiss.knn_inner_product(
+            *map(faiss.swig_ptr, (one, rows)), rows.shape[1], 1, len(rows), take, *map(faiss.swig_ptr, (scores, ids)), selector
+        )
+        return scores[0], ids[0]
+
+    def _knn_gpu(self, q: Tensor, block: Tensor, living: np.ndarray, take: int) -> tuple[np.ndarray, np.ndarray]:
+        faiss = self._faiss
+        import faiss.contrib.torch_utils  # lets FAISS read tensors in place  # noqa: F401
+
+        dead = int((~living).sum())  # no selector there: ask for as many more as may be dead
+        ask = min(take + dead, len(living))
+        scores, ids = faiss.knn_gpu(
+            faiss.StandardGpuResources(), q, block.float().contiguous(), ask, metric=faiss.METRIC_INNER_PRODUCT
+        )
+        scores, ids = scores[0].cpu().numpy(), ids[0].cpu().numpy()
+        keep = living[ids]
+        return scores[keep][:take], ids[keep][:take]

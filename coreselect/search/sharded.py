@@ -1,0 +1,41 @@
+"""Rows dealt over the ranks of a process group: each proposes from its share, all decide alike.
+
+Rank r holds the rows m with m mod world = r. Every rank answers with its best row's float64 score and number; the largest
+score wins, ties to the lowest number, which is the rule of a single machine, so the order of picks is the same.
+"""
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from coreselect.gradients.rows import DenseRows, argmax
+from coreselect.search.exact import ExactSearch
+
+
+class ShardedSearch:
+    """Propose the one winning row of all ranks (its global number).
+
+    Args:
+        local: this rank's rows, local row i being global row rank + i·world.
+        group: the process group; None: the default one.
+    """
+
+    def __init__(self, local: DenseRows, group: dist.ProcessGroup | None = None) -> None:
+        self._local, self._group = local, group
+        self._rank, self._world = dist.get_rank(group), dist.get_world_size(group)
+        self._search = ExactSearch(local)
+
+    def propose(self, query: Tensor, alive: Tensor) -> Tensor:
+        """query [P], alive bool [M] of all rows → int64 [1]."""
+        mine = alive[self._rank :: self._world]
+        answer = torch.tensor([-np.inf, -1.0], dtype=torch.float64)
+        if bool(mine.any()):
+            row, score = argmax(self._local, self._search.propose(query, mine), query)
+            answer = torch.tensor([score, float(self._rank + row * self._world)], dtype=torch.float64)
+        every = [torch.empty_like(answer) for _ in range(self._world)]
+        dist.all_gather(every, answer, group=self._group)
+        scores = torch.stack(every)  # [world, 2]
+        best = scores[:, 0].max()
+        winners = scores[(scores[:, 0] == best) & (scores[:, 1] >= 0), 1]
+        return winners.min().long()[None]

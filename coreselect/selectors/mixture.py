@@ -1,0 +1,63 @@
+"""Share a budget between selectors: each chooses from what the ones before it have left."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from coreselect.budget import Budget, largest_remainder, resolve
+from coreselect.errors import RequirementError
+from coreselect.protocols import Renew, Selector, TaskLike
+from coreselect.selectors.joining import Part, join
+from coreselect.types import Selection
+
+_OFTEN: dict[Renew, int] = {"never": 0, "round": 1, "epoch": 2}
+_SCALE = 10**6  # shares are compared in millionths
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Choose a share of the budget with each selector, in order, without overlap.
+
+    Args:
+        selectors: at least one; each sees the pool without what the earlier ones chose.
+        shares: one positive number each, relative; None: equal shares. Rounded by largest remainder.
+    """
+
+    selectors: Sequence[Selector]
+    shares: Sequence[float] | None = None
+    name: ClassVar[str] = "mixture"
+
+    def __post_init__(self) -> None:
+        shares = self._shares()
+        if not self.selectors or len(shares) != len(self.selectors) or not all(s > 0 for s in shares):
+            raise RequirementError(
+                f"a mixture needs one positive share per selector, got {len(self.selectors)} selectors and shares {self.shares}."
+            )
+
+    @property
+    def requires(self) -> frozenset[str]:
+        return frozenset().union(*(s.requires for s in self.selectors))
+
+    @property
+    def renew(self) -> Renew:
+        return max((s.renew for s in self.selectors), key=_OFTEN.__getitem__)
+
+    def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
+        with task.snapshot(generator.initial_seed(), round) as shot:
+            shares = self._shares()
+            counts = largest_remainder(resolve(budget, shot.n), [max(1, int(_SCALE * s / sum(shares))) for s in shares])
+            left = np.arange(shot.n, dtype=np.int64)
+            parts: list[Part] = []
+            for selector, k in zip(self.selectors, counts, strict=True):
+                if not k:
+                    continue
+                inner = selector.select(shot.restrict(left), k, generator=generator, round=round)
+                parts.append(Part(left, inner))
+                left = np.setdiff1d(left, left[inner.indices])
+            return join(shot, self, parts)
+
+    def _shares(self) -> Sequence[float]:
+        return self.shares or [1.0] * len(self.selectors)

@@ -1,0 +1,44 @@
+"""Run any selector class by class: each class gets its share of the budget by largest remainder."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from coreselect.budget import Budget, largest_remainder, resolve
+from coreselect.protocols import Renew, Selector, TaskLike
+from coreselect.selectors.joining import Part, join
+from coreselect.types import Selection
+
+
+@dataclass(frozen=True)
+class PerClass:
+    """Choose with `selector` inside each class; the class shares of the pool are kept, exactly k picks in all.
+
+    Args:
+        selector: any selector; it sees one class at a time as its pool.
+    """
+
+    selector: Selector
+    name: ClassVar[str] = "per_class"
+
+    @property
+    def requires(self) -> frozenset[str]:
+        return self.selector.requires | {"labels"}
+
+    @property
+    def renew(self) -> Renew:
+        return self.selector.renew
+
+    def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
+        with task.snapshot(generator.initial_seed(), round) as shot:
+            labels = shot.labels()
+            members = [np.flatnonzero(labels == c) for c in np.unique(labels)]
+            shares = largest_remainder(resolve(budget, shot.n), [len(m) for m in members])
+            parts = [
+                Part(m, self.selector.select(shot.restrict(m), k, generator=generator, round=round))
+                for m, k in zip(members, shares, strict=True)
+                if k
+            ]
+            return join(shot, self, parts)

@@ -1,0 +1,89 @@
+"""Draw single examples with probability rising in RCS's gain, weighted by 1/p: the unbiased form of picking by gain.
+
+    π_i ∝ (1 − α)/N + α·softmax(z_i / τ)_i,  Σ π_i = k, π_i ≤ 1;    weight_i = k / (N π_i)
+
+z_i is the standardised first-order gain ⟨∇_θ ℓ_i, ∇ L_RD(U; θ)⟩ at θ. Exactly k are drawn, each i with probability π_i, by
+systematic sampling over a random order (Madow 1949), so (1/k) Σ weight_i·ℓ_i is an unbiased estimate of the pool's mean loss.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from coreselect.budget import Budget, resolve
+from coreselect.errors import ShapeError
+from coreselect.objectives import Objective
+from coreselect.objectives import objective as find_objective
+from coreselect.protocols import Renew, TaskLike
+from coreselect.seeding import generator as seeded
+from coreselect.types import Float64, Int64, Selection
+
+
+@dataclass(frozen=True)
+class RCSSampled:
+    """Draw exactly k examples with probabilities that rise with the gain; weights keep every mean unbiased.
+
+    Args:
+        objective: as for `RCS`.
+        alpha: share of the gain in the probabilities, in [0, 1); 1 − α keeps every weight at most 1 / (1 − α).
+        temperature: τ > 0, in standard deviations of the gain.
+    """
+
+    objective: Objective | str = "rd"
+    alpha: float = 0.5
+    temperature: float = 2.0
+    name: ClassVar[str] = "rcs_sampled"
+    renew: ClassVar[Renew] = "round"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "objective", find_objective(self.objective))
+        if not 0 <= self.alpha < 1 or not self.temperature > 0:
+            raise ShapeError(f"alpha must lie in [0, 1) and temperature above 0, got {self.alpha} and {self.temperature}.")
+
+    @property
+    def requires(self) -> frozenset[str]:
+        assert isinstance(self.objective, Objective)
+        return frozenset({"gradients", "validation"} | ({"validation_labels"} if self.objective.needs_labels else set()))
+
+    def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
+        assert isinstance(self.objective, Objective)
+        with task.snapshot(generator.initial_seed(), round) as shot:
+            k, n = resolve(budget, shot.n), shot.n
+            query = shot.objective(self.objective).query(shot.theta())
+            rows, _ = shot.rows(np.arange(n, dtype=np.int64)[:, None])  # type: ignore[arg-type]  # iterates as groups
+            gains = rows.scores(rows.project(query)).double().cpu().numpy()  # [n]
+            pi = inclusion(gains, k, self.alpha, self.temperature)
+            draws = seeded(shot.seed, "rcs_sampled", round)
+            picks = systematic(pi, draws)
+            return shot.selection(self, picks, gains=gains[picks], weights=k / (n * pi[picks]), scores=gains)
+
+
+def inclusion(gains: Float64, k: int, alpha: float, temperature: float) -> Float64:
+    """Return π [N]: in (0, 1], rising with the gain, summing to k."""
+    spread = gains.std()
+    z = (gains - gains.mean()) / spread if spread > 0 else np.zeros_like(gains)
+    tilt = np.exp((z - z.max()) / temperature)
+    p = (1 - alpha) / len(gains) + alpha * tilt / tilt.sum()
+    sure = np.zeros(len(p), dtype=bool)  # those whose share would pass 1 are taken for certain
+    pi = np.ones(len(p))
+    while True:
+        free = k - int(sure.sum())
+        pi[~sure] = free * p[~sure] / p[~sure].sum() if free else 0.0
+        over = ~sure & (pi >= 1)
+        if not over.any() or sure.all():
+            return np.minimum(pi, 1.0)
+        sure |= over
+        pi[sure] = 1.0
+
+
+def systematic(pi: Float64, generator: torch.Generator) -> Int64:
+    """Draw round(Σπ) positions, i with probability π_i: equal steps through the cumulated π of a random order."""
+    order = torch.randperm(len(pi), generator=generator).numpy()
+    k = round(float(pi.sum()))
+    start = float(torch.rand((), generator=generator, dtype=torch.float64))
+    edges = np.cumsum(pi[order])
+    edges *= k / edges[-1]  # rounding must not lose the last
+    at = np.searchsorted(edges, start + np.arange(k), side="right")
+    return order[np.minimum(at, len(order) - 1)]

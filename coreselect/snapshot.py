@@ -1,0 +1,175 @@
+"""What one selection computes and caches; nothing of it outlives the selection.
+
+A snapshot is a task at fixed (parameters, buffers, attack, seed, round). A restricted snapshot shares what the first one has
+computed, and counts its examples 0…n−1 anew, so that a selector inside a selector needs to know nothing.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from coreselect.clock import Clock
+from coreselect.errors import RequirementError
+from coreselect.gradients.rows import Groups, Rows
+from coreselect.gradients.sketch import Sketch
+from coreselect.layout import Layout
+from coreselect.objectives.objective import Objective
+from coreselect.protocols import Progress
+from coreselect.records import settings_of, versions
+from coreselect.types import Certificate, Float64, Int64, Provenance, Selection, Signs
+
+
+@dataclass
+class Shared:
+    """What a snapshot and its restrictions have in common."""
+
+    seed: int
+    round: int
+    clock: Clock
+    progress: Progress
+    source: Int64  # pool position → position in the dataset that holdout was given
+    fingerprint: str
+    validation_indices: Int64 | None
+    disjoint: str | None
+    cache: dict[Any, Any] = field(default_factory=dict)
+
+
+class Snapshot(ABC):
+    """What a selector may ask for; positions it gives and takes are 0…n−1 of this snapshot."""
+
+    needs_sketch = False  # whether rows are too long to hold as they are
+    batch_loss = False  # whether a row is of a whole group and no single example
+    stratified_by_labels = False  # whether "auto" deals groups by class
+    fixed_groups: Groups | None = None  # groups that came with the task
+
+    def __init__(self, shared: Shared, positions: Int64) -> None:
+        self.shared, self.positions = shared, positions
+        self.seed, self.round, self.clock = shared.seed, shared.round, shared.clock
+
+    @property
+    def n(self) -> int:
+        """How many examples there are to choose from."""
+        return len(self.positions)
+
+    @property
+    @abstractmethod
+    def provides(self) -> frozenset[str]:
+        """What there is, in the words of `Selector.requires`."""
+
+    @abstractmethod
+    def labels(self) -> Int64:
+        """int64 [n]; raises RequirementError where there are none."""
+
+    @abstractmethod
+    def features(self) -> Tensor:
+        """[n, D] of natural inputs; raises RequirementError where there are none."""
+
+    @abstractmethod
+    def logits(self) -> Tensor:
+        """[n, C] of natural inputs; raises RequirementError where there are none."""
+
+    @abstractmethod
+    def layout(self) -> Layout:
+        """Of the captured parameters."""
+
+    @abstractmethod
+    def theta(self) -> Tensor:
+        """θ [P]."""
+
+    @abstractmethod
+    def rows(self, groups: Groups, sketch: Sketch | None = None) -> tuple[Rows, Tensor | None]:
+        """Return the rows of these groups, and the groups' training losses [M] where there are any."""
+
+    @abstractmethod
+    def objective(self, spec: Objective) -> Any:
+        """Open an objective on validation: an object with `query(θ′)`, `recraft(θ′)` and, for a model, values."""
+
+    def misclassified(self) -> Tensor | None:
+        """bool [n]: wrong on the inputs the loss trains on; None where there are no labels or no outputs."""
+        return None
+
+    def loss_gradient(self, held: Any) -> Tensor | None:
+        """The training loss's gradient on validation [P], where it is cached; else None."""
+        return None
+
+    def restrict(self, indices: Sequence[int] | Int64) -> Self:
+        """Return the same snapshot over some of its examples, counted anew in the order given."""
+        return self._over(self.positions[np.asarray(indices, dtype=np.int64)])
+
+    @abstractmethod
+    def _over(self, positions: Int64) -> Self: ...
+
+    @contextmanager
+    def snapshot(self, seed: int, round: int) -> Iterator[Self]:
+        """A snapshot is its own: the selector inside a selector finds what the outer one has."""
+        if (seed, round) != (self.seed, self.round):
+            raise RequirementError(
+                f"this snapshot is of seed {self.seed}, round {self.round}; a selector inside asked for {seed}, {round}: "
+                "hand generator and round on as they came."
+            )
+        yield self
+
+    def selection(
+        self,
+        selector: Any,
+        indices: Int64,
+        *,
+        groups: Int64 | None = None,
+        gains: Float64 | None = None,
+        weights: Float64 | None = None,
+        scores: Float64 | None = None,
+        nested: bool = False,
+        certificate: Certificate | None = None,
+        signs: Signs | None = None,
+        notes: tuple[str, ...] = (),
+        settings: dict[str, Any] | None = None,
+    ) -> Selection:
+        """Put an answer together with its provenance; `indices` int64 [k] are positions in this snapshot."""
+        indices = np.asarray(indices, dtype=np.int64)
+        described = settings_of(selector)
+        if not isinstance(described, dict):
+            described = {}
+        described.pop("type", None)
+        return Selection(
+            indices=indices,
+            source_indices=self.shared.source[self.positions[indices]],
+            groups=np.arange(len(indices)) if groups is None else np.asarray(groups, np.int64),
+            gains=np.zeros(len(indices)) if gains is None else np.asarray(gains, np.float64),
+            weights=None if weights is None else np.asarray(weights, np.float64),
+            scores=None if scores is None else np.asarray(scores, np.float64),
+            nested=nested,
+            certificate=certificate,
+            signs=signs,
+            provenance=Provenance(
+                selector=selector.name,
+                settings={**described, **(settings or {})},
+                budget=len(indices),
+                pool_size=self.n,
+                seed=self.seed,
+                round=self.round,
+                versions=versions(),
+                seconds=dict(self.clock.seconds),
+                fingerprint=self.shared.fingerprint,
+                validation_indices=self.shared.validation_indices if "validation" in selector.requires else None,
+                disjoint=self.shared.disjoint if "validation" in selector.requires else None,
+                notes=notes,
+            ),
+        )
+
+
+def none_such(what: str, instead: str) -> RequirementError:
+    """Say in one sentence that a task lacks something."""
+    return RequirementError(f"this task has no {what}: {instead}.")
+
+
+def mean_rows(values: Tensor, groups: Groups) -> Tensor:
+    """Average [n, …] over each group: [M, …]."""
+    return torch.stack([values[torch.from_numpy(np.asarray(g)).to(values.device)].mean(0) for g in groups])

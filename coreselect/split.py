@@ -1,0 +1,274 @@
+"""A model seen as features → head, found by probing, never by editing the model.
+
+    h_θ = head_θ ∘ features      HeadSplit: only the head's parameters move, so features are computed once
+    h_θ                          WholeModel: any parameters move, so "features" are the inputs themselves
+
+Both answer the same two questions: `prepare(x, route)` gives what may be cached, `apply(θ, prepared, route)` the outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from coreselect.errors import HeadError, name_some
+from coreselect.protocols import Call, Params, Route
+
+ROUTES: tuple[Route, Route] = ("natural", "adversarial")
+
+
+class Network(Protocol):
+    """A model with some captured parameters, as rows and queries need it."""
+
+    captured: Mapping[str, Tensor]  # θ: name in the model → value, detached
+    caches: bool  # whether `prepare` does not depend on θ
+    routes: int  # 1 where both routes give the same output, else 2
+
+    def prepare(self, x: Tensor, route: Route) -> Tensor:
+        """x [B, …] → what θ does not touch, [B, …]; differentiable in x."""
+        ...
+
+    def apply(self, params: Params, prepared: Tensor, route: Route) -> Tensor:
+        """Outputs [B, C] with the captured parameters at `params`."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """How the head was called: what comes besides the features."""
+
+    rest: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+
+
+class HeadSplit:
+    """A head whose input is the features; θ are parameters inside it."""
+
+    caches = True
+
+    def __init__(
+        self, model: nn.Module, call: Call, name: str, entries: Mapping[Route, _Entry], captured: Sequence[str], routes: int
+    ) -> None:
+        self.model, self.call, self.name, self.entries, self.routes = model, call, name, entries, routes
+        self.head = model.get_submodule(name)
+        known = dict(model.named_parameters())
+        self.captured = {n: known[n].detach() for n in captured}
+        self._prefix = f"{name}." if name else ""
+
+    def prepare(self, x: Tensor, route: Route) -> Tensor:
+        caught: list[Tensor] = []
+        hook = self.head.register_forward_pre_hook(lambda _m, args, _k: caught.append(args[0]), with_kwargs=True)
+        try:
+            self.call(self.model, x, route)
+        finally:
+            hook.remove()
+        return caught[0]
+
+    def apply(self, params: Params, prepared: Tensor, route: Route) -> Tensor:
+        entry = self.entries[route]
+        local = {n.removeprefix(self._prefix): p for n, p in params.items()}
+        return functional_call(self.head, local, (prepared, *entry.rest), dict(entry.kwargs))
+
+    def linears(self) -> dict[str, nn.Linear] | None:
+        """Name in the model → Linear, where θ is exactly weights and biases of Linears in the head; else None."""
+        found = {
+            self._prefix + n if n else self.name: m for n, m in self.head.named_modules() if isinstance(m, nn.Linear)
+        }
+        owned = {f"{n}.{leaf}" if n else leaf for n, m in found.items() for leaf, _ in m.named_parameters(recurse=False)}
+        if not set(self.captured) <= owned:
+            return None
+        return {n: m for n, m in found.items() if any(c.rpartition(".")[0] == n for c in self.captured)}
+
+
+class WholeModel:
+    """Any parameters of the model; nothing can be cached but inputs."""
+
+    caches = False
+
+    def __init__(self, model: nn.Module, call: Call, captured: Sequence[str], routes: int) -> None:
+        self.routes = routes
+        self._called = _Called(model, call)
+        known = dict(model.named_parameters())
+        self.captured = {n: known[n].detach() for n in captured}
+
+    def prepare(self, x: Tensor, route: Route) -> Tensor:
+        return x
+
+    def apply(self, params: Params, prepared: Tensor, route: Route) -> Tensor:
+        return functional_call(self._called, {f"model.{n}": p for n, p in params.items()}, (prepared, route))
+
+
+class _Called(nn.Module):
+    """The user's way of calling the model, as a module that `functional_call` can reach into."""
+
+    def __init__(self, model: nn.Module, call: Call) -> None:
+        super().__init__()
+        self.model, self.call = model, call
+
+    def forward(self, x: Tensor, route: Route) -> Tensor:
+        return self.call(self.model, x, route)
+
+
+def split(
+    model: nn.Module, call: Call, probe: Tensor, *, head: str | None = None, capture: Sequence[str] | str | None = None
+) -> HeadSplit | WholeModel:
+    """See a model (in evaluation mode, bare) as features → head, or as a whole where the captured parameters ask for it.
+
+    Args:
+        call: (model, x, route) → output [B, C].
+        probe: a few inputs [B, …] to run.
+        head: name of the submodule that is the head; None: the smallest that holds a Linear and whose output is the model's.
+        capture: None: the weights and biases of the Linears in the head; `"all"`: every parameter; or name patterns
+            (`fnmatch`) over the model's parameter names.
+    Raises:
+        HeadError: no such head or parameter, or head(features(x)) is not model(x).
+    """
+    traces = {route: _Trace(model, call, probe, route) for route in ROUTES}
+    outputs = [t.output for t in traces.values()]
+    routes = 1 if torch.equal(*outputs) else 2
+    names = None if capture is None else _match(model, capture)
+    if names is not None and capture == "all":
+        return WholeModel(model, call, names, routes)
+    try:
+        where = _find(model, traces["adversarial"]) if head is None else _named(model, head)
+        entries = {route: _entry(where, trace) for route, trace in traces.items()}
+    except HeadError:
+        if names is None or head is not None:
+            raise
+        return WholeModel(model, call, names, routes)
+    inside = [f"{where}.{n}" if where else n for n, _ in model.get_submodule(where).named_parameters()]
+    if names is not None and not set(names) <= set(inside):
+        return WholeModel(model, call, names, routes)
+    out = HeadSplit(model, call, where, entries, names or _linear_parameters(model, where), routes)
+    if not out.captured:
+        raise HeadError(f"the head {where!r} holds no Linear to capture: name parameters with capture=.")
+    _refuse_tied(model, where, out.captured)
+    _verify(out, probe, traces)
+    return out
+
+
+class _Trace:
+    """One forward pass, with every submodule's calls written down."""
+
+    def __init__(self, model: nn.Module, call: Call, x: Tensor, route: Route) -> None:
+        self.calls: dict[str, list[tuple[tuple[Any, ...], dict[str, Any], Any]]] = {}
+        hooks = [
+            m.register_forward_hook(
+                lambda _m, args, kwargs, out, name=n: self.calls.setdefault(name, []).append((args, kwargs, out)),
+                with_kwargs=True,
+            )
+            for n, m in model.named_modules()
+        ]
+        try:
+            with torch.no_grad():
+                output = call(model, x, route)
+        finally:
+            for h in hooks:
+                h.remove()
+        if not isinstance(output, Tensor):
+            raise HeadError(
+                f"the model's output is a {type(output).__name__}, not one tensor: say with call=lambda model, x, route: … "
+                "which tensor is meant."
+            )
+        if output.dim() != 2 or len(output) != len(x):
+            raise HeadError(f"the model's output must be [B, C], got {list(output.shape)} for {len(x)} inputs: flatten it in call=.")
+        self.output = output
+
+    def made_output(self, name: str) -> bool:
+        calls = self.calls.get(name, [])
+        return len(calls) == 1 and calls[0][2] is self.output
+
+
+def _find(model: nn.Module, trace: _Trace) -> str:
+    fits = [
+        (sum(p.numel() for p in m.parameters()), -n.count("."), n)
+        for n, m in model.named_modules()
+        if trace.made_output(n)
+        and any(isinstance(s, nn.Linear) for s in m.modules())
+        and (n or isinstance(m, nn.Linear))
+    ]
+    if not fits:
+        raise HeadError(
+            "no submodule that holds a Linear produces the model's output: name the head with head=, "
+            "or say with call= how its output is got."
+        )
+    return min(fits)[2]
+
+
+def _named(model: nn.Module, head: str) -> str:
+    if head not in dict(model.named_modules()):
+        children = [n for n, _ in model.named_children()]
+        raise HeadError(f"the model has no submodule {head!r} to be the head; its children are {', '.join(children) or 'none'}.")
+    return head
+
+
+def _entry(name: str, trace: _Trace) -> _Entry:
+    calls = trace.calls.get(name, [])
+    if len(calls) != 1:
+        raise HeadError(f"the head {name!r} is called {len(calls)} times in a forward pass, once is needed: name another with head=.")
+    args, kwargs, _ = calls[0]
+    if not args or not isinstance(args[0], Tensor) or any(isinstance(a, Tensor) for a in (*args[1:], *kwargs.values())):
+        raise HeadError(f"the head {name!r} must take the features as its first and only tensor: name another with head=.")
+    return _Entry(args[1:], kwargs)
+
+
+def _linear_parameters(model: nn.Module, head: str) -> list[str]:
+    held = {
+        id(p) for m in model.get_submodule(head).modules() if isinstance(m, nn.Linear) for p in m.parameters(recurse=False)
+    }
+    return [n for n, p in model.named_parameters() if id(p) in held]
+
+
+def _match(model: nn.Module, capture: Sequence[str] | str) -> list[str]:
+    names = [n for n, p in model.named_parameters() if p.is_floating_point()]
+    if capture == "all":
+        return names
+    patterns = [capture] if isinstance(capture, str) else list(capture)
+    for pattern in patterns:
+        if not any(fnmatchcase(n, pattern) for n in names):
+            raise HeadError(f"capture={pattern!r} matches no parameter; there are {name_strings(names)}.")
+    return [n for n in names if any(fnmatchcase(n, p) for p in patterns)]
+
+
+def name_strings(names: Sequence[str], most: int = 6) -> str:
+    """Write the first few of many names."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _refuse_tied(model: nn.Module, head: str, captured: Mapping[str, Tensor]) -> None:
+    inside = {id(m) for m in model.get_submodule(head).modules()}
+    outside = {id(p) for m in model.modules() if id(m) not in inside for p in m.parameters(recurse=False)}
+    known = dict(model.named_parameters())
+    tied = [n for n in captured if id(known[n]) in outside]
+    if tied:
+        raise HeadError(
+            f"the head's parameters {name_strings(tied)} are used outside it too, so features move with them: use capture='all'."
+        )
+
+
+def _verify(net: HeadSplit, probe: Tensor, traces: Mapping[Route, _Trace]) -> None:
+    """Hold head(features(x)) against model(x), on both routes, after both were probed."""
+    with torch.no_grad():
+        for route in ROUTES:
+            want = traces[route].output
+            got = net.apply(net.captured, net.prepare(probe, route), route)
+            if got.shape != want.shape or not torch.allclose(got, want, rtol=1e-4, atol=1e-5 * float(want.abs().max() + 1e-30)):
+                off = "its shape" if got.shape != want.shape else f"up to {float((got - want).abs().max()):.2g}"
+                bad = [i for i, o in enumerate(want) if not bool(torch.isfinite(o).all())]
+                if bad:
+                    raise HeadError(f"the model's output is not finite for probed inputs {name_some(bad)}: the model has diverged.")
+                raise HeadError(
+                    f"head(features(x)) differs from model(x) by {off} on the {route} route: the head {net.name!r} depends on more "
+                    "than its input; name another with head=."
+                )
+
+
+def default_call(model: nn.Module, x: Tensor, route: Route) -> Tensor:
+    """Call a model without routes: model(x)."""
+    return cast(Tensor, model(x))

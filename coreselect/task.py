@@ -1,0 +1,329 @@
+"""The recipe of what there is to select from; `snapshot` opens what one selection computes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import nn
+
+from coreselect.array_snapshot import ArraySnapshot
+from coreselect.clock import Clock
+from coreselect.errors import DataError, NonFiniteError, ShapeError, name_some
+from coreselect.gradients.frozen import frozen, unwrap
+from coreselect.io.fingerprint import fingerprint
+from coreselect.losses import loss as find_loss
+from coreselect.model_snapshot import ModelSnapshot
+from coreselect.protocols import Attack, Call, Loss, MakeViews, Progress
+from coreselect.reading import Unpack, labels_of, read
+from coreselect.reading import unpack as default_unpack
+from coreselect.seeding import rng_kept
+from coreselect.snapshot import Shared, Snapshot
+from coreselect.split import default_call
+from coreselect.subsets import origin, provably_disjoint
+from coreselect.types import Int64
+
+
+def _silent(part: str, done: int, total: int) -> None:
+    """Report no progress."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Task:
+    """What there is to select from: made by `Task.from_model` or `Task.from_arrays`.
+
+    A recipe, not a cache: it holds references and settings, and what it memorises (labels, fingerprint) belongs to
+    the datasets and not to the model.
+    """
+
+    n: int
+    positions: Int64 | None = None  # a restriction, None: the whole pool
+    progress: Progress = _silent
+    memo: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """What there is, in the words of `Selector.requires`."""
+        raise NotImplementedError
+
+    def snapshot(self, seed: int, round: int) -> Any:
+        """Open what one selection computes: a context manager that gives a `coreselect.snapshot.Snapshot`."""
+        raise NotImplementedError
+
+    def restrict(self, indices: Sequence[int] | Int64) -> Self:
+        """Return the task over some of its examples, counted anew in the order given."""
+        base = np.arange(self.n, dtype=np.int64) if self.positions is None else self.positions
+        chosen = base[np.asarray(indices, dtype=np.int64)]
+        return replace(self, positions=chosen, n=len(chosen))
+
+    def reporting(self, progress: Progress) -> Self:
+        """Return the task with (part, done, total) reported to a callable."""
+        return replace(self, progress=progress)
+
+    @staticmethod
+    def from_model(
+        model: nn.Module,
+        pool: Any,
+        validation: Any = None,
+        *,
+        loss: str | Loss = "sat",
+        attack: Attack | None = None,
+        head: str | None = None,
+        capture: Sequence[str] | str | None = None,
+        call: Call | None = None,
+        views: MakeViews | None = None,
+        unpack: Unpack | None = None,
+        batch_size: int = 256,
+        num_workers: int = 0,
+        device: torch.device | str | None = None,
+    ) -> ModelTask:
+        """Describe a model, the pool it is trained on and the validation inputs whose RD should fall.
+
+        Args:
+            model: any `nn.Module` whose output, by `call`, is one tensor [B, C]; used as it stands, never changed.
+            pool: map-style dataset of N items, read in its evaluation view: item i with `random`, numpy and torch
+                seeded from (seed, round, i), so that an augmenting dataset gives one answer.
+            validation: disjoint map-style dataset; None for selectors that need none.
+            loss: `"sat"`, `"trades"`, `"cl"`, `"acl"`, or an object (`coreselect.protocols.Loss`).
+            attack: crafts the loss's adversarial inputs; None: the loss's published one.
+            head: name of the submodule that is the head; None: the smallest that holds a Linear and makes the output.
+            capture: None: the head's Linear weights and biases; `"all"`; or `fnmatch` patterns of parameter names.
+            call: (model, x, route) → output; None: model(x).
+            views: (x [1, …], generator) → tuple of views; None: (x,).
+            unpack: collated item batch → (x, y or None); None: tensors, tuples and mappings with usual names.
+            batch_size: of forward passes; memory only, no answer depends on it.
+            num_workers: that read the pool.
+            device: of forward passes; None: the model's.
+        Raises:
+            DataError: the pool or validation is empty or its items are not understood.
+        """
+        own = find_loss(loss)
+        if batch_size < 1:
+            raise ShapeError(f"batch_size must be at least 1, got {batch_size}.")
+        read_items = unpack or default_unpack
+        return ModelTask(
+            n=_length(pool, "pool"),
+            model=model,
+            pool=pool,
+            validation=validation,
+            loss=own,
+            attack=attack or own.default_attack,
+            head=head,
+            capture=capture if capture is None or isinstance(capture, str) else tuple(capture),
+            call=call or default_call,
+            views=views,
+            unpack=read_items,
+            batch_size=batch_size,
+            num_workers=num_workers,
+            device=None if device is None else torch.device(device),
+            pool_has_labels=_has_labels(pool, read_items),
+            validation_has_labels=validation is not None
+            and _length(validation, "validation") > 0
+            and _has_labels(validation, read_items),
+        )
+
+    @staticmethod
+    def from_arrays(
+        features: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
+        logits: ArrayLike | None = None,
+        gradients: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+        validation_gradient: ArrayLike | None = None,
+    ) -> ArrayTask:
+        """Describe a pool by arrays, without a model; memory-mapped arrays stay on disk.
+
+        Args:
+            features: float [N, D].
+            labels: int [N].
+            logits: float [N, C].
+            gradients: float [N, P] per example, or [M, P] per group together with `groups`.
+            groups: int [N], the group 0…M−1 of each example; every group has a member.
+            validation_gradient: float [P], q(θ); as nothing is known to renew it from, it stays what it is.
+        Raises:
+            ShapeError: nothing was given, or lengths or widths disagree.
+            NonFiniteError: an array holds NaN or infinity; `indices` are its rows.
+        """
+        arrays = {
+            "features": _matrix("features", features),
+            "logits": _matrix("logits", logits),
+            "gradients": _matrix("gradients", gradients),
+        }
+        members = _integers("groups", groups)
+        classes = _integers("labels", labels)
+        query = None if validation_gradient is None else np.asarray(validation_gradient)
+        lengths = {k: len(v) for k, v in {**arrays, "labels": classes}.items() if v is not None}
+        if members is not None:
+            rows = lengths.pop("gradients", None)
+            lengths["groups"] = len(members)
+            if rows is None or set(np.unique(members)) != set(range(rows)):
+                raise ShapeError(f"groups must number the rows of gradients, 0…M−1 each at least once; got {rows} rows.")
+        if not lengths:
+            raise ShapeError("a task needs at least one array: features, labels, logits or gradients.")
+        if len(set(lengths.values())) > 1:
+            raise ShapeError(f"arrays disagree about how many examples there are: {lengths}.")
+        own = arrays["gradients"]
+        if query is not None:
+            if query.ndim != 1 or own is None or query.shape[0] != own.shape[1]:
+                width = "no gradients" if own is None else f"[{own.shape[1]}]"
+                raise ShapeError(f"validation_gradient must be as long as a row of gradients ({width}), got {list(query.shape)}.")
+            if not np.isfinite(query).all():
+                raise NonFiniteError("the validation gradient holds NaN or infinity.")
+            query = query.astype(own.dtype, copy=False)
+        n = next(iter(lengths.values()))
+        if n == 0:
+            raise DataError("the arrays are empty: there is nothing to select from.")
+        return ArrayTask(n=n, labels=classes, groups=members, validation_gradient=query, **arrays)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ModelTask(Task):
+    """A task with a model; see `Task.from_model`."""
+
+    model: nn.Module
+    pool: Any
+    validation: Any
+    loss: Loss
+    attack: Attack | None
+    head: str | None
+    capture: Sequence[str] | str | None
+    call: Call
+    views: MakeViews | None
+    unpack: Unpack
+    batch_size: int
+    num_workers: int
+    device: torch.device | None
+    pool_has_labels: bool
+    validation_has_labels: bool
+
+    @property
+    def provides(self) -> frozenset[str]:
+        out = {"features", "logits", "gradients"}
+        if self.pool_has_labels:
+            out.add("labels")
+        if self.validation is not None:
+            out.add("validation")
+            if self.validation_has_labels:
+                out.add("validation_labels")
+        return frozenset(out)
+
+    def pool_labels(self) -> Int64 | None:
+        """int64 [N of the whole pool], or None where items carry none; the pool is read for them at most once."""
+        if "labels" not in self.memo:
+            with rng_kept():
+                self.memo["labels"] = (
+                    labels_of(self.pool, seed=0, unpack=self.unpack, num_workers=self.num_workers)
+                    if self.pool_has_labels
+                    else None
+                )
+        return self.memo["labels"]
+
+    @contextmanager
+    def snapshot(self, seed: int, round: int) -> Iterator[Snapshot]:
+        if "fingerprint" not in self.memo:
+            self.memo["fingerprint"] = fingerprint(self.pool)
+        proved = self.validation is not None and provably_disjoint(self.pool, self.validation)
+        bare = unwrap(self.model)
+        device = self.device or next((p.device for p in bare.parameters()), torch.device("cpu"))
+        shared = Shared(
+            seed=seed,
+            round=round,
+            clock=Clock(device),
+            progress=self.progress,
+            source=origin(self.pool)[1],
+            fingerprint=self.memo["fingerprint"],
+            validation_indices=None if self.validation is None else origin(self.validation)[1],
+            disjoint=None if self.validation is None else "indices of one dataset" if proved else "hashed",
+        )
+        whole = np.arange(len(self.pool), dtype=np.int64) if self.positions is None else self.positions
+        with frozen(self.model) as model:
+            yield ModelSnapshot(self, model, shared, whole)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ArrayTask(Task):
+    """A task made of arrays; see `Task.from_arrays`."""
+
+    features: NDArray[Any] | None
+    labels: Int64 | None
+    logits: NDArray[Any] | None
+    gradients: NDArray[Any] | None
+    groups: Int64 | None
+    validation_gradient: NDArray[Any] | None
+
+    @property
+    def size(self) -> int:
+        """N of the whole pool."""
+        return len(next(a for a in (self.groups, self.features, self.labels, self.logits, self.gradients) if a is not None))
+
+    @property
+    def provides(self) -> frozenset[str]:
+        out = {w for w in ("features", "labels", "logits", "gradients") if getattr(self, w) is not None}
+        return frozenset(out | ({"validation"} if self.validation_gradient is not None else set()))
+
+    @contextmanager
+    def snapshot(self, seed: int, round: int) -> Iterator[Snapshot]:
+        if "fingerprint" not in self.memo:
+            first = next(a for a in (self.gradients, self.features, self.logits, self.labels) if a is not None)
+            self.memo["fingerprint"] = fingerprint(first)
+        shared = Shared(
+            seed=seed,
+            round=round,
+            clock=Clock(),
+            progress=self.progress,
+            source=np.arange(self.size, dtype=np.int64),
+            fingerprint=self.memo["fingerprint"],
+            validation_indices=None,
+            disjoint=None,
+        )
+        with rng_kept():
+            yield ArraySnapshot(self, shared, shared.source if self.positions is None else self.positions)
+
+
+def _length(dataset: Any, what: str) -> int:
+    try:
+        n = len(dataset)
+    except TypeError as why:
+        raise DataError(f"the {what} is a {type(dataset).__name__} without a length: a map-style dataset is needed.") from why
+    if n == 0:
+        raise DataError(f"the {what} is empty.")
+    return n
+
+
+def _has_labels(dataset: Any, unpack: Unpack) -> bool:
+    with rng_kept():
+        _, x, y = next(read(dataset, [np.zeros(1, np.int64)], seed=0, path=("labels",), unpack=unpack))
+        return y is not None
+
+
+def _matrix(name: str, values: ArrayLike | None) -> NDArray[Any] | None:
+    if values is None:
+        return None
+    array = values if isinstance(values, np.ndarray) else np.asarray(values)
+    if array.ndim != 2 or array.dtype.kind != "f":
+        raise ShapeError(f"{name} must be a floating-point matrix, got {array.dtype} {list(array.shape)}.")
+    if array.dtype == np.float16:
+        array = array.astype(np.float32)
+    step = max(1, (64 << 20) // max(1, array.shape[1] * array.itemsize))
+    bad = [
+        at + int(i)
+        for at in range(0, len(array), step)
+        for i in np.flatnonzero(~np.isfinite(array[at : at + step]).all(axis=1))
+    ]
+    if bad:
+        raise NonFiniteError(f"{name} of {len(bad)} examples hold NaN or infinity (rows {name_some(bad)}): remove or mend them.", bad)
+    return array
+
+
+def _integers(name: str, values: ArrayLike | None) -> Int64 | None:
+    if values is None:
+        return None
+    array = np.asarray(values)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise ShapeError(f"{name} must be a vector of integers, got {array.dtype} {list(array.shape)}.")
+    return array.astype(np.int64)

@@ -1,0 +1,1 @@
+"""Adapters around `coreselect`: networks, training loops, evaluation and the demo; public names of the core only."""

@@ -1,0 +1,112 @@
+"""Batch normalisation with one set of statistics, or one per route chosen by an argument of each forward.
+
+Source: auxiliary batch norm, Xie et al., "Adversarial Examples Improve Image Recognition", CVPR 2020; used for
+adversarial contrastive learning by Jiang et al., "Robust Pre-Training by Adversarial Contrastive Learning", NeurIPS
+2020.
+"""
+
+from collections.abc import Sequence
+from typing import get_args
+
+import torch
+from torch import Tensor, nn
+
+from coreselect.errors import RequirementError
+from coreselect.protocols import Route
+
+ROUTES: tuple[Route, ...] = get_args(Route)
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class OneNorm(nn.Module):
+    """Normalise every route by the same statistics."""
+
+    def __init__(self, width: int, *, spatial: bool) -> None:
+        super().__init__()
+        self.shared = nn.BatchNorm2d(width) if spatial else nn.BatchNorm1d(width)
+
+    def forward(self, x: Tensor, route: Route) -> Tensor:
+        """[B, width, …] → the same shape."""
+        del route
+        return self.shared(x)
+
+
+class DualNorm(nn.Module):
+    """Normalise each route by statistics, scales and shifts of its own."""
+
+    def __init__(self, width: int, *, spatial: bool) -> None:
+        super().__init__()
+        kind = nn.BatchNorm2d if spatial else nn.BatchNorm1d
+        self.natural = kind(width)
+        self.adversarial = kind(width)
+
+    def forward(self, x: Tensor, route: Route) -> Tensor:
+        """[B, width, …] → the same shape, by the statistics of `route`."""
+        return self.natural(x) if route == "natural" else self.adversarial(x)
+
+
+def norm(width: int, *, dual: bool, spatial: bool = True) -> OneNorm | DualNorm:
+    """Make the normalisation of one layer; `spatial` for [B, width, H, W], else [B, width]."""
+    return DualNorm(width, spatial=spatial) if dual else OneNorm(width, spatial=spatial)
+
+
+class Normalise(nn.Module):
+    """Shift and scale channels, so that a network takes pixels in [0, 1] and attacks act on pixels.
+
+    Args:
+        channels: C.
+        mean, std: C numbers each, std positive; None means ImageNet's for three channels, else 0.5 and 0.25.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, channels: int, mean: Sequence[float] | None = None, std: Sequence[float] | None = None) -> None:
+        super().__init__()
+        mean = mean or (IMAGENET_MEAN if channels == 3 else (0.5,) * channels)
+        std = std or (IMAGENET_STD if channels == 3 else (0.25,) * channels)
+        if len(mean) != channels or len(std) != channels:
+            why = f"mean and std need {channels} numbers each, one a channel; got {len(mean)} and {len(std)}."
+            raise RequirementError(why)
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1))  # [C, 1, 1]
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] in [0, 1] → the same shape, about zero."""
+        return (x - self.mean) / self.std
+
+
+class RoutedNetwork(nn.Module):
+    """See pixels as features → head, through one route.
+
+    Subclasses give `features`; `head` is the last submodule, so its output is the network's output.
+    """
+
+    normalise: Normalise
+    head: nn.Module
+    dual_bn: bool
+
+    def features(self, x: Tensor, route: Route) -> Tensor:
+        """Normalised [B, C, H, W] → [B, D]."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor, route: Route | None = None) -> Tensor:
+        """[B, C, H, W] in [0, 1] → logits or representations [B, outputs].
+
+        Args:
+            x: pixels.
+            route: whose statistics to normalise by; needed with dual-route normalisation, without effect otherwise.
+        Raises:
+            RequirementError: the network has two routes and none, or another, is named.
+        """
+        if self.dual_bn and route not in ROUTES:
+            why = f"this network keeps statistics for two routes: call it with route one of {ROUTES}, got {route!r}."
+            raise RequirementError(why)
+        way: Route = route or "natural"
+        features = self.features(self.normalise(x), way)  # [B, D]
+        return self.head(features) if isinstance(self.head, nn.Linear) else self.head(features, way)
+
+
+def route_call(model: nn.Module, x: Tensor, route: Route) -> Tensor:
+    """Call a dual-route network: the `call=` of a `Task`, `evaluate` and the contrastive loop."""
+    return model(x, route)

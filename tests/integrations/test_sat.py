@@ -1,0 +1,185 @@
+"""The supervised loop attacks in evaluation mode, updates in training mode, and trains on what the loader gives."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from coreselect import Task
+from coreselect.attacks import PGD
+from coreselect_integrations import sat
+from coreselect_integrations.networks import small_conv
+from coreselect_integrations.training import triangle
+
+ATTACK = PGD(0.05, 0.025, 2)
+
+
+def gen(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def data(n: int = 40) -> TensorDataset:
+    """Bright and dark images, labelled so."""
+    y = torch.arange(n) % 2
+    return TensorDataset(
+        (0.3 + 0.4 * y.view(-1, 1, 1, 1) + 0.2 * torch.rand(n, 1, 8, 8, generator=gen(7))).clamp(0, 1), y
+    )
+
+
+def net(seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return small_conv(2, 1, 8)
+
+
+def loader(dataset: TensorDataset, batch_size: int = 10) -> DataLoader:
+    return DataLoader(dataset, batch_size, generator=gen())
+
+
+def epoch(model: nn.Module, batches, *, lr: float = 0.05, attack=ATTACK, seed: int = 0, **settings):
+    return sat.train_epoch(
+        model, batches, torch.optim.SGD(model.parameters(), lr), attack, generator=gen(seed), **settings
+    )
+
+
+class Watching:
+    """PGD that notes the state of the model whenever it asks for a slope."""
+
+    random_start = True
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model, self.noise = model, []
+
+    def __call__(self, ascend, inputs, noise):
+        assert not any(m.training for m in self.model.modules())
+        assert not any(p.requires_grad for p in self.model.parameters())
+        self.noise.append(noise[0])
+        return ATTACK(ascend, inputs, noise)
+
+
+def test_attacks_see_a_closed_model_in_evaluation_mode() -> None:
+    """During the attack nothing trains; afterwards the model is in training mode and has moved."""
+    model = net()
+    attack = Watching(model)
+    before = [p.clone() for p in model.parameters()]
+    log = epoch(model, loader(data()), attack=attack)
+
+    assert model.training
+    assert all(not torch.equal(p, b) for p, b in zip(model.parameters(), before, strict=True))
+    assert log.examples == 40
+    assert all(n.min() >= -1 and n.max() < 1 for n in attack.noise)
+
+
+def test_the_log_is_the_mean_over_attacked_inputs() -> None:
+    """With a learning rate of 0, one batch: loss and accuracy are those of the model on PGD's answer."""
+    model, dataset = net(), data()
+    log = epoch(model, loader(dataset, 40), lr=0.0)
+    x, y = dataset.tensors
+    model.eval()
+    start = 2 * torch.rand(x.shape, generator=gen()) - 1
+    fresh = net().eval()
+    (hard,) = ATTACK(lambda v: F.cross_entropy(fresh(v[0]), y, reduction="sum"), (x,), (start,))
+    logits = fresh.train()(hard)
+
+    assert log.loss == pytest.approx(F.cross_entropy(logits, y).item(), abs=1e-6)
+    assert log.accuracy == pytest.approx((logits.argmax(1) == y).double().mean().item())
+
+
+def test_an_epoch_learns() -> None:
+    """A few epochs on bright against dark lower the adversarial loss."""
+    model = net()
+    logs = [epoch(model, loader(data()), seed=s) for s in range(4)]
+
+    assert logs[-1].loss < 0.5 * logs[0].loss
+    assert logs[-1].accuracy == 1.0
+
+
+def test_same_generator_same_training() -> None:
+    """The generator decides augmentation and random starts; the global one does not move."""
+
+    def noisy(x: Tensor, generator: torch.Generator) -> Tensor:
+        return x + 0.01 * torch.rand(x.shape, generator=generator)
+
+    one, two, other = net(), net(), net()
+    state = torch.get_rng_state()
+    for model, seed in ((one, 0), (two, 0), (other, 1)):
+        epoch(model, loader(data()), seed=seed, augment=noisy)
+
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(p, q) for p, q in zip(one.parameters(), two.parameters(), strict=True))
+    assert not all(torch.equal(p, q) for p, q in zip(one.parameters(), other.parameters(), strict=True))
+
+
+def test_weights_multiply_the_per_example_loss() -> None:
+    """Weight 2 on half of a batch and 0 on the rest equals twice the gradient of that half's share of the mean."""
+    dataset = data(8)
+    weights = torch.tensor([2.0, 0, 2, 0, 2, 0, 2, 0])
+    batch = (*dataset.tensors, torch.arange(8))
+    weighted, plain = net(), net()
+    epoch(weighted, [batch], attack=PGD(0.0, 1.0, 0), weights=lambda i: weights[i])
+    plain.train()
+    x, y = dataset.tensors
+    optimizer = torch.optim.SGD(plain.parameters(), 0.05)
+    (F.cross_entropy(plain(x), y, reduction="none")[::2].sum() * 2 / 8).backward()
+    optimizer.step()
+
+    for p, q in zip(weighted.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(p, q)
+
+
+def test_the_scheduler_steps_once_an_update() -> None:
+    """Four batches, four steps: the triangle has come down to zero."""
+    model = net()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    scheduler = triangle(optimizer, 4)
+    sat.train_epoch(model, loader(data()), optimizer, ATTACK, generator=gen(), scheduler=scheduler)
+
+    assert scheduler.get_last_lr() == [0.0]
+
+
+@pytest.mark.parametrize("updates", [1, 3, 10, 97])
+def test_the_triangle_peaks_at_the_learning_rate_and_never_stops_early(updates: int) -> None:
+    """Factors lie in (0, 1], reach 1 once about a fifth of the way, and are zero only after the last update."""
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], 1.0)
+    scheduler = triangle(optimizer, updates)
+    factors: list[float] = []
+    for _ in range(updates):
+        factors.append(float(scheduler.get_last_lr()[0]))
+        optimizer.step()
+        scheduler.step()
+
+    assert max(factors) == pytest.approx(1.0, abs=1.5 / updates if updates > 1 else 0)
+    assert min(factors) > 0
+    assert scheduler.get_last_lr()[0] == pytest.approx(0.0)
+
+
+def test_warm_up_is_decided_by_its_seed_and_reports_progress() -> None:
+    """Same seed, same parameters; progress counts examples up to the announced total."""
+    one, two = net(), net()
+    seen: list[tuple[str, int, int]] = []
+    state = torch.get_rng_state()
+    logs = sat.warm_up(one, data(), epochs=2, attack=ATTACK, batch_size=16, seed=3, progress=lambda *p: seen.append(p))
+    sat.warm_up(two, data(), epochs=2, attack=ATTACK, batch_size=16, seed=3)
+
+    assert [log.examples for log in logs] == [40, 40]
+    assert seen == [("warm-up", done, 80) for done in (16, 32, 40, 56, 72, 80)]
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(p, q) for p, q in zip(one.parameters(), two.parameters(), strict=True))
+
+
+def test_no_epochs_leave_the_model_as_it_is() -> None:
+    """Zero epochs of warm-up change nothing and log nothing."""
+    model = net()
+
+    assert sat.warm_up(model, data(), epochs=0) == []
+    assert all(torch.equal(p, q) for p, q in zip(model.parameters(), net().parameters(), strict=True))
+
+
+def test_task_says_what_this_loop_trains_with() -> None:
+    """The task of a supervised loop has labels and validation."""
+    dataset = data()
+    pool, validation = torch.utils.data.random_split(dataset, [30, 10], generator=gen())
+    task = sat.task(net(), pool, validation, batch_size=8)
+
+    assert isinstance(task, Task)
+    assert task.n == 30

@@ -1,0 +1,364 @@
+"""Claims about index files: what goes in comes out, and nothing else ever does."""
+
+import json
+import os
+import pickle
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from coreselect.errors import IndexFileError
+from coreselect.io import index_file, index_formats, read, read_indices, strict_json, whole, write
+from coreselect.types import Certificate, Provenance, Selection, Signs
+
+INDICES = np.array([7, 0, 3, 2**40])
+ARRAYS = {
+    "indices": np.array([6, 0, 2, 5]),
+    "source_indices": INDICES,
+    "groups": np.array([1, 1, 0, 0]),
+    "gains": np.array([0.1, 1 / 3, -2.5e-300, -0.0]),
+    "weights": np.array([np.nan, np.inf, -np.inf, 1.0]),
+    "single": np.array([[0.1, 2.0]], np.float32),
+    "flags": np.array([True, False]),
+    "number": np.array(2**63 - 1),
+    "none": np.zeros((0, 3)),
+}
+META = {
+    "nested": True,
+    "text": "∇ “quoted”\n\ud800",
+    "$float": "a key of the caller's",
+    "deep": [{"nan": float("nan"), "inf": float("inf"), "pi": 3.141592653589793, "big": 2**70, "none": None}, []],
+}
+
+
+def _same(a: dict, b: dict) -> None:
+    assert a.keys() == b.keys()
+    for name in a:
+        assert (a[name].dtype, a[name].shape, a[name].tobytes()) == (b[name].dtype, b[name].shape, b[name].tobytes()), (
+            name
+        )
+
+
+def _selection() -> Selection:
+    return Selection(
+        indices=np.array([4, 1]),
+        source_indices=np.array([5, 1]),
+        groups=np.array([0, 0]),
+        gains=np.array([0.1, 0.1]),
+        weights=None,
+        scores=np.array([0.1, np.nan, 1.0]),
+        nested=False,
+        certificate=Certificate("instance", 1.0, float("inf"), None, ("head only",), {"excess": 0.25}),
+        signs=Signs(misclassified=0.5),
+        provenance=Provenance(
+            "rcs",
+            {"eta": 0.01},
+            2,
+            3,
+            0,
+            1,
+            {"torch": "2"},
+            {"rows": 0.5},
+            "n:3-ab",
+            np.array([2]),
+            "by indices",
+            ("a note",),
+        ),
+    )
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".json"])
+def test_complete_formats_return_what_they_were_given(tmp_path: Path, suffix: str) -> None:
+    """Every array returns with its dtype, shape and bits, and meta with its infinities, in both complete formats."""
+    path = tmp_path / f"a{suffix}"
+    write(path, ARRAYS, META)
+    arrays, meta = read(path)
+    _same(arrays, ARRAYS)
+    assert repr(meta) == repr(META)
+    write(path, arrays, meta)
+    _same(read(path)[0], ARRAYS)
+    np.testing.assert_array_equal(read_indices(path), INDICES)
+
+
+@pytest.mark.parametrize("suffix", index_file.ENDINGS)
+def test_every_format_gives_the_source_indices(tmp_path: Path, suffix: str) -> None:
+    """`read_indices` returns int64 source indices in pick order from any of the five formats, upper case or lower."""
+    for path in (tmp_path / f"a{suffix}", tmp_path / f"a{suffix.upper()}"):
+        write(path, ARRAYS, META)
+        found = read_indices(path)
+        assert found.dtype == np.int64
+        assert found.tolist() == INDICES.tolist()
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".txt", ".csv"])
+def test_indices_alone_are_not_a_selection(tmp_path: Path, suffix: str) -> None:
+    """Reading a file of indices alone as a whole selection says what it holds and which formats are complete."""
+    write(tmp_path / f"a{suffix}", ARRAYS, META)
+    with pytest.raises(IndexFileError, match=r"indices alone.*\.npz or \.json"):
+        read(tmp_path / f"a{suffix}")
+
+
+def test_plain_formats_are_what_other_programs_read(tmp_path: Path) -> None:
+    """The csv has a one-word header, the text one index a line, and numpy opens the arrays without pickle."""
+    for suffix in index_file.ENDINGS:
+        write(tmp_path / f"a{suffix}", ARRAYS, META)
+    assert (tmp_path / "a.txt").read_text().split() == [str(i) for i in INDICES]
+    assert (tmp_path / "a.csv").read_text().split() == ["index", *(str(i) for i in INDICES)]
+    assert np.load(tmp_path / "a.npy", allow_pickle=False).tolist() == INDICES.tolist()
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as archive:
+        assert archive["source_indices"].tolist() == INDICES.tolist()
+        assert json.loads(archive["meta"].tobytes())["format"] == "coreselect-index"
+
+
+def test_json_is_strict(tmp_path: Path) -> None:
+    """No NaN or Infinity literal is written, and none is accepted."""
+    path = tmp_path / "a.json"
+    write(path, ARRAYS, META)
+
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    json.loads(path.read_text(), parse_constant=refuse)
+    path.write_text(path.read_text().replace('{"$float":"nan"}', "NaN"))
+    with pytest.raises(IndexFileError, match="NaN is not strict JSON"):
+        read(path)
+
+
+def test_equal_selections_are_equal_bytes(tmp_path: Path) -> None:
+    """A file depends on its content alone: no clock, no order of meta's keys in the digest."""
+    write(tmp_path / "a.npz", ARRAYS, META)
+    write(tmp_path / "b.npz", ARRAYS, META)
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+
+
+@pytest.mark.parametrize("suffix", index_file.ENDINGS)
+def test_a_file_cut_anywhere_is_refused(tmp_path: Path, suffix: str) -> None:
+    """A file truncated at any length raises IndexFileError; only whole lines lost from a text cannot be seen."""
+    path = tmp_path / f"a{suffix}"
+    small = {k: ARRAYS[k] for k in ("source_indices", "gains", "weights")}
+    write(path, small, {"a": 1.5})
+    whole_bytes = path.read_bytes()
+    for length in range(len(whole_bytes)):
+        path.write_bytes(whole_bytes[:length])
+        if suffix in (".txt", ".csv") and whole_bytes[:length].count(b"\n") > (suffix == ".csv"):
+            if whole_bytes[:length].endswith(b"\n"):
+                continue
+        elif suffix == ".json" and length == len(whole_bytes) - 1:
+            continue  # the last byte is the line break after a whole text
+        with pytest.raises(IndexFileError) as refusal:
+            read_indices(path)
+        assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("suffix", index_file.ENDINGS)
+def test_a_flipped_byte_is_refused_or_harmless(tmp_path: Path, suffix: str) -> None:
+    """A flipped byte raises IndexFileError or nothing; a complete file never returns other content than was written."""
+    path = tmp_path / f"a{suffix}"
+    small = {k: ARRAYS[k] for k in ("source_indices", "gains", "weights")}
+    write(path, small, {"a": 1.5})
+    whole_bytes = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for at in range(len(whole_bytes)):
+        for mask in {1, 128, int(rng.integers(1, 256))}:
+            broken = bytearray(whole_bytes)
+            broken[at] ^= mask
+            path.write_bytes(broken)
+            try:
+                if suffix in index_formats.COMPLETE:
+                    arrays, meta = read(path)
+                    _same(arrays, small)
+                    assert meta == {"a": 1.5}
+                else:
+                    assert read_indices(path).dtype == np.int64
+            except IndexFileError:
+                continue
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"null",
+        b"[" * 100_000,
+        b'{"format":1}',
+        b"\x00" * 64,
+        b"PK\x03\x04",
+        b"\x93NUMPY",
+        pickle.dumps([1, 2]),
+    ],
+    ids=lambda b: repr(b[:12]),
+)
+def test_foreign_files_are_refused_in_one_sentence(tmp_path: Path, content: bytes) -> None:
+    """A file that is something else is refused by name, in one line, under every ending."""
+    for suffix in index_file.ENDINGS:
+        path = tmp_path / f"a{suffix}"
+        path.write_bytes(content)
+        with pytest.raises(IndexFileError, match=f"a{suffix}") as refusal:
+            read_indices(path)
+        assert "\n" not in str(refusal.value)
+
+
+def test_pickles_are_never_opened(tmp_path: Path) -> None:
+    """An object array, which numpy stores as a pickle, is refused unread in `.npy` and `.npz`."""
+    np.save(tmp_path / "a.npy", np.array([{}], dtype=object), allow_pickle=True)
+    np.savez(tmp_path / "a.npz", source_indices=np.array([{}], dtype=object), meta=np.array([{}], dtype=object))
+    for name in ("a.npy", "a.npz"):
+        with pytest.raises(IndexFileError, match="allow_pickle"):
+            read_indices(tmp_path / name)
+
+
+@pytest.mark.parametrize("text", ["1\n1\n", "-1\n", "1.5\n", "one\n", "99999999999999999999\n", "1\n\n2\n", "é\n"])
+def test_lines_that_are_no_indices_are_refused(tmp_path: Path, text: str) -> None:
+    """Twice the same index, a negative one, a fraction, a word or an empty line is no list of indices."""
+    for suffix, head in ((".txt", ""), (".csv", "index\n")):
+        (tmp_path / f"a{suffix}").write_text(head + text)
+        with pytest.raises(IndexFileError):
+            read_indices(tmp_path / f"a{suffix}")
+
+
+def test_missing_files_and_unknown_endings(tmp_path: Path) -> None:
+    """A missing file is a refusal, and an unknown ending names all five."""
+    with pytest.raises(IndexFileError, match="No such file"):
+        read(tmp_path / "a.npz")
+    (tmp_path / "folder.npz").mkdir()
+    with pytest.raises(IndexFileError, match="cannot be read"):
+        read(tmp_path / "folder.npz")
+    for name in ("a.pt", "a", "a.npz.bak"):
+        with pytest.raises(IndexFileError, match=r"\.npz, \.json, \.npy, \.txt or \.csv"):
+            write(tmp_path / name, ARRAYS, META)
+    assert os.listdir(tmp_path) == ["folder.npz"]
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".json"])
+def test_a_newer_version_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+    """A file of a later format version asks for an upgrade instead of being called damaged."""
+    monkeypatch.setattr(index_formats, "VERSION", 2)
+    write(tmp_path / f"a{suffix}", ARRAYS, META)
+    monkeypatch.undo()
+    with pytest.raises(IndexFileError, match="version 2, this release reads 1: upgrade"):
+        read(tmp_path / f"a{suffix}")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "meta", "said"),
+    [
+        ({"source_indices": np.array([0]), "words": np.array(["a"])}, {}, "the array 'words' is <U1"),
+        ({"source_indices": np.array([0]), "meta": np.array([0])}, {}, "cannot name an array"),
+        ({"source_indices": np.array([0.5])}, {}, "source indices are"),
+        ({"source_indices": np.zeros(0, np.int64)}, {}, "at least one integer"),
+        ({"source_indices": np.array([3, 3])}, {}, "occurs twice"),
+        ({"indices": np.array([0])}, {}, "no 'source_indices'"),
+        ({"source_indices": np.array([0])}, {"a": {"b": [object()]}}, r"meta\.a\.b\[0\] is a object"),
+        ({"source_indices": np.array([0])}, {"a": {1: 2}}, "JSON keys are strings"),
+    ],
+)
+def test_what_a_file_cannot_hold_is_refused_before_anything_is_written(
+    tmp_path: Path, arrays: dict, meta: dict, said: str
+) -> None:
+    """The refusal says which array or value it is, and leaves no file."""
+    with pytest.raises(IndexFileError, match=said):
+        write(tmp_path / "a.npz", arrays, meta)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("broken", ["replace", "fsync", "write"])
+@pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_crash_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str, failure: BaseException
+) -> None:
+    """Whichever step of writing fails, the old file is intact and no temporary file stays behind."""
+    path = tmp_path / "a.npz"
+    write(path, ARRAYS, {"a": 1})
+    before = path.read_bytes()
+
+    def fail(*_: object, **__: object) -> None:
+        raise failure
+
+    if broken == "write":
+        real = open
+
+        class Full:
+            def __init__(self, *args: object) -> None:
+                self.file = real(*args)  # type: ignore[call-overload]  # the arguments of open, passed on
+
+            def __enter__(self) -> "Full":
+                return self
+
+            def __exit__(self, *_: object) -> None:
+                self.file.close()
+
+            def write(self, data: bytes) -> None:
+                self.file.write(data[: len(data) // 2])
+                self.file.flush()
+                raise failure
+
+        monkeypatch.setattr(whole, "open", Full, raising=False)
+    else:
+        monkeypatch.setattr(os, broken, fail)
+    with pytest.raises(IndexFileError if isinstance(failure, OSError) else KeyboardInterrupt):
+        write(path, {"source_indices": np.array([9])}, {"a": 2})
+    monkeypatch.undo()
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["a.npz"]
+
+
+def test_a_folder_that_cannot_be_synced_still_gets_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some file systems cannot sync a folder; the new file is in place all the same."""
+    real = os.fsync
+
+    def fsync(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(22, "Invalid argument")
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write(tmp_path / "a.npy", ARRAYS, {})
+    assert read_indices(tmp_path / "a.npy").tolist() == INDICES.tolist()
+
+
+def test_files_keep_their_place_and_permissions(tmp_path: Path) -> None:
+    """A missing folder is made, a symbolic link is followed, and a replaced file keeps its permissions."""
+    path = tmp_path / "deep" / "er" / "a.txt"
+    write(path, ARRAYS, {})
+    path.chmod(0o640)
+    link = tmp_path / "b.txt"
+    link.symlink_to(path)
+    write(link, {"source_indices": np.array([1])}, {})
+    assert link.is_symlink()
+    assert path.read_text() == "1\n"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_conversion_keeps_all_that_the_target_can_hold(tmp_path: Path) -> None:
+    """Complete to complete loses nothing; indices convert among plain formats, and never become a complete file."""
+    for suffix in (".npz", ".json", ".csv"):
+        write(tmp_path / f"a{suffix}", ARRAYS, META)
+    assert index_file.convert(tmp_path / "a.json", tmp_path / "b.npz").tolist() == INDICES.tolist()
+    _same(read(tmp_path / "b.npz")[0], ARRAYS)
+    assert repr(read(tmp_path / "b.npz")[1]) == repr(META)
+    index_file.convert(tmp_path / "a.npz", tmp_path / "b.txt")
+    index_file.convert(tmp_path / "a.csv", tmp_path / "c.txt")
+    assert (tmp_path / "b.txt").read_bytes() == (tmp_path / "c.txt").read_bytes()
+    with pytest.raises(IndexFileError, match="indices alone"):
+        index_file.convert(tmp_path / "a.csv", tmp_path / "c.npz")
+    assert not (tmp_path / "c.npz").exists()
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".json"])
+def test_a_selection_returns_whole(tmp_path: Path, suffix: str) -> None:
+    """`Selection.save` then `load` gives equal arrays and equal records, the absent ones still absent."""
+    selection = _selection()
+    selection.save(tmp_path / f"a{suffix}")
+    again = Selection.load(tmp_path / f"a{suffix}")
+    for name in ("indices", "source_indices", "groups", "gains", "scores"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(selection, name))
+    assert again.weights is None
+    assert again.certificate == selection.certificate
+    assert again.signs == selection.signs
+    np.testing.assert_array_equal(again.provenance.validation_indices, [2])
+    assert again.provenance.notes == ("a note",)
+    assert strict_json.canonical(again.provenance.settings) == strict_json.canonical({"eta": 0.01})
