@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from coreselect.errors import RequirementError
@@ -46,7 +48,9 @@ class ArraySnapshot(Snapshot):
         self.stratified_by_labels = task.labels is not None
         if task.groups is not None:
             if len(positions) != task.n:
-                raise RequirementError("a task whose gradients are of groups cannot be restricted: give gradients per example.")
+                raise RequirementError(
+                    "a task whose gradients are of groups cannot be restricted: give gradients per example."
+                )
             self.fixed_groups = [np.flatnonzero(task.groups == m) for m in range(len(task.gradients))]  # type: ignore[arg-type]
 
     @property
@@ -66,10 +70,10 @@ class ArraySnapshot(Snapshot):
         return self._take("labels")
 
     def features(self) -> Tensor:
-        return torch.from_numpy(np.asarray(self._take("features")))
+        return as_tensor(self._take("features"))
 
     def logits(self) -> Tensor:
-        return torch.from_numpy(np.asarray(self._take("logits")))
+        return as_tensor(self._take("logits"))
 
     def layout(self) -> Layout:
         return Layout(("gradient",), (torch.Size([self._gradients().shape[1]]),))
@@ -81,7 +85,11 @@ class ArraySnapshot(Snapshot):
         own = self._gradients()
         if self.fixed_groups is not None:
             return self._dense(own, groups, sketch), None
-        if all(len(g) == 1 for g in groups) and [int(g[0]) for g in groups] == list(range(self.n)) and self.n == self.task.size:
+        if (
+            all(len(g) == 1 for g in groups)
+            and [int(g[0]) for g in groups] == list(range(self.n))
+            and self.n == self.task.size
+        ):
             return self._dense(own, groups, sketch), None
         matrix = allocate(len(groups), own.shape[1], like=own[:1])
         with self.clock("rows"):
@@ -107,9 +115,16 @@ class ArraySnapshot(Snapshot):
         gradient = self.task.validation_gradient
         if gradient is None:
             raise none_such("validation gradient", "give validation_gradient= to Task.from_arrays")
-        return FixedQuery(torch.from_numpy(np.asarray(gradient)))
+        return FixedQuery(as_tensor(gradient))
 
     def _gradients(self) -> Tensor:
         if self.task.gradients is None:
             raise none_such("gradients", "give gradients= to Task.from_arrays")
-        return torch.from_numpy(self.task.gradients)
+        return as_tensor(self.task.gradients)
+
+
+def as_tensor(array: NDArray[Any]) -> Tensor:
+    """View an array as a tensor without copying; nobody writes to it, so one that is read-only (memory-mapped) will do."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array)

@@ -61,7 +61,9 @@ class PGD:
         Returns:
             One detached [B, …] tensor per view, inside the ball and the bounds.
         """
-        at = tuple(self._project(x + self._start(n), x) if self.random_start else x for x, n in zip(inputs, noise, strict=True))
+        at = tuple(
+            self._project(x + self._start(n), x) if self.random_start else x for x, n in zip(inputs, noise, strict=True)
+        )
         for _ in range(self.steps):
             at = tuple(x.detach().requires_grad_() for x in at)
             with torch.enable_grad():

@@ -31,6 +31,7 @@ class Made:
     eta: float
     budget: int
     seed: int
+    notes: tuple[str, ...] = ()  # what provenance should say besides
 
 
 def certificate(method: Method, made: Made, picks: Int64, order: tuple[int, ...], final: Tensor) -> Certificate | None:
@@ -42,7 +43,9 @@ def certificate(method: Method, made: Made, picks: Int64, order: tuple[int, ...]
     if method == "instance":
         return _instance(made, picks, order, final)
     if not isinstance(made.held, Held):
-        raise RequirementError(f"the {method!r} certificate needs values of the objective, and this task has no model: use 'instance'.")
+        raise RequirementError(
+            f"the {method!r} certificate needs values of the objective, and this task has no model: use 'instance'."
+        )
     if method == "paper":
         return paper(made.held.value(final), size=made.held.size, picks=len(order))
     return _sampled(made, len(order))
@@ -60,7 +63,9 @@ def _instance(made: Made, picks: Int64, order: tuple[int, ...], final: Tensor) -
     query = made.held.query(made.theta)
     f = Quadratic(
         (made.eta * units.scale * units.rows.scores(query)).double(),
-        None if bend is None else lambda w: made.eta**2 * units.scale * units.rows.scores(bend(combine(units.rows, units.scale * w))),
+        None
+        if bend is None
+        else lambda w: made.eta**2 * units.scale * units.rows.scores(bend(combine(units.rows, units.scale * w))),
     )
     rounding = 4 * len(made.theta) ** 0.5 * torch.finfo(made.theta.dtype).eps
     value, upper = instance(f, units.chosen, units.count, rounding=rounding)
@@ -70,8 +75,10 @@ def _instance(made: Made, picks: Int64, order: tuple[int, ...], final: Tensor) -
         before = made.held.value(made.theta)
         true = before - made.held.value(final)
         details = {"true_decrease_held": true, "excess_of_model": value - true, "objective_before": before}
+        if true > upper:
+            assumptions.append(f"the true decrease, {true:.4g}, lies above the bound: f is a poor model here")
         assumptions += [
-            "bounds the quadratic model f at θ, attacked inputs held; the excess of f over the true decrease is measured, not bounded",
+            "bounds the quadratic model f at θ, attacked inputs held; f's excess over the true decrease is measured, not bounded",
             f"whatever the set, the objective cannot decrease by more than its value at θ, {before:.4g}",
         ]
     else:
@@ -100,7 +107,13 @@ def _units(made: Made, picks: Int64, order: tuple[int, ...]) -> _Units:
             scale[torch.as_tensor(group, device=scale.device)] = 1 / len(group)
         chosen = torch.zeros(examples.count, dtype=torch.float64, device=made.theta.device)
         chosen[torch.as_tensor(picks, device=chosen.device)] = 1
-        return _Units(examples, scale, chosen, len(picks), f"over every set of {len(picks)} examples, each stepped with 1/(its group's size)")
+        return _Units(
+            examples,
+            scale,
+            chosen,
+            len(picks),
+            f"over every set of {len(picks)} examples, each stepped with 1/(its group's size)",
+        )
     chosen = torch.zeros(rows.count, dtype=torch.float64, device=made.theta.device)
     chosen[list(order)] = 1
     sizes = {len(g) for g in rows.groups}
@@ -110,7 +123,9 @@ def _units(made: Made, picks: Int64, order: tuple[int, ...]) -> _Units:
         words += f" (their sizes differ: {min(sizes)} to {max(sizes)})"
     if held > len(picks):
         words += f"; the last pick, trimmed by {held - len(picks)} examples, is counted whole"
-    return _Units(rows, torch.ones(rows.count, dtype=made.theta.dtype, device=made.theta.device), chosen, len(order), words)
+    return _Units(
+        rows, torch.ones(rows.count, dtype=made.theta.dtype, device=made.theta.device), chosen, len(order), words
+    )
 
 
 def combine(rows: Rows, w: Tensor) -> Tensor:
@@ -129,7 +144,12 @@ def _sampled(made: Made, picks: int, samples: int = 20, sigma: float = 1.0) -> C
         return before - made.held.value(made.theta - made.eta * step)
 
     g, counted = submodularity_ratio(
-        decrease, made.rows.count, size=picks, samples=samples, sigma=sigma, generator=seeded(made.seed, "sampled certificate")
+        decrease,
+        made.rows.count,
+        size=picks,
+        samples=samples,
+        sigma=sigma,
+        generator=seeded(made.seed, "sampled certificate"),
     )
     return Certificate(
         method="sampled",
@@ -137,7 +157,8 @@ def _sampled(made: Made, picks: int, samples: int = 20, sigma: float = 1.0) -> C
         upper_bound=None,
         ratio=None,
         assumptions=(
-            f"value is the smallest submodularity ratio of Ĝ = G + {sigma:g}·|S| in {counted} sampled pairs of sets: an estimate, not a bound",
+            f"value is the smallest submodularity ratio of Ĝ = G + {sigma:g}·|S| in {counted} sampled pairs of sets",
+            "it is an estimate, not a bound",
             "G is evaluated truly, attacked inputs held",
         ),
         details={"samples": float(counted), "sigma": sigma},

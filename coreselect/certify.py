@@ -4,21 +4,22 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from coreselect.certificates import Method
-from coreselect.errors import RequirementError
 from coreselect.attacks import PGD
+from coreselect.certificates import Method
 from coreselect.divergences import DIVERGENCES
+from coreselect.errors import RequirementError
 from coreselect.gradients.sketch import Sketch
 from coreselect.objectives import OBJECTIVES
 from coreselect.protocols import TaskLike
 from coreselect.selectors import SELECTORS
 from coreselect.types import Certificate, Selection
 
-
 _KNOWN: dict[str, Any] = {t.__name__: t for t in (PGD, Sketch, *OBJECTIVES.values(), *DIVERGENCES.values())}
 
 
-def certify(selection: Selection, task: TaskLike, method: Method = "instance", *, selector: Any = None) -> Certificate | None:
+def certify(
+    selection: Selection, task: TaskLike, method: Method = "instance", *, selector: Any = None
+) -> Certificate | None:
     """Compute a certificate for a selection, from its task and the settings in its provenance.
 
     Args:
@@ -51,7 +52,9 @@ def _revive(factory: Any, settings: Mapping[str, Any]) -> Any:
             continue
         if isinstance(value, Mapping):
             if value.get("type") not in _KNOWN:
-                raise RequirementError(f"the setting {name!r} is a {value.get('type')}, which cannot be rebuilt: give selector=.")
+                raise RequirementError(
+                    f"the setting {name!r} is a {value.get('type')}, which cannot be rebuilt: give selector=."
+                )
             value = _revive(_KNOWN[value["type"]], value)
         made[name] = tuple(value) if isinstance(value, list) else value
     return factory(**made)

@@ -60,6 +60,7 @@ def require(selector: Selector, provides: Iterable[str]) -> None:
     missing = sorted(set(selector.requires) - set(provides))
     if missing:
         what = missing[0]
+        remedy = _REMEDY.get(what, "provide it")
         raise RequirementError(
-            f"the selector {selector.name!r} needs {what.replace('_', ' ')}, and this task has none: {_REMEDY.get(what, 'provide it')}."
+            f"the selector {selector.name!r} needs {what.replace('_', ' ')}, and this task has none: {remedy}."
         )

@@ -63,7 +63,12 @@ class Sweeper:
         flat = [np.concatenate(list(b)) for b in batches]
         with self.clock("read"):
             source = read(
-                self.dataset, flat, seed=self.seed, path=("pool", self.round), unpack=self.unpack, num_workers=self.num_workers
+                self.dataset,
+                flat,
+                seed=self.seed,
+                path=("pool", self.round),
+                unpack=self.unpack,
+                num_workers=self.num_workers,
             )
         for groups in batches:
             with self.clock("read"):
@@ -119,7 +124,9 @@ class Sweeper:
         generator = torch.Generator()
         made = [self.views(one[None], generator.manual_seed(s)) for one, s in zip(x, own, strict=True)]
         if any(len(m) != self.loss.views for m in made):
-            raise ShapeError(f"views= must return {self.loss.views} tensors for the loss {self.loss.name!r}, got {len(made[0])}.")
+            raise ShapeError(
+                f"views= must return {self.loss.views} tensors for the loss {self.loss.name!r}, got {len(made[0])}."
+            )
         return tuple(torch.cat(each) for each in zip(*made, strict=True))
 
     def _attack(
@@ -131,11 +138,15 @@ class Sweeper:
         slices: Sequence[slice],
     ) -> Views:
         if self.attack is None:
-            raise RequirementError(f"the loss {self.loss.name!r} reads attacked inputs and has no attack of its own: give attack=.")
+            raise RequirementError(
+                f"the loss {self.loss.name!r} reads attacked inputs and has no attack of its own: give attack=."
+            )
         with self.clock("attack"):
             with torch.no_grad():
                 natural = tuple(
-                    self.net.apply(self.net.captured, prepared[s], "natural") for s in self.loss.streams if s in prepared
+                    self.net.apply(self.net.captured, prepared[s], "natural")
+                    for s in self.loss.streams
+                    if s in prepared
                 )
             noise = tuple(
                 seeding.noise(v, seeding.seeds(self.seed, "attack", self.round, i, indices=positions))
@@ -148,7 +159,9 @@ class Sweeper:
                 outputs = joint.chunk(len(at))
                 terms = [
                     self.loss.ascend(
-                        tuple(o[p] for o in outputs), tuple(o[p] for o in natural), None if labels is None else labels[p]
+                        tuple(o[p] for o in outputs),
+                        tuple(o[p] for o in natural),
+                        None if labels is None else labels[p],
                     )
                     for p in pieces
                 ]
@@ -180,11 +193,15 @@ def to_model(x: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
 def refuse_inputs(positions: NDArray[np.int64], x: Tensor, where: str = "pool") -> None:
     """Refuse inputs that are not floating point (no gradient reaches them) or not finite, by position."""
     if not x.is_floating_point():
-        raise ShapeError(f"{where} inputs are {x.dtype}, floating-point images in [0, 1] are needed: convert them in the dataset.")
+        raise ShapeError(
+            f"{where} inputs are {x.dtype}, floating-point images in [0, 1] are needed: convert them in the dataset."
+        )
     finite = torch.isfinite(x).flatten(1).all(dim=1)
     if not bool(finite.all()):
         bad = sorted(positions[(~finite).cpu().numpy()].tolist())
-        raise NonFiniteError(f"{len(bad)} {where} inputs hold NaN or infinity (positions {name_some(bad)}): remove or mend them.", bad)
+        raise NonFiniteError(
+            f"{len(bad)} {where} inputs hold NaN or infinity (positions {name_some(bad)}): remove or mend them.", bad
+        )
 
 
 Batches = list[list[NDArray[np.int64]]]

@@ -31,10 +31,10 @@ def curvature(held: Held, layout: Layout, theta: Tensor) -> Callable[[Tensor], T
                 adversarial, natural = held.outputs(layout.unflatten(at), part)
                 return adversarial - natural, natural  # [B, C] each
 
-            (_, natural), (moved, _) = jvp(gap, (theta,), (v,))
+            (_, natural), (moved, _) = jvp(gap, (theta,), (v,))[:2]
             p = natural.softmax(1)
             pulled = p * (moved - (p * moved).sum(1, keepdim=True))  # (diag p − p pᵀ) (J̃ − J) v
-            _, pull = vjp(lambda at, gap=gap: gap(at)[0], theta)
+            pull = vjp(lambda at, gap=gap: gap(at)[0], theta)[1]
             total += pull(pulled)[0]
         return scale / held.size * total
 

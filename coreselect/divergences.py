@@ -11,7 +11,7 @@ No side is detached: the natural representation moves with the parameters as the
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -25,21 +25,19 @@ from coreselect.protocols import Divergence
 class KL:
     """KL(softmax h(x̃) ‖ softmax h(x)) per example, in nats: [B, C], [B, C] → [B]."""
 
-    name: ClassVar[str] = "kl"
+    name = "kl"
     fisher: ClassVar[float] = 1.0  # its second derivative at x̃ = x, in units of diag p − p pᵀ
     setwise: ClassVar[bool] = False
 
     def __call__(self, adversarial: Tensor, natural: Tensor) -> Tensor:
-        return F.kl_div(
-            natural.log_softmax(1), adversarial.log_softmax(1), log_target=True, reduction="none"
-        ).sum(1)
+        return F.kl_div(natural.log_softmax(1), adversarial.log_softmax(1), log_target=True, reduction="none").sum(1)
 
 
 @dataclass(frozen=True)
 class JS:
     """Jensen–Shannon divergence of the two softmaxes per example, in nats: [B, C], [B, C] → [B] in [0, log 2]."""
 
-    name: ClassVar[str] = "js"
+    name = "js"
     fisher: ClassVar[float] = 0.25
     setwise: ClassVar[bool] = False
 
@@ -66,7 +64,7 @@ class OptimalTransport:
 
     epsilon: float = 0.05
     iterations: int = 1000
-    name: ClassVar[str] = "ot"
+    name = "ot"
     fisher: ClassVar[float | None] = None
     setwise: ClassVar[bool] = True
 
@@ -79,9 +77,10 @@ class OptimalTransport:
         cost = 1 - a @ n.T  # [B, B]
         with torch.no_grad():
             even = torch.full((len(a),), 1 / len(a), dtype=a.dtype, device=a.device)  # [B]
-            plan = ot.sinkhorn(
+            solved: Any = ot.sinkhorn(
                 even, even, cost.detach(), self.epsilon, method="sinkhorn_log", numItermax=self.iterations, warn=False
             )  # [B, B]
+            plan: Tensor = solved
             blur = self.epsilon * torch.xlogy(plan, plan * len(a) ** 2).sum()  # ε KL(P ‖ u uᵀ)
         return (plan * cost).sum() + blur
 

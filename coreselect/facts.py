@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from torch.utils.data import Subset
 
 from coreselect.errors import IndexFileError, ShapeError
+from coreselect.io.fingerprint import fingerprint
 from coreselect.types import Float64, Int64, Selection
 
 
@@ -62,6 +65,19 @@ def pool_positions(selection: Selection, n: int) -> Int64:
     held = selection.provenance.validation_indices
     inside = held is not None and n >= selection.provenance.pool_size + len(held)
     return np.setdiff1d(np.arange(n), held) if inside else np.arange(n)  # type: ignore[arg-type]  # `inside`: not None
+
+
+def same_data(selection: Selection, dataset: Any) -> bool | None:
+    """Return whether a dataset has the pool's fingerprint; None where the pool's order in it is not known.
+
+    Args:
+        dataset: the one that `source_indices` are positions in.
+    """
+    pool = pool_positions(selection, len(dataset))
+    known = selection.provenance.fingerprint.startswith("n:") and len(pool) == selection.provenance.pool_size
+    if not known or not np.array_equal(pool[selection.indices], selection.source_indices):
+        return None
+    return fingerprint(Subset(dataset, pool.tolist())) == selection.provenance.fingerprint
 
 
 def group_gains(selection: Selection) -> Float64:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from coreselect.data import labels_of
+from coreselect.data import labels_of, names_of
 from coreselect.errors import DataError, IndexFileError, missing_extra
 from coreselect.facts import Balance, balance, group_gains, pool_positions
 from coreselect.io.whole import whole_file
@@ -65,7 +65,7 @@ def draw(
     shown = selection.source_indices[: _COLUMNS * _ROWS]
     sample = np.random.default_rng(derive(selection.provenance.seed, "gallery")).permutation(rest)[: _COLUMNS * _ROWS]
     labels = labels_of(dataset) if labels is None else labels
-    names = getattr(dataset, "classes", None) if class_names is None else class_names
+    names = names_of(dataset) if class_names is None else class_names
     counts = None if labels is None else balance(selection, labels, names)
 
     figure = Figure(figsize=(12, 7.6), dpi=120, facecolor="white", layout="constrained")
@@ -73,13 +73,15 @@ def draw(
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1, wspace=0.05, hspace=0.05)  # type: ignore[union-attr]  # just given
     made, k = selection.provenance, len(selection)
     figure.suptitle(
-        f"{made.selector}: {k:,} of {made.pool_size:,} examples, seed {made.seed}, round {made.round}",
+        f"{_words(made.selector)}: {k:,} of {made.pool_size:,} examples, seed {made.seed}, round {made.round}",
         fontsize=15, fontweight="bold", color=_INK,
     )  # fmt: skip
     axes = figure.subplot_mosaic([["chosen", "rest"], ["gains", "classes"]], height_ratios=[1.06, 1])
-    columns = min(_COLUMNS, max(len(shown), len(sample)))
-    _images(axes["chosen"], _read(dataset, shown), columns, f"chosen, in pick order: the first {len(shown):,} of {k:,}")
-    _images(axes["rest"], _read(dataset, sample), columns, f"not chosen: {len(sample):,} of {len(rest):,}, at random")
+    most = max(len(shown), len(sample))
+    shape = math.ceil(most / _COLUMNS), min(_COLUMNS, most)  # of both grids, so that images are equally large
+    first = f"all {k:,}" if len(shown) == k else f"the first {len(shown):,} of {k:,}"
+    _images(axes["chosen"], _read(dataset, shown), shape, f"chosen, in pick order: {first}")
+    _images(axes["rest"], _read(dataset, sample), shape, f"not chosen: {len(sample):,} of {len(rest):,}, at random")
     _curve(axes["gains"], group_gains(selection))
     _histogram(axes["classes"], counts)
     _save(figure, path)
@@ -104,7 +106,7 @@ def _read(dataset: Any, positions: Int64) -> list[NDArray[np.float32]]:
 
 
 def _image(item: Any, index: int) -> NDArray[np.float32]:
-    if isinstance(item, dict):
+    if isinstance(item, Mapping):
         item = next((item[key] for key in _KEYS if key in item), None)
     elif isinstance(item, tuple | list) and item:
         item = item[0]
@@ -125,7 +127,7 @@ def _image(item: Any, index: int) -> NDArray[np.float32]:
     return np.nan_to_num(scaled).astype(np.float32, copy=False)
 
 
-def _images(axes: Axes, images: list[NDArray[np.float32]], columns: int, title: str) -> None:
+def _images(axes: Axes, images: list[NDArray[np.float32]], shape: tuple[int, int], title: str) -> None:
     """Draw a grid of images as one picture, a white line between them."""
     axes.set_title(title, loc="left", fontsize=11, color=_INK)
     axes.axis("off")
@@ -134,7 +136,7 @@ def _images(axes: Axes, images: list[NDArray[np.float32]], columns: int, title: 
         return
     h, w = (max(image.shape[axis] for image in images) for axis in (0, 1))
     gap = max(1, round(w / 16))
-    rows = math.ceil(len(images) / columns)
+    rows, columns = shape
     page = np.ones((rows * (h + gap) - gap, columns * (w + gap) - gap, 3), np.float32)  # [H, W, 3], white
     for at, image in enumerate(images):
         y, x = at // columns * (h + gap), at % columns * (w + gap)
@@ -182,7 +184,7 @@ def _histogram(axes: Axes, counts: Balance | None) -> None:
     axes.set_xlim(-0.7, len(at) - 0.3)
     axes.set_ylim(0, 100 * max(pool.max(), chosen.max()) * 1.22)  # room for the legend
     if len(at) <= _NAMES:
-        names = [name if len(name) <= 14 else f"{name[:13]}…" for name in counts.names]
+        names = [_words(name if len(name) <= 14 else f"{name[:13]}…") for name in counts.names]
         upright = max(map(len, names)) * len(names) <= 40
         axes.set_xticks(
             at, names, rotation=0 if upright else 40, ha="center" if upright else "right", rotation_mode="anchor"
@@ -196,3 +198,8 @@ def _histogram(axes: Axes, counts: Balance | None) -> None:
 def _plain(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(colors=_INK, labelsize=9)
+
+
+def _words(text: str) -> str:
+    """Keep matplotlib from reading dollars as mathematics."""
+    return text.replace("$", r"\$")

@@ -76,7 +76,9 @@ def greedy(
         if picks and (anew or picks % refresh == 0):
             query = objective.query(here)
         if not bool(torch.isfinite(query).all()):
-            raise NonFiniteError(f"the validation gradient is not finite after {picks} picks: give a smaller eta than {eta}.")
+            raise NonFiniteError(
+                f"the validation gradient is not finite after {picks} picks: give a smaller eta than {eta}."
+            )
         seen = rows.project(query)
         m, score = argmax(rows, search.propose(seen, alive), seen)
         group = rows.groups[m]
@@ -84,7 +86,9 @@ def greedy(
         whole = take == len(group)
         share = take / len(group)
         row = rows.full(m, None if whole else group[:take])
-        if not whole or len(seen) != len(query) or seen is not query:  # trimmed or sketched: the score is of another row
+        if (
+            not whole or len(seen) != len(query) or seen is not query
+        ):  # trimmed or sketched: the score is of another row
             score = float(row.double() @ query.double())
         here = here - eta * share * row.to(here)
         alive[m] = False

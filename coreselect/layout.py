@@ -38,7 +38,9 @@ class Layout:
             ShapeError: the vector's length is not P.
         """
         if vector.shape != (self.size,):
-            raise ShapeError(f"a vector of shape [{self.size}] is needed for {len(self.names)} parameters, got {list(vector.shape)}.")
+            raise ShapeError(
+                f"a vector of shape [{self.size}] is needed for {len(self.names)} parameters, got {list(vector.shape)}."
+            )
         out, at = {}, 0
         for name, shape in zip(self.names, self.shapes, strict=True):
             n = math.prod(shape)

@@ -62,7 +62,10 @@ class ModelSnapshot(Snapshot):
     @property
     def net(self) -> Network:
         """The model split as the capture asks, probed once."""
-        return self._shared("net", lambda: split(self.model, self.task.call, self._probe(), head=self.task.head, capture=self.task.capture))
+        return self._shared(
+            "net",
+            lambda: split(self.model, self.task.call, self._probe(), head=self.task.head, capture=self.task.capture),
+        )
 
     @property
     def needs_sketch(self) -> bool:  # type: ignore[override]  # known once the model is probed
@@ -90,7 +93,11 @@ class ModelSnapshot(Snapshot):
         """Natural features [n, D] and logits [n, C] of this snapshot's examples."""
 
         def compute() -> tuple[Tensor, Tensor]:
-            net = self.net if isinstance(self.net, HeadSplit) else split(self.model, self.task.call, self._probe(), head=self.task.head)
+            net = (
+                self.net
+                if isinstance(self.net, HeadSplit)
+                else split(self.model, self.task.call, self._probe(), head=self.task.head)
+            )
             features, logits = [], []
             for positions, x, _ in self._read(chunks(self.positions, self.task.batch_size)):
                 x = to_model(x, self.device, self.dtype)
@@ -219,7 +226,8 @@ class ModelSnapshot(Snapshot):
                 x,
                 labels,
                 lambda crafted, part: seeding.noise(
-                    x[part], seeding.seeds(self.seed, "validation attack", self.round, crafted, indices=part.cpu().numpy())
+                    x[part],
+                    seeding.seeds(self.seed, "validation attack", self.round, crafted, indices=part.cpu().numpy()),
                 ),
                 batch=self.task.batch_size,
                 clock=self.clock,
@@ -241,12 +249,16 @@ class ModelSnapshot(Snapshot):
 
     def loss_gradient(self, held: Held) -> Tensor | None:
         loss = self.task.loss
-        if not (self.net.caches and loss.per_example and loss.views == 1) or (loss.needs_labels and held.labels is None):
+        if not (self.net.caches and loss.per_example and loss.views == 1) or (
+            loss.needs_labels and held.labels is None
+        ):
             return None
         theta = self.theta().requires_grad_()
         with torch.enable_grad():
-            adversarial, natural = held.outputs(self.layout().unflatten(theta), torch.arange(held.size, device=theta.device))
-            outputs = {("adversarial", 0): adversarial, ("natural", 0): natural}
+            adversarial, natural = held.outputs(
+                self.layout().unflatten(theta), torch.arange(held.size, device=theta.device)
+            )
+            outputs: dict[Stream, Tensor] = {("adversarial", 0): adversarial, ("natural", 0): natural}
             value = loss(views_of(outputs, "adversarial"), views_of(outputs, "natural"), held.labels).mean()
         return torch.autograd.grad(value, theta)[0]
 
@@ -277,7 +289,11 @@ class ModelSnapshot(Snapshot):
             xs, ys, digests = [], [], set()
             everything = np.arange(len(dataset), dtype=np.int64)
             for positions, x, y in read(
-                dataset, chunks(everything, self.task.batch_size), seed=self.seed, path=("validation",), unpack=self.task.unpack
+                dataset,
+                chunks(everything, self.task.batch_size),
+                seed=self.seed,
+                path=("validation",),
+                unpack=self.task.unpack,
             ):
                 if self.shared.disjoint == "hashed":
                     digests.update(digest(one) for one in x)
@@ -301,7 +317,12 @@ class ModelSnapshot(Snapshot):
 
     def _read(self, batches: list[Int64]) -> Any:
         return read(
-            self.task.pool, batches, seed=self.seed, path=("pool", self.round), unpack=self.task.unpack, num_workers=self.task.num_workers
+            self.task.pool,
+            batches,
+            seed=self.seed,
+            path=("pool", self.round),
+            unpack=self.task.unpack,
+            num_workers=self.task.num_workers,
         )
 
     def _shared(self, key: Any, compute: Any) -> Any:

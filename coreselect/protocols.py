@@ -1,7 +1,8 @@
 """The seams: structural types, so that any object with these methods is an implementation."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, Protocol, runtime_checkable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -9,20 +10,20 @@ from torch import Tensor, nn
 from coreselect.budget import Budget
 from coreselect.types import Selection
 
-Route = Literal["natural", "adversarial"]
+Route = str  # "natural" or "adversarial": which normalisation statistics a forward pass sees
 Stream = tuple[Route, int]  # (route, view): one forward pass that a loss reads
 Views = tuple[Tensor, ...]  # one [B, …] tensor per view
 Params = Mapping[str, Tensor]
 Call = Callable[[nn.Module, Tensor, Route], Tensor]  # (model, x, route) -> output
 MakeViews = Callable[[Tensor, torch.Generator], Views]  # (x [1, …], generator) -> views, each [1, …]
-Renew = Literal["never", "round", "epoch"]
 Progress = Callable[[str, int, int], None]  # (part, done, total)
 
 
 class Divergence(Protocol):
     """d(h(x̃), h(x)), adversarial first."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def __call__(self, adversarial: Tensor, natural: Tensor) -> Tensor:
         """[B, C], [B, C] → [B], or a scalar where d is between the two sets."""
@@ -32,7 +33,8 @@ class Divergence(Protocol):
 class Attack(Protocol):
     """Inputs that raise a scalar, inside a ball; gradients with respect to inputs only."""
 
-    random_start: bool
+    @property
+    def random_start(self) -> bool: ...
 
     def __call__(self, ascend: Callable[[Views], Tensor], inputs: Views, noise: Views) -> Views:
         """`ascend(views)` is a scalar, summed over examples; `noise` is uniform in [−1, 1), one tensor per view."""
@@ -46,12 +48,18 @@ class Loss(Protocol):
     A per-example loss returns [B]; a batch loss (NT-Xent) returns a scalar, the mean over its batch.
     """
 
-    name: str
-    views: int
-    streams: tuple[Stream, ...]
-    per_example: bool
-    needs_labels: bool
-    default_attack: Attack | None
+    @property
+    def name(self) -> str: ...
+    @property
+    def views(self) -> int: ...
+    @property
+    def streams(self) -> tuple[Stream, ...]: ...
+    @property
+    def per_example(self) -> bool: ...
+    @property
+    def needs_labels(self) -> bool: ...
+    @property
+    def default_attack(self) -> Attack | None: ...
 
     def ascend(self, adversarial: Views, natural: Views, labels: Tensor | None) -> Tensor:
         """Outputs [B, C] per adversarial view (and per natural view, if read) → scalar to raise, summed over examples."""
@@ -75,12 +83,15 @@ class Selector(Protocol):
     """A method of choosing.
 
     `requires` names what a task must provide (`labels`, `features`, `logits`, `gradients`, `validation`,
-    `validation_labels`, `history`); `renew` says when another call gives another answer.
+    `validation_labels`, `history`); `renew` says when another call gives another answer: `never`, `round` or `epoch`.
     """
 
-    name: str
-    requires: frozenset[str]
-    renew: Renew
+    @property
+    def name(self) -> str: ...
+    @property
+    def requires(self) -> frozenset[str]: ...
+    @property
+    def renew(self) -> str: ...
 
     def select(self, task: "TaskLike", budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         """Choose exactly `budget` examples; every draw is a function of `generator.initial_seed()` and `round`."""
@@ -96,4 +107,8 @@ class TaskLike(Protocol):
     @property
     def provides(self) -> frozenset[str]: ...
 
-    def restrict(self, indices: Sequence[int]) -> "TaskLike": ...
+    def snapshot(self, seed: int, round: int) -> AbstractContextManager[Any]:
+        """Open what one selection computes: a `coreselect.snapshot.Snapshot`."""
+        ...
+
+    def restrict(self, indices: Any) -> "TaskLike": ...

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from coreselect import seeding
+from coreselect.data.images import labels_of as listed_labels
 from coreselect.errors import DataError
 
 Unpack = Callable[[Any], tuple[Tensor, Tensor | None]]
@@ -46,7 +47,9 @@ def unpack(batch: Any) -> tuple[Tensor, Tensor | None]:
     elif isinstance(batch, Sequence) and batch and isinstance(batch[0], Tensor):
         return batch[0], batch[1] if len(batch) > 1 and isinstance(batch[1], Tensor) else None
     form = f"a mapping with keys {sorted(map(str, batch))}" if isinstance(batch, Mapping) else type(batch).__name__
-    raise DataError(f"an item batch is {form}, not a tensor, (x, y) or a mapping with an image: say how to read it with unpack=.")
+    raise DataError(
+        f"an item batch is {form}, not a tensor, (x, y) or a mapping with an image: say how to read it with unpack=."
+    )
 
 
 _DEFAULT = unpack
@@ -81,32 +84,22 @@ def labels_of(dataset: Any, *, seed: int, unpack: Unpack = unpack, num_workers: 
 
     A dataset (or Subset of one) whose `labels` or `targets` are integers of its own length is asked, not read.
     """
-    quick = _attribute(dataset) if unpack is _DEFAULT else None
+    quick = listed_labels(dataset) if unpack is _DEFAULT else None
     if quick is not None:
         return quick
     out: list[Tensor] = []
     for _, _, y in read(
-        dataset, chunks(np.arange(len(dataset)), 256), seed=seed, path=("labels",), unpack=unpack, num_workers=num_workers
+        dataset,
+        chunks(np.arange(len(dataset)), 256),
+        seed=seed,
+        path=("labels",),
+        unpack=unpack,
+        num_workers=num_workers,
     ):
         if y is None:
             return None
         out.append(y)
     return torch.cat(out).numpy()
-
-
-def _attribute(dataset: Any) -> NDArray[np.int64] | None:
-    indices = getattr(dataset, "indices", None)
-    if isinstance(dataset, torch.utils.data.Subset):
-        base = _attribute(dataset.dataset)
-        return None if base is None else base[np.asarray(indices)]
-    for name in ("labels", "targets"):
-        values = getattr(dataset, name, None)
-        if values is None or getattr(dataset, "target_transform", None) is not None:
-            continue
-        array = np.asarray(values)
-        if array.shape == (len(dataset),) and array.dtype.kind in "iu":
-            return array.astype(np.int64)
-    return None
 
 
 def chunks(positions: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:

@@ -95,7 +95,9 @@ class CoresetSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         if self.epoch is None:
-            raise ScheduleError("call sampler.set_epoch(epoch) at the start of every epoch: it decides what the epoch sees.")
+            raise ScheduleError(
+                "call sampler.set_epoch(epoch) at the start of every epoch: it decides what the epoch sees."
+            )
         if self.round_of(self.epoch) is None:
             order = np.arange(self.task.n)
         else:
@@ -174,7 +176,8 @@ def _selection(state: dict[str, Any]) -> Selection:
     return Selection(
         **{
             **arrays,
-            "certificate": certificate and Certificate(**{**certificate, "assumptions": tuple(certificate["assumptions"])}),
+            "certificate": certificate
+            and Certificate(**{**certificate, "assumptions": tuple(certificate["assumptions"])}),
             "signs": signs and Signs(**signs),
             "provenance": Provenance(**{**provenance, "notes": tuple(provenance["notes"])}),
         }

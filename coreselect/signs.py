@@ -1,5 +1,7 @@
 """Read the signs of trouble off what a selection has cached anyway."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from scipy.stats import spearmanr
@@ -64,7 +66,8 @@ def correlation(a: Tensor, b: Tensor) -> float | None:
     x, y = a.detach().double().cpu().numpy(), b.detach().double().cpu().numpy()
     if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return None
-    return float(spearmanr(x, y).statistic)
+    statistic: Any = spearmanr(x, y)  # scipy's result type is not known to type checkers
+    return float(statistic.statistic)
 
 
 def _cosine(a: Tensor, b: Tensor) -> float | None:

@@ -53,7 +53,13 @@ class HeadSplit:
     caches = True
 
     def __init__(
-        self, model: nn.Module, call: Call, name: str, entries: Mapping[Route, _Entry], captured: Sequence[str], routes: int
+        self,
+        model: nn.Module,
+        call: Call,
+        name: str,
+        entries: Mapping[Route, _Entry],
+        captured: Sequence[str],
+        routes: int,
     ) -> None:
         self.model, self.call, self.name, self.entries, self.routes = model, call, name, entries, routes
         self.head = model.get_submodule(name)
@@ -80,7 +86,9 @@ class HeadSplit:
         found = {
             self._prefix + n if n else self.name: m for n, m in self.head.named_modules() if isinstance(m, nn.Linear)
         }
-        owned = {f"{n}.{leaf}" if n else leaf for n, m in found.items() for leaf, _ in m.named_parameters(recurse=False)}
+        owned = {
+            f"{n}.{leaf}" if n else leaf for n, m in found.items() for leaf, _ in m.named_parameters(recurse=False)
+        }
         if not set(self.captured) <= owned:
             return None
         return {n: m for n, m in found.items() if any(c.rpartition(".")[0] == n for c in self.captured)}
@@ -129,7 +137,7 @@ def split(
     Raises:
         HeadError: no such head or parameter, or head(features(x)) is not model(x).
     """
-    traces = {route: _Trace(model, call, probe, route) for route in ROUTES}
+    traces: dict[Route, _Trace] = {route: _Trace(model, call, probe, route) for route in ROUTES}
     outputs = [t.output for t in traces.values()]
     routes = 1 if torch.equal(*outputs) else 2
     names = None if capture is None else _match(model, capture)
@@ -137,7 +145,7 @@ def split(
         return WholeModel(model, call, names, routes)
     try:
         where = _find(model, traces["adversarial"]) if head is None else _named(model, head)
-        entries = {route: _entry(where, trace) for route, trace in traces.items()}
+        entries: dict[Route, _Entry] = {route: _entry(where, trace) for route, trace in traces.items()}
     except HeadError:
         if names is None or head is not None:
             raise
@@ -177,7 +185,9 @@ class _Trace:
                 "which tensor is meant."
             )
         if output.dim() != 2 or len(output) != len(x):
-            raise HeadError(f"the model's output must be [B, C], got {list(output.shape)} for {len(x)} inputs: flatten it in call=.")
+            raise HeadError(
+                f"the model's output must be [B, C], got {list(output.shape)} for {len(x)} inputs: flatten it in call=."
+            )
         self.output = output
 
     def made_output(self, name: str) -> bool:
@@ -204,23 +214,32 @@ def _find(model: nn.Module, trace: _Trace) -> str:
 def _named(model: nn.Module, head: str) -> str:
     if head not in dict(model.named_modules()):
         children = [n for n, _ in model.named_children()]
-        raise HeadError(f"the model has no submodule {head!r} to be the head; its children are {', '.join(children) or 'none'}.")
+        raise HeadError(
+            f"the model has no submodule {head!r} to be the head; its children are {', '.join(children) or 'none'}."
+        )
     return head
 
 
 def _entry(name: str, trace: _Trace) -> _Entry:
     calls = trace.calls.get(name, [])
     if len(calls) != 1:
-        raise HeadError(f"the head {name!r} is called {len(calls)} times in a forward pass, once is needed: name another with head=.")
+        raise HeadError(
+            f"the head {name!r} is called {len(calls)} times in a forward pass, once is needed: name another with head=."
+        )
     args, kwargs, _ = calls[0]
     if not args or not isinstance(args[0], Tensor) or any(isinstance(a, Tensor) for a in (*args[1:], *kwargs.values())):
-        raise HeadError(f"the head {name!r} must take the features as its first and only tensor: name another with head=.")
+        raise HeadError(
+            f"the head {name!r} must take the features as its first and only tensor: name another with head=."
+        )
     return _Entry(args[1:], kwargs)
 
 
 def _linear_parameters(model: nn.Module, head: str) -> list[str]:
     held = {
-        id(p) for m in model.get_submodule(head).modules() if isinstance(m, nn.Linear) for p in m.parameters(recurse=False)
+        id(p)
+        for m in model.get_submodule(head).modules()
+        if isinstance(m, nn.Linear)
+        for p in m.parameters(recurse=False)
     }
     return [n for n, p in model.named_parameters() if id(p) in held]
 
@@ -258,11 +277,15 @@ def _verify(net: HeadSplit, probe: Tensor, traces: Mapping[Route, _Trace]) -> No
         for route in ROUTES:
             want = traces[route].output
             got = net.apply(net.captured, net.prepare(probe, route), route)
-            if got.shape != want.shape or not torch.allclose(got, want, rtol=1e-4, atol=1e-5 * float(want.abs().max() + 1e-30)):
+            if got.shape != want.shape or not torch.allclose(
+                got, want, rtol=1e-4, atol=1e-5 * float(want.abs().max() + 1e-30)
+            ):
                 off = "its shape" if got.shape != want.shape else f"up to {float((got - want).abs().max()):.2g}"
                 bad = [i for i, o in enumerate(want) if not bool(torch.isfinite(o).all())]
                 if bad:
-                    raise HeadError(f"the model's output is not finite for probed inputs {name_some(bad)}: the model has diverged.")
+                    raise HeadError(
+                        f"the model's output is not finite for probed inputs {name_some(bad)}: the model has diverged."
+                    )
                 raise HeadError(
                     f"head(features(x)) differs from model(x) by {off} on the {route} route: the head {net.name!r} depends on more "
                     "than its input; name another with head=."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -162,7 +162,9 @@ class Task:
             rows = lengths.pop("gradients", None)
             lengths["groups"] = len(members)
             if rows is None or set(np.unique(members)) != set(range(rows)):
-                raise ShapeError(f"groups must number the rows of gradients, 0…M−1 each at least once; got {rows} rows.")
+                raise ShapeError(
+                    f"groups must number the rows of gradients, 0…M−1 each at least once; got {rows} rows."
+                )
         if not lengths:
             raise ShapeError("a task needs at least one array: features, labels, logits or gradients.")
         if len(set(lengths.values())) > 1:
@@ -171,14 +173,24 @@ class Task:
         if query is not None:
             if query.ndim != 1 or own is None or query.shape[0] != own.shape[1]:
                 width = "no gradients" if own is None else f"[{own.shape[1]}]"
-                raise ShapeError(f"validation_gradient must be as long as a row of gradients ({width}), got {list(query.shape)}.")
+                raise ShapeError(
+                    f"validation_gradient must be as long as a row of gradients ({width}), got {list(query.shape)}."
+                )
             if not np.isfinite(query).all():
                 raise NonFiniteError("the validation gradient holds NaN or infinity.")
             query = query.astype(own.dtype, copy=False)
         n = next(iter(lengths.values()))
         if n == 0:
             raise DataError("the arrays are empty: there is nothing to select from.")
-        return ArrayTask(n=n, labels=classes, groups=members, validation_gradient=query, **arrays)
+        return ArrayTask(
+            n=n,
+            features=arrays["features"],
+            labels=classes,
+            logits=arrays["logits"],
+            gradients=own,
+            groups=members,
+            validation_gradient=query,
+        )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -259,7 +271,9 @@ class ArrayTask(Task):
     @property
     def size(self) -> int:
         """N of the whole pool."""
-        return len(next(a for a in (self.groups, self.features, self.labels, self.logits, self.gradients) if a is not None))
+        return len(
+            next(a for a in (self.groups, self.features, self.labels, self.logits, self.gradients) if a is not None)
+        )
 
     @property
     def provides(self) -> frozenset[str]:
@@ -270,7 +284,7 @@ class ArrayTask(Task):
     def snapshot(self, seed: int, round: int) -> Iterator[Snapshot]:
         if "fingerprint" not in self.memo:
             first = next(a for a in (self.gradients, self.features, self.logits, self.labels) if a is not None)
-            self.memo["fingerprint"] = fingerprint(first)
+            self.memo["fingerprint"] = fingerprint(cast(Any, first))  # an array is map-style enough
         shared = Shared(
             seed=seed,
             round=round,
@@ -289,7 +303,9 @@ def _length(dataset: Any, what: str) -> int:
     try:
         n = len(dataset)
     except TypeError as why:
-        raise DataError(f"the {what} is a {type(dataset).__name__} without a length: a map-style dataset is needed.") from why
+        raise DataError(
+            f"the {what} is a {type(dataset).__name__} without a length: a map-style dataset is needed."
+        ) from why
     if n == 0:
         raise DataError(f"the {what} is empty.")
     return n
@@ -297,7 +313,7 @@ def _length(dataset: Any, what: str) -> int:
 
 def _has_labels(dataset: Any, unpack: Unpack) -> bool:
     with rng_kept():
-        _, x, y = next(read(dataset, [np.zeros(1, np.int64)], seed=0, path=("labels",), unpack=unpack))
+        _, _, y = next(read(dataset, [np.zeros(1, np.int64)], seed=0, path=("labels",), unpack=unpack))
         return y is not None
 
 
@@ -316,7 +332,9 @@ def _matrix(name: str, values: ArrayLike | None) -> NDArray[Any] | None:
         for i in np.flatnonzero(~np.isfinite(array[at : at + step]).all(axis=1))
     ]
     if bad:
-        raise NonFiniteError(f"{name} of {len(bad)} examples hold NaN or infinity (rows {name_some(bad)}): remove or mend them.", bad)
+        raise NonFiniteError(
+            f"{name} of {len(bad)} examples hold NaN or infinity (rows {name_some(bad)}): remove or mend them.", bad
+        )
     return array
 
 

@@ -168,7 +168,12 @@ class Selection:
 
     def save(self, path: str | Path) -> None:
         """Write an index file; the ending chooses the format (`coreselect.io.index_file`)."""
-        arrays = {"indices": self.indices, "source_indices": self.source_indices, "groups": self.groups, "gains": self.gains}
+        arrays = {
+            "indices": self.indices,
+            "source_indices": self.source_indices,
+            "groups": self.groups,
+            "gains": self.gains,
+        }
         for name in ("weights", "scores"):
             if getattr(self, name) is not None:
                 arrays[name] = getattr(self, name)
@@ -206,7 +211,8 @@ class Selection:
                 else Certificate(**{**certificate, "assumptions": tuple(certificate["assumptions"])}),
                 signs=None if signs is None else Signs(**signs),
                 provenance=Provenance(
-                    **{**provenance, "notes": tuple(provenance["notes"])}, validation_indices=arrays.get("validation_indices")
+                    **{**provenance, "notes": tuple(provenance["notes"])},
+                    validation_indices=arrays.get("validation_indices"),
                 ),
             )
         except (KeyError, TypeError) as why:

@@ -93,7 +93,7 @@ def _sizes(selection: Selection) -> Text:
         text.append("\none by one")
     text.append(f"{_SEPARATOR}prefixes are {'' if selection.nested else 'not '}coresets themselves")
     if selection.weights is not None:
-        text.append(f"{_SEPARATOR}weights {selection.weights.min():.3g} to {selection.weights.max():.3g}")
+        text.append(f"\nweights {selection.weights.min():.3g} to {selection.weights.max():.3g}")
     return text
 
 
@@ -145,7 +145,7 @@ def _gains(gains: Float64) -> RenderableType:
         half = int(np.searchsorted(np.cumsum(gains), gains.sum() / 2)) + 1
         words += f"; half the sum after {half:,} of them"
     else:
-        words += f"; {(gains < 0).sum():,} are negative"
+        words += f"; {(gains < 0).sum():,} negative"
     return Group(spark, Text(words))
 
 

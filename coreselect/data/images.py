@@ -106,8 +106,11 @@ class Images(ImageSet):
 def labels_of(dataset: Any) -> Int64 | None:
     """Return a dataset's labels, int64 [N], without reading an item; None where it does not list them.
 
-    Looks for `labels`, then `targets` (torchvision's word), and through `torch.utils.data.Subset`.
+    Looks for `labels`, then `targets` (torchvision's word), and through `torch.utils.data.Subset`; labels that a
+    `target_transform` changes as items are read are not listed.
     """
+    if getattr(dataset, "target_transform", None) is not None:
+        return None
     if isinstance(dataset, Subset):
         inner = labels_of(dataset.dataset)
         return None if inner is None else inner[np.asarray(dataset.indices, np.int64)]
@@ -118,6 +121,14 @@ def labels_of(dataset: Any) -> Int64 | None:
             if array.shape == (len(dataset),) and array.dtype.kind in "iu":
                 return array.astype(np.int64)
     return None
+
+
+def names_of(dataset: Any) -> tuple[str, ...] | None:
+    """Return a dataset's class names (`classes`, torchvision's word too), looking through Subsets; None without."""
+    while isinstance(dataset, Subset):
+        dataset = dataset.dataset
+    found = getattr(dataset, "classes", None)
+    return tuple(map(str, found)) if isinstance(found, list | tuple) else None
 
 
 def checked_labels(labels: NDArray[Any], n: int, name: str) -> Int64:

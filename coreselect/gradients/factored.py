@@ -9,8 +9,9 @@ exactly, at 2·(C + D) multiplications instead of C·D storage. A group's row is
 grouping can be judged from the same factors. (The identity: Goodfellow, *Efficient per-example gradient computations*, 2015.)
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -64,9 +65,7 @@ def _factors(
     linears = net.linears()
     assert linears is not None  # the caller asked
     seen: list[tuple[str, Tensor, Tensor]] = []
-    hooks = [
-        m.register_forward_hook(lambda _m, args, out, name=n: seen.append((name, args[0], out))) for n, m in linears.items()
-    ]
+    hooks = [m.register_forward_hook(_noting(seen, n)) for n, m in linears.items()]
     theta = {n: p.clone().requires_grad_() for n, p in net.captured.items()}
     try:
         with torch.enable_grad():
@@ -89,6 +88,11 @@ def _factors(
         ],
         losses.detach(),
     )
+
+
+def _noting(seen: list[tuple[str, Tensor, Tensor]], name: str) -> Callable[[Any, tuple[Tensor, ...], Tensor], None]:
+    """Make a hook that writes down a Linear's input and output."""
+    return lambda _module, inputs, out: seen.append((name, inputs[0], out))
 
 
 def views_of(outputs: Mapping[Stream, Tensor], route: str) -> tuple[Tensor, ...]:

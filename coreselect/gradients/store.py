@@ -25,7 +25,9 @@ def allocate(rows: int, width: int, *, like: Tensor, limit: int = IN_MEMORY) -> 
     with tempfile.TemporaryFile(prefix="coreselect-rows-") as file:
         try:
             file.truncate(size)
-            shared = np.memmap(file, dtype=torch.empty(0, dtype=like.dtype).numpy().dtype, mode="r+", shape=(rows, width))
+            shared = np.memmap(
+                file, dtype=torch.empty(0, dtype=like.dtype).numpy().dtype, mode="r+", shape=(rows, width)
+            )
         except OSError as why:
             raise RequirementError(
                 f"{rows} rows of width {width} take {size / 2**30:.1f} GiB on disk and there is no room ({why}): "

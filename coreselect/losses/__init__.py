@@ -19,5 +19,7 @@ def loss(which: str | Loss) -> Loss:
     if not isinstance(which, str):
         return which
     if which not in LOSSES:
-        raise UnknownNameError(f"no loss is called {which!r}; there are {', '.join(LOSSES)}, or give an object of your own.")
+        raise UnknownNameError(
+            f"no loss is called {which!r}; there are {', '.join(LOSSES)}, or give an object of your own."
+        )
     return LOSSES[which]()

@@ -9,14 +9,13 @@ the adversarial views attacked jointly to raise ℓ.
 """
 
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from coreselect.attacks import PGD
-from coreselect.protocols import Attack, Stream, Views
+from coreselect.protocols import Views
 
 
 def nt_xent(first: Tensor, second: Tensor, temperature: float = 0.5) -> Tensor:
@@ -43,12 +42,12 @@ class CL:
     """NT-Xent of two natural views: outputs [B, D] twice → scalar."""
 
     temperature: float = 0.5
-    name: ClassVar[str] = "cl"
-    views: ClassVar[int] = 2
-    streams: ClassVar[tuple[Stream, ...]] = (("natural", 0), ("natural", 1))
-    per_example: ClassVar[bool] = False
-    needs_labels: ClassVar[bool] = False
-    default_attack: ClassVar[Attack | None] = None
+    name = "cl"
+    views = 2
+    streams = (("natural", 0), ("natural", 1))
+    per_example = False
+    needs_labels = False
+    default_attack = None
 
     def ascend(self, adversarial: Views, natural: Views, labels: Tensor | None) -> Tensor:
         return nt_xent(*adversarial, temperature=self.temperature)
@@ -68,12 +67,12 @@ class ACL:
 
     temperature: float = 0.5
     omega: float = field(default=0.0, kw_only=True)
-    name: ClassVar[str] = "acl"
-    views: ClassVar[int] = 2
-    streams: ClassVar[tuple[Stream, ...]] = (("natural", 0), ("natural", 1), ("adversarial", 0), ("adversarial", 1))
-    per_example: ClassVar[bool] = False
-    needs_labels: ClassVar[bool] = False
-    default_attack: ClassVar[Attack] = PGD(8 / 255, 2 / 255, 5)
+    name = "acl"
+    views = 2
+    streams = (("natural", 0), ("natural", 1), ("adversarial", 0), ("adversarial", 1))
+    per_example = False
+    needs_labels = False
+    default_attack = PGD(8 / 255, 2 / 255, 5)
 
     def ascend(self, adversarial: Views, natural: Views, labels: Tensor | None) -> Tensor:
         return nt_xent(*adversarial, temperature=self.temperature)
@@ -81,5 +80,6 @@ class ACL:
     def __call__(self, adversarial: Views, natural: Views, labels: Tensor | None) -> Tensor:
         t = self.temperature
         return 0.5 * (
-            (1 + self.omega) * nt_xent(*adversarial, temperature=t) + (1 - self.omega) * nt_xent(*natural, temperature=t)
+            (1 + self.omega) * nt_xent(*adversarial, temperature=t)
+            + (1 - self.omega) * nt_xent(*natural, temperature=t)
         )

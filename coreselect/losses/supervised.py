@@ -1,30 +1,29 @@
 """Supervised adversarial losses, one value per example.
 
-    SAT     CE(h(x̃), y),  x̃ raises CE                          Madry et al. 2018
-    TRADES  CE(h(x), y) + β·KL(p ‖ p̃),  x̃ raises that KL        Zhang et al. 2019, equation (5), p = softmax h(x)
+SAT     CE(h(x̃), y),  x̃ raises CE                          Madry et al. 2018
+TRADES  CE(h(x), y) + β·KL(p ‖ p̃),  x̃ raises that KL        Zhang et al. 2019, equation (5), p = softmax h(x)
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from coreselect.attacks import PGD
 from coreselect.divergences import KL
-from coreselect.protocols import Attack, Stream, Views
+from coreselect.protocols import Views
 
 
 @dataclass(frozen=True)
 class SAT:
     """Cross-entropy on adversarial inputs: outputs [B, C], labels [B] → [B], nats."""
 
-    name: ClassVar[str] = "sat"
-    views: ClassVar[int] = 1
-    streams: ClassVar[tuple[Stream, ...]] = (("adversarial", 0),)
-    per_example: ClassVar[bool] = True
-    needs_labels: ClassVar[bool] = True
-    default_attack: ClassVar[Attack] = PGD(8 / 255, 2 / 255, 10)
+    name = "sat"
+    views = 1
+    streams = (("adversarial", 0),)
+    per_example = True
+    needs_labels = True
+    default_attack = PGD(8 / 255, 2 / 255, 10)
 
     def ascend(self, adversarial: Views, natural: Views, labels: Tensor | None) -> Tensor:
         return self(adversarial, natural, labels).sum()
@@ -43,12 +42,12 @@ class TRADES:
     """
 
     beta: float = 6.0
-    name: ClassVar[str] = "trades"
-    views: ClassVar[int] = 1
-    streams: ClassVar[tuple[Stream, ...]] = (("natural", 0), ("adversarial", 0))
-    per_example: ClassVar[bool] = True
-    needs_labels: ClassVar[bool] = True
-    default_attack: ClassVar[Attack] = PGD(8 / 255, 2 / 255, 10)
+    name = "trades"
+    views = 1
+    streams = (("natural", 0), ("adversarial", 0))
+    per_example = True
+    needs_labels = True
+    default_attack = PGD(8 / 255, 2 / 255, 10)
 
     def ascend(self, adversarial: Views, natural: Views, labels: Tensor | None) -> Tensor:
         return KL()(natural[0].detach(), adversarial[0]).sum()

@@ -22,6 +22,8 @@ def objective(which: str | Objective | Callable[..., Any]) -> Objective:
     """
     if isinstance(which, str):
         if which not in OBJECTIVES:
-            raise UnknownNameError(f"no objective is called {which!r}; there are {', '.join(OBJECTIVES)}, or give a callable.")
+            raise UnknownNameError(
+                f"no objective is called {which!r}; there are {', '.join(OBJECTIVES)}, or give a callable."
+            )
         return OBJECTIVES[which]()
     return which if isinstance(which, Objective) else Custom(which)

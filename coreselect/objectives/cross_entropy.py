@@ -1,7 +1,7 @@
 """Objectives that read validation labels.
 
-    adversarial_ce   CE(h(x̃), y),  x̃ raises CE: GLISTER (Killamsetty et al. 2021) with a robust validation loss
-    ce_plus_rd       CE(h(x), y) + β·KL(h(x̃) ‖ h(x)),  x̃ raises that KL
+adversarial_ce   CE(h(x̃), y),  x̃ raises CE: GLISTER (Killamsetty et al. 2021) with a robust validation loss
+ce_plus_rd       CE(h(x), y) + β·KL(h(x̃) ‖ h(x)),  x̃ raises that KL
 """
 
 from dataclasses import dataclass, field

@@ -43,7 +43,9 @@ class Held:
         clock: Clock,
     ) -> None:
         if objective.needs_labels and labels is None:
-            raise RequirementError(f"the objective {objective.name!r} needs validation labels, and validation has none: use 'rd'.")
+            raise RequirementError(
+                f"the objective {objective.name!r} needs validation labels, and validation has none: use 'rd'."
+            )
         one = net.routes == 1 or objective.natural_route == "adversarial"
         if objective.flat_at_start and one and not objective.attack.random_start:
             raise RequirementError(
@@ -127,7 +129,9 @@ class Held:
                 with torch.no_grad():
                     natural = self._net.apply(params, self._natural[part], self.objective.natural_route)  # [B, C]
 
-                def ascend(views: tuple[Tensor, ...], natural: Tensor = natural, labels: Tensor | None = labels) -> Tensor:
+                def ascend(
+                    views: tuple[Tensor, ...], natural: Tensor = natural, labels: Tensor | None = labels
+                ) -> Tensor:
                     prepared = self._net.prepare(views[0], "adversarial")
                     return self.objective.ascend(self._net.apply(params, prepared, "adversarial"), natural, labels)
 
@@ -145,6 +149,7 @@ class Held:
         bad = (~torch.isfinite(out).flatten(1).all(dim=1)).nonzero().flatten().tolist()
         if bad:
             raise NonFiniteError(
-                f"attacked validation inputs give features that are not finite (validation positions {name_some(bad)}).", bad
+                f"attacked validation inputs give features that are not finite (validation positions {name_some(bad)}).",
+                bad,
             )
         return out

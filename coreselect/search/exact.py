@@ -1,6 +1,5 @@
 """The reference search: one matrix–vector product over all rows."""
 
-import torch
 from torch import Tensor
 
 from coreselect.gradients.rows import Rows

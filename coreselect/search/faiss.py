@@ -4,6 +4,7 @@ Each block is searched where it lies (`knn_inner_product` with an ID bitmap of t
 nothing is removed, and no second copy of the rows is made. Rows on a GPU are searched there by `knn_gpu`.
 """
 
+import importlib
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,9 @@ class FaissSearch:
         except ImportError as why:
             raise missing_extra("FAISS", "cpu", "search='faiss' (coreselect[gpu] for rows on a GPU)") from why
         if not isinstance(rows, DenseRows):
-            raise RequirementError("FAISS needs rows as a matrix, got factored rows: use search='exact', or batch groups.")
+            raise RequirementError(
+                "FAISS needs rows as a matrix, got factored rows: use search='exact', or batch groups."
+            )
         self._faiss: Any = faiss
         self._rows = rows
         # FAISS reads float32, so rows of a wider type bring float32's rounding with them
@@ -66,13 +69,19 @@ class FaissSearch:
         bits = np.packbits(living, bitorder="little")
         selector = faiss.IDSelectorBitmap(len(living), faiss.swig_ptr(bits))
         faiss.knn_inner_product(
-            *map(faiss.swig_ptr, (one, rows)), rows.shape[1], 1, len(rows), take, *map(faiss.swig_ptr, (scores, ids)), selector
+            *map(faiss.swig_ptr, (one, rows)),
+            rows.shape[1],
+            1,
+            len(rows),
+            take,
+            *map(faiss.swig_ptr, (scores, ids)),
+            selector,
         )
         return scores[0], ids[0]
 
     def _knn_gpu(self, q: Tensor, block: Tensor, living: np.ndarray, take: int) -> tuple[np.ndarray, np.ndarray]:
         faiss = self._faiss
-        import faiss.contrib.torch_utils  # lets FAISS read tensors in place  # noqa: F401
+        importlib.import_module("faiss.contrib.torch_utils")  # lets FAISS read tensors in place
 
         dead = int((~living).sum())  # no selector there: ask for as many more as may be dead
         ask = min(take + dead, len(living))

@@ -12,7 +12,9 @@ from coreselect.selectors.rcs_sampled import RCSSampled
 from coreselect.selectors.uniform import RS2, Random, Redraw
 from coreselect.selectors.windowed import Windowed
 
-SELECTORS: dict[str, type[Any]] = {s.name: s for s in (RCS, RCSSampled, Random, Redraw, RS2, PerClass, Windowed, Mixture)}
+SELECTORS: dict[str, type[Any]] = {
+    s.name: s for s in (RCS, RCSSampled, Random, Redraw, RS2, PerClass, Windowed, Mixture)
+}
 COMBINATORS = (PerClass, Windowed, Mixture)
 
 __all__ = [

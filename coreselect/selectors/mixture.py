@@ -2,18 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
 
 from coreselect.budget import Budget, largest_remainder, resolve
 from coreselect.errors import RequirementError
-from coreselect.protocols import Renew, Selector, TaskLike
+from coreselect.protocols import Selector, TaskLike
 from coreselect.selectors.joining import Part, join
 from coreselect.types import Selection
 
-_OFTEN: dict[Renew, int] = {"never": 0, "round": 1, "epoch": 2}
+_OFTEN = {"never": 0, "round": 1, "epoch": 2}
 _SCALE = 10**6  # shares are compared in millionths
 
 
@@ -28,7 +27,7 @@ class Mixture:
 
     selectors: Sequence[Selector]
     shares: Sequence[float] | None = None
-    name: ClassVar[str] = "mixture"
+    name = "mixture"
 
     def __post_init__(self) -> None:
         shares = self._shares()
@@ -42,7 +41,7 @@ class Mixture:
         return frozenset().union(*(s.requires for s in self.selectors))
 
     @property
-    def renew(self) -> Renew:
+    def renew(self) -> str:
         return max((s.renew for s in self.selectors), key=_OFTEN.__getitem__)
 
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:

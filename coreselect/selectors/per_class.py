@@ -1,13 +1,12 @@
 """Run any selector class by class: each class gets its share of the budget by largest remainder."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
 
 from coreselect.budget import Budget, largest_remainder, resolve
-from coreselect.protocols import Renew, Selector, TaskLike
+from coreselect.protocols import Selector, TaskLike
 from coreselect.selectors.joining import Part, join
 from coreselect.types import Selection
 
@@ -21,14 +20,14 @@ class PerClass:
     """
 
     selector: Selector
-    name: ClassVar[str] = "per_class"
+    name = "per_class"
 
     @property
     def requires(self) -> frozenset[str]:
         return self.selector.requires | {"labels"}
 
     @property
-    def renew(self) -> Renew:
+    def renew(self) -> str:
         return self.selector.renew
 
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:

@@ -8,7 +8,7 @@ greedily, by the first-order gain η⟨∇_θ L(B_m; θ), ∇ L_RD(U; θ′)⟩:
 
 import warnings
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -23,13 +23,13 @@ from coreselect.greedy import Recraft, greedy
 from coreselect.groups import deal, default_size
 from coreselect.objectives import Objective
 from coreselect.objectives import objective as find_objective
-from coreselect.protocols import Renew, TaskLike
+from coreselect.protocols import TaskLike
 from coreselect.search import search
 from coreselect.seeding import generator as seeded
 from coreselect.signs import read_signs
 from coreselect.snapshot import Snapshot
 from coreselect.strata import CLUSTERS, Stratify, strata
-from coreselect.types import Certificate, Int64, Selection
+from coreselect.types import Certificate, Selection
 
 
 class SingleExamplesWarning(CoreselectWarning):
@@ -67,8 +67,8 @@ class RCS:
     search: str = "auto"
     sketch: Sketch | None = None
     certify: Method | None = "instance"
-    name: ClassVar[str] = "rcs"
-    renew: ClassVar[Renew] = "round"
+    name = "rcs"
+    renew = "round"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "objective", find_objective(self.objective))
@@ -118,7 +118,15 @@ class RCS:
                 made = replace(made, held=shot.objective(self.objective))  # type: ignore[arg-type]
             with shot.clock("signs"):
                 signs = read_signs(
-                    shot, made.rows, made.held, losses, query=first, theta=made.theta, final=final, eta=self.eta, picks=picks
+                    shot,
+                    made.rows,
+                    made.held,
+                    losses,
+                    query=first,
+                    theta=made.theta,
+                    final=final,
+                    eta=self.eta,
+                    picks=picks,
                 )
             with shot.clock("certificate"):
                 sealed = None if self.certify is None else certificate(self.certify, made, picks, trace.order, final)
@@ -131,11 +139,11 @@ class RCS:
                 nested=True,
                 certificate=sealed,
                 signs=signs,
-                notes=tuple(f"signs of trouble: {w}" for w in signs.words()),
+                notes=made.notes,
                 settings={"group_size": max(len(g) for g in groups), "candidate_groups": len(groups)},
             )
 
-    def certificate(self, task: TaskLike, selection: Selection, method: Method) -> Certificate:
+    def certificate(self, task: TaskLike, selection: Selection, method: Method) -> Certificate | None:
         """State what is known about a selection that this selector made of this task; it is computed anew, not trusted."""
         p = selection.provenance
         with task.snapshot(p.seed, p.round) as shot:
@@ -161,7 +169,12 @@ class RCS:
         held = shot.objective(self.objective)
         rows, losses = shot.rows(groups, sketch)
         theta = shot.theta()
-        made = Made(rows, held, shot.layout(), theta, self.eta, k, shot.seed)
+        notes = (
+            ()
+            if "logits" in shot.provides
+            else ("the query is the validation gradient given, at every pick: no objective was evaluated",)
+        )
+        made = Made(rows, held, shot.layout(), theta, self.eta, k, shot.seed, notes)
         return made, held.query(theta), losses
 
     def _deal(self, shot: Snapshot, k: int) -> Groups:
@@ -169,7 +182,7 @@ class RCS:
             return shot.fixed_groups
         if self.groups == "example":
             warnings.warn(
-                "picking single examples by raw gain has destroyed every model it was tried on: use groups='batch', or rcs_sampled.",
+                "picking single examples by raw gain destroyed every model it was tried on: use groups='batch', or rcs_sampled.",
                 SingleExamplesWarning,
                 stacklevel=4,
             )

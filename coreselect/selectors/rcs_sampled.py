@@ -7,7 +7,6 @@ systematic sampling over a random order (Madow 1949), so (1/k) Σ weight_i·ℓ_
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from coreselect.budget import Budget, resolve
 from coreselect.errors import ShapeError
 from coreselect.objectives import Objective
 from coreselect.objectives import objective as find_objective
-from coreselect.protocols import Renew, TaskLike
+from coreselect.protocols import TaskLike
 from coreselect.seeding import generator as seeded
 from coreselect.types import Float64, Int64, Selection
 
@@ -34,18 +33,22 @@ class RCSSampled:
     objective: Objective | str = "rd"
     alpha: float = 0.5
     temperature: float = 2.0
-    name: ClassVar[str] = "rcs_sampled"
-    renew: ClassVar[Renew] = "round"
+    name = "rcs_sampled"
+    renew = "round"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "objective", find_objective(self.objective))
         if not 0 <= self.alpha < 1 or not self.temperature > 0:
-            raise ShapeError(f"alpha must lie in [0, 1) and temperature above 0, got {self.alpha} and {self.temperature}.")
+            raise ShapeError(
+                f"alpha must lie in [0, 1) and temperature above 0, got {self.alpha} and {self.temperature}."
+            )
 
     @property
     def requires(self) -> frozenset[str]:
         assert isinstance(self.objective, Objective)
-        return frozenset({"gradients", "validation"} | ({"validation_labels"} if self.objective.needs_labels else set()))
+        return frozenset(
+            {"gradients", "validation"} | ({"validation_labels"} if self.objective.needs_labels else set())
+        )
 
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         assert isinstance(self.objective, Objective)

@@ -1,20 +1,19 @@
 """Uniform draws, the lines every method is held against.
 
-    random   k of N without replacement, one draw for the whole run
-    redraw   the same, drawn anew at every selection
-    rs2      k of N anew every epoch, without repetition until the pool is used up: "repeated sampling of random subsets",
-             Okanovic et al., ICLR 2024. Draws walk a permutation of the pool; a draw that runs past its end continues in
-             the next permutation, skipping what it already holds, and what it skipped is next in line.
+random   k of N without replacement, one draw for the whole run
+redraw   the same, drawn anew at every selection
+rs2      k of N anew every epoch, without repetition until the pool is used up: "repeated sampling of random subsets",
+         Okanovic et al., ICLR 2024. Draws walk a permutation of the pool; a draw that runs past its end continues in
+         the next permutation, skipping what it already holds, and what it skipped is next in line.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
 
 from coreselect.budget import Budget, resolve
-from coreselect.protocols import Renew, TaskLike
+from coreselect.protocols import TaskLike
 from coreselect.seeding import generator as seeded
 from coreselect.types import Int64, Selection
 
@@ -23,35 +22,39 @@ from coreselect.types import Int64, Selection
 class Random:
     """Choose uniformly without replacement, once: every round gives the same subset."""
 
-    name: ClassVar[str] = "random"
-    requires: ClassVar[frozenset[str]] = frozenset()
-    renew: ClassVar[Renew] = "never"
+    name = "random"
+    requires = frozenset[str]()
+    renew = "never"
 
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as shot:
-            return shot.selection(self, permutation(shot.n, shot.seed, "random", 0)[: resolve(budget, shot.n)], nested=True)
+            return shot.selection(
+                self, permutation(shot.n, shot.seed, "random", 0)[: resolve(budget, shot.n)], nested=True
+            )
 
 
 @dataclass(frozen=True)
 class Redraw:
     """Choose uniformly without replacement, anew at every selection."""
 
-    name: ClassVar[str] = "redraw"
-    requires: ClassVar[frozenset[str]] = frozenset()
-    renew: ClassVar[Renew] = "round"
+    name = "redraw"
+    requires = frozenset[str]()
+    renew = "round"
 
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as shot:
-            return shot.selection(self, permutation(shot.n, shot.seed, "redraw", round)[: resolve(budget, shot.n)], nested=True)
+            return shot.selection(
+                self, permutation(shot.n, shot.seed, "redraw", round)[: resolve(budget, shot.n)], nested=True
+            )
 
 
 @dataclass(frozen=True)
 class RS2:
     """Choose uniformly anew every epoch, without repetition until the pool is used up."""
 
-    name: ClassVar[str] = "rs2"
-    requires: ClassVar[frozenset[str]] = frozenset()
-    renew: ClassVar[Renew] = "epoch"
+    name = "rs2"
+    requires = frozenset[str]()
+    renew = "epoch"
 
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as shot:

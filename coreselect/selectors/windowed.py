@@ -1,17 +1,16 @@
-"""Run any selector window by window, in bounded memory: how RCS is run at ImageNet size (Xu et al. 2023, chunks of 100 minibatches).
+"""Run any selector window by window, in bounded memory: how RCS runs at ImageNet size (Xu et al. 2023: 100 minibatches).
 
 Everything restarts at each window (θ′ and query for RCS); the remainder of the budget is carried, so that after w windows
 ⌊k·(examples so far)/N⌋ are held and the whole is exactly k.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 
 from coreselect.budget import Budget, resolve
 from coreselect.errors import ShapeError
-from coreselect.protocols import Renew, Selector, TaskLike
+from coreselect.protocols import Selector, TaskLike
 from coreselect.seeding import generator as seeded
 from coreselect.selectors.joining import Part, join
 from coreselect.types import Selection
@@ -28,7 +27,7 @@ class Windowed:
 
     selector: Selector
     window: int = 51200
-    name: ClassVar[str] = "windowed"
+    name = "windowed"
 
     def __post_init__(self) -> None:
         if self.window < 1:
@@ -39,7 +38,7 @@ class Windowed:
         return self.selector.requires
 
     @property
-    def renew(self) -> Renew:
+    def renew(self) -> str:
         return self.selector.renew
 
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:

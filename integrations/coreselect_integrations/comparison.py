@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Dataset
 
 from coreselect import CoresetSampler, Selection, Selector, holdout
 from coreselect.attacks import PGD
@@ -82,12 +82,11 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """All runs, the warm models among them; each method's last selection at the first seed, and the pool it indexes."""
+    """All runs, the warm models among them, and each method's last selection at the first seed."""
 
     setting: Setting
     runs: tuple[Run, ...]
     selections: Mapping[str, Selection] = field(repr=False)
-    pool: Subset[Any] = field(repr=False)
 
 
 def compare(
@@ -114,7 +113,6 @@ def compare(
     """
     runs: list[Run] = []
     selections: dict[str, Selection] = {}
-    first: Subset[Any] | None = None
     total = len(seeds) * (1 + len(selectors))
 
     def report(what: str) -> None:
@@ -124,7 +122,6 @@ def compare(
     for seed in seeds:
         report(f"{WARM}, seed {seed}")
         pool, validation = holdout(train, setting.validation, seed)
-        first = first or pool
         model, seconds = warm_model(pool, setting, seed)
         runs.append(judged(WARM, seed, model, test, setting, train_seconds=seconds, select_seconds=0.0))
         for name, make in selectors.items():
@@ -133,8 +130,7 @@ def compare(
             runs.append(run)
             selections.setdefault(name, selection)
     report("done")
-    assert first is not None
-    return Comparison(setting, tuple(runs), selections, first)
+    return Comparison(setting, tuple(runs), selections)
 
 
 def warm_model(pool: Dataset[Any], setting: Setting, seed: int) -> tuple[nn.Module, float]:

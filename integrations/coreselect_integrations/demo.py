@@ -17,9 +17,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from coreselect import Selector
+from coreselect import Selection, Selector
 from coreselect.attacks import PGD
-from coreselect.data import labels_of, load
+from coreselect.data import ImageSet, load
+from coreselect.gallery import draw
 from coreselect.objectives import RD
 from coreselect.selectors import RCS, RS2, Random, Redraw
 from coreselect_integrations.augment import crop_flip
@@ -55,7 +56,7 @@ def demo(
             train, test, methods(setting.radius), setting, seeds=range(seeds),
             progress=lambda what, done, total: progress.update(line, description=what, completed=done, total=total),
         )  # fmt: skip
-    files = keep(result, "rcs", out)
+    files = keep(result.selections["rcs"], train, out)
     seconds = perf_counter() - start
     if json:
         print(json_format.dumps(records(result, files, seconds)))
@@ -71,15 +72,12 @@ def demo(
             talk.print(f"{run.method}, seed {run.seed}: {warning}", style="yellow")
 
 
-def keep(result: Comparison, method: str, out: Path) -> list[Path]:
-    """Write one method's selection as an index file, and its picture; return their paths."""
-    from coreselect.gallery import draw  # needs matplotlib
-
+def keep(selection: Selection, train: ImageSet, out: Path) -> list[Path]:
+    """Write a selection as an index file, and its picture; return their paths."""
     out.mkdir(parents=True, exist_ok=True)
     index, picture = out / "coreset.npz", out / "coreset.png"
-    selection, pool = result.selections[method], result.pool
     selection.save(index)
-    draw(selection, pool, picture, labels=labels_of(pool), class_names=[str(c) for c in range(10)])
+    draw(selection, train, picture, labels=train.labels, class_names=train.classes)
     return [index, picture]
 
 

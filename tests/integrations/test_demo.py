@@ -7,7 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from coreselect import Selection
+from coreselect import Selection, holdout
 from coreselect.data import load
 from coreselect_integrations.comparison import WARM, Run, Setting, compare
 from coreselect_integrations.demo import DIGITS, demo, methods, paired, spread, table
@@ -35,10 +35,13 @@ def test_every_method_starts_from_the_same_warm_model(comparison) -> None:
 
 
 def test_selections_meet_the_budget_and_stay_in_the_pool(comparison) -> None:
-    """Forty examples each, and at least eight groups picked by RCS."""
+    """Forty examples each, never validation, and at least eight groups picked by RCS."""
+    _, validation = holdout(load("digits", "train"), TINY.validation, seed=0)
+    held = validation.indices
     for selection in comparison.selections.values():
         assert len(selection) == 40
-        assert selection.indices.max() < len(comparison.pool)
+        assert selection.provenance.pool_size == len(load("digits", "train")) - TINY.validation
+        assert not set(selection.source_indices.tolist()) & set(held)
     assert comparison.runs[-1].picks >= 8
 
 

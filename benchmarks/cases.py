@@ -1,0 +1,148 @@
+"""The declared cases: what is run, at which sizes, and what has to hold. Nothing here is computed or timed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from coreselect.attacks import PGD
+
+EPSILON = 8 / 255
+GIB_IN_MIB = 1024.0
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """What a measure has to be; a measure that is missing or not a number does not hold."""
+
+    measure: str
+    rule: Literal["at most", "at least"]
+    bound: float
+
+    def holds(self, value: float | None) -> bool:
+        """Say whether a value keeps to the bound."""
+        if value is None or math.isnan(value):
+            return False
+        return value <= self.bound if self.rule == "at most" else value >= self.bound
+
+
+@dataclass(frozen=True)
+class Warm:
+    """A short adversarial warm-up: an untrained network says nothing about selection.
+
+    The first `images` of the data, `epochs` passes, attack of `steps` steps, batches of `batch`.
+    """
+
+    images: int
+    epochs: int
+    steps: int = 1
+    batch: int = 64
+    lr: float = 0.05
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class SweepCase:
+    """The gradient sweep over a pool against the attack and forward passes that it cannot avoid."""
+
+    kind: ClassVar[str] = "sweep"
+    pool: int
+    validation: int = 100
+    group_size: int = 64
+    batch_size: int = 256
+    attack: PGD = field(default=PGD(EPSILON, 10 / 255, 1))  # one step: where overhead weighs most
+    seed: int = 0
+    thresholds: tuple[Threshold, ...] = (Threshold("ratio", "at most", 1.15),)
+
+
+@dataclass(frozen=True)
+class SelectionCase:
+    """A whole `select` against the paper's procedure written plainly, and the quality of the two answers."""
+
+    kind: ClassVar[str] = "selection"
+    pool: int
+    validation: int
+    group_size: int
+    budget: int
+    attack: PGD
+    warm: Warm
+    thresholds: tuple[Threshold, ...]
+    validation_attack: PGD = field(default=PGD(EPSILON, 10 / 765, 3))
+    eta: float = 0.01
+    batch_size: int = 256
+    random_sets: int = 20
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class SearchCase:
+    """Greedy search over rows in a memory-mapped file: memory above the rows, and the right picks."""
+
+    kind: ClassVar[str] = "search"
+    rows: int
+    search: str
+    width: int = 512
+    picks: int = 16
+    eta: float = 0.01
+    seed: int = 0
+    thresholds: tuple[Threshold, ...] = (
+        Threshold("peak_mib.greedy", "at most", GIB_IN_MIB),
+        Threshold("peak_mib.select", "at most", GIB_IN_MIB),
+        Threshold("right_picks", "at least", 1.0),
+    )
+
+
+@dataclass(frozen=True)
+class SamplerCase:
+    """A `CoresetSampler` in an epoch that sees the whole pool, against `RandomSampler`, through a `DataLoader`."""
+
+    kind: ClassVar[str] = "sampler"
+    items: int
+    rounds: int
+    batch_size: int = 256
+    batches_a_turn: int = 100
+    seed: int = 0
+    thresholds: tuple[Threshold, ...] = (Threshold("ratio", "at most", 1.01),)
+
+
+Case = SweepCase | SelectionCase | SearchCase | SamplerCase
+
+QUALITY = Threshold("quality", "at least", 0.99)
+ONE_STEP, FIVE_STEPS = PGD(EPSILON, 10 / 255, 1), PGD(EPSILON, 2 / 255, 5)
+SHORT, LONG = Warm(images=2000, epochs=2), Warm(images=5000, epochs=3)
+
+CASES: dict[str, Case] = {
+    "sweep-small": SweepCase(pool=512),
+    "sweep-full": SweepCase(pool=10_000),
+    # 10,000 images, |U| = 500, groups of 64, 1 + 3 attack steps, a tenth: 16 picks, |U| a twentieth of the pool.
+    # The small case keeps the number of picks and |U| / N, which decide what is won.
+    "selection-small": SelectionCase(
+        pool=1280, validation=64, group_size=32, budget=512, attack=ONE_STEP, warm=SHORT,
+        thresholds=(Threshold("ratio", "at least", 3.0), QUALITY),
+    ),
+    "selection-full": SelectionCase(
+        pool=10_000, validation=500, group_size=64, budget=1000, attack=ONE_STEP, warm=LONG,
+        thresholds=(Threshold("ratio", "at least", 3.0), QUALITY),
+    ),
+    # Published: N = 49,500, |U| = 500, groups of 512, k = 0.2, 5 + 3 steps: 19 picks, |U| a hundredth of the pool.
+    # Scaled down by ten: the same proportions. The small case keeps picks · |U| / N = 0.2.
+    "published-small": SelectionCase(
+        pool=990, validation=20, group_size=33, budget=330, attack=FIVE_STEPS, warm=SHORT,
+        thresholds=(Threshold("ratio", "at least", 1.4), QUALITY),
+    ),
+    "published-full": SelectionCase(
+        pool=4950, validation=50, group_size=51, budget=990, attack=FIVE_STEPS, warm=LONG,
+        thresholds=(Threshold("ratio", "at least", 1.4), QUALITY),
+    ),
+    "search-exact-small": SearchCase(rows=100_000, search="exact"),
+    "search-faiss-small": SearchCase(rows=100_000, search="faiss"),
+    "search-exact-full": SearchCase(rows=1_000_000, search="exact"),
+    "search-faiss-full": SearchCase(rows=1_000_000, search="faiss"),
+    "sampler-small": SamplerCase(items=100_000, rounds=51, thresholds=()),  # too short to judge one per cent
+    "sampler-full": SamplerCase(items=1_000_000, rounds=21),
+}  # fmt: skip
+
+SETS: dict[str, tuple[str, ...]] = {
+    size: tuple(name for name in CASES if name.endswith(f"-{size}")) for size in ("small", "full")
+}

@@ -1,0 +1,61 @@
+"""What the cases on images share: CIFAR-10, a ResNet-18 in its CIFAR form, and a checkpoint that is made once."""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from benchmarks.cases import Warm
+from coreselect.attacks import PGD
+from coreselect.data import load
+from coreselect.errors import DataError
+from coreselect.io.fingerprint import fingerprint
+from coreselect_integrations import sat
+from coreselect_integrations.networks import build
+
+HOW = (
+    "give --data DIR (or CORESELECT_DATA), a folder with images_train.npy uint8 [N, 32, 32, 3] and labels_train.npy, or "
+    "CIFAR-10 as published; see benchmarks/README.md"
+)
+
+
+def images(data: str, rows: int) -> Any:
+    """Return the first training images, a map-style dataset of (float32 [3, 32, 32], label).
+
+    Raises:
+        DataError: there is no data; the message says how to get it.
+    """
+    try:
+        return load(data, "train", rows=rows)
+    except DataError as why:
+        raise DataError(f"no CIFAR-10 images: {HOW} ({why})") from why
+
+
+def network(seed: int = 0) -> nn.Module:
+    """Return a ResNet-18 for 3×32×32 and 10 classes as it is initialised, in evaluation mode."""
+    return build("resnet18", "sat", channels=3, size=32, classes=10, seed=seed).eval()
+
+
+def warmed(warm: Warm, data: str, work: Path) -> nn.Module:
+    """Return the network after the warm-up, trained at the first call and read from `work` after that."""
+    dataset = images(data, warm.images)
+    key = json.dumps({"warm": asdict(warm), "data": fingerprint(dataset), "torch": torch.__version__}, sort_keys=True)
+    kept = work / f"warm-{hashlib.blake2b(key.encode(), digest_size=8).hexdigest()}.pt"
+    model = network(warm.seed)
+    if kept.is_file():
+        model.load_state_dict(torch.load(kept, weights_only=True))
+        return model.eval()
+    attack = PGD(8 / 255, 10 / 255 if warm.steps == 1 else 2 / 255, warm.steps)
+    sat.warm_up(
+        model, dataset, epochs=warm.epochs, attack=attack, batch_size=warm.batch, lr=warm.lr, seed=warm.seed
+    )
+    work.mkdir(parents=True, exist_ok=True)
+    unfinished = kept.with_suffix(f".{os.getpid()}")
+    torch.save(model.state_dict(), unfinished)
+    unfinished.replace(kept)
+    return model.eval()

@@ -1,0 +1,87 @@
+"""The gradient sweep over a pool against its floor.
+
+Sweep: all that `shot.rows(groups)` does on a SAT task whose head alone is captured, opening the snapshot included: reading
+and converting items, seeds and starts per example, the attack, features, factored rows, the rows of groups.
+
+Floor: the same attack steps and one forward pass, batch by batch, inputs and starts already tensors in memory, gradients
+with respect to inputs only. The two alternate batch by batch.
+"""
+
+from collections.abc import Generator
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmarks import problem
+from benchmarks.cases import SweepCase
+from benchmarks.measure import Alongside, Meter
+from coreselect import Task, holdout, seeding
+from coreselect.attacks import PGD
+from coreselect.groups import deal
+
+
+def run(case: SweepCase, *, data: str) -> dict[str, Any]:
+    """Measure one case: `ratio` is sweep / floor."""
+    dataset = problem.images(data, case.pool + case.validation)
+    pool, validation = holdout(dataset, size=case.validation, seed=case.seed)
+    model = problem.network()
+    task = Task.from_model(model, pool, validation, loss="sat", attack=case.attack, batch_size=case.batch_size)
+    groups = deal(case.pool, case.group_size, seeding.generator(case.seed, "groups", 0))
+    x, y, starts = _in_memory(pool, case.seed)
+    model.requires_grad_(False)
+    for _ in floor(model, x[: case.batch_size], y, starts, case.attack, case.batch_size):
+        pass  # the first pass through a network chooses kernels and fills caches
+    with Meter() as meter:
+        rival = Alongside(floor(model, x, y, starts, case.attack, case.batch_size), meter, "floor")
+        riding = task.reporting(lambda part, done, total: rival.until(done / total))
+        with meter("sweep"), riding.snapshot(case.seed, 0) as shot:
+            _, losses = shot.rows(groups)
+            parts = dict(shot.clock.seconds)
+        bare = rival.finish()  # [N]
+    assert losses is not None  # a model's rows come with losses
+    by_group = torch.stack([bare[torch.from_numpy(g)].mean() for g in groups])  # [M]
+    return {
+        "ratio": meter.seconds["sweep"] / meter.seconds["floor"],
+        "cpu_ratio": meter.cpu_seconds["sweep"] / meter.cpu_seconds["floor"],
+        **meter.record(),
+        "sweep_by_part": {k: round(v, 4) for k, v in parts.items()},
+        "images_per_second": {k: round(case.pool / v, 2) for k, v in meter.seconds.items()},
+        "largest_difference_of_losses": float((losses - by_group).abs().max()),
+    }
+
+
+def floor(
+    model: nn.Module, x: Tensor, y: Tensor, starts: Tensor, attack: PGD, batch_size: int
+) -> Generator[float, None, Tensor]:
+    """Attack and pass forward, nothing else; yield the share done and return the losses [N].
+
+    Args:
+        model: in evaluation mode, no parameter asking for a gradient.
+        x: [N, C, H, W]; y: [N]; starts: [N, C, H, W] in [−1, 1).
+    """
+    out = []
+    for at in range(0, len(x), batch_size):
+        part = slice(at, at + batch_size)
+        centre, label = x[part], y[part]
+        low, high = centre - attack.radius, centre + attack.radius
+        moved = torch.clamp(centre + attack.radius * starts[part], low, high).clamp(0, 1)
+        for _ in range(attack.steps):
+            moved.requires_grad_()
+            with torch.enable_grad():
+                slope = torch.autograd.grad(F.cross_entropy(model(moved), label, reduction="sum"), moved)[0]
+            moved = torch.clamp(moved.detach() + attack.step * slope.sign(), low, high).clamp(0, 1)
+        with torch.no_grad():
+            out.append(F.cross_entropy(model(moved), label, reduction="none"))
+        yield min(1.0, (at + batch_size) / len(x))
+    return torch.cat(out)
+
+
+def _in_memory(pool: Any, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Read the pool as tensors, with the starts that a selection of this seed draws."""
+    items = [pool[i] for i in range(len(pool))]
+    x = torch.stack([image for image, _ in items])
+    own = seeding.seeds(seed, "attack", 0, 0, indices=np.arange(len(pool)))
+    return x, torch.tensor([label for _, label in items]), seeding.noise(x, own)

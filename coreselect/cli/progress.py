@@ -1,0 +1,75 @@
+"""Progress on stderr: bars with rate and time left on a terminal, a line now and then in a log."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from coreselect.protocols import Progress as Report
+
+EVERY = 30.0  # seconds between lines in a log
+
+
+class _Rate(ProgressColumn):
+    """Examples a second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:,.0f}/s", style="dim")
+
+
+@contextmanager
+def progress() -> Iterator[Report]:
+    """Give a callable (part, done, total) that reports on stderr while the block runs."""
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        yield _lines(console)
+        return
+    columns = (
+        TextColumn("{task.description:<8}"),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        tasks = {}
+
+        def report(part: str, done: int, total: int) -> None:
+            if part not in tasks or done < bar.tasks[tasks[part]].completed:
+                tasks[part] = bar.add_task(part, total=total)
+            bar.update(tasks[part], completed=done, total=total)
+
+        yield report
+
+
+def _lines(console: Console) -> Report:
+    """Report by lines, at most one in `EVERY` seconds a part."""
+    began: dict[str, tuple[float, int]] = {}
+    said: dict[str, float] = {}
+
+    def report(part: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if part not in began or done < began[part][1]:
+            began[part], said[part] = (now, done), now
+        since, first = began[part]
+        if now - said[part] < EVERY or done == first:
+            return
+        said[part] = now
+        rate = (done - first) / (now - since)
+        console.print(f"{part}: {done:,} of {total:,}, {rate:,.0f}/s, {(total - done) / rate:,.0f} s left")
+
+    return report

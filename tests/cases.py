@@ -1,0 +1,236 @@
+"""Tiny problems: models, datasets, tasks. Everything is seeded without touching a global random state."""
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from coreselect import Task
+from coreselect.attacks import PGD
+from coreselect.objectives import RD
+from coreselect.protocols import Route
+from coreselect.selectors import RCS
+
+SIDE = 6  # images [1, 6, 6]
+CLASSES = 4
+WEAK = PGD(0.1, 0.05, 2)  # a quick attack, strong enough to move outputs
+RD_WEAK = RD("kl", attack=WEAK)
+
+
+def built(factory: Callable[[], nn.Module], *, seed: int = 0, dtype: torch.dtype = torch.float64) -> nn.Module:
+    """Make a module with its own draws, with BN statistics that are not the initial ones, in evaluation mode."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = factory()
+        for m in model.modules():
+            if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d):
+                assert m.running_mean is not None
+                assert m.running_var is not None
+                m.running_mean.normal_(0, 0.3)
+                m.running_var.uniform_(0.5, 1.5)
+                nn.init.uniform_(m.weight, 0.5, 1.5)
+                nn.init.normal_(m.bias, 0, 0.2)
+    return model.to(dtype).eval()
+
+
+class ConvNet(nn.Module):
+    """A convolution with BN, then a linear head: [B, 1, 6, 6] → [B, C]."""
+
+    def __init__(self, classes: int = CLASSES, width: int = 3) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, width, 3, padding=1)
+        self.norm = nn.BatchNorm2d(width)
+        self.fc = nn.Linear(width * 4, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = torch.tanh(self.norm(self.conv(x)))
+        return self.fc(nn.functional.adaptive_avg_pool2d(z, 2).flatten(1))
+
+
+class DeepHead(nn.Module):
+    """A linear body and an MLP head with BN in between: [B, 1, 6, 6] → [B, C]."""
+
+    def __init__(self, classes: int = CLASSES, hidden: int = 5, *, activation: nn.Module | None = None) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Flatten(), nn.Linear(SIDE * SIDE, 7), nn.Tanh())
+        self.head = nn.Sequential(
+            nn.Linear(7, hidden), nn.BatchNorm1d(hidden), activation or nn.ReLU(), nn.Linear(hidden, classes)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.body(x))
+
+
+class DualNorm(nn.Module):
+    """Two sets of normalisation statistics; the route says which."""
+
+    def __init__(self, make: Callable[[int], nn.Module], width: int) -> None:
+        super().__init__()
+        self.natural, self.adversarial = make(width), make(width)
+
+    def forward(self, x: Tensor, route: Route) -> Tensor:
+        return self.natural(x) if route == "natural" else self.adversarial(x)
+
+
+class Projection(nn.Module):
+    """Three linear layers with dual-route BN in between: [B, D], route → [B, C]."""
+
+    def __init__(self, width: int, hidden: int, out: int) -> None:
+        super().__init__()
+        self.first, self.second, self.third = nn.Linear(width, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, out)
+        self.norm1, self.norm2 = DualNorm(nn.BatchNorm1d, hidden), DualNorm(nn.BatchNorm1d, hidden)
+
+    def forward(self, z: Tensor, route: Route) -> Tensor:
+        z = torch.relu(self.norm1(self.first(z), route))
+        z = torch.relu(self.norm2(self.second(z), route))
+        return self.third(z)
+
+
+class DualNet(nn.Module):
+    """An encoder and a projection head, both with dual-route BN: [B, 1, 6, 6], route → [B, C]."""
+
+    def __init__(self, width: int = 3, hidden: int = 6, out: int = 5) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, width, 3, padding=1)
+        self.norm = DualNorm(nn.BatchNorm2d, width)
+        self.head = Projection(width * 4, hidden, out)
+
+    def forward(self, x: Tensor, route: Route = "natural") -> Tensor:
+        z = torch.relu(self.norm(self.conv(x), route))
+        return self.head(nn.functional.adaptive_avg_pool2d(z, 2).flatten(1), route)
+
+
+def routed(model: nn.Module, x: Tensor, route: Route) -> Tensor:
+    """Call a dual-route model."""
+    return model(x, route)
+
+
+def two_views(x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """x [1, …] → two views with random brightness and shift, drawn from the generator alone."""
+
+    def view() -> Tensor:
+        shift = int(torch.randint(-1, 2, (), generator=generator))
+        scale = 0.7 + 0.3 * float(torch.rand((), generator=generator))
+        return (scale * x).roll(shift, -1).clamp(0, 1)
+
+    return view(), view()
+
+
+def images(n: int, *, seed: int = 0, dtype: torch.dtype = torch.float64, side: int = SIDE) -> Tensor:
+    """Random images [n, 1, side, side] in [0, 1]."""
+    return torch.rand(n, 1, side, side, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def classes(n: int, *, seed: int = 0, count: int = CLASSES) -> Tensor:
+    """Random labels int64 [n]."""
+    return torch.randint(count, (n,), generator=torch.Generator().manual_seed(1000 + seed))
+
+
+class Items(Dataset[Any]):
+    """(x, y) items, or x alone where there are no labels; nothing about labels but through the items."""
+
+    def __init__(self, x: Tensor, y: Tensor | None = None) -> None:
+        self.x, self.y = x, y
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.x[index] if self.y is None else (self.x[index], int(self.y[index]))
+
+
+class Augmenting(Items):
+    """The same items with noise from python's, numpy's and torch's global generators."""
+
+    def __getitem__(self, index: int) -> Any:
+        noise = 0.05 * (random.random() + float(np.random.rand()) + torch.rand(1, SIDE, SIDE, dtype=self.x.dtype))
+        x = (self.x[index] + noise).clamp(0, 1)
+        return x if self.y is None else (x, int(self.y[index]))
+
+
+class Broken(RuntimeError):
+    """What a dataset or a view function of these tests fails with."""
+
+
+class Failing(Items):
+    """Items of which one cannot be read once it is armed."""
+
+    def __init__(self, x: Tensor, y: Tensor | None = None, *, at: int) -> None:
+        super().__init__(x, y)
+        self.at, self.armed = at, False
+
+    def __getitem__(self, index: int) -> Any:
+        if self.armed and index == self.at:
+            torch.rand(3)  # a failure that has already moved the global state
+            raise Broken(f"item {index}")
+        return super().__getitem__(index)
+
+
+def sat_task(
+    n: int = 24,
+    *,
+    u: int = 10,
+    model: nn.Module | None = None,
+    dtype: torch.dtype = torch.float64,
+    seed: int = 0,
+    pool: Any = None,
+    validation: Any = None,
+    **settings: Any,
+) -> Any:
+    """A supervised task on random images: SAT, weak attack, labels on both sides."""
+    model = built(ConvNet, dtype=dtype) if model is None else model
+    pool = Items(images(n, seed=seed, dtype=dtype), classes(n, seed=seed)) if pool is None else pool
+    if validation is None:
+        validation = Items(images(u, seed=seed + 77, dtype=dtype), classes(u, seed=seed + 77))
+    return Task.from_model(model, pool, validation, **{"loss": "sat", "attack": WEAK, **settings})
+
+
+def acl_task(
+    n: int = 24,
+    *,
+    u: int = 8,
+    model: nn.Module | None = None,
+    dtype: torch.dtype = torch.float64,
+    seed: int = 0,
+    pool: Any = None,
+    validation: Any = None,
+    **settings: Any,
+) -> Any:
+    """A contrastive task without labels on a dual-route network."""
+    model = built(DualNet, dtype=dtype) if model is None else model
+    pool = Items(images(n, seed=seed, dtype=dtype)) if pool is None else pool
+    validation = Items(images(u, seed=seed + 77, dtype=dtype)) if validation is None else validation
+    fixed = {"loss": "acl", "attack": WEAK, "call": routed, "views": two_views, "head": "head"}
+    return Task.from_model(model, pool, validation, **{**fixed, **settings})
+
+
+def array_task(n: int = 24, *, width: int = 9, seed: int = 0, groups: Sequence[int] | None = None, **more: Any) -> Any:
+    """Gradients and a validation gradient that somebody brought, with features, logits and labels."""
+    rng = np.random.default_rng(seed)
+    rows = n if groups is None else max(groups) + 1
+    return Task.from_arrays(
+        **{
+            "features": rng.normal(size=(n, 5)),
+            "labels": rng.integers(0, CLASSES, n),
+            "logits": rng.normal(size=(n, CLASSES)),
+            "gradients": rng.normal(size=(rows, width)),
+            "validation_gradient": rng.normal(size=width),
+            "groups": None if groups is None else np.asarray(groups),
+            **more,
+        }
+    )
+
+
+def rcs(**settings: Any) -> RCS:
+    """RCS with the weak attack and groups of three."""
+    return RCS(**{"objective": RD_WEAK, "group_size": 3, **settings})
+
+
+def parts(model: nn.Module, names: Sequence[str]) -> list[Tensor]:
+    """Some parameters of a model, by name."""
+    known = dict(model.named_parameters())
+    return [known[n] for n in names]

@@ -1,0 +1,62 @@
+"""Claims about image folders: sorted, decoded when asked for, every class present."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from datafiles import PIXELS, check, image_files
+
+from coreselect.data import load
+from coreselect.errors import DataError
+
+
+def test_image_folders_are_sorted_and_decoded_when_asked(tmp_path: Path) -> None:
+    """Classes and files are sorted, hidden and other files left out, and a file is opened when its item is read."""
+    image_files(tmp_path / "train", ("b", "a"))
+    image_files(tmp_path / "test", ("a",), each=1)
+    (tmp_path / "train" / "a" / ".hidden.png").write_bytes(b"")
+    (tmp_path / "train" / "a" / "notes.txt").write_text("x")
+    (tmp_path / "train" / ".cache").mkdir()
+    train = load(str(tmp_path))
+    assert train.classes == ("a", "b")
+    check(train, np.concatenate([PIXELS[4:7, :6, :6], PIXELS[:3, :6, :6]]), np.array([0, 0, 0, 1, 1, 1]))
+    assert len(load(str(tmp_path), "test")) == 1
+    (tmp_path / "train" / "b" / "2.png").write_bytes(b"not an image")
+    assert len(load(str(tmp_path))) == 6
+    with pytest.raises(DataError, match=r"2\.png cannot be decoded"):
+        load(str(tmp_path))[5]
+
+
+def test_rows_of_an_image_folder_keep_every_class(tmp_path: Path) -> None:
+    """`rows` takes the first files of each class in proportion; the first rows in order would be one class."""
+    image_files(tmp_path, ("a", "b"), each=3)
+    cut = load(str(tmp_path), rows=4)
+    assert cut.labels.tolist() == [0, 0, 1, 1]
+    assert [path.name for path in cut.files] == ["0.png", "1.png", "0.png", "1.png"]
+
+
+def test_images_of_unequal_size_need_a_size(tmp_path: Path) -> None:
+    """Unequal images are refused by name; with `size` they are cropped and resized to squares."""
+    image_files(tmp_path, ("a",), each=2)
+    image_files(tmp_path, ("b",), each=1, side=9)
+    with pytest.raises(DataError, match=r"0\.png is 9×9 pixels, 0\.png is 6×6: give one size"):
+        load(str(tmp_path))[2]
+    sized = load(str(tmp_path), size=4)
+    assert [tuple(sized[i][0].shape) for i in range(3)] == [(3, 4, 4)] * 3
+    with pytest.raises(DataError, match="only the images of an image folder"):
+        load("digits", size=4)
+
+
+def test_a_class_called_train_is_a_class(tmp_path: Path) -> None:
+    """Images right inside `train` make it a class of trains, not a split; images may lie deeper than their class."""
+    image_files(tmp_path, ("plane", "train"))
+    image_files(tmp_path / "bird", ("images",))
+    assert load(str(tmp_path)).classes == ("bird", "plane", "train")
+
+
+def test_a_class_without_images_is_refused(tmp_path: Path) -> None:
+    """An empty class folder would shift nothing silently: it is refused."""
+    image_files(tmp_path, ("a",))
+    (tmp_path / "b").mkdir()
+    with pytest.raises(DataError, match="b is a class without an image"):
+        load(str(tmp_path))
