@@ -48,9 +48,10 @@ class SweepCase:
 
     kind: ClassVar[str] = "sweep"
     pool: int
+    rounds: int
+    batch_size: int
     validation: int = 100
     group_size: int = 64
-    batch_size: int = 256
     attack: PGD = field(default=PGD(EPSILON, 10 / 255, 1))  # one step: where overhead weighs most
     seed: int = 0
     thresholds: tuple[Threshold, ...] = (Threshold("ratio", "at most", 1.15),)
@@ -113,8 +114,8 @@ ONE_STEP, FIVE_STEPS = PGD(EPSILON, 10 / 255, 1), PGD(EPSILON, 2 / 255, 5)
 SHORT, LONG = Warm(images=2000, epochs=2), Warm(images=5000, epochs=3)
 
 CASES: dict[str, Case] = {
-    "sweep-small": SweepCase(pool=512),
-    "sweep-full": SweepCase(pool=10_000),
+    "sweep-small": SweepCase(pool=512, rounds=3, batch_size=64),  # small batches: more turns for each side to take,
+    "sweep-full": SweepCase(pool=10_000, rounds=1, batch_size=256),
     # 10,000 images, |U| = 500, groups of 64, 1 + 3 attack steps, a tenth: 16 picks, |U| a twentieth of the pool.
     # The small case keeps the number of picks and |U| / N, which decide what is won.
     "selection-small": SelectionCase(

@@ -19,11 +19,12 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 import torch
 
 MIB = 1 << 20
+T = TypeVar("T")
 _STATUS = Path("/proc/self/status")
 MEMORY_COUNTED = "RssAnon + RssShmem" if _STATUS.is_file() else "peak RSS"
 
@@ -137,7 +138,7 @@ class Meter:
                 self._sample()
 
 
-class Alongside[T]:
+class Alongside(Generic[T]):
     """Work that takes its turns inside other work.
 
     Args:

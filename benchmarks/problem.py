@@ -51,9 +51,7 @@ def warmed(warm: Warm, data: str, work: Path) -> nn.Module:
         model.load_state_dict(torch.load(kept, weights_only=True))
         return model.eval()
     attack = PGD(8 / 255, 10 / 255 if warm.steps == 1 else 2 / 255, warm.steps)
-    sat.warm_up(
-        model, dataset, epochs=warm.epochs, attack=attack, batch_size=warm.batch, lr=warm.lr, seed=warm.seed
-    )
+    sat.warm_up(model, dataset, epochs=warm.epochs, attack=attack, batch_size=warm.batch, lr=warm.lr, seed=warm.seed)
     work.mkdir(parents=True, exist_ok=True)
     unfinished = kept.with_suffix(f".{os.getpid()}")
     torch.save(model.state_dict(), unfinished)

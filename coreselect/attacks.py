@@ -77,10 +77,13 @@ class PGD:
     def _start(self, noise: Tensor) -> Tensor:
         if self.norm == "linf":
             return self.radius * noise
-        normal = torch.erfinv(noise.clamp(-0.999999, 0.999999))  # [B, …] Gaussian direction, then a radius ~ U^(1/d)
-        d = noise[0].numel()
-        share = ((noise.flatten(1)[:, :1] + 1) / 2) ** (1 / d)  # [B, 1]
-        return self.radius * _per_example(share[:, 0], noise) * self._direction(normal)
+        # g = √2·erfinv(u) is Gaussian: its direction is uniform, and the chance of a shorter one, P(d/2, ‖g‖²/2) with P the
+        # regularised gamma function, is uniform in [0, 1] and independent of it; the d-th root makes it a radius
+        wide = torch.erfinv(noise.double().clamp(-1 + 1e-7, 1 - 1e-7))  # [B, …] g / √2
+        length = wide.flatten(1).norm(dim=1)  # [B]
+        half = torch.full_like(length, wide[0].numel() / 2)
+        share = torch.special.gammainc(half, length**2) ** (0.5 / half)  # [B]
+        return (self.radius * _per_example(share, wide) * self._direction(wide)).to(noise.dtype)
 
     def _direction(self, slope: Tensor) -> Tensor:
         if self.norm == "linf":

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import spearmanr
 from torch import Tensor
 
 from coreselect.gradients.rows import Rows
@@ -66,6 +65,8 @@ def correlation(a: Tensor, b: Tensor) -> float | None:
     x, y = a.detach().double().cpu().numpy(), b.detach().double().cpu().numpy()
     if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return None
+    from scipy.stats import spearmanr  # a second of import time, and only a report needs it
+
     statistic: Any = spearmanr(x, y)  # scipy's result type is not known to type checkers
     return float(statistic.statistic)
 

@@ -3,7 +3,6 @@
 from typing import Literal
 
 import numpy as np
-from scipy.cluster.vq import kmeans2
 
 from coreselect.errors import UnknownNameError
 from coreselect.seeding import derive
@@ -28,6 +27,8 @@ def strata(shot: Snapshot, stratify: Stratify, clusters: int = CLUSTERS) -> Int6
     if stratify is None or (stratify == "auto" and not shot.stratified_by_labels):
         return None
     if stratify == "clusters":
+        from scipy.cluster.vq import kmeans2  # slow to import, and few ask for clusters
+
         features = shot.features().double().cpu().numpy()  # [n, D]
         rng = np.random.default_rng(derive(shot.seed, "clusters", shot.round))
         with np.errstate(all="ignore"):

@@ -81,6 +81,7 @@ class Task:
         batch_size: int = 256,
         num_workers: int = 0,
         device: torch.device | str | None = None,
+        ids: Sequence[int | str] | None = None,
     ) -> ModelTask:
         """Describe a model, the pool it is trained on and the validation inputs whose RD should fall.
 
@@ -99,6 +100,7 @@ class Task:
             batch_size: of forward passes; memory only, no answer depends on it.
             num_workers: that read the pool.
             device: of forward passes; None: the model's.
+            ids: one per pool item, to identify the pool by (its fingerprint); None: by 256 of its items.
         Raises:
             DataError: the pool or validation is empty or its items are not understood.
         """
@@ -121,6 +123,7 @@ class Task:
             batch_size=batch_size,
             num_workers=num_workers,
             device=None if device is None else torch.device(device),
+            ids=ids,
             pool_has_labels=_has_labels(pool, read_items),
             validation_has_labels=validation is not None
             and _length(validation, "validation") > 0
@@ -210,6 +213,7 @@ class ModelTask(Task):
     batch_size: int
     num_workers: int
     device: torch.device | None
+    ids: Sequence[int | str] | None
     pool_has_labels: bool
     validation_has_labels: bool
 
@@ -238,7 +242,7 @@ class ModelTask(Task):
     @contextmanager
     def snapshot(self, seed: int, round: int) -> Iterator[Snapshot]:
         if "fingerprint" not in self.memo:
-            self.memo["fingerprint"] = fingerprint(self.pool)
+            self.memo["fingerprint"] = fingerprint(self.pool, ids=self.ids)
         proved = self.validation is not None and provably_disjoint(self.pool, self.validation)
         bare = unwrap(self.model)
         device = self.device or next((p.device for p in bare.parameters()), torch.device("cpu"))

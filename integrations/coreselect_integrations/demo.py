@@ -5,13 +5,15 @@ from __future__ import annotations
 import json as json_format
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Any
 
+import torch
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -50,7 +52,7 @@ def demo(
     train, test = load("digits", "train"), load("digits", "test")
     talk = Console(stderr=True)
     bar = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
-    with Progress(*bar, TimeElapsedColumn(), TimeRemainingColumn(), console=talk) as progress:
+    with one_thread(), Progress(*bar, TimeElapsedColumn(), TimeRemainingColumn(), console=talk) as progress:
         line = progress.add_task("digits")
         result = compare(
             train, test, methods(setting.radius), setting, seeds=range(seeds),
@@ -70,6 +72,17 @@ def demo(
     for run in result.runs:
         for warning in run.warnings:
             talk.print(f"{run.method}, seed {run.seed}: {warning}", style="yellow")
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Hold torch to one thread: small images gain little from more, and numbers then do not depend on the cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def keep(selection: Selection, train: ImageSet, out: Path) -> list[Path]:

@@ -1,0 +1,182 @@
+"""Run declared cases: one JSON line a case on stdout (and appended to `--out`), talk on stderr.
+
+    python -m benchmarks.run --case sweep-small --data DIR --out FILE
+
+Exit code 0: every threshold holds; 1: one does not, or a case failed (a recorded result too); 2: wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks import measure
+from benchmarks.cases import CASES, SETS, Case, SamplerCase, SearchCase, SelectionCase, SweepCase
+
+Measure = Callable[[Case, argparse.Namespace], dict[str, Any]]
+DEFAULT_DATA = "../shared/data/cifar10"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run what the command line asks for and return the exit code."""
+    args = parser().parse_args(argv)
+    names = [name for asked in args.case for name in SETS.get(asked, (asked,))]
+    results = []
+    for name in names:
+        # several: each in a process of its own, so that memory starts afresh and one that dies is a result
+        result = apart(name, args) if len(names) > 1 else result_of(name, args, measured)
+        print(publish(result, args.out), flush=True)
+        print(verdict(result), file=sys.stderr)
+        results.append(result)
+    return 0 if all(result["passed"] for result in results) else 1
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    out = argparse.ArgumentParser(prog="python -m benchmarks.run", description=(__doc__ or "").split("\n", 1)[0])
+    out.add_argument(
+        "--case", nargs="+", required=True, choices=[*CASES, *SETS], metavar="NAME",
+        help=f"cases, or a set of them: {', '.join([*SETS, *CASES])}",
+    )  # fmt: skip
+    out.add_argument(
+        "--data", metavar="DIR", default=os.environ.get("CORESELECT_DATA", DEFAULT_DATA),
+        help="CIFAR-10: a folder with images_train.npy and labels_train.npy, or as published (default: CORESELECT_DATA, "
+        f"else {DEFAULT_DATA} unpacked)",
+    )  # fmt: skip
+    out.add_argument("--out", metavar="FILE", type=Path, help="append the JSON lines to this file")
+    out.add_argument(
+        "--work", metavar="DIR", type=Path, default=Path("out/benchmarks"), help="checkpoints and rows are kept here"
+    )
+    out.add_argument("--threads", type=int, metavar="N", help="torch threads (default: torch's own choice)")
+    return out
+
+
+def measured(case: Case, args: argparse.Namespace) -> dict[str, Any]:
+    """Run a case's benchmark and return its measures."""
+    from benchmarks import sampler, search, selection, sweep
+
+    match case:
+        case SweepCase():
+            return sweep.run(case, data=args.data)
+        case SelectionCase():
+            return selection.run(case, data=args.data, work=args.work)
+        case SearchCase():
+            return search.run(case, work=args.work)
+        case SamplerCase():
+            return sampler.run(case)
+
+
+def result_of(name: str, args: argparse.Namespace, measured: Measure) -> dict[str, Any]:
+    """Run one case and judge it; what it raises becomes part of the result."""
+    case = CASES[name]
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    around, before = measure.environment(), measure.load()
+    measures: dict[str, Any] = {}
+    error = None
+    try:
+        measures = measured(case, args)
+    except Exception as why:  # whatever it is, it is a result
+        traceback.print_exc(file=sys.stderr)
+        error = tidy(f"{type(why).__name__}: {why}", args)
+    return judged(name, case, measures, error, {**around, "load": [before, measure.load()]})
+
+
+def judged(
+    name: str, case: Case, measures: dict[str, Any], error: str | None, environment: dict[str, Any]
+) -> dict[str, Any]:
+    """Hold measures against a case's thresholds; a measure that is missing does not hold."""
+    thresholds = []
+    for t in case.thresholds:
+        value = _look_up(measures, t.measure)
+        thresholds.append({**asdict(t), "value": value, "passed": t.holds(value)})
+    settings = {k: v for k, v in asdict(case).items() if k != "thresholds"}
+    return {
+        "case": name,
+        "kind": case.kind,
+        "passed": error is None and all(t["passed"] for t in thresholds),
+        "thresholds": thresholds,
+        **measures,
+        "settings": settings,
+        "environment": environment,
+        "error": error,
+    }
+
+
+def apart(name: str, args: argparse.Namespace) -> dict[str, Any]:
+    """Run one case in a process of its own and return its result; one that dies without gives a result that says so."""
+    words = [sys.executable, "-m", "benchmarks.run", "--case", name, "--data", args.data, "--work", str(args.work)]
+    words += ["--threads", str(args.threads)] if args.threads else []
+    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=None, text=True)
+    lines = done.stdout.strip().splitlines()
+    try:
+        return json.loads(lines[-1])
+    except (IndexError, json.JSONDecodeError):
+        died = f"the process ended with {done.returncode} and no result"
+        return judged(name, CASES[name], {}, died, measure.environment())
+
+
+def publish(result: dict[str, Any], out: Path | None) -> str:
+    """Return the result as a JSON line, and append it to the file if there is one."""
+    line = json.dumps(_plain(result), ensure_ascii=False, allow_nan=False)
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with out.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+    return line
+
+
+def verdict(result: dict[str, Any]) -> str:
+    """Say in one line what came out."""
+    said = [f"{t['measure']} {_number(t['value'])} ({t['rule']} {t['bound']:g})" for t in result["thresholds"]]
+    return f"{'passed' if result['passed'] else 'FAILED'}  {result['case']}: {result['error'] or '; '.join(said) or 'no threshold'}"
+
+
+def tidy(text: str, args: argparse.Namespace) -> str:
+    """Take folders of this machine out of a message."""
+    for folder, name in (
+        (str(args.data), "DATA"),
+        (os.path.abspath(args.data), "DATA"),
+        (os.path.abspath(args.work), "WORK"),
+        (os.getcwd(), "."),
+        (os.path.expanduser("~"), "~"),
+    ):
+        text = text.replace(folder, name) if len(folder) > 1 else text
+    return " ".join(text.split())
+
+
+def _look_up(measures: dict[str, Any], dotted: str) -> float | None:
+    here: Any = measures
+    for word in dotted.split("."):
+        here = here.get(word) if isinstance(here, dict) else None
+    return None if here is None else float(here)
+
+
+def _plain(value: Any) -> Any:
+    """Make NaN and infinity null, which JSON has no words for, and round what no one reads."""
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, float):
+        return float(f"{value:.8g}") if math.isfinite(value) else None
+    return value
+
+
+def _number(value: float | None) -> str:
+    return "missing" if value is None else f"{value:.4g}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,115 @@
+"""Greedy search over rows in a memory-mapped file: what it holds in memory above them, and whether the picks are right.
+
+Part "greedy": Algorithm 1's loop over the rows, the query moving with θ′ (q = θ′ − t, a quadratic objective), so that every pick
+searches anew. Part "select": the same file through the public names, `select` of a `Task.from_arrays(gradients=...)` with
+`RCS(groups="example")`, certificate included. The picks of "greedy" are held against a plain float64 product of all rows, block by block.
+"""
+
+import os
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from benchmarks.cases import SearchCase
+from benchmarks.measure import Meter
+from coreselect import Task, select
+from coreselect.gradients.rows import DenseRows
+from coreselect.greedy import greedy
+from coreselect.search import search
+from coreselect.selectors import RCS
+from coreselect.selectors.rcs import SingleExamplesWarning
+
+BLOCK = 16_384  # rows that are made or multiplied at once, outside the measured parts
+
+
+@dataclass(frozen=True)
+class Toward:
+    """½‖θ − target‖²: a query that every step moves."""
+
+    target: Tensor  # [P]
+
+    def query(self, theta: Tensor) -> Tensor:
+        """θ′ [P] → θ′ − target [P]."""
+        return theta - self.target
+
+    def recraft(self, theta: Tensor) -> None:
+        """There is nothing to attack."""
+
+
+def run(case: SearchCase, *, work: Path) -> dict[str, Any]:
+    """Measure one case: `peak_mib` by part, `right_picks` 1.0 where every pick is the plain product's."""
+    work.mkdir(parents=True, exist_ok=True)
+    path = work / f"rows-{case.rows}x{case.width}-{os.getpid()}.npy"
+    try:
+        write_rows(path, case)
+        rows = np.load(path, mmap_mode="r")
+        target = torch.randn(case.width, generator=torch.Generator().manual_seed(case.seed + 1))
+        with Meter() as meter:
+            with meter("greedy"):
+                order = _greedy(rows, target, case)
+            with meter("select"):
+                selection = _select(rows, target, case)
+        right = plain_greedy(rows, target, case)
+        top = np.argsort(-_product(rows, -target.double().numpy()), kind="stable")[: case.picks]
+    finally:
+        path.unlink(missing_ok=True)
+    return {
+        "right_picks": float(np.mean([a == b for a, b in zip(order, right, strict=True)])),
+        "right_selection": float(np.mean(selection == top)),
+        "ms_per_pick": 1000 * meter.seconds["greedy"] / case.picks,
+        "rows_mib": round(case.rows * case.width * 4 / (1 << 20), 1),
+        **meter.record(),
+    }
+
+
+def write_rows(path: Path, case: SearchCase) -> None:
+    """Write seeded normal rows float32 [rows, width], block by block."""
+    rng = np.random.default_rng(case.seed)
+    out = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(case.rows, case.width))
+    for at in range(0, case.rows, BLOCK):
+        block = out[at : at + BLOCK]
+        block[:] = rng.standard_normal(block.shape, np.float32)
+    out.flush()
+
+
+def plain_greedy(rows: NDArray[np.float32], target: Tensor, case: SearchCase) -> list[int]:
+    """Pick by a float64 product of all rows at every pick."""
+    theta = torch.zeros_like(target)
+    order: list[int] = []
+    for _ in range(case.picks):
+        gains = _product(rows, (theta - target).double().numpy())
+        gains[order] = -np.inf
+        order.append(int(np.argmax(gains)))
+        theta = theta - case.eta * torch.from_numpy(rows[order[-1]].copy())
+    return order
+
+
+def _greedy(rows: NDArray[np.float32], target: Tensor, case: SearchCase) -> list[int]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        matrix = torch.from_numpy(rows)
+    groups: Any = np.arange(case.rows, dtype=np.int64)[:, None]
+    held = DenseRows(matrix, groups)
+    trace, _ = greedy(
+        held, Toward(target), search(case.search, held), theta=torch.zeros_like(target), eta=case.eta, budget=case.picks
+    )
+    return list(trace.order)
+
+
+def _select(rows: NDArray[np.float32], target: Tensor, case: SearchCase) -> NDArray[np.int64]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        warnings.simplefilter("ignore", SingleExamplesWarning)
+        task = Task.from_arrays(gradients=rows, validation_gradient=-target.numpy())
+        chosen = select(task, RCS(eta=case.eta, groups="example", search=case.search), case.picks, case.seed)
+    return chosen.indices
+
+
+def _product(rows: NDArray[np.float32], query: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.concatenate([rows[at : at + BLOCK].astype(np.float64) @ query for at in range(0, len(rows), BLOCK)])

@@ -1,0 +1,104 @@
+"""Claims about training losses, against loops."""
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import oracles
+from coreselect.errors import UnknownNameError
+from coreselect.losses import ACL, CL, LOSSES, SAT, TRADES, loss, nt_xent
+
+
+def z(b: int, d: int, seed: int) -> torch.Tensor:
+    """Random outputs [b, d] in float64."""
+    return torch.randn(b, d, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+@given(st.integers(1, 6), st.integers(1, 5), st.integers(0, 99), st.sampled_from([0.1, 0.5, 2.0]))
+def test_nt_xent_equals_a_double_loop(b: int, d: int, seed: int, t: float) -> None:
+    """NT-Xent equals the loop over all ordered pairs of views, in float64 to 1e-10."""
+    first, second = z(b, d, seed), z(b, d, seed + 500)
+    assert torch.allclose(nt_xent(first, second, t), oracles.nt_xent(first, second, t), rtol=1e-10, atol=1e-10)
+
+
+def test_nt_xent_of_one_pair_is_zero_with_a_zero_gradient() -> None:
+    """With one pair there is nothing to contrast: value 0, gradient 0, both finite."""
+    first, second = z(1, 3, 0).requires_grad_(), z(1, 3, 1).requires_grad_()
+    value = nt_xent(first, second)
+    assert float(value) == 0
+    for slope in torch.autograd.grad(value, (first, second)):
+        assert float(slope.abs().max()) == 0
+
+
+def test_nt_xent_gradient_agrees_with_finite_differences() -> None:
+    """gradcheck passes on both views."""
+    assert torch.autograd.gradcheck(nt_xent, (z(3, 4, 0).requires_grad_(), z(3, 4, 1).requires_grad_()))
+
+
+def test_nt_xent_does_not_see_lengths_or_the_order_of_views() -> None:
+    """Scaling an embedding, exchanging the views, or permuting the pairs alike changes nothing."""
+    first, second = z(5, 4, 0), z(5, 4, 1)
+    want = nt_xent(first, second, 0.2)
+    assert torch.allclose(nt_xent(7 * first, 0.1 * second, 0.2), want)
+    assert torch.allclose(nt_xent(second, first, 0.2), want)
+    order = [3, 0, 4, 1, 2]
+    assert torch.allclose(nt_xent(first[order], second[order], 0.2), want)
+
+
+def test_nt_xent_in_half_precision_is_finite() -> None:
+    """At temperature 0.05 half-precision embeddings are raised to float32."""
+    value = nt_xent(z(4, 3, 0).half(), z(4, 3, 1).half(), 0.05)
+    assert value.dtype == torch.float32
+    assert bool(torch.isfinite(value))
+
+
+@pytest.mark.parametrize("omega", [0.0, 0.3, 1.0])
+def test_acl_weighs_adversarial_and_natural_terms(omega: float) -> None:
+    """ACL = ½[(1+ω)·ℓ(adversarial) + (1−ω)·ℓ(natural)]."""
+    a, n = (z(4, 3, 0), z(4, 3, 1)), (z(4, 3, 2), z(4, 3, 3))
+    want = 0.5 * ((1 + omega) * oracles.nt_xent(*a, 0.5) + (1 - omega) * oracles.nt_xent(*n, 0.5))
+    assert torch.allclose(ACL(omega=omega)(a, n, None), want)
+    assert torch.allclose(ACL(omega=omega).ascend(a, n, None), oracles.nt_xent(*a, 0.5))
+
+
+def test_cl_reads_natural_views_alone() -> None:
+    """CL is NT-Xent of the natural views, and has no attack."""
+    n = (z(4, 3, 2), z(4, 3, 3))
+    assert torch.allclose(CL(0.3)((), n, None), oracles.nt_xent(*n, 0.3))
+    assert CL().default_attack is None
+
+
+def test_sat_is_cross_entropy_per_example() -> None:
+    """SAT = CE(h(x̃), y) [B]; its attack raises the sum."""
+    h, y = z(5, 4, 0), torch.tensor([0, 3, 1, 1, 2])
+    assert torch.allclose(SAT()((h,), (), y), oracles.cross_entropy(h, y))
+    assert torch.allclose(SAT().ascend((h,), (), y), oracles.cross_entropy(h, y).sum())
+
+
+def test_trades_is_natural_cross_entropy_plus_a_robust_term() -> None:
+    """TRADES = CE(h(x), y) + β KL(p ‖ p̃) [B]: natural first in that KL; its attack raises the KL alone."""
+    a, n, y = z(5, 4, 0), z(5, 4, 1), torch.tensor([0, 3, 1, 1, 2])
+    want = oracles.cross_entropy(n, y) + 6 * oracles.kl(n, a)
+    assert torch.allclose(TRADES()((a,), (n,), y), want)
+    assert torch.allclose(TRADES().ascend((a,), (n,), y), oracles.kl(n, a).sum())
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_says_what_it_reads(name: str) -> None:
+    """Streams name known routes and views below `views`; a loss with adversarial streams has a published attack."""
+    own: Any = loss(name)
+    assert own.name == name
+    assert {route for route, _ in own.streams} <= {"natural", "adversarial"}
+    assert {view for _, view in own.streams} == set(range(own.views))
+    assert (own.default_attack is not None) == any(route == "adversarial" for route, _ in own.streams)
+
+
+def test_names() -> None:
+    """An object is itself; an unknown name is refused with the known ones."""
+    own = SAT()
+    assert loss(own) is own
+    with pytest.raises(UnknownNameError, match="sat, trades, cl, acl"):
+        loss("mart")
