@@ -54,7 +54,10 @@ class SweepCase:
     group_size: int = 64
     attack: PGD = field(default=PGD(EPSILON, 10 / 255, 1))  # one step: where overhead weighs most
     seed: int = 0
-    thresholds: tuple[Threshold, ...] = (Threshold("ratio", "at most", 1.15),)
+    thresholds: tuple[Threshold, ...] = (
+        Threshold("ratio", "at most", 1.15),
+        Threshold("largest_difference_of_losses", "at most", 1e-4),  # both sides attacked the same images alike
+    )
 
 
 @dataclass(frozen=True)

@@ -109,6 +109,7 @@ class Meter:
         finally:
             self._settle()
             self._open.pop()
+            self._sample()
 
     def record(self) -> dict[str, Any]:
         """Return seconds, processor seconds and peaks in MiB, by part."""

@@ -37,8 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         # several: each in a process of its own, so that memory starts afresh and one that dies is a result
         result = apart(name, args) if len(names) > 1 else result_of(name, args, measured)
         print(publish(result, args.out), flush=True)
-        print(verdict(result), file=sys.stderr)
         results.append(result)
+    for result in results:
+        print(verdict(result), file=sys.stderr)
     return 0 if all(result["passed"] for result in results) else 1
 
 

@@ -1,8 +1,9 @@
 """Greedy search over rows in a memory-mapped file: what it holds in memory above them, and whether the picks are right.
 
-Part "greedy": Algorithm 1's loop over the rows, the query moving with θ′ (q = θ′ − t, a quadratic objective), so that every pick
-searches anew. Part "select": the same file through the public names, `select` of a `Task.from_arrays(gradients=...)` with
-`RCS(groups="example")`, certificate included. The picks of "greedy" are held against a plain float64 product of all rows, block by block.
+Part "greedy": Algorithm 1's loop over the rows, the query moving with θ′ (q = θ′ − t, a quadratic objective), so that every
+pick searches anew. Part "select": the same file through the public names, `select` of a `Task.from_arrays(gradients=...)` with
+`RCS(groups="example")`, certificate included. The picks of "greedy" are held against a plain float64 product of all rows,
+block by block.
 """
 
 import os

@@ -34,24 +34,26 @@ def run(case: SweepCase, *, data: str) -> dict[str, Any]:
     model.requires_grad_(False)
     for _ in floor(model, x[: case.batch_size], y, starts, case.attack, case.batch_size):
         pass  # the first pass through a network chooses kernels and fills caches
-    shared: dict[str, float] = {}
+    by_part: dict[str, float] = {}
+    apart = 0.0
     with Meter() as meter:
         for _ in range(case.rounds):
             rival = Alongside(floor(model, x, y, starts, case.attack, case.batch_size), meter, "floor")
             riding = task.reporting(lambda part, done, total, rival=rival: rival.until(done / total))
             with meter("sweep"), riding.snapshot(case.seed, 0) as shot:
                 _, losses = shot.rows(groups)
-                shared = {k: shared.get(k, 0.0) + v for k, v in shot.clock.seconds.items()}
+                by_part = {k: by_part.get(k, 0.0) + v for k, v in shot.clock.seconds.items()}
             bare = rival.finish()  # [N]
-    assert losses is not None  # a model's rows come with losses
-    by_group = torch.stack([bare[torch.from_numpy(g)].mean() for g in groups])  # [M]
+            assert losses is not None  # a model's rows come with losses
+            of_groups = torch.stack([bare[torch.from_numpy(g)].mean() for g in groups])  # [M]
+            apart = max(apart, float((losses - of_groups).abs().max()))
     return {
         "ratio": meter.seconds["sweep"] / meter.seconds["floor"],
         "cpu_ratio": meter.cpu_seconds["sweep"] / meter.cpu_seconds["floor"],
         **meter.record(),
-        "sweep_by_part": {k: round(v, 4) for k, v in shared.items()},
+        "sweep_by_part": {k: round(v, 4) for k, v in by_part.items()},
         "images_per_second": {k: round(case.rounds * case.pool / v, 2) for k, v in meter.seconds.items()},
-        "largest_difference_of_losses": float((losses - by_group).abs().max()),
+        "largest_difference_of_losses": apart,
     }
 
 

@@ -46,8 +46,9 @@ class ArraySnapshot(Snapshot):
         super().__init__(shared, positions)
         self.task = task
         self.stratified_by_labels = task.labels is not None
+        self._whole = np.array_equal(positions, np.arange(task.size))  # all of the pool, in its own order
         if task.groups is not None:
-            if len(positions) != task.n:
+            if not self._whole:
                 raise RequirementError(
                     "a task whose gradients are of groups cannot be restricted: give gradients per example."
                 )
@@ -64,7 +65,7 @@ class ArraySnapshot(Snapshot):
         values = getattr(self.task, what)
         if values is None:
             raise none_such(what, f"give {what}= to Task.from_arrays")
-        return values if len(self.positions) == self.task.size else values[self.positions]
+        return values if self._whole else values[self.positions]
 
     def labels(self) -> Int64:
         return self._take("labels")
@@ -85,11 +86,7 @@ class ArraySnapshot(Snapshot):
         own = self._gradients()
         if self.fixed_groups is not None:
             return self._dense(own, groups, sketch), None
-        if (
-            all(len(g) == 1 for g in groups)
-            and [int(g[0]) for g in groups] == list(range(self.n))
-            and self.n == self.task.size
-        ):
+        if all(len(g) == 1 for g in groups) and [int(g[0]) for g in groups] == list(range(self.n)) and self._whole:
             return self._dense(own, groups, sketch), None
         matrix = allocate(len(groups), own.shape[1], like=own[:1])
         with self.clock("rows"):

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from coreselect import seeding
 from coreselect.clock import Clock
 from coreselect.errors import NonFiniteError, OverlapError, RequirementError, ShapeError, name_some
+from coreselect.network import Network
 from coreselect.protocols import Attack, Call, Loss, MakeViews, Stream, Views
 from coreselect.reading import Unpack, read
-from coreselect.split import Network
 
 
 @dataclass(frozen=True)

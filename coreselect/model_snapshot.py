@@ -14,17 +14,18 @@ from coreselect.crafting import Sweeper, digest, pack, refuse_inputs, to_model
 from coreselect.errors import RequirementError
 from coreselect.gradients.batch import group_row
 from coreselect.gradients.example import example_rows
-from coreselect.gradients.factored import FactoredRows, factors, views_of
+from coreselect.gradients.factored import FactoredRows, factors, holds, views_of
 from coreselect.gradients.rows import BLOCK_BYTES, DenseRows, Groups, Rows
 from coreselect.gradients.sketch import Sketch
 from coreselect.gradients.store import allocate
 from coreselect.layout import Layout
+from coreselect.network import ROUTES, HeadSplit, Network
 from coreselect.objectives.held import Held
 from coreselect.objectives.objective import Objective
 from coreselect.protocols import Stream
 from coreselect.reading import chunks, read
 from coreselect.snapshot import Shared, Snapshot, mean_rows, none_such
-from coreselect.split import HeadSplit, Network, split
+from coreselect.split import split
 from coreselect.types import Int64
 
 if TYPE_CHECKING:
@@ -135,18 +136,25 @@ class ModelSnapshot(Snapshot):
     def _factored(self) -> tuple[FactoredRows, Tensor] | None:
         """Factored rows and losses of every example here, where the loss and the capture allow it."""
         net = self.net
-        if self.batch_loss or not isinstance(net, HeadSplit) or net.linears() is None:
+        if (
+            self.batch_loss
+            or not isinstance(net, HeadSplit)
+            or not self._shared("factors hold", lambda: self._holds(net))
+        ):
             return None
         if "factored" not in self._own:
             pool = self._pool()
-            if any(z.dim() != 2 for z in pool.prepared.values()):
-                return None
             with self.clock("rows"):
                 parts, losses = factors(net, self.task.loss, pool.prepared, pool.labels)
                 rows = FactoredRows(parts, self.layout())
                 rows.refuse(self.positions)
                 self._own["factored"] = rows, losses
         return self._own["factored"]
+
+    def _holds(self, net: HeadSplit) -> bool:
+        """Whether the head's rows are its Linears' factors, tried on a few inputs on every route."""
+        with torch.no_grad():
+            return holds(net, {(route, 0): net.prepare(self._probe(), route) for route in ROUTES})
 
     def _pool(self) -> Pool:
         """Sweep this snapshot's examples once and keep what the head will need."""

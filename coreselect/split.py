@@ -1,126 +1,21 @@
 """A model seen as features → head, found by probing, never by editing the model.
 
-    h_θ = head_θ ∘ features      HeadSplit: only the head's parameters move, so features are computed once
-    h_θ                          WholeModel: any parameters move, so "features" are the inputs themselves
-
-Both answer the same two questions: `prepare(x, route)` gives what may be cached, `apply(θ, prepared, route)` the outputs.
+The head is the smallest submodule that holds a Linear and whose output is the model's output, or the one named; it is
+verified: head(features(x)) equals model(x) on both routes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, Protocol, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from coreselect.errors import HeadError, name_some
-from coreselect.protocols import Call, Params, Route
-
-ROUTES: tuple[Route, Route] = ("natural", "adversarial")
-
-
-class Network(Protocol):
-    """A model with some captured parameters, as rows and queries need it."""
-
-    captured: Mapping[str, Tensor]  # θ: name in the model → value, detached
-    caches: bool  # whether `prepare` does not depend on θ
-    routes: int  # 1 where both routes give the same output, else 2
-
-    def prepare(self, x: Tensor, route: Route) -> Tensor:
-        """x [B, …] → what θ does not touch, [B, …]; differentiable in x."""
-        ...
-
-    def apply(self, params: Params, prepared: Tensor, route: Route) -> Tensor:
-        """Outputs [B, C] with the captured parameters at `params`."""
-        ...
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """How the head was called: what comes besides the features."""
-
-    rest: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
-
-
-class HeadSplit:
-    """A head whose input is the features; θ are parameters inside it."""
-
-    caches = True
-
-    def __init__(
-        self,
-        model: nn.Module,
-        call: Call,
-        name: str,
-        entries: Mapping[Route, _Entry],
-        captured: Sequence[str],
-        routes: int,
-    ) -> None:
-        self.model, self.call, self.name, self.entries, self.routes = model, call, name, entries, routes
-        self.head = model.get_submodule(name)
-        known = dict(model.named_parameters())
-        self.captured = {n: known[n].detach() for n in captured}
-        self._prefix = f"{name}." if name else ""
-
-    def prepare(self, x: Tensor, route: Route) -> Tensor:
-        caught: list[Tensor] = []
-        hook = self.head.register_forward_pre_hook(lambda _m, args, _k: caught.append(args[0]), with_kwargs=True)
-        try:
-            self.call(self.model, x, route)
-        finally:
-            hook.remove()
-        return caught[0]
-
-    def apply(self, params: Params, prepared: Tensor, route: Route) -> Tensor:
-        entry = self.entries[route]
-        local = {n.removeprefix(self._prefix): p for n, p in params.items()}
-        return functional_call(self.head, local, (prepared, *entry.rest), dict(entry.kwargs))
-
-    def linears(self) -> dict[str, nn.Linear] | None:
-        """Name in the model → Linear, where θ is exactly weights and biases of Linears in the head; else None."""
-        found = {
-            self._prefix + n if n else self.name: m for n, m in self.head.named_modules() if isinstance(m, nn.Linear)
-        }
-        owned = {
-            f"{n}.{leaf}" if n else leaf for n, m in found.items() for leaf, _ in m.named_parameters(recurse=False)
-        }
-        if not set(self.captured) <= owned:
-            return None
-        return {n: m for n, m in found.items() if any(c.rpartition(".")[0] == n for c in self.captured)}
-
-
-class WholeModel:
-    """Any parameters of the model; nothing can be cached but inputs."""
-
-    caches = False
-
-    def __init__(self, model: nn.Module, call: Call, captured: Sequence[str], routes: int) -> None:
-        self.routes = routes
-        self._called = _Called(model, call)
-        known = dict(model.named_parameters())
-        self.captured = {n: known[n].detach() for n in captured}
-
-    def prepare(self, x: Tensor, route: Route) -> Tensor:
-        return x
-
-    def apply(self, params: Params, prepared: Tensor, route: Route) -> Tensor:
-        return functional_call(self._called, {f"model.{n}": p for n, p in params.items()}, (prepared, route))
-
-
-class _Called(nn.Module):
-    """The user's way of calling the model, as a module that `functional_call` can reach into."""
-
-    def __init__(self, model: nn.Module, call: Call) -> None:
-        super().__init__()
-        self.model, self.call = model, call
-
-    def forward(self, x: Tensor, route: Route) -> Tensor:
-        return self.call(self.model, x, route)
+from coreselect.network import ROUTES, Entry, HeadSplit, WholeModel
+from coreselect.protocols import Call, Route
 
 
 def split(
@@ -145,7 +40,7 @@ def split(
         return WholeModel(model, call, names, routes)
     try:
         where = _find(model, traces["adversarial"]) if head is None else _named(model, head)
-        entries: dict[Route, _Entry] = {route: _entry(where, trace) for route, trace in traces.items()}
+        entries: dict[Route, Entry] = {route: _entry(where, trace) for route, trace in traces.items()}
     except HeadError:
         if names is None or head is not None:
             raise
@@ -220,7 +115,7 @@ def _named(model: nn.Module, head: str) -> str:
     return head
 
 
-def _entry(name: str, trace: _Trace) -> _Entry:
+def _entry(name: str, trace: _Trace) -> Entry:
     calls = trace.calls.get(name, [])
     if len(calls) != 1:
         raise HeadError(
@@ -231,7 +126,7 @@ def _entry(name: str, trace: _Trace) -> _Entry:
         raise HeadError(
             f"the head {name!r} must take the features as its first and only tensor: name another with head=."
         )
-    return _Entry(args[1:], kwargs)
+    return Entry(args[1:], kwargs)
 
 
 def _linear_parameters(model: nn.Module, head: str) -> list[str]:
@@ -239,7 +134,7 @@ def _linear_parameters(model: nn.Module, head: str) -> list[str]:
         id(p)
         for m in model.get_submodule(head).modules()
         if isinstance(m, nn.Linear)
-        for p in m.parameters(recurse=False)
+        for p in m.parameters()  # those of its parametrizations too (weight_norm)
     }
     return [n for n, p in model.named_parameters() if id(p) in held]
 
@@ -272,26 +167,29 @@ def _refuse_tied(model: nn.Module, head: str, captured: Mapping[str, Tensor]) ->
 
 
 def _verify(net: HeadSplit, probe: Tensor, traces: Mapping[Route, _Trace]) -> None:
-    """Hold head(features(x)) against model(x), on both routes, after both were probed."""
+    """Hold head(features(x)) against model(x), on both routes, after both were probed and other inputs have passed.
+
+    What a forward pass leaves behind in the model (a route, a skip connection) is then not what the head finds.
+    """
     with torch.no_grad():
+        prepared = {route: net.prepare(probe, route) for route in ROUTES}
         for route in ROUTES:
-            want = traces[route].output
-            got = net.apply(net.captured, net.prepare(probe, route), route)
+            net.prepare(0.7 * probe.roll(1, 0) + 0.1, route)
+        for route in ROUTES:
+            want, z = traces[route].output, prepared[route]
+            bad = [i for i, o in enumerate(want) if not bool(torch.isfinite(o).all())]
+            if bad:
+                raise HeadError(
+                    f"the model's output is not finite for probed inputs {name_some(bad)}: the model has diverged."
+                )
+            fresh = z._version
+            got = net.apply(net.captured, z, route)
+            net.overwrites |= z._version != fresh  # from now on it gets a copy
             if got.shape != want.shape or not torch.allclose(
                 got, want, rtol=1e-4, atol=1e-5 * float(want.abs().max() + 1e-30)
             ):
                 off = "its shape" if got.shape != want.shape else f"up to {float((got - want).abs().max()):.2g}"
-                bad = [i for i, o in enumerate(want) if not bool(torch.isfinite(o).all())]
-                if bad:
-                    raise HeadError(
-                        f"the model's output is not finite for probed inputs {name_some(bad)}: the model has diverged."
-                    )
                 raise HeadError(
                     f"head(features(x)) differs from model(x) by {off} on the {route} route: the head {net.name!r} depends on more "
                     "than its input; name another with head=."
                 )
-
-
-def default_call(model: nn.Module, x: Tensor, route: Route) -> Tensor:
-    """Call a model without routes: model(x)."""
-    return cast(Tensor, model(x))

@@ -13,18 +13,19 @@ from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
 from coreselect.array_snapshot import ArraySnapshot
+from coreselect.arrays import checked
 from coreselect.clock import Clock
-from coreselect.errors import DataError, NonFiniteError, ShapeError, name_some
+from coreselect.errors import DataError, ShapeError
 from coreselect.gradients.frozen import frozen, unwrap
 from coreselect.io.fingerprint import fingerprint
 from coreselect.losses import loss as find_loss
 from coreselect.model_snapshot import ModelSnapshot
+from coreselect.network import default_call
 from coreselect.protocols import Attack, Call, Loss, MakeViews, Progress
 from coreselect.reading import Unpack, labels_of, read
 from coreselect.reading import unpack as default_unpack
 from coreselect.seeding import rng_kept
 from coreselect.snapshot import Shared, Snapshot
-from coreselect.split import default_call
 from coreselect.subsets import origin, provably_disjoint
 from coreselect.types import Int64
 
@@ -152,48 +153,7 @@ class Task:
             ShapeError: nothing was given, or lengths or widths disagree.
             NonFiniteError: an array holds NaN or infinity; `indices` are its rows.
         """
-        arrays = {
-            "features": _matrix("features", features),
-            "logits": _matrix("logits", logits),
-            "gradients": _matrix("gradients", gradients),
-        }
-        members = _integers("groups", groups)
-        classes = _integers("labels", labels)
-        query = None if validation_gradient is None else np.asarray(validation_gradient)
-        lengths = {k: len(v) for k, v in {**arrays, "labels": classes}.items() if v is not None}
-        if members is not None:
-            rows = lengths.pop("gradients", None)
-            lengths["groups"] = len(members)
-            if rows is None or set(np.unique(members)) != set(range(rows)):
-                raise ShapeError(
-                    f"groups must number the rows of gradients, 0…M−1 each at least once; got {rows} rows."
-                )
-        if not lengths:
-            raise ShapeError("a task needs at least one array: features, labels, logits or gradients.")
-        if len(set(lengths.values())) > 1:
-            raise ShapeError(f"arrays disagree about how many examples there are: {lengths}.")
-        own = arrays["gradients"]
-        if query is not None:
-            if query.ndim != 1 or own is None or query.shape[0] != own.shape[1]:
-                width = "no gradients" if own is None else f"[{own.shape[1]}]"
-                raise ShapeError(
-                    f"validation_gradient must be as long as a row of gradients ({width}), got {list(query.shape)}."
-                )
-            if not np.isfinite(query).all():
-                raise NonFiniteError("the validation gradient holds NaN or infinity.")
-            query = query.astype(own.dtype, copy=False)
-        n = next(iter(lengths.values()))
-        if n == 0:
-            raise DataError("the arrays are empty: there is nothing to select from.")
-        return ArrayTask(
-            n=n,
-            features=arrays["features"],
-            labels=classes,
-            logits=arrays["logits"],
-            gradients=own,
-            groups=members,
-            validation_gradient=query,
-        )
+        return ArrayTask(**checked(features, labels, logits, gradients, groups, validation_gradient))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -319,33 +279,3 @@ def _has_labels(dataset: Any, unpack: Unpack) -> bool:
     with rng_kept():
         _, _, y = next(read(dataset, [np.zeros(1, np.int64)], seed=0, path=("labels",), unpack=unpack))
         return y is not None
-
-
-def _matrix(name: str, values: ArrayLike | None) -> NDArray[Any] | None:
-    if values is None:
-        return None
-    array = values if isinstance(values, np.ndarray) else np.asarray(values)
-    if array.ndim != 2 or array.dtype.kind != "f":
-        raise ShapeError(f"{name} must be a floating-point matrix, got {array.dtype} {list(array.shape)}.")
-    if array.dtype == np.float16:
-        array = array.astype(np.float32)
-    step = max(1, (64 << 20) // max(1, array.shape[1] * array.itemsize))
-    bad = [
-        at + int(i)
-        for at in range(0, len(array), step)
-        for i in np.flatnonzero(~np.isfinite(array[at : at + step]).all(axis=1))
-    ]
-    if bad:
-        raise NonFiniteError(
-            f"{name} of {len(bad)} examples hold NaN or infinity (rows {name_some(bad)}): remove or mend them.", bad
-        )
-    return array
-
-
-def _integers(name: str, values: ArrayLike | None) -> Int64 | None:
-    if values is None:
-        return None
-    array = np.asarray(values)
-    if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise ShapeError(f"{name} must be a vector of integers, got {array.dtype} {list(array.shape)}.")
-    return array.astype(np.int64)

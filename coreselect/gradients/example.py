@@ -8,8 +8,8 @@ from torch.func import grad_and_value, vmap
 
 from coreselect.gradients.factored import views_of
 from coreselect.layout import Layout
+from coreselect.network import Network
 from coreselect.protocols import Loss, Params, Stream
-from coreselect.split import Network
 
 
 def example_rows(

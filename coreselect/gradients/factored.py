@@ -9,7 +9,7 @@ exactly, at 2·(C + D) multiplications instead of C·D storage. A group's row is
 grouping can be judged from the same factors. (The identity: Goodfellow, *Efficient per-example gradient computations*, 2015.)
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +20,9 @@ from torch import Tensor
 
 from coreselect.gradients.rows import BLOCK_BYTES, Groups, dots, gamma, refuse_rows
 from coreselect.layout import Layout
+from coreselect.network import HeadSplit
 from coreselect.protocols import Loss, Stream
-from coreselect.split import HeadSplit
+from coreselect.seeding import noise, seeds
 from coreselect.types import Float64
 
 
@@ -62,9 +63,49 @@ def factors(
 def _factors(
     net: HeadSplit, loss: Loss, prepared: Mapping[Stream, Tensor], labels: Tensor | None
 ) -> tuple[list[Factor], Tensor]:
+    _, seen, outputs = _watched(net, prepared)
+    with torch.enable_grad():
+        losses = loss(views_of(outputs, "adversarial"), views_of(outputs, "natural"), labels)  # [B]
+        deltas = torch.autograd.grad(losses.sum(), [out for _, _, out in seen], materialize_grads=True)
+    return _named(net, seen, deltas), losses.detach()
+
+
+def holds(net: HeadSplit, prepared: Mapping[Stream, Tensor]) -> bool:
+    """Whether the identity holds for this head: θ acts through calls of its Linears on [B, D] alone.
+
+    A Linear may also be read without being called (a cosine head, attention), be normalised, share its weight, or see its
+    input reshaped. So the factors of one random functional of the outputs are added up and held against autograd's gradient.
+
+    Args:
+        prepared: features of a few probed inputs, per stream, each [b, …].
+    """
+    if net.linears() is None or any(z.dim() != 2 for z in prepared.values()):
+        return False
+    theta, seen, outputs = _watched(net, prepared)
+    if any(t.dim() != 2 or len(t) != len(z) for _, *both in seen for t in both for z in prepared.values()):
+        return False
+    with torch.enable_grad():
+        weighed = [o * noise(o, seeds(0, "factors", indices=np.arange(len(o)))) for o in outputs.values()]
+        total = torch.cat(weighed).sum()
+        wanted = [*theta.values(), *(out for _, _, out in seen)]
+        slopes = torch.autograd.grad(total, wanted, materialize_grads=True)
+    layout = Layout.of(theta)
+    truth = layout.flatten(dict(zip(theta, slopes, strict=False)))  # [P]
+    own = torch.zeros_like(truth)
+    if seen:
+        own = FactoredRows(_named(net, seen, slopes[len(theta) :]), layout).combine(truth.new_ones(len(seen[0][1])))
+    tolerance = 8 * torch.finfo(truth.dtype).eps ** 0.5
+    return bool((own - truth).abs().max() <= tolerance * truth.abs().max())
+
+
+Seen = list[tuple[str, Tensor, Tensor]]  # (name of the Linear, its input, its output), one entry a call
+
+
+def _watched(net: HeadSplit, prepared: Mapping[Stream, Tensor]) -> tuple[dict[str, Tensor], Seen, dict[Stream, Tensor]]:
+    """Run the head on every stream and write down what its Linears see: (θ asking for gradients, calls, outputs)."""
     linears = net.linears()
     assert linears is not None  # the caller asked
-    seen: list[tuple[str, Tensor, Tensor]] = []
+    seen: Seen = []
     hooks = [m.register_forward_hook(_noting(seen, n)) for n, m in linears.items()]
     theta = {n: p.clone().requires_grad_() for n, p in net.captured.items()}
     try:
@@ -73,26 +114,30 @@ def _factors(
     finally:
         for h in hooks:
             h.remove()
-    with torch.enable_grad():
-        losses = loss(views_of(outputs, "adversarial"), views_of(outputs, "natural"), labels)  # [B]
-        deltas = torch.autograd.grad(losses.sum(), [out for _, _, out in seen])
+    return theta, seen, outputs
+
+
+def _noting(seen: Seen, name: str) -> Callable[[Any, tuple[Tensor, ...], Tensor], Tensor]:
+    """Make a hook that writes down a Linear's input and output, and hands on a copy: what follows may work in place."""
+
+    def note(_module: Any, inputs: tuple[Tensor, ...], out: Tensor) -> Tensor:
+        seen.append((name, inputs[0], out))
+        return out.clone()
+
+    return note
+
+
+def _named(net: HeadSplit, seen: Seen, deltas: Sequence[Tensor]) -> list[Factor]:
+    """Put calls and their output gradients together as factors."""
 
     def name(layer: str, leaf: str) -> str | None:
         full = f"{layer}.{leaf}" if layer else leaf
-        return full if full in theta else None
+        return full if full in net.captured else None
 
-    return (
-        [
-            Factor(name(layer, "weight"), name(layer, "bias"), d.detach(), a.detach())
-            for (layer, a, _), d in zip(seen, deltas, strict=True)
-        ],
-        losses.detach(),
-    )
-
-
-def _noting(seen: list[tuple[str, Tensor, Tensor]], name: str) -> Callable[[Any, tuple[Tensor, ...], Tensor], None]:
-    """Make a hook that writes down a Linear's input and output."""
-    return lambda _module, inputs, out: seen.append((name, inputs[0], out))
+    return [
+        Factor(name(layer, "weight"), name(layer, "bias"), d.detach(), a.detach())
+        for (layer, a, _), d in zip(seen, deltas, strict=True)
+    ]
 
 
 def views_of(outputs: Mapping[Stream, Tensor], route: str) -> tuple[Tensor, ...]:
@@ -111,7 +156,7 @@ class FactoredRows:
         n = len(parts[0].delta)
         self.groups: Groups = np.arange(n, dtype=np.int64)[:, None]  # type: ignore[assignment]  # an array iterates as groups
         length = sum(f.delta.shape[1] + f.inputs.shape[1] + 1 for f in parts)
-        norms = sum(f.delta.norm(dim=1) * (f.inputs.norm(dim=1) ** 2 + 1).sqrt() for f in parts)
+        norms = sum(f.delta.double().norm(dim=1) * (f.inputs.double().norm(dim=1) ** 2 + 1).sqrt() for f in parts)
         assert isinstance(norms, Tensor)
         self.slack = gamma(length, parts[0].delta.dtype) * norms
 

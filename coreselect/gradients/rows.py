@@ -5,6 +5,7 @@ A float32 inner product computed in any order errs by at most γ_P·‖r‖·‖
 propose by float32 scores and float64 decides among the few rows that rounding cannot tell apart.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -81,7 +82,9 @@ class DenseRows:
     ) -> None:
         self.matrix, self.groups, self._full, self._project = matrix, groups, full, project
         self.examples = examples
-        norms = torch.cat([block.float().norm(dim=1) for _, block in self.blocks()])  # [M]
+        norms = torch.cat(
+            [block.double().norm(dim=1) for _, block in self.blocks()]
+        )  # [M]; squares of float32 leave its range
         if not bool(torch.isfinite(norms).all()):
             bad = (~torch.isfinite(norms)).nonzero().flatten().tolist()
             members = np.concatenate([np.asarray(groups[m]) for m in bad])
@@ -129,7 +132,7 @@ def dots(rows: NDArray[np.float64], q: NDArray[np.float64]) -> Float64:
 def gamma(length: int, dtype: torch.dtype) -> float:
     """Bound the relative rounding of a dot product of that length, the rounding of its factors to `dtype` included."""
     u = torch.finfo(dtype).eps / 2
-    return (length + 4) * u / (1 - (length + 4) * u)
+    return math.expm1(min((length + 4) * u, 500.0))  # (1 + u)ⁿ − 1 ≤ e^{nu} − 1 ≤ γ_n, and it holds for nu ≥ 1 too
 
 
 def refuse_rows(positions: Sequence[int]) -> None:

@@ -12,9 +12,9 @@ from torch import Tensor
 from coreselect.clock import Clock
 from coreselect.errors import NonFiniteError, RequirementError, name_some
 from coreselect.layout import Layout
+from coreselect.network import Network
 from coreselect.objectives.objective import Objective
 from coreselect.protocols import Params
-from coreselect.split import Network
 
 
 class Held:

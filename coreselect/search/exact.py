@@ -13,7 +13,7 @@ class ExactSearch:
 
     def propose(self, query: Tensor, alive: Tensor) -> Tensor:
         """query [P or W], alive bool [M] → int64 [≥1]."""
-        return within_rounding(self._rows.scores(query), self._rows.slack * query.float().norm(), alive)
+        return within_rounding(self._rows.scores(query), self._rows.slack * query.double().norm(), alive)
 
 
 def within_rounding(scores: Tensor, slack: Tensor, alive: Tensor) -> Tensor:

@@ -114,7 +114,7 @@ class RCS:
             picks = np.concatenate(members)
             sizes = np.array([len(m) for m in members])
             if self.recraft != "once":
-                shot.shared.cache.pop(("objective", self.objective))  # its held inputs moved on with θ′
+                shot.shared.cache.pop(("objective", self.objective), None)  # its held inputs moved on with θ′
                 made = replace(made, held=shot.objective(self.objective))  # type: ignore[arg-type]
             with shot.clock("signs"):
                 signs = read_signs(

@@ -141,7 +141,10 @@ def sentences(result: Comparison, tested: int, seconds: float) -> list[str]:
     reference = [r.robust for r in result.runs if r.method == REFERENCE]
     p, seeds = statistics.mean(reference), len(reference)
     error = 100 * math.sqrt(p * (1 - p) / tested)
+    rcs = result.selections["rcs"]
     return [
+        f"Each selection is {len(rcs)} of {rcs.provenance.pool_size:,} images; rcs picked them as "
+        f"{len(set(rcs.groups.tolist()))} groups.",
         f"{REFERENCE} (random without repetition, anew every epoch) is the reference line; differences to it are in "
         f"points, paired by seed, mean and standard deviation over {seeds} seed{'s' * (seeds != 1)}.",
         f"One accuracy on {tested} test images has a standard error of about {error:.1f} points: read smaller "

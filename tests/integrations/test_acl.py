@@ -1,5 +1,7 @@
 """The contrastive loop attacks both views jointly and averages NT-Xent over two routes."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -27,7 +29,7 @@ def net() -> nn.Module:
     return small_conv_contrastive(3, 8)
 
 
-def epoch(model: nn.Module, batches, *, lr: float = 0.05, attack=ATTACK, seed: int = 0, **settings):
+def epoch(model: nn.Module, batches, *, lr: float = 0.05, attack: Any = ATTACK, seed: int = 0, **settings: Any):
     return acl.train_epoch(
         model, batches, torch.optim.SGD(model.parameters(), lr), attack, generator=gen(seed), **settings
     )

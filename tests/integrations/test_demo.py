@@ -8,12 +8,17 @@ import typer
 from typer.testing import CliRunner
 
 from coreselect import Selection, holdout
-from coreselect.data import load
+from coreselect.data import ImageSet, load
 from coreselect_integrations.comparison import WARM, Run, Setting, compare
 from coreselect_integrations.demo import DIGITS, demo, methods, paired, spread, table
 
 TINY = Setting(radius=0.1, budget=40, validation=60, warmup=1, epochs=2, every=1, attack_steps=1, batch_size=128)
 runner = CliRunner()
+
+
+def digits() -> tuple[ImageSet, ImageSet]:
+    """The first of the real ones."""
+    return load("digits", "train").first(300), load("digits", "test").first(100)
 
 
 def command() -> typer.Typer:
@@ -24,7 +29,7 @@ def command() -> typer.Typer:
 
 @pytest.fixture(scope="module")
 def comparison():
-    return compare(load("digits", "train"), load("digits", "test"), methods(0.1), TINY, seeds=(0,))
+    return compare(*digits(), methods(0.1), TINY, seeds=(0,))
 
 
 def test_every_method_starts_from_the_same_warm_model(comparison) -> None:
@@ -36,18 +41,19 @@ def test_every_method_starts_from_the_same_warm_model(comparison) -> None:
 
 def test_selections_meet_the_budget_and_stay_in_the_pool(comparison) -> None:
     """Forty examples each, never validation, and at least eight groups picked by RCS."""
-    _, validation = holdout(load("digits", "train"), TINY.validation, seed=0)
+    train, _ = digits()
+    _, validation = holdout(train, TINY.validation, seed=0)
     held = validation.indices
     for selection in comparison.selections.values():
         assert len(selection) == 40
-        assert selection.provenance.pool_size == len(load("digits", "train")) - TINY.validation
+        assert selection.provenance.pool_size == len(train) - TINY.validation
         assert not set(selection.source_indices.tolist()) & set(held)
     assert comparison.runs[-1].picks >= 8
 
 
 def test_a_comparison_is_decided_by_its_seeds(comparison) -> None:
     """Run again with one method only, it gives the same accuracies."""
-    again = compare(load("digits", "train"), load("digits", "test"), {"rcs": methods(0.1)["rcs"]}, TINY, seeds=(0,))
+    again = compare(*digits(), {"rcs": methods(0.1)["rcs"]}, TINY, seeds=(0,))
     known = {r.method: (r.standard, r.robust) for r in comparison.runs}
 
     assert [(r.standard, r.robust) for r in again.runs] == [known[WARM], known["rcs"]]

@@ -1,5 +1,7 @@
 """The supervised loop attacks in evaluation mode, updates in training mode, and trains on what the loader gives."""
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -36,7 +38,7 @@ def loader(dataset: TensorDataset, batch_size: int = 10) -> DataLoader:
     return DataLoader(dataset, batch_size, generator=gen())
 
 
-def epoch(model: nn.Module, batches, *, lr: float = 0.05, attack=ATTACK, seed: int = 0, **settings):
+def epoch(model: nn.Module, batches, *, lr: float = 0.05, attack: Any = ATTACK, seed: int = 0, **settings: Any):
     return sat.train_epoch(
         model, batches, torch.optim.SGD(model.parameters(), lr), attack, generator=gen(seed), **settings
     )

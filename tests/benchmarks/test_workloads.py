@@ -1,0 +1,66 @@
+"""Claims about the search and sampler benchmarks at toy size: they measure what they say, whatever the seconds."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import sampler, search
+from benchmarks.cases import SamplerCase, SearchCase
+
+
+@pytest.mark.parametrize("which", ["exact", "faiss"])
+def test_search_finds_the_plain_picks_and_cleans_up(which: str, tmp_path: Path) -> None:
+    """Every pick is that of a float64 product of all rows, and the rows' file is gone afterwards."""
+    if which == "faiss":
+        pytest.importorskip("faiss")
+    result = search.run(SearchCase(rows=3000, search=which, width=24, picks=9), work=tmp_path)
+    assert result["right_picks"] == 1.0
+    assert result["right_selection"] == 1.0
+    assert set(result["peak_mib"]) == {"greedy", "select"}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_picks_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search that answers anything else lowers the share of right picks."""
+
+    def wrong(*_: Any) -> list[int]:
+        return list(range(9))
+
+    monkeypatch.setattr(search, "_greedy", wrong)
+    assert search.run(SearchCase(rows=3000, search="exact", width=24, picks=9), work=tmp_path)["right_picks"] < 1.0
+
+
+def test_the_query_moves_so_that_no_pick_is_free(tmp_path: Path) -> None:
+    """The order differs from the largest first gains: a search that answers once and lists the rest would be wrong."""
+    case = SearchCase(rows=3000, search="exact", width=24, picks=40, eta=0.05)
+    path = tmp_path / "rows.npy"
+    search.write_rows(path, case)
+    rows = np.load(path, mmap_mode="r")
+    target = torch.randn(case.width, generator=torch.Generator().manual_seed(case.seed + 1))
+    first = np.argsort(-(rows.astype(np.float64) @ -target.double().numpy()), kind="stable")[: case.picks]
+    assert search.plain_greedy(rows, target, case) != first.tolist()
+
+
+def test_both_samplers_are_run_over_everything() -> None:
+    """A small round of the sampler's benchmark gives a positive ratio for both clocks."""
+    result = sampler.run(SamplerCase(items=5000, rounds=2, batch_size=16, batches_a_turn=10))
+    assert result["ratio"] > 0
+    assert set(result["seconds"]) == {"CoresetSampler", "RandomSampler"}
+
+
+def test_an_epoch_reads_every_batch() -> None:
+    """The turns of an epoch together visit all items once."""
+    seen: list[int] = []
+
+    class Counted(sampler.NoOp):
+        def __getitem__(self, index: int) -> int:
+            seen.append(index)
+            return index
+
+    loader: Any = torch.utils.data.DataLoader(Counted(1000), 8, collate_fn=list)
+    turns = sum(1 for _ in sampler._epoch(loader, 10))
+    assert sorted(seen) == list(range(1000))
+    assert turns == 12

@@ -1,0 +1,191 @@
+"""Claims about search: every way of searching proposes rows among which float64 decides the same."""
+
+import multiprocessing as mp
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+import cases
+from coreselect.errors import RequirementError, UnknownNameError
+from coreselect.gradients.rows import DenseRows, argmax
+from coreselect.gradients.store import allocate
+from coreselect.search import SEARCHES, ExactSearch, FaissSearch, ShardedSearch, search
+from coreselect.search.exact import within_rounding
+
+KINDS = ("random", "near ties", "exact ties", "duplicates", "constant", "zero", "huge spread")
+
+
+def matrix(kind: str, m: int, p: int, seed: int, dtype: torch.dtype) -> Tensor:
+    """Rows that make life hard for a search in float32."""
+    own = torch.Generator().manual_seed(seed)
+    R = torch.randn(m, p, dtype=torch.float64, generator=own)
+    if kind == "near ties":
+        R = R[:1] + 1e-9 * R
+    elif kind == "exact ties":
+        R = R[:1].expand(m, p).clone()
+        R[m // 2] -= 1
+    elif kind == "duplicates":
+        R = R[torch.randint(max(1, m // 4), (m,), generator=own)]
+    elif kind == "constant":
+        R = torch.ones(m, p, dtype=torch.float64)
+    elif kind == "zero":
+        R = torch.zeros(m, p, dtype=torch.float64)
+    elif kind == "huge spread":
+        R = R * 10 ** (8 * torch.rand(m, 1, dtype=torch.float64, generator=own) - 4)
+    return R.to(dtype)
+
+
+def best(R: Tensor, q: Tensor, alive: Tensor) -> int:
+    """The living row of largest float64 product, lowest number first, by a plain loop."""
+    top, where = -np.inf, -1
+    rows = DenseRows(R, [np.array([i]) for i in range(len(R))])
+    for m in range(len(R)):
+        if bool(alive[m]):
+            score = rows.exact(np.array([m]), q)[0]
+            if score > top:
+                top, where = score, m
+    return where
+
+
+def single(R: Tensor) -> DenseRows:
+    """Rows of single examples."""
+    return DenseRows(R, [np.array([i]) for i in range(len(R))])
+
+
+@given(
+    st.sampled_from(KINDS),
+    st.integers(1, 40),
+    st.integers(1, 50),
+    st.integers(0, 99),
+    st.sampled_from([torch.float32, torch.float64]),
+)
+def test_exact_and_faiss_find_the_best_row(kind: str, m: int, p: int, seed: int, dtype: torch.dtype) -> None:
+    """On random, near-tied, tied, duplicated and badly scaled rows both find the row of the plain loop, as rows are used up."""
+    R = matrix(kind, m, p, seed, dtype)
+    own = torch.Generator().manual_seed(seed + 1)
+    q = torch.randn(p, generator=own).to(dtype)
+    rows = single(R)
+    searches: list[Any] = [ExactSearch(rows), FaissSearch(rows)]
+    alive = torch.ones(m, dtype=torch.bool)
+    for _ in range(min(m, 6)):
+        want = best(R, q, alive)
+        for s in searches:
+            proposed = s.propose(q, alive)
+            assert bool(alive[proposed].all())
+            assert argmax(rows, proposed, q)[0] == want
+        alive[want] = False
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("which", ["exact", "faiss"])
+def test_blocks_and_memory_mapped_rows(which: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows in a memory-mapped file, looked at in small blocks, are searched as rows in memory are."""
+    from coreselect.gradients import rows as module
+
+    R = matrix("near ties", 300, 24, 0, dtype)
+    mapped = allocate(300, 24, like=R[:1], limit=0)
+    for i, row in enumerate(R):
+        mapped[i] = row
+    q = torch.randn(24, generator=torch.Generator().manual_seed(5)).to(dtype)
+    alive = torch.ones(300, dtype=torch.bool)
+    alive[::3] = False
+    want = best(R, q, alive)
+    monkeypatch.setattr(module, "BLOCK_BYTES", 24 * 8 * 40)
+    rows = single(mapped)
+    assert len(rows.blocks()) > 3
+    assert argmax(rows, search(which, rows).propose(q, alive), q)[0] == want
+
+
+def test_slack_never_rules_the_best_out() -> None:
+    """A row survives unless its score plus its slack lies below another's score minus that one's slack; the dead never do."""
+    scores, slack = torch.tensor([1.0, 0.9, 0.5, 2.0]), torch.tensor([0.06, 0.06, 0.06, 0.0])
+    alive = torch.tensor([True, True, True, False])
+    assert within_rounding(scores, slack, alive).tolist() == [0, 1]
+    assert within_rounding(scores, 10 * slack, alive).tolist() == [0, 1, 2]
+    assert within_rounding(scores, slack, ~alive).tolist() == [3]
+
+
+@pytest.mark.parametrize("which", ["exact", "faiss"])
+def test_float32_proposals_hold_what_float64_would_choose(which: str) -> None:
+    """With 2,000 rows one rounding apart, the best float64 row is always among the proposals."""
+    own = torch.Generator().manual_seed(0)
+    base = torch.randn(1, 200, dtype=torch.float64, generator=own)
+    R = (base + 1e-7 * torch.randn(2000, 200, dtype=torch.float64, generator=own)).float()
+    rows = single(R)
+    alive = torch.ones(2000, dtype=torch.bool)
+    for seed in range(5):
+        q = torch.randn(200, generator=torch.Generator().manual_seed(seed))
+        truth = rows.exact(np.arange(2000), q)
+        proposed = search(which, rows).propose(q, alive)
+        assert int(truth.argmax()) in proposed.tolist()
+
+
+def test_names() -> None:
+    """Known names make a search; an unknown one is refused with the known ones; FAISS wants a matrix."""
+    rows = single(torch.ones(3, 2))
+    for name in SEARCHES:
+        assert search(name, rows).propose(torch.ones(2), torch.ones(3, dtype=torch.bool)).numel() >= 1
+    with pytest.raises(UnknownNameError, match="auto, exact, faiss"):
+        search("annoy", rows)
+    task = cases.sat_task(6)
+    with task.snapshot(0, 0) as shot:
+        factored, _ = shot.rows([np.array([i]) for i in range(6)])
+        with pytest.raises(RequirementError, match="search='exact'"):
+            search("faiss", factored)
+
+
+def _rank(rank: int, world: int, where: str, kind: str, dtype: torch.dtype, out: Any) -> None:
+    """One process: search its share for a few picks and report the picks."""
+    import torch.distributed as dist
+
+    dist.init_process_group("gloo", init_method=f"file://{where}", rank=rank, world_size=world)
+    try:
+        R = matrix(kind, 37, 11, 3, dtype)
+        local = DenseRows(
+            R[rank::world].contiguous(), [np.array([i]) for i in range(len(R[rank::world]))]
+        )
+        sharded = ShardedSearch(local)
+        q = torch.randn(11, generator=torch.Generator().manual_seed(8)).to(dtype)
+        alive = torch.ones(37, dtype=torch.bool)
+        picks = []
+        for _ in range(37):
+            m = int(sharded.propose(q, alive)[0])
+            picks.append(m)
+            alive[m] = False
+        out.put((rank, picks))
+    finally:
+        dist.destroy_process_group()
+
+
+@pytest.mark.parametrize(
+    ("world", "kind", "dtype"),
+    [(2, "near ties", torch.float32), (2, "duplicates", torch.float64)],
+)
+def test_sharded_search_picks_as_one_process_does(tmp_path: Path, world: int, kind: str, dtype: torch.dtype) -> None:
+    """Rows dealt over processes are picked in the order of a single machine, ties included, by every rank."""
+    context = mp.get_context("spawn")
+    out: Any = context.Queue()
+    processes = [
+        context.Process(target=_rank, args=(r, world, str(tmp_path / "meet"), kind, dtype, out)) for r in range(world)
+    ]
+    for p in processes:
+        p.start()
+    answers = dict(out.get(timeout=120) for _ in range(world))
+    for p in processes:
+        p.join(60)
+        assert p.exitcode == 0
+    R = matrix(kind, 37, 11, 3, dtype)
+    q = torch.randn(11, generator=torch.Generator().manual_seed(8)).to(dtype)
+    alive = torch.ones(37, dtype=torch.bool)
+    want = []
+    for _ in range(37):
+        want.append(best(R, q, alive))
+        alive[want[-1]] = False
+    for r in range(world):
+        assert answers[r] == want
