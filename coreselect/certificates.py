@@ -1,8 +1,10 @@
 """Certify a greedy selection: from rows, an objective and the picks to a `Certificate` (the statements are in `bounds`)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -98,34 +100,31 @@ class _Units:
 
 
 def _units(made: Made, picks: Int64, order: tuple[int, ...]) -> _Units:
-    """Weigh single examples where their rows are at hand (every set and every trim), else whole groups."""
-    rows = made.rows
+    """Weigh whole groups where all are of one size and none was trimmed, else examples where their rows are at hand."""
+    rows, k = made.rows, len(picks)
+    sizes = {len(g) for g in rows.groups}
+    held = sum(len(rows.groups[m]) for m in order)
     examples = rows if isinstance(rows, FactoredRows) else rows.examples if isinstance(rows, DenseRows) else None
-    if isinstance(examples, FactoredRows):
+    if isinstance(examples, FactoredRows) and (len(sizes) > 1 or held > k):
         scale = torch.empty(examples.count, dtype=made.theta.dtype, device=made.theta.device)
         for group in rows.groups:
             scale[torch.as_tensor(group, device=scale.device)] = 1 / len(group)
-        chosen = torch.zeros(examples.count, dtype=torch.float64, device=made.theta.device)
-        chosen[torch.as_tensor(picks, device=chosen.device)] = 1
-        return _Units(
-            examples,
-            scale,
-            chosen,
-            len(picks),
-            f"over every set of {len(picks)} examples, each stepped with 1/(its group's size)",
-        )
-    chosen = torch.zeros(rows.count, dtype=torch.float64, device=made.theta.device)
-    chosen[list(order)] = 1
-    sizes = {len(g) for g in rows.groups}
-    held = sum(len(rows.groups[m]) for m in order)
+        words = f"over every set of {k} examples, each stepped with 1/(its group's size)"
+        return _Units(examples, scale, _indicator(examples.count, picks, made.theta), k, words)
     words = f"over every set of {len(order)} whole groups"
     if len(sizes) > 1:
         words += f" (their sizes differ: {min(sizes)} to {max(sizes)})"
-    if held > len(picks):
-        words += f"; the last pick, trimmed by {held - len(picks)} examples, is counted whole"
-    return _Units(
-        rows, torch.ones(rows.count, dtype=made.theta.dtype, device=made.theta.device), chosen, len(order), words
-    )
+    if held > k:
+        words += f"; the last pick, trimmed by {held - k} examples, is counted whole"
+    ones = torch.ones(rows.count, dtype=made.theta.dtype, device=made.theta.device)
+    return _Units(rows, ones, _indicator(rows.count, order, made.theta), len(order), words)
+
+
+def _indicator(n: int, chosen: Sequence[int] | Int64, like: Tensor) -> Tensor:
+    """1 at the chosen, 0 elsewhere: float64 [n]."""
+    out = torch.zeros(n, dtype=torch.float64, device=like.device)
+    out[torch.as_tensor(np.asarray(chosen), device=like.device)] = 1
+    return out
 
 
 def combine(rows: Rows, w: Tensor) -> Tensor:

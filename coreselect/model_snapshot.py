@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from coreselect import seeding
-from coreselect.crafting import Sweeper, digest, pack, refuse_inputs, to_model
+from coreselect.crafting import Batches, Crafted, Sweeper, digest, pack, refuse_inputs, to_model
 from coreselect.errors import RequirementError
 from coreselect.gradients.batch import group_row
-from coreselect.gradients.example import example_rows
 from coreselect.gradients.factored import FactoredRows, factors, holds, views_of
-from coreselect.gradients.rows import BLOCK_BYTES, DenseRows, Groups, Rows
+from coreselect.gradients.rows import DenseRows, Groups, Rows
 from coreselect.gradients.sketch import Sketch
 from coreselect.gradients.store import allocate
+from coreselect.gradients.swept import swept_rows
 from coreselect.layout import Layout
 from coreselect.network import ROUTES, HeadSplit, Network
 from coreselect.objectives.held import Held
@@ -159,56 +160,29 @@ class ModelSnapshot(Snapshot):
     def _pool(self) -> Pool:
         """Sweep this snapshot's examples once and keep what the head will need."""
         if "pool" not in self._own:
-            parts = []
-            done = 0
-            for crafted in self._sweeper().sweep([[c] for c in chunks(self.positions, self.task.batch_size)]):
-                parts.append(crafted)
-                done += len(crafted.positions)
-                self.shared.progress("sweep", done, self.n)
+            parts = list(self._crafted([[c] for c in chunks(self.positions, self.task.batch_size)]))
+            labels = [p.labels for p in parts if p.labels is not None]
             self._own["pool"] = Pool(
                 {s: torch.cat([p.prepared[s] for p in parts]) for s in parts[0].prepared},
-                None if parts[0].labels is None else torch.cat([p.labels for p in parts]),
+                torch.cat(labels) if labels else None,
             )
         return self._own["pool"]
 
     def _swept(self, groups: Groups, sketch: Sketch | None, single: bool) -> tuple[Rows, Tensor]:
-        """Rows group by group as the sweep goes, sketched as they are produced, nothing of the pool kept."""
-        layout, net, loss = self.layout(), self.net, self.task.loss
-        like = self.theta()
-        matrix = allocate(len(groups), sketch.width if sketch else layout.size, like=like)
-        losses = torch.empty(len(groups), dtype=like.dtype)
-        at = done = 0
-        for crafted in self._sweeper().sweep(pack([self.positions[g] for g in groups], self.task.batch_size)):
-            with self.clock("rows"):
-                if single:
-                    most = max(1, BLOCK_BYTES // (layout.size * like.element_size()))
-                    for s in range(0, len(crafted.positions), most):
-                        piece = slice(s, s + most)
-                        made, values = example_rows(
-                            net,
-                            layout,
-                            loss,
-                            {k: z[piece] for k, z in crafted.prepared.items()},
-                            None if crafted.labels is None else crafted.labels[piece],
-                        )
-                        matrix[at : at + len(made)] = (sketch(made) if sketch else made).detach()
-                        losses[at : at + len(made)] = values.detach()
-                        at += len(made)
-                else:
-                    for piece in crafted.groups:
-                        row, value = group_row(
-                            net,
-                            layout,
-                            loss,
-                            {k: z[piece] for k, z in crafted.prepared.items()},
-                            None if crafted.labels is None else crafted.labels[piece],
-                        )
-                        matrix[at] = (sketch(row) if sketch else row).detach()
-                        losses[at] = value.detach()
-                        at += 1
+        """Rows as the sweep goes, sketched as they are produced, nothing of the pool kept."""
+        batches = pack([self.positions[g] for g in groups], self.task.batch_size)
+        matrix, losses = swept_rows(
+            self.net, self.layout(), self.task.loss, self._crafted(batches), len(groups), sketch, single, self.clock
+        )
+        return self._dense(matrix, groups, sketch), losses
+
+    def _crafted(self, batches: Batches) -> Iterator[Crafted]:
+        """Sweep, reporting progress."""
+        done = 0
+        for crafted in self._sweeper().sweep(batches):
+            yield crafted
             done += len(crafted.positions)
             self.shared.progress("sweep", done, self.n)
-        return self._dense(matrix, groups, sketch), losses
 
     def _dense(self, matrix: Tensor, groups: Groups, sketch: Sketch | None) -> DenseRows:
         def full(m: int, kept: Int64 | None) -> Tensor:

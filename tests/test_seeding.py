@@ -1,0 +1,65 @@
+"""Claims about draws: each is a function of (seed, purpose, index), and no global state is read or moved."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import oracles
+from contract import random_states
+from coreselect.seeding import derive, generator, rng_kept, seed_everything, seeds
+
+words = st.lists(st.one_of(st.integers(-(2**63), 2**64), st.text(max_size=8)), max_size=4)
+
+
+@given(st.integers(-(2**63), 2**64), words, st.lists(st.integers(0, 2**62), min_size=1, max_size=5))
+def test_seeds_equal_integer_arithmetic(seed: int, path: list[int | str], indices: list[int]) -> None:
+    """The vectorised mixing equals python integers, below 2^63, any seed and purpose."""
+    got = seeds(seed, *path, indices=np.array(indices, dtype=np.int64))
+    assert got.tolist() == [oracles.seed_of(seed, *path, index=i) for i in indices]
+    assert max(got.tolist()) < 2**63
+
+
+def test_seeds_do_not_collide() -> None:
+    """Over 100,000 indices, ten seeds and two purposes no seed occurs twice."""
+    ids = np.arange(100_000)
+    all_of_them = np.concatenate([seeds(s, p, indices=ids) for s in range(10) for p in ("views", "attack")])
+    assert len(np.unique(all_of_them)) == len(all_of_them)
+
+
+def test_order_and_kind_of_the_path_count() -> None:
+    """(1, 2), (2, 1), ('1', 2) and (1,) are different purposes."""
+    assert len({derive(0, 1, 2), derive(0, 2, 1), derive(0, "1", 2), derive(0, 1), derive(1, 0, 2)}) == 5
+
+
+def test_generators_are_their_own() -> None:
+    """The same path gives the same numbers and moves no global state."""
+    before = random_states()
+    one, two = (torch.rand(5, generator=generator(3, "x", 1)) for _ in range(2))
+    assert torch.equal(one, two)
+    assert random_states() == before
+
+
+def test_rng_kept_restores_on_failure() -> None:
+    """All three global states come back, also when the body raises."""
+    before = random_states()
+    with pytest.raises(ZeroDivisionError), rng_kept():
+        seed_everything(5)
+        random.random()
+        np.random.rand()
+        torch.rand(1)
+        raise ZeroDivisionError
+    assert random_states() == before
+
+
+def test_seed_everything_takes_any_seed() -> None:
+    """63-bit seeds seed all three generators."""
+    with rng_kept():
+        for seed in (0, 1, 2**32, 2**63 - 1):
+            seed_everything(seed)
+            first = (random.random(), np.random.rand(), torch.rand(1).item())
+            seed_everything(seed)
+            assert (random.random(), np.random.rand(), torch.rand(1).item()) == first
