@@ -10,6 +10,7 @@ from coreselect.attacks import PGD
 
 EPSILON = 8 / 255
 GIB_IN_MIB = 1024.0
+BATCH = 64  # of forward passes, on both sides: beyond it a processor spends its time mapping pages for activations
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,9 @@ class SweepCase:
     kind: ClassVar[str] = "sweep"
     pool: int
     rounds: int
-    batch_size: int
     validation: int = 100
     group_size: int = 64
+    batch_size: int = BATCH
     attack: PGD = field(default=PGD(EPSILON, 10 / 255, 1))  # one step: where overhead weighs most
     seed: int = 0
     thresholds: tuple[Threshold, ...] = (
@@ -74,7 +75,7 @@ class SelectionCase:
     thresholds: tuple[Threshold, ...]
     validation_attack: PGD = field(default=PGD(EPSILON, 10 / 765, 3))
     eta: float = 0.01
-    batch_size: int = 256
+    batch_size: int = BATCH
     random_sets: int = 20
     seed: int = 0
 
@@ -114,15 +115,16 @@ Case = SweepCase | SelectionCase | SearchCase | SamplerCase
 
 QUALITY = Threshold("quality", "at least", 0.99)
 ONE_STEP, FIVE_STEPS = PGD(EPSILON, 10 / 255, 1), PGD(EPSILON, 2 / 255, 5)
+SMALL_ETA = 0.001  # after so short a warm-up groups' rows are long, and steps of 0.01 leave the range where gains mean something
 SHORT, LONG = Warm(images=2000, epochs=2), Warm(images=5000, epochs=3)
 
 CASES: dict[str, Case] = {
-    "sweep-small": SweepCase(pool=512, rounds=3, batch_size=64),  # small batches: more turns for each side to take,
-    "sweep-full": SweepCase(pool=10_000, rounds=1, batch_size=256),
+    "sweep-small": SweepCase(pool=512, rounds=3),
+    "sweep-full": SweepCase(pool=10_000, rounds=1),
     # 10,000 images, |U| = 500, groups of 64, 1 + 3 attack steps, a tenth: 16 picks, |U| a twentieth of the pool.
     # The small case keeps the number of picks and |U| / N, which decide what is won.
     "selection-small": SelectionCase(
-        pool=1280, validation=64, group_size=32, budget=512, attack=ONE_STEP, warm=SHORT,
+        pool=1280, validation=64, group_size=32, budget=512, attack=ONE_STEP, warm=SHORT, eta=SMALL_ETA,
         thresholds=(Threshold("ratio", "at least", 3.0), QUALITY),
     ),
     "selection-full": SelectionCase(
@@ -132,7 +134,7 @@ CASES: dict[str, Case] = {
     # Published: N = 49,500, |U| = 500, groups of 512, k = 0.2, 5 + 3 steps: 19 picks, |U| a hundredth of the pool.
     # Scaled down by ten: the same proportions. The small case keeps picks · |U| / N = 0.2.
     "published-small": SelectionCase(
-        pool=990, validation=20, group_size=33, budget=330, attack=FIVE_STEPS, warm=SHORT,
+        pool=990, validation=20, group_size=33, budget=330, attack=FIVE_STEPS, warm=SHORT, eta=SMALL_ETA,
         thresholds=(Threshold("ratio", "at least", 1.4), QUALITY),
     ),
     "published-full": SelectionCase(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,11 +17,9 @@ from coreselect.gradients.sketch import Sketch
 from coreselect.gradients.store import allocate
 from coreselect.layout import Layout
 from coreselect.objectives.objective import Objective
+from coreselect.recipe import ArrayRecipe
 from coreselect.snapshot import Shared, Snapshot, none_such
 from coreselect.types import Int64
-
-if TYPE_CHECKING:
-    from coreselect.task import ArrayTask
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ class FixedQuery:
 class ArraySnapshot(Snapshot):
     """One selection's view of the user's arrays."""
 
-    def __init__(self, task: ArrayTask, shared: Shared, positions: Int64) -> None:
+    def __init__(self, task: ArrayRecipe, shared: Shared, positions: Int64) -> None:
         super().__init__(shared, positions)
         self.task = task
         self.stratified_by_labels = task.labels is not None

@@ -19,7 +19,7 @@ def resolve(budget: Budget, n: int) -> int:
     Raises:
         BudgetError: out of range, not a number, or a fraction so small that it means no example.
     """
-    if isinstance(budget, bool | np.bool_) or not isinstance(budget, int | float | Fraction | np.number):
+    if isinstance(budget, bool | np.bool_) or not isinstance(budget, int | float | Fraction | np.integer | np.floating):
         raise BudgetError(f"budget must be a count or a fraction in (0, 1], got {budget!r}.")
     if isinstance(budget, int | np.integer):
         k = operator.index(budget)
@@ -28,7 +28,7 @@ def resolve(budget: Budget, n: int) -> int:
         return k
     if not 0 < budget <= 1:
         raise BudgetError(f"budget {budget!r} is not a fraction in (0, 1]; to ask for a count, give an int.")
-    exact = budget if isinstance(budget, Fraction) else Fraction(str(float(budget)))
+    exact = budget if isinstance(budget, Fraction) else Fraction(str(budget))
     k = int(exact * n)
     if k < 1:
         raise BudgetError(f"budget {budget!r} of {n} examples is less than one; give at least {1 / n:.3g}.")

@@ -55,7 +55,7 @@ def certificate(method: Method, made: Made, picks: Int64, order: tuple[int, ...]
 
 def _instance(made: Made, picks: Int64, order: tuple[int, ...], final: Tensor) -> Certificate | None:
     rows = made.rows
-    if len(rows.project(made.theta)) != len(made.theta):
+    if rows.project(made.theta) is not made.theta:
         return None  # R itself is not at hand, only its sketch
     live = isinstance(made.held, Held)
     bend = curvature(made.held, made.layout, made.theta) if live else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,12 +25,10 @@ from coreselect.objectives.held import Held
 from coreselect.objectives.objective import Objective
 from coreselect.protocols import Stream
 from coreselect.reading import chunks, read
+from coreselect.recipe import ModelRecipe
 from coreselect.snapshot import Shared, Snapshot, mean_rows, none_such
 from coreselect.split import split
 from coreselect.types import Int64
-
-if TYPE_CHECKING:
-    from coreselect.task import ModelTask
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class Pool:
 class ModelSnapshot(Snapshot):
     """One selection's view of a model, its pool and its validation inputs."""
 
-    def __init__(self, task: ModelTask, model: nn.Module, shared: Shared, positions: Int64) -> None:
+    def __init__(self, task: ModelRecipe, model: nn.Module, shared: Shared, positions: Int64) -> None:
         super().__init__(shared, positions)
         self.task, self.model = task, model
         first = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
@@ -117,7 +115,7 @@ class ModelSnapshot(Snapshot):
 
     def rows(self, groups: Groups, sketch: Sketch | None = None) -> tuple[Rows, Tensor | None]:
         single = all(len(g) == 1 for g in groups)
-        if single and self.batch_loss:
+        if single and self.batch_loss and self.n > 1:
             raise RequirementError(
                 f"the loss {self.task.loss.name!r} is of a batch, so single examples have no rows of their own: use groups='batch'."
             )

@@ -1,5 +1,6 @@
 """What groups are balanced over: classes, or clusters of the natural features (k-means, by scipy)."""
 
+import warnings
 from typing import Literal
 
 import numpy as np
@@ -31,6 +32,7 @@ def strata(shot: Snapshot, stratify: Stratify, clusters: int = CLUSTERS) -> Int6
 
         features = shot.features().double().cpu().numpy()  # [n, D]
         rng = np.random.default_rng(derive(shot.seed, "clusters", shot.round))
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # an empty cluster is a stratum that nobody is in
             return kmeans2(features, min(clusters, shot.n), minit="++", rng=rng, missing="warn")[1].astype(np.int64)
     return shot.labels()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any, Self, cast
+from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import nn
 
 from coreselect.array_snapshot import ArraySnapshot
@@ -21,50 +21,25 @@ from coreselect.io.fingerprint import fingerprint
 from coreselect.losses import loss as find_loss
 from coreselect.model_snapshot import ModelSnapshot
 from coreselect.network import default_call
-from coreselect.protocols import Attack, Call, Loss, MakeViews, Progress
-from coreselect.reading import Unpack, labels_of, read
+from coreselect.protocols import Attack, Call, Loss, MakeViews
+from coreselect.reading import Unpack, read
 from coreselect.reading import unpack as default_unpack
+from coreselect.recipe import ArrayRecipe, ModelRecipe, Recipe
 from coreselect.seeding import rng_kept
 from coreselect.snapshot import Shared, Snapshot
 from coreselect.subsets import origin, provably_disjoint
-from coreselect.types import Int64
-
-
-def _silent(part: str, done: int, total: int) -> None:
-    """Report no progress."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Task:
+class Task(Recipe):
     """What there is to select from: made by `Task.from_model` or `Task.from_arrays`.
 
-    A recipe, not a cache: it holds references and settings, and what it memorises (labels, fingerprint) belongs to
-    the datasets and not to the model.
+    A recipe, not a cache: each selection opens a snapshot of what it computes, and nothing of that is kept.
     """
-
-    n: int
-    positions: Int64 | None = None  # a restriction, None: the whole pool
-    progress: Progress = _silent
-    memo: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def provides(self) -> frozenset[str]:
-        """What there is, in the words of `Selector.requires`."""
-        raise NotImplementedError
 
     def snapshot(self, seed: int, round: int) -> Any:
         """Open what one selection computes: a context manager that gives a `coreselect.snapshot.Snapshot`."""
         raise NotImplementedError
-
-    def restrict(self, indices: Sequence[int] | Int64) -> Self:
-        """Return the task over some of its examples, counted anew in the order given."""
-        base = np.arange(self.n, dtype=np.int64) if self.positions is None else self.positions
-        chosen = base[np.asarray(indices, dtype=np.int64)]
-        return replace(self, positions=chosen, n=len(chosen))
-
-    def reporting(self, progress: Progress) -> Self:
-        """Return the task with (part, done, total) reported to a callable."""
-        return replace(self, progress=progress)
 
     @staticmethod
     def from_model(
@@ -157,47 +132,8 @@ class Task:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class ModelTask(Task):
+class ModelTask(ModelRecipe, Task):
     """A task with a model; see `Task.from_model`."""
-
-    model: nn.Module
-    pool: Any
-    validation: Any
-    loss: Loss
-    attack: Attack | None
-    head: str | None
-    capture: Sequence[str] | str | None
-    call: Call
-    views: MakeViews | None
-    unpack: Unpack
-    batch_size: int
-    num_workers: int
-    device: torch.device | None
-    ids: Sequence[int | str] | None
-    pool_has_labels: bool
-    validation_has_labels: bool
-
-    @property
-    def provides(self) -> frozenset[str]:
-        out = {"features", "logits", "gradients"}
-        if self.pool_has_labels:
-            out.add("labels")
-        if self.validation is not None:
-            out.add("validation")
-            if self.validation_has_labels:
-                out.add("validation_labels")
-        return frozenset(out)
-
-    def pool_labels(self) -> Int64 | None:
-        """int64 [N of the whole pool], or None where items carry none; the pool is read for them at most once."""
-        if "labels" not in self.memo:
-            with rng_kept():
-                self.memo["labels"] = (
-                    labels_of(self.pool, seed=0, unpack=self.unpack, num_workers=self.num_workers)
-                    if self.pool_has_labels
-                    else None
-                )
-        return self.memo["labels"]
 
     @contextmanager
     def snapshot(self, seed: int, round: int) -> Iterator[Snapshot]:
@@ -222,27 +158,8 @@ class ModelTask(Task):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class ArrayTask(Task):
+class ArrayTask(ArrayRecipe, Task):
     """A task made of arrays; see `Task.from_arrays`."""
-
-    features: NDArray[Any] | None
-    labels: Int64 | None
-    logits: NDArray[Any] | None
-    gradients: NDArray[Any] | None
-    groups: Int64 | None
-    validation_gradient: NDArray[Any] | None
-
-    @property
-    def size(self) -> int:
-        """N of the whole pool."""
-        return len(
-            next(a for a in (self.groups, self.features, self.labels, self.logits, self.gradients) if a is not None)
-        )
-
-    @property
-    def provides(self) -> frozenset[str]:
-        out = {w for w in ("features", "labels", "logits", "gradients") if getattr(self, w) is not None}
-        return frozenset(out | ({"validation"} if self.validation_gradient is not None else set()))
 
     @contextmanager
     def snapshot(self, seed: int, round: int) -> Iterator[Snapshot]:

@@ -1,5 +1,6 @@
 """Share a budget between selectors: each chooses from what the ones before it have left."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,7 +32,7 @@ class Mixture:
 
     def __post_init__(self) -> None:
         shares = self._shares()
-        if not self.selectors or len(shares) != len(self.selectors) or not all(s > 0 for s in shares):
+        if not self.selectors or len(shares) != len(self.selectors) or not all(0 < s < math.inf for s in shares):
             raise RequirementError(
                 f"a mixture needs one positive share per selector, got {len(self.selectors)} selectors and shares {self.shares}."
             )

@@ -13,6 +13,7 @@ import torch
 
 from coreselect.budget import Budget, resolve
 from coreselect.errors import ShapeError
+from coreselect.gradients.sketch import Sketch
 from coreselect.objectives import Objective
 from coreselect.objectives import objective as find_objective
 from coreselect.protocols import TaskLike
@@ -55,7 +56,8 @@ class RCSSampled:
         with task.snapshot(generator.initial_seed(), round) as shot:
             k, n = resolve(budget, shot.n), shot.n
             query = shot.objective(self.objective).query(shot.theta())
-            rows, _ = shot.rows(np.arange(n, dtype=np.int64)[:, None])  # type: ignore[arg-type]  # iterates as groups
+            each = np.arange(n, dtype=np.int64)[:, None]  # iterates as groups
+            rows, _ = shot.rows(each, Sketch() if shot.needs_sketch else None)  # type: ignore[arg-type]
             gains = rows.scores(rows.project(query)).double().cpu().numpy()  # [n]
             pi = inclusion(gains, k, self.alpha, self.temperature)
             draws = seeded(shot.seed, "rcs_sampled", round)

@@ -1,0 +1,117 @@
+"""What a task is made of: references and settings, nothing computed; snapshots read it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from coreselect.protocols import Attack, Call, Loss, MakeViews, Progress
+from coreselect.reading import Unpack, labels_of
+from coreselect.seeding import rng_kept
+from coreselect.types import Int64
+
+
+def _silent(part: str, done: int, total: int) -> None:
+    """Report no progress."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Recipe:
+    """How many examples there are, which of the pool they are, and whom to tell how far a selection is.
+
+    `memo` keeps what belongs to the datasets and not to the model: labels and fingerprint.
+    """
+
+    n: int
+    positions: Int64 | None = None  # a restriction, None: the whole pool
+    progress: Progress = _silent
+    memo: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """What there is, in the words of `Selector.requires`."""
+        raise NotImplementedError
+
+    def restrict(self, indices: Sequence[int] | Int64) -> Self:
+        """Return the task over some of its examples, counted anew in the order given."""
+        base = np.arange(self.n, dtype=np.int64) if self.positions is None else self.positions
+        chosen = base[np.asarray(indices, dtype=np.int64)]
+        return replace(self, positions=chosen, n=len(chosen))
+
+    def reporting(self, progress: Progress) -> Self:
+        """Return the task with (part, done, total) reported to a callable."""
+        return replace(self, progress=progress)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ModelRecipe(Recipe):
+    """A model, the pool it is trained on, validation inputs, and how they are read, attacked and called."""
+
+    model: nn.Module
+    pool: Any
+    validation: Any
+    loss: Loss
+    attack: Attack | None
+    head: str | None
+    capture: Sequence[str] | str | None
+    call: Call
+    views: MakeViews | None
+    unpack: Unpack
+    batch_size: int
+    num_workers: int
+    device: torch.device | None
+    ids: Sequence[int | str] | None
+    pool_has_labels: bool
+    validation_has_labels: bool
+
+    @property
+    def provides(self) -> frozenset[str]:
+        out = {"features", "logits", "gradients"}
+        if self.pool_has_labels:
+            out.add("labels")
+        if self.validation is not None:
+            out.add("validation")
+            if self.validation_has_labels:
+                out.add("validation_labels")
+        return frozenset(out)
+
+    def pool_labels(self) -> Int64 | None:
+        """int64 [N of the whole pool], or None where items carry none; the pool is read for them at most once."""
+        if "labels" not in self.memo:
+            with rng_kept():
+                self.memo["labels"] = (
+                    labels_of(self.pool, seed=0, unpack=self.unpack, num_workers=self.num_workers)
+                    if self.pool_has_labels
+                    else None
+                )
+        return self.memo["labels"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ArrayRecipe(Recipe):
+    """Arrays in place of a model."""
+
+    features: NDArray[Any] | None
+    labels: Int64 | None
+    logits: NDArray[Any] | None
+    gradients: NDArray[Any] | None
+    groups: Int64 | None
+    validation_gradient: NDArray[Any] | None
+
+    @property
+    def size(self) -> int:
+        """N of the whole pool."""
+        return len(
+            next(a for a in (self.groups, self.features, self.labels, self.logits, self.gradients) if a is not None)
+        )
+
+    @property
+    def provides(self) -> frozenset[str]:
+        out = {w for w in ("features", "labels", "logits", "gradients") if getattr(self, w) is not None}
+        return frozenset(out | ({"validation"} if self.validation_gradient is not None else set()))

@@ -1,0 +1,144 @@
+"""Claims about subsets: where examples came from, and that validation is not in the pool."""
+
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import Subset
+
+import cases
+from contract import random_states
+from coreselect import Indexed, Selection, holdout, select
+from coreselect.errors import BudgetError, IndexFileError, OverlapError
+from coreselect.selectors import Random
+from coreselect.subsets import origin, provably_disjoint
+
+
+@given(st.integers(2, 60), st.data(), st.integers(0, 99))
+def test_holdout_splits_the_dataset(n: int, data: st.DataObject, seed: int) -> None:
+    """Pool and validation are disjoint, sorted, together everything, and of the sizes asked for."""
+    k = data.draw(st.integers(1, n - 1))
+    pool, validation = holdout(list(range(n)), k, seed)
+    assert len(validation) == k
+    assert sorted([*pool.indices, *validation.indices]) == list(range(n))
+    assert list(pool.indices) == sorted(pool.indices)
+    assert list(validation.indices) == sorted(validation.indices)
+
+
+def test_holdout_is_a_function_of_its_seed() -> None:
+    """The same seed holds out the same, another seed something else, and no global state moves."""
+    before = random_states()
+    one, two, other = (holdout(range(100), 10, s)[1].indices for s in (0, 0, 1))
+    assert one == two != other
+    assert random_states() == before
+
+
+@pytest.mark.parametrize(("size", "k"), [(0.1, 10), (0.29, 29), (Fraction(1, 3), 33), (7, 7)])
+def test_holdout_takes_counts_and_fractions(size: Any, k: int) -> None:
+    """A fraction means the decimal that was written."""
+    assert len(holdout(range(100), size)[1]) == k
+
+
+@pytest.mark.parametrize("size", [0, 100, 1.0, 0.001, 101])
+def test_holding_out_nothing_or_everything_is_refused(size: Any) -> None:
+    """Neither side may be empty."""
+    with pytest.raises(BudgetError):
+        holdout(range(100), size)
+
+
+def test_origin_follows_nested_subsets() -> None:
+    """A subset of a subset of a subset knows its positions in the first dataset."""
+    data = cases.Items(cases.images(20))
+    a = Subset(data, list(range(19, -1, -1)))
+    b = Subset(a, [0, 5, 10, 15])
+    c = Subset(b, [3, 1])
+    root, positions = origin(c)
+    assert root is data
+    assert positions.tolist() == [4, 14]
+    assert origin(data)[1].tolist() == list(range(20))
+
+
+def test_numpy_and_tensor_indices_are_followed() -> None:
+    """Subsets made with arrays or tensors are followed alike."""
+    data = cases.Items(cases.images(6))
+    for indices in (np.array([4, 2]), torch.tensor([4, 2]), range(4, 1, -2)):
+        assert origin(Subset(data, indices))[1].tolist() == [4, 2]  # type: ignore[arg-type]
+
+
+def test_overlap_is_found_by_indices() -> None:
+    """Two subsets of one dataset that share positions are refused with the positions; disjoint ones are proved so."""
+    data = cases.Items(cases.images(20), cases.classes(20))
+    assert provably_disjoint(Subset(data, range(10)), Subset(data, range(10, 20)))
+    with pytest.raises(OverlapError, match="7, 9"):
+        provably_disjoint(Subset(data, range(10)), Subset(data, [15, 9, 7]))
+    with pytest.raises(OverlapError):
+        provably_disjoint(data, Subset(data, [3]))
+    assert not provably_disjoint(data, cases.Items(cases.images(20)))
+    with pytest.raises(OverlapError, match="holdout"):
+        select(cases.sat_task(pool=data, validation=Subset(data, [3])), cases.rcs(), 5)
+
+
+def test_the_same_dataset_on_both_sides_is_refused() -> None:
+    """Validation that is the pool itself is refused."""
+    data = cases.Items(cases.images(20), cases.classes(20))
+    with pytest.raises(OverlapError):
+        select(cases.sat_task(pool=data, validation=data), cases.rcs(), 5)
+
+
+@pytest.mark.parametrize("where", [0, 13, 19])
+def test_overlap_is_found_by_hashing(where: int) -> None:
+    """Where indices prove nothing, one image on both sides is refused with its pool position."""
+    x, u = cases.images(20), cases.images(6, seed=3)
+    u[2] = x[where]
+    task = cases.sat_task(pool=cases.Items(x, cases.classes(20)), validation=cases.Items(u, cases.classes(6)), batch_size=7)
+    with pytest.raises(OverlapError, match=str(where)):
+        select(task, cases.rcs(), 5)
+
+
+def test_provenance_says_how_disjointness_was_established() -> None:
+    """Subsets of one dataset are told apart by indices, other pairs by hashing, and the validation positions are kept."""
+    pool, validation = holdout(cases.Items(cases.images(20), cases.classes(20)), 5)
+    p = select(cases.sat_task(pool=pool, validation=validation), cases.rcs(), 5).provenance
+    assert p.disjoint == "indices of one dataset"
+    assert p.validation_indices is not None
+    assert p.validation_indices.tolist() == validation.indices
+    p = select(cases.sat_task(20), cases.rcs(), 5).provenance
+    assert p.disjoint is not None
+    assert "hash" in p.disjoint
+
+
+def test_subset_gives_the_picked_items() -> None:
+    """selection.subset(dataset) holds the picked items in pick order, and refuses a dataset of another length."""
+    data = cases.Items(cases.images(12), cases.classes(12))
+    chosen = select(cases.sat_task(pool=data), Random(), 5)
+    part = chosen.subset(data)
+    assert len(part) == 5
+    assert all(torch.equal(part[j][0], data[int(i)][0]) for j, i in enumerate(chosen.indices))
+    with pytest.raises(IndexFileError, match="12"):
+        chosen.subset(cases.Items(cases.images(13)))
+
+
+def test_indexed_adds_the_position() -> None:
+    """(x, y) becomes (x, y, i), anything else (item, i), and the length stays."""
+    pairs, singles = Indexed(cases.Items(cases.images(4), cases.classes(4))), Indexed(cases.Items(cases.images(4)))
+    assert len(pairs) == len(singles) == 4
+    assert len(pairs[2]) == 3
+    assert pairs[2][2] == 2
+    assert len(singles[3]) == 2
+    assert singles[3][1] == 3
+
+
+def test_a_selection_of_a_holdout_points_into_the_first_dataset(tmp_path: Any) -> None:
+    """Two holdouts deep, source indices are positions of the dataset that was first held out from, through a file too."""
+    data = cases.Items(cases.images(30), cases.classes(30))
+    rest, _ = holdout(data, 6, seed=1)
+    pool, validation = holdout(rest, 6, seed=2)
+    chosen = select(cases.sat_task(pool=pool, validation=validation), cases.rcs(), 7)
+    for i, s in zip(chosen.indices, chosen.source_indices, strict=True):
+        assert torch.equal(pool[int(i)][0], data[int(s)][0])
+    chosen.save(tmp_path / "c.json")
+    assert Selection.load(tmp_path / "c.json").source_indices.tolist() == chosen.source_indices.tolist()

@@ -1,0 +1,374 @@
+"""Claims about tasks: what is taken, what is refused and how, and that nothing outlives a snapshot."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, IterableDataset, TensorDataset
+
+import cases
+from contract import random_states
+from coreselect import CoreselectError, Task, select
+from coreselect.errors import DataError, NonFiniteError, RequirementError, ShapeError, UnknownNameError
+from coreselect.selectors import Random
+
+RNG = np.random.default_rng(0)
+X = cases.images(12)
+Y = cases.classes(12)
+
+
+class TestFromArrays:
+    """Tasks without a model."""
+
+    def test_says_what_it_provides(self) -> None:
+        """A task provides exactly the arrays it was given."""
+        assert Task.from_arrays(labels=[0, 1, 2]).provides == {"labels"}
+        full = cases.array_task()
+        assert full.provides == {"features", "labels", "logits", "gradients", "validation"}
+        assert full.n == 24
+
+    @pytest.mark.parametrize(
+        ("arrays", "word"),
+        [
+            ({}, "at least one"),
+            ({"features": np.zeros((3, 2)), "labels": [0, 1]}, "disagree"),
+            ({"gradients": np.zeros((3, 2)), "logits": np.zeros((4, 2))}, "disagree"),
+            ({"features": np.zeros(3)}, "matrix"),
+            ({"features": np.zeros((3, 2), dtype=int)}, "floating"),
+            ({"features": np.zeros((3, 2), dtype=complex)}, "floating"),
+            ({"labels": [0.0, 1.0]}, "integers"),
+            ({"labels": [[0], [1]]}, "integers"),
+            ({"gradients": np.zeros((3, 2)), "validation_gradient": np.zeros(3)}, "as long as"),
+            ({"gradients": np.zeros((3, 2)), "validation_gradient": np.zeros((1, 2))}, "as long as"),
+            ({"features": np.zeros((3, 2)), "validation_gradient": np.zeros(2)}, "no gradients"),
+            ({"gradients": np.zeros((2, 2)), "groups": [0, 0, 2]}, "groups"),
+            ({"gradients": np.zeros((3, 2)), "groups": [0, 0, 1]}, "groups"),
+            ({"gradients": np.zeros((2, 2)), "groups": [0, -1, 1]}, "groups"),
+            ({"features": np.zeros((3, 2)), "groups": [0, 0, 1]}, "groups"),
+            ({"gradients": np.zeros((2, 2)), "groups": [0, 0, 1], "labels": [0, 1]}, "disagree"),
+            ({"features": [["a", "b"]]}, "features"),
+            ({"features": [[1.0], [1.0, 2.0]]}, "features"),
+        ],
+    )
+    def test_refuses_what_does_not_fit(self, arrays: Any, word: str) -> None:
+        """Wrong shapes, kinds and lengths are refused in one sentence that names the array."""
+        with pytest.raises(ShapeError, match=word):
+            Task.from_arrays(**arrays)
+
+    def test_refuses_nothing_at_all(self) -> None:
+        """Arrays of length zero are refused."""
+        with pytest.raises(CoreselectError, match="empty"):
+            Task.from_arrays(features=np.zeros((0, 3)))
+
+    @pytest.mark.parametrize("name", ["features", "logits", "gradients"])
+    @pytest.mark.parametrize("value", [np.nan, np.inf])
+    def test_names_rows_that_are_not_finite(self, name: str, value: float) -> None:
+        """NaN and infinity are refused with exactly the rows that hold them."""
+        array = np.zeros((40, 3))
+        array[[7, 31], 1] = value
+        with pytest.raises(NonFiniteError) as why:
+            Task.from_arrays(**{name: array})
+        assert why.value.indices == (7, 31)
+
+    def test_refuses_a_query_that_is_not_finite(self) -> None:
+        """NaN in the validation gradient is refused."""
+        with pytest.raises(NonFiniteError, match="validation gradient"):
+            Task.from_arrays(gradients=np.zeros((3, 2)), validation_gradient=[0.0, np.nan])
+
+    @pytest.mark.filterwarnings("error")
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda a: a.astype(">f8"),
+            lambda a: a[::-1][::-1],
+            lambda a: np.asfortranarray(a),
+            lambda a: a.astype(np.float16).astype(np.float64),
+            lambda a: a.tolist(),
+            lambda a: torch.from_numpy(a),
+            lambda a: np.vstack([a, a])[::2],
+            lambda a: a.astype(np.longdouble),
+        ],
+        ids=["big-endian", "reversed twice", "fortran", "rounded", "lists", "tensor", "strided", "long double"],
+    )
+    def test_takes_arrays_in_any_layout(self, make: Any) -> None:
+        """Byte order, strides and containers do not matter, and give no warning."""
+        base = RNG.normal(size=(12, 5)).astype(np.float16).astype(np.float64)
+        query = RNG.normal(size=5)
+        given = make(base)
+        plain = np.asarray(given, dtype=np.float64)
+        want = select(Task.from_arrays(gradients=plain, validation_gradient=query), cases.rcs(), 5)
+        got = select(Task.from_arrays(gradients=given, validation_gradient=query), cases.rcs(), 5)
+        assert got.indices.tolist() == want.indices.tolist()
+
+    @pytest.mark.filterwarnings("error")
+    def test_reads_reversed_views(self) -> None:
+        """An array with negative strides is read as it stands."""
+        base = RNG.normal(size=(12, 5))
+        task = Task.from_arrays(gradients=base[::-1], validation_gradient=np.ones(5), features=base[::-1])
+        chosen = select(task, cases.rcs(stratify="clusters", clusters=2, group_size=1), 4)
+        assert sorted(chosen.indices.tolist()) == sorted(np.argsort(-base[::-1].sum(1))[:4].tolist())
+
+    @pytest.mark.filterwarnings("error")
+    def test_memory_mapped_arrays_stay_on_disk(self, tmp_path: Any) -> None:
+        """A read-only .npy file is searched in place, without a copy and without a warning."""
+        np.save(tmp_path / "g.npy", RNG.normal(size=(50, 7)).astype(np.float32))
+        mapped = np.load(tmp_path / "g.npy", mmap_mode="r")
+        task = Task.from_arrays(gradients=mapped, validation_gradient=np.ones(7))
+        assert isinstance(task.gradients, np.memmap)
+        with pytest.warns(UserWarning, match="single examples"):
+            chosen = select(task, cases.rcs(groups="example", group_size=None), 5)
+        assert sorted(chosen.indices.tolist()) == sorted(np.argsort(-mapped.sum(1))[:5].tolist())
+
+    def test_half_precision_arrays_are_raised(self) -> None:
+        """float16 arrays are taken as float32."""
+        task = Task.from_arrays(gradients=RNG.normal(size=(9, 4)).astype(np.float16), validation_gradient=np.ones(4))
+        assert len(select(task, cases.rcs(), 4)) == 4
+
+    def test_gradients_per_group(self) -> None:
+        """With groups, a row is a group's: whole groups are picked in the order of their scores, the last one trimmed."""
+        groups = np.array([2, 0, 0, 1, 1, 1, 2])
+        task = Task.from_arrays(
+            gradients=np.array([[1.0], [3.0], [2.0]]), groups=groups, validation_gradient=np.array([1.0])
+        )
+        chosen = select(task, cases.rcs(), 4)
+        assert chosen.indices.tolist() == [3, 4, 5, 0]
+        assert chosen.groups.tolist() == [1, 1, 1, 2]
+        assert chosen.provenance.fingerprint.startswith("n:7-")
+
+    def test_arrays_are_not_copied_or_changed(self) -> None:
+        """The task holds the user's arrays, and selecting leaves them as they were."""
+        g = RNG.normal(size=(12, 5))
+        kept = g.copy()
+        task = Task.from_arrays(gradients=g, validation_gradient=np.ones(5))
+        select(task, cases.rcs(), 5)
+        assert task.gradients is g
+        assert np.array_equal(g, kept)
+
+    def test_restricting_in_any_order(self) -> None:
+        """A restricted task is the rows in the order given: a permutation of all included."""
+        task = cases.array_task(12)
+        inner = cases.rcs(group_size=1, stratify=None)
+        for order in ([5, 3, 11, 0], list(range(12))[::-1], [*range(1, 12), 0]):
+            sub = {
+                "gradients": task.gradients[order],
+                "labels": task.labels[order],
+                "validation_gradient": task.validation_gradient,
+            }
+            want, got = select(Task.from_arrays(**sub), inner, 3), select(task.restrict(order), inner, 3)
+            assert got.indices.tolist() == want.indices.tolist()
+            assert got.source_indices.tolist() == [order[i] for i in got.indices]
+
+
+class Keyed(Dataset[Any]):
+    """Items are dictionaries."""
+
+    def __init__(self, names: tuple[str, ...], values: Any) -> None:
+        self.names, self.values = names, values
+
+    def __len__(self) -> int:
+        return 12
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return dict(zip(self.names, (v[index] for v in self.values), strict=True))
+
+
+class TestFromModel:
+    """Tasks with a model."""
+
+    @pytest.mark.parametrize(
+        "pool",
+        [
+            TensorDataset(X, Y),
+            TensorDataset(X, Y[:, None]),
+            [(x, int(y)) for x, y in zip(X, Y, strict=True)],
+            [(x, y) for x, y in zip(X, Y, strict=True)],
+            [(x.numpy(), np.int64(y)) for x, y in zip(X, Y, strict=True)],
+            [(x, int(y), "a name") for x, y in zip(X, Y, strict=True)],
+            [[x, int(y)] for x, y in zip(X, Y, strict=True)],
+            Keyed(("image", "label"), (X, Y)),
+            Keyed(("pixel_values", "labels", "id"), (X, Y, list(range(12)))),
+        ],
+        ids=["tensors", "[B,1]", "ints", "0-d", "numpy", "with names", "lists", "dict", "transformers"],
+    )
+    def test_takes_items_in_usual_forms(self, pool: Any) -> None:
+        """Tuples, lists, dictionaries, tensors and arrays, labels of shape [B] and [B, 1]: one and the same selection."""
+        want = select(cases.sat_task(pool=cases.Items(X, Y)), cases.rcs(), 5)
+        got = select(cases.sat_task(pool=pool), cases.rcs(), 5)
+        assert got.indices.tolist() == want.indices.tolist()
+
+    def test_takes_any_form_with_unpack(self) -> None:
+        """unpack= says how to read items of another form."""
+        pool = Keyed(("picture", "kind"), (X, Y))
+        validation = Keyed(("picture", "kind"), (cases.images(12, seed=4), Y))
+        with pytest.raises(DataError, match="unpack="):
+            cases.sat_task(pool=pool)
+        task = cases.sat_task(pool=pool, validation=validation, unpack=lambda b: (b["picture"], b["kind"]))
+        assert len(select(task, cases.rcs(), 5)) == 5
+
+    def test_takes_any_numbering_of_items(self) -> None:
+        """A pool without labels provides none; the supervised loss then refuses in one sentence."""
+        task = cases.sat_task(pool=cases.Items(X))
+        assert "labels" not in task.provides
+        with pytest.raises(RequirementError, match="needs labels"):
+            select(task, cases.rcs(), 5)
+        assert len(select(task, Random(), 5)) == 5
+
+    @pytest.mark.parametrize("bad", [4, 99, -1, -100])
+    def test_labels_that_the_model_has_no_output_for(self, bad: int) -> None:
+        """A label outside 0…C−1 is refused in one sentence that names the example, not by torch's own error."""
+        y = Y.clone()
+        y[3] = bad
+        with pytest.raises(CoreselectError, match="3"):
+            select(cases.sat_task(pool=cases.Items(X, y)), cases.rcs(), 5)
+
+    @pytest.mark.parametrize("soft", [torch.full((12,), 0.7), torch.rand(12, 4)])
+    def test_labels_that_are_no_classes(self, soft: Tensor) -> None:
+        """Floating-point labels are refused or ignored as labels, never rounded to classes."""
+        with pytest.raises(CoreselectError):
+            select(cases.sat_task(pool=TensorDataset(X, soft)), cases.rcs(), 5)
+
+    def test_empty_and_endless_datasets_are_refused(self) -> None:
+        """No items, or no length, is refused by name."""
+
+        class Endless(IterableDataset[Any]):
+            """Has no length."""
+
+            def __iter__(self) -> Any:
+                return iter([])
+
+        with pytest.raises(DataError, match="pool is empty"):
+            cases.sat_task(pool=cases.Items(X[:0], Y[:0]))
+        with pytest.raises(DataError, match="validation is empty"):
+            cases.sat_task(validation=cases.Items(X[:0], Y[:0]))
+        with pytest.raises(DataError, match="map-style"):
+            cases.sat_task(pool=Endless())
+
+    def test_integer_images_are_refused(self) -> None:
+        """uint8 images have no gradient: refused with what is needed."""
+        with pytest.raises(ShapeError, match="floating-point"):
+            select(cases.sat_task(pool=cases.Items((255 * X).to(torch.uint8), Y)), cases.rcs(), 5)
+
+    def test_images_of_another_precision_are_cast(self) -> None:
+        """float32 images under a float64 model are taken in float64."""
+        assert len(select(cases.sat_task(pool=cases.Items(X.float(), Y)), cases.rcs(), 5)) == 5
+
+    def test_unknown_losses_and_sizes_are_refused(self) -> None:
+        """An unknown loss and a batch size of zero are refused at once."""
+        with pytest.raises(UnknownNameError, match="acl"):
+            cases.sat_task(loss="mart")
+        with pytest.raises(ShapeError, match="batch_size"):
+            cases.sat_task(batch_size=0)
+
+    def test_contrastive_losses_need_views(self) -> None:
+        """ACL without views=, or with one view only, is refused in one sentence."""
+        with pytest.raises(RequirementError, match="views="):
+            select(cases.acl_task(12, views=None), cases.rcs(), 5)
+        with pytest.raises(ShapeError, match="2 tensors"):
+            select(cases.acl_task(12, views=lambda x, g: (x,)), cases.rcs(), 5)
+
+    def test_views_that_are_one_tensor_are_refused(self) -> None:
+        """views= that returns a tensor where a tuple of one is needed is refused, not cut along its first axis."""
+        with pytest.raises(CoreselectError, match="views="):
+            select(cases.sat_task(12, views=lambda x, g: x), cases.rcs(), 5)
+
+    def test_views_that_draw_from_global_generators_still_give_one_answer(self) -> None:
+        """A view function with global randomness inside gives the same answer for any workers and any global state."""
+
+        def views(x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+            return (x * torch.rand(())).clamp(0, 1), (x + 0.1 * float(np.random.rand())).clamp(0, 1)
+
+        answers = []
+        for seed, workers in ((1, 0), (2, 0), (3, 1)):
+            state = torch.get_rng_state(), np.random.get_state()
+            torch.manual_seed(seed)
+            np.random.seed(seed)
+            chosen = select(cases.acl_task(12, views=views, num_workers=workers), cases.rcs(), 5)
+            torch.set_rng_state(state[0])
+            np.random.set_state(state[1])
+            answers.append((chosen.indices.tolist(), chosen.gains.tolist()))
+        assert answers[0] == answers[1] == answers[2]
+
+    def test_an_attack_is_needed_where_one_is_read(self) -> None:
+        """A loss of one's own that reads attacked inputs and has no attack is refused in one sentence."""
+
+        class Own:
+            """Cross-entropy without a published attack."""
+
+            name, views, streams = "own", 1, (("adversarial", 0),)
+            per_example, needs_labels, default_attack = True, True, None
+
+            def ascend(self, adversarial: Any, natural: Any, labels: Any) -> Tensor:
+                return self(adversarial, natural, labels).sum()
+
+            def __call__(self, adversarial: Any, natural: Any, labels: Any) -> Tensor:
+                return torch.nn.functional.cross_entropy(adversarial[0], labels, reduction="none")
+
+        with pytest.raises(RequirementError, match="attack="):
+            select(cases.sat_task(12, loss=Own(), attack=None), cases.rcs(), 5)
+        same = select(cases.sat_task(12, loss=Own()), cases.rcs(), 5)
+        assert same.indices.tolist() == select(cases.sat_task(12), cases.rcs(), 5).indices.tolist()
+
+    def test_a_divergence_loss_cannot_be_attacked_from_its_centre(self) -> None:
+        """TRADES under an attack without random start has zero gradient at x: refused as RD is."""
+        from coreselect.attacks import PGD
+
+        still = PGD(0.1, 0.05, 2, random_start=False)
+        with pytest.raises(RequirementError, match="random_start=True"):
+            select(cases.sat_task(12, loss="trades", attack=still), cases.rcs(), 5)
+
+    def test_nothing_is_computed_by_making_or_asking(self) -> None:
+        """Making a task and asking what it provides runs no forward pass and moves no random state."""
+
+        class Loud(torch.nn.Module):
+            """Refuses to be called."""
+
+            def forward(self, x: Tensor) -> Tensor:
+                raise cases.Broken("called")
+
+        before = random_states()
+        task = cases.sat_task(12, model=Loud())
+        assert task.n == 12
+        assert task.provides >= {"labels", "validation", "validation_labels"}
+        assert random_states() == before
+
+    def test_nothing_is_reused_between_snapshots(self) -> None:
+        """After the model has moved, the next selection is of the model as it is now."""
+        task = cases.sat_task(24)
+        first = select(task, cases.rcs(), 7)
+        with torch.no_grad():
+            for p in task.model.parameters():
+                p.add_(0.3 * torch.randn(p.shape, dtype=p.dtype, generator=torch.Generator().manual_seed(1)))
+        moved = select(task, cases.rcs(), 7)
+        fresh = select(cases.sat_task(24, model=task.model), cases.rcs(), 7)
+        assert moved.gains.tolist() == fresh.gains.tolist() != first.gains.tolist()
+
+    def test_progress_is_reported(self) -> None:
+        """reporting() hears of the sweep and of greedy, each up to its total."""
+        seen: dict[str, list[tuple[int, int]]] = {}
+        task = cases.sat_task(24, batch_size=7).reporting(lambda part, done, total: seen.setdefault(part, []).append((done, total)))
+        select(task, cases.rcs(), 7)
+        assert seen["sweep"][-1] == (24, 24)
+        assert seen["greedy"][-1] == (7, 7)
+
+    def test_seconds_are_told_by_part(self) -> None:
+        """Provenance has seconds by part, none negative."""
+        seconds = select(cases.sat_task(12), cases.rcs(), 5).provenance.seconds
+        assert {"attack", "greedy", "features"} <= set(seconds)
+        assert min(seconds.values()) >= 0
+
+    def test_a_bad_example_outside_a_restriction_does_not_matter(self) -> None:
+        """NaN in an example that a restricted task does not hold is not refused."""
+        x = X.clone()
+        x[1] = float("nan")
+        task = cases.sat_task(pool=cases.Items(x, Y)).restrict([0, 2, 5, 7, 8, 11])
+        assert len(select(task, cases.rcs(), 3)) == 3
+
+    @pytest.mark.parametrize("seed", [0, -1, 2**40, 2**63 - 1])
+    def test_any_seed_will_do(self, seed: int) -> None:
+        """Seeds may be negative or large, and are recorded so that the selection can be made again."""
+        task = cases.sat_task(12)
+        chosen = select(task, cases.rcs(), 5, seed)
+        p = chosen.provenance
+        assert select(task, cases.rcs(), 5, p.seed).indices.tolist() == chosen.indices.tolist()
