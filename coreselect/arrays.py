@@ -31,7 +31,7 @@ def checked(
     }
     members = integers("groups", groups)
     classes = integers("labels", labels)
-    query = None if validation_gradient is None else np.asarray(validation_gradient)
+    query = None if validation_gradient is None else _array("validation_gradient", validation_gradient)
     lengths = {k: len(v) for k, v in {**arrays, "labels": classes}.items() if v is not None}
     if members is not None:
         rows = lengths.pop("gradients", None)
@@ -44,14 +44,14 @@ def checked(
         raise ShapeError(f"arrays disagree about how many examples there are: {lengths}.")
     own = arrays["gradients"]
     if query is not None:
-        if query.ndim != 1 or own is None or query.shape[0] != own.shape[1]:
+        if query.ndim != 1 or query.dtype.kind not in "fiu" or own is None or query.shape[0] != own.shape[1]:
             width = "no gradients" if own is None else f"[{own.shape[1]}]"
             raise ShapeError(
                 f"validation_gradient must be as long as a row of gradients ({width}), got {list(query.shape)}."
             )
         if not np.isfinite(query).all():
             raise NonFiniteError("the validation gradient holds NaN or infinity.")
-        query = query.astype(own.dtype, copy=False)
+        query = np.ascontiguousarray(query, dtype=own.dtype)
     n = next(iter(lengths.values()))
     if n == 0:
         raise DataError("the arrays are empty: there is nothing to select from.")
@@ -68,11 +68,12 @@ def matrix(name: str, values: ArrayLike | None) -> NDArray[Any] | None:
     """Return a finite floating-point matrix, half precision raised to single; memory-mapped ones stay where they are."""
     if values is None:
         return None
-    array = values if isinstance(values, np.ndarray) else np.asarray(values)
+    array = values if isinstance(values, np.ndarray) else _array(name, values)
     if array.ndim != 2 or array.dtype.kind != "f":
         raise ShapeError(f"{name} must be a floating-point matrix, got {array.dtype} {list(array.shape)}.")
-    if array.dtype == np.float16:
-        array = array.astype(np.float32)
+    own = np.float32 if array.dtype.itemsize <= 4 else np.float64
+    if array.dtype != own or any(s < 0 for s in array.strides):  # half or long precision, another byte order, reversed
+        array = np.ascontiguousarray(array, dtype=own)
     step = max(1, BLOCK_BYTES // max(1, array.shape[1] * array.itemsize))
     bad = [
         at + int(i)
@@ -90,7 +91,14 @@ def integers(name: str, values: ArrayLike | None) -> Int64 | None:
     """Return a vector of int64."""
     if values is None:
         return None
-    array = np.asarray(values)
+    array = _array(name, values)
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise ShapeError(f"{name} must be a vector of integers, got {array.dtype} {list(array.shape)}.")
     return array.astype(np.int64)
+
+
+def _array(name: str, values: ArrayLike) -> NDArray[Any]:
+    try:
+        return np.asarray(values)
+    except ValueError as why:
+        raise ShapeError(f"{name} must be a rectangular array, got rows of different lengths.") from why

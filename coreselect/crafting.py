@@ -81,6 +81,8 @@ class Sweeper:
                 raise RequirementError(
                     f"the loss {self.loss.name!r} needs labels and the pool's items carry none: give (x, y) items, or unpack=."
                 )
+            if self.loss.needs_labels and labels is not None:
+                refuse_labels(positions, labels, self.net.outputs)
             edges = np.cumsum([0, *(len(g) for g in groups)])
             slices = [slice(int(a), int(b)) for a, b in pairwise(edges)]
             prepared = self._prepare(positions, x, labels, slices)
@@ -122,10 +124,14 @@ class Sweeper:
             return (x,)
         own = seeding.seeds(self.seed, "views", self.round, indices=positions).tolist()
         generator = torch.Generator()
-        made = [self.views(one[None], generator.manual_seed(s)) for one, s in zip(x, own, strict=True)]
-        if any(len(m) != self.loss.views for m in made):
+        made = []
+        for one, s in zip(x, own, strict=True):
+            seeding.seed_everything(s)  # for what draws from a global state all the same
+            made.append(self.views(one[None], generator.manual_seed(s)))
+        if any(not isinstance(m, tuple | list) or len(m) != self.loss.views for m in made):
+            got = len(made[0]) if isinstance(made[0], tuple | list) else type(made[0]).__name__
             raise ShapeError(
-                f"views= must return {self.loss.views} tensors for the loss {self.loss.name!r}, got {len(made[0])}."
+                f"views= must return a tuple of {self.loss.views} tensors for the loss {self.loss.name!r}, got {got}."
             )
         return tuple(torch.cat(each) for each in zip(*made, strict=True))
 
@@ -140,6 +146,10 @@ class Sweeper:
         if self.attack is None:
             raise RequirementError(
                 f"the loss {self.loss.name!r} reads attacked inputs and has no attack of its own: give attack=."
+            )
+        if getattr(self.loss, "flat_at_start", False) and self.net.routes == 1 and not self.attack.random_start:
+            raise RequirementError(
+                f"an attack on the divergence in {self.loss.name!r} has zero gradient at x̃ = x: use random_start=True."
             )
         with self.clock("attack"):
             with torch.no_grad():
@@ -182,7 +192,8 @@ class Sweeper:
 
 def digest(x: Tensor) -> bytes:
     """Digest one input's bytes, to see whether it is in two datasets."""
-    return blake2b(x.detach().cpu().contiguous().numpy().tobytes(), digest_size=16).digest()
+    plain = x.detach().cpu().contiguous().reshape(-1).view(torch.uint8)  # bfloat16 has no numpy twin
+    return blake2b(plain.numpy().tobytes(), digest_size=16).digest()
 
 
 def to_model(x: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
@@ -201,6 +212,17 @@ def refuse_inputs(positions: NDArray[np.int64], x: Tensor, where: str = "pool") 
         bad = sorted(positions[(~finite).cpu().numpy()].tolist())
         raise NonFiniteError(
             f"{len(bad)} {where} inputs hold NaN or infinity (positions {name_some(bad)}): remove or mend them.", bad
+        )
+
+
+def refuse_labels(positions: NDArray[np.int64], labels: Tensor, outputs: int, where: str = "pool") -> None:
+    """Refuse classes that a model with several outputs has no output for (−100, which torch would skip, among them)."""
+    wrong = ((labels < 0) | (labels >= outputs)).cpu().numpy()
+    if outputs > 1 and wrong.any():
+        bad = positions[wrong].tolist()
+        raise ShapeError(
+            f"{len(bad)} {where} labels lie outside 0…{outputs - 1}, the model's outputs (positions {name_some(sorted(bad))}): "
+            "number the classes from 0, or widen the head."
         )
 
 

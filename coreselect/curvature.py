@@ -31,7 +31,7 @@ def curvature(held: Held, layout: Layout, theta: Tensor) -> Callable[[Tensor], T
                 adversarial, natural = held.outputs(layout.unflatten(at), part)
                 return adversarial - natural, natural  # [B, C] each
 
-            (_, natural), (moved, _) = jvp(gap, (theta,), (v,))[:2]
+            natural, moved = _pushed(gap, theta, v)
             p = natural.softmax(1)
             pulled = p * (moved - (p * moved).sum(1, keepdim=True))  # (diag p − p pᵀ) (J̃ − J) v
             pull = vjp(lambda at, gap=gap: gap(at)[0], theta)[1]
@@ -39,3 +39,13 @@ def curvature(held: Held, layout: Layout, theta: Tensor) -> Callable[[Tensor], T
         return scale / held.size * total
 
     return product
+
+
+def _pushed(gap: Callable[[Tensor], tuple[Tensor, Tensor]], theta: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """Return (natural outputs, (J̃ − J) v): forward mode, or two reverse passes where an operation has no forward one."""
+    try:
+        (_, natural), (moved, _) = jvp(gap, (theta,), (v,))[:2]
+    except NotImplementedError:
+        with torch.enable_grad():
+            (_, natural), (moved, _) = torch.autograd.functional.jvp(gap, theta, v)
+    return natural.detach(), moved.detach()

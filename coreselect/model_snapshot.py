@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from coreselect import seeding
-from coreselect.crafting import Batches, Crafted, Sweeper, digest, pack, refuse_inputs, to_model
+from coreselect.crafting import Batches, Crafted, Sweeper, digest, pack, refuse_inputs, refuse_labels, to_model
 from coreselect.errors import RequirementError
 from coreselect.gradients.batch import group_row
 from coreselect.gradients.factored import FactoredRows, factors, holds, views_of
@@ -199,6 +199,8 @@ class ModelSnapshot(Snapshot):
     def objective(self, spec: Objective) -> Held:
         def open_() -> Held:
             x, labels = self._validation()
+            if spec.needs_labels and labels is not None:
+                refuse_labels(np.arange(len(x)), labels, self.net.outputs, "validation")
             return Held(
                 spec,
                 self.net,
@@ -233,6 +235,9 @@ class ModelSnapshot(Snapshot):
             loss.needs_labels and held.labels is None
         ):
             return None
+        known = held.labels
+        if known is not None and bool(((known < 0) | (known >= self.net.outputs)).any()):
+            return None  # validation's labels are of something else
         theta = self.theta().requires_grad_()
         with torch.enable_grad():
             adversarial, natural = held.outputs(
@@ -290,7 +295,7 @@ class ModelSnapshot(Snapshot):
 
     def _probe(self) -> Tensor:
         """A few pool inputs [b, …] to probe the model with."""
-        positions, x, _ = next(self._read(chunks(np.arange(min(4, len(self.task.pool)), dtype=np.int64), 4)))
+        positions, x, _ = next(self._read([self.positions[:4]]))
         x = to_model(x, self.device, self.dtype)
         refuse_inputs(positions, x)
         return x

@@ -26,6 +26,7 @@ class Network(Protocol):
     captured: Mapping[str, Tensor]  # θ: name in the model → value, detached
     caches: bool  # whether `prepare` does not depend on θ
     routes: int  # 1 where both routes give the same output, else 2
+    outputs: int  # C
 
     def prepare(self, x: Tensor, route: Route) -> Tensor:
         """x [B, …] → what θ does not touch, [B, …]; differentiable in x."""
@@ -58,8 +59,10 @@ class HeadSplit:
         entries: Mapping[Route, Entry],
         captured: Sequence[str],
         routes: int,
+        outputs: int,
     ) -> None:
-        self.model, self.call, self.name, self.entries, self.routes = model, call, name, entries, routes
+        self.model, self.call, self.name, self.entries = model, call, name, entries
+        self.routes, self.outputs = routes, outputs
         self.head = model.get_submodule(name)
         known = dict(model.named_parameters())
         self.captured = {n: known[n].detach() for n in captured}
@@ -108,8 +111,8 @@ class WholeModel:
 
     caches = False
 
-    def __init__(self, model: nn.Module, call: Call, captured: Sequence[str], routes: int) -> None:
-        self.routes = routes
+    def __init__(self, model: nn.Module, call: Call, captured: Sequence[str], routes: int, outputs: int) -> None:
+        self.routes, self.outputs = routes, outputs
         self._called = _Called(model, call)
         known = dict(model.named_parameters())
         self.captured = {n: known[n].detach() for n in captured}

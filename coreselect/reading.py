@@ -76,7 +76,16 @@ def read(
     )
     for positions, batch in zip(batches, loader, strict=True):
         x, y = unpack(batch)
-        yield positions, x, None if y is None else y.view(-1).long() if y.numel() == len(positions) else None
+        yield positions, x, None if y is None else _classes(y, len(positions))
+
+
+def _classes(y: Tensor, n: int) -> Tensor | None:
+    """Read a batch's second part as class numbers int64 [n]; None where it is none (one-hot, boxes, …)."""
+    if y.numel() != n:
+        return None
+    if y.is_floating_point() and not torch.equal(y, y.round()):
+        raise DataError("labels are fractions, not class numbers: say which part of an item is the class with unpack=.")
+    return y.reshape(-1).long()
 
 
 def labels_of(dataset: Any, *, seed: int, unpack: Unpack = unpack, num_workers: int = 0) -> NDArray[np.int64] | None:

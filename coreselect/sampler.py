@@ -18,6 +18,7 @@ from coreselect.budget import Budget, resolve
 from coreselect.choosing import require, select
 from coreselect.errors import ScheduleError
 from coreselect.protocols import Selector
+from coreselect.records import settings_of
 from coreselect.seeding import generator as seeded
 from coreselect.task import Task
 from coreselect.types import Certificate, Provenance, Selection, Signs
@@ -145,13 +146,24 @@ class CoresetSampler(Sampler[int]):
         for what, here in self._schedule().items():
             if state.get(what) != here:
                 raise ScheduleError(f"the state is of {what} {state.get(what)!r}, this sampler has {here!r}.")
-        kept = state["selection"]
-        self.selection = None if kept is None else _selection(kept)
-        self.epoch = state["epoch"]
+        kept = None if state["selection"] is None else _selection(state["selection"])
+        if kept is not None:
+            with self.task.snapshot(self.seed, kept.provenance.round) as shot:
+                pool = shot.shared.fingerprint
+            if kept.provenance.fingerprint != pool:
+                raise ScheduleError(
+                    f"the state's selection is of the pool {kept.provenance.fingerprint}, this sampler's is {pool}: resume with "
+                    "the same data, read in the same evaluation view."
+                )
+        self.selection, self.epoch = kept, state["epoch"]
 
     def _schedule(self) -> dict[str, Any]:
+        settings = settings_of(self.selector)
         return {
             "selector": self.selector.name,
+            "settings": settings
+            if isinstance(settings, dict)
+            else None,  # those of a dataclass; others cannot be compared
             "budget": self.k,
             "pool_size": self.task.n,
             "warmup": self.warmup,

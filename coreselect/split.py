@@ -35,20 +35,22 @@ def split(
     traces: dict[Route, _Trace] = {route: _Trace(model, call, probe, route) for route in ROUTES}
     outputs = [t.output for t in traces.values()]
     routes = 1 if torch.equal(*outputs) else 2
+    width = outputs[0].shape[1]
+    _refuse_company(model, call, probe, outputs[1])
     names = None if capture is None else _match(model, capture)
     if names is not None and capture == "all":
-        return WholeModel(model, call, names, routes)
+        return WholeModel(model, call, names, routes, width)
     try:
         where = _find(model, traces["adversarial"]) if head is None else _named(model, head)
         entries: dict[Route, Entry] = {route: _entry(where, trace) for route, trace in traces.items()}
     except HeadError:
         if names is None or head is not None:
             raise
-        return WholeModel(model, call, names, routes)
+        return WholeModel(model, call, names, routes, width)
     inside = [f"{where}.{n}" if where else n for n, _ in model.get_submodule(where).named_parameters()]
     if names is not None and not set(names) <= set(inside):
-        return WholeModel(model, call, names, routes)
-    out = HeadSplit(model, call, where, entries, names or _linear_parameters(model, where), routes)
+        return WholeModel(model, call, names, routes, width)
+    out = HeadSplit(model, call, where, entries, names or _linear_parameters(model, where), routes, width)
     if not out.captured:
         raise HeadError(f"the head {where!r} holds no Linear to capture: name parameters with capture=.")
     _refuse_tied(model, where, out.captured)
@@ -88,6 +90,21 @@ class _Trace:
     def made_output(self, name: str) -> bool:
         calls = self.calls.get(name, [])
         return len(calls) == 1 and calls[0][2] is self.output
+
+
+def _refuse_company(model: nn.Module, call: Call, probe: Tensor, together: Tensor) -> None:
+    """Refuse a model whose output for an input depends on the batch that it is in: no answer would be free of batch_size."""
+    if len(probe) < 3 or not bool(torch.isfinite(together).all()):
+        return
+    with torch.no_grad():
+        apart = call(model, probe[1:], "adversarial")
+    tolerance = 8 * torch.finfo(together.dtype).eps ** 0.5 * float(together.abs().max())
+    off = float((apart - together[1:]).abs().max())
+    if off > tolerance:
+        raise HeadError(
+            f"the model's output for an input changes by up to {off:.2g} with the batch that it is in (BatchNorm without running "
+            "statistics, or noise, in evaluation mode?): give a model that treats inputs one by one."
+        )
 
 
 def _find(model: nn.Module, trace: _Trace) -> str:

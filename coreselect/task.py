@@ -157,6 +157,19 @@ class ModelTask(ModelRecipe, Task):
             yield ModelSnapshot(self, model, shared, whole)
 
 
+class _OfGroups:
+    """Each example with its group's row, without writing them out."""
+
+    def __init__(self, rows: Any, groups: Any) -> None:
+        self.rows, self.groups = rows, groups
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        return self.groups[index], self.rows[self.groups[index]]
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ArrayTask(ArrayRecipe, Task):
     """A task made of arrays; see `Task.from_arrays`."""
@@ -164,7 +177,8 @@ class ArrayTask(ArrayRecipe, Task):
     @contextmanager
     def snapshot(self, seed: int, round: int) -> Iterator[Snapshot]:
         if "fingerprint" not in self.memo:
-            first = next(a for a in (self.gradients, self.features, self.logits, self.labels) if a is not None)
+            known = (self.gradients, self.features, self.logits, self.labels)
+            first = next(a for a in known if a is not None) if self.groups is None else _OfGroups(known[0], self.groups)
             self.memo["fingerprint"] = fingerprint(cast(Any, first))  # an array is map-style enough
         shared = Shared(
             seed=seed,

@@ -27,8 +27,7 @@ def built(factory: Callable[[], nn.Module], *, seed: int = 0, dtype: torch.dtype
         torch.manual_seed(seed)
         model = factory()
         for m in model.modules():
-            if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d):
-                assert m.running_mean is not None
+            if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) and m.running_mean is not None:
                 assert m.running_var is not None
                 m.running_mean.normal_(0, 0.3)
                 m.running_var.uniform_(0.5, 1.5)
@@ -81,7 +80,11 @@ class Projection(nn.Module):
 
     def __init__(self, width: int, hidden: int, out: int) -> None:
         super().__init__()
-        self.first, self.second, self.third = nn.Linear(width, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, out)
+        self.first, self.second, self.third = (
+            nn.Linear(width, hidden),
+            nn.Linear(hidden, hidden),
+            nn.Linear(hidden, out),
+        )
         self.norm1, self.norm2 = DualNorm(nn.BatchNorm1d, hidden), DualNorm(nn.BatchNorm1d, hidden)
 
     def forward(self, z: Tensor, route: Route) -> Tensor:

@@ -4,13 +4,12 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import cases
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Subset
 
-import cases
 from coreselect import Selection, Selector, holdout, select
 from coreselect.errors import BudgetError, NonFiniteError, RequirementError
 from coreselect.gradients.frozen import unwrap
@@ -28,7 +27,11 @@ def photograph(model: nn.Module) -> dict[str, Any]:
     """Everything a selection could leave a trace in."""
 
     def bits(t: Tensor | None) -> Any:
-        return None if t is None else (t.dtype, tuple(t.shape), t.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        return (
+            None
+            if t is None
+            else (t.dtype, tuple(t.shape), t.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        )
 
     bare = unwrap(model)
     return {

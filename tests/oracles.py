@@ -22,7 +22,9 @@ def flat(tensors: Sequence[Tensor]) -> Tensor:
     return torch.cat([t.reshape(-1) for t in tensors])
 
 
-def loop_rows(scalar: Callable[[Sequence[int]], Tensor], params: Sequence[Tensor], groups: Sequence[Sequence[int]]) -> Tensor:
+def loop_rows(
+    scalar: Callable[[Sequence[int]], Tensor], params: Sequence[Tensor], groups: Sequence[Sequence[int]]
+) -> Tensor:
     """One backward pass per group: rows [M, P] of a loss `scalar(members)` in `params` (which ask for gradients)."""
     rows = []
     for members in groups:
@@ -62,7 +64,9 @@ def seed_of(seed: int, *path: int | str, index: int) -> int:
     return _splitmix(z ^ index) >> 1
 
 
-def noise_one_by_one(shape: Sequence[int], dtype: torch.dtype, seed: int, *path: int | str, indices: Sequence[int]) -> Tensor:
+def noise_one_by_one(
+    shape: Sequence[int], dtype: torch.dtype, seed: int, *path: int | str, indices: Sequence[int]
+) -> Tensor:
     """Uniform numbers in [−1, 1), one generator per index, [len(indices), *shape]."""
     out = []
     for i in indices:
@@ -73,7 +77,14 @@ def noise_one_by_one(shape: Sequence[int], dtype: torch.dtype, seed: int, *path:
 
 # --- attacks ---------------------------------------------------------------------------------------------------------
 def pgd_linf(
-    ascend: Callable[[Tensor], Tensor], x: Tensor, noise: Tensor, radius: float, step: float, steps: int, *, start: bool = True
+    ascend: Callable[[Tensor], Tensor],
+    x: Tensor,
+    noise: Tensor,
+    radius: float,
+    step: float,
+    steps: int,
+    *,
+    start: bool = True,
 ) -> Tensor:
     """Madry et al. 2018 on one block of inputs in [0, 1]: random start, sign steps, ball, then bounds."""
     at = x + radius * noise if start else x.clone()

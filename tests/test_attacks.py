@@ -2,15 +2,15 @@
 
 from typing import Any
 
+import cases
 import numpy as np
+import oracles
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-import cases
-import oracles
 from coreselect.attacks import PGD
 from coreselect.errors import ShapeError
 from coreselect.seeding import noise, seeds

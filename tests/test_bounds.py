@@ -5,7 +5,9 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import cases
 import numpy as np
+import oracles
 import pytest
 import torch
 from hypothesis import given
@@ -13,8 +15,6 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev
 
-import cases
-import oracles
 from coreselect import Selection, certify, select
 from coreselect.attacks import PGD
 from coreselect.bounds import Quadratic, instance, paper, ratio, submodularity_ratio
@@ -26,7 +26,9 @@ from coreselect.selectors import Random
 
 
 @given(st.integers(2, 11), st.integers(0, 999), st.integers(0, 12), st.floats(0.01, 3.0), st.integers(1, 6))
-def test_the_bound_is_never_below_the_best_of_all_subsets(n: int, seed: int, steps: int, bend: float, rank: int) -> None:
+def test_the_bound_is_never_below_the_best_of_all_subsets(
+    n: int, seed: int, steps: int, bend: float, rank: int
+) -> None:
     """On random gains and random positive semi-definite curvature, at every k and for any starting set, the bound holds."""
     own = torch.Generator().manual_seed(seed)
     gains = torch.randn(n, dtype=torch.float64, generator=own)
@@ -316,9 +318,7 @@ class TestSampled:
             sigma=0.0,
             generator=torch.Generator().manual_seed(0),
         )
-        truth = min(
-            s * ((l + 1) ** 2 - l**2) / ((l + s) ** 2 - l**2) for l in range(3) for s in range(1, 4)
-        )
+        truth = min(s * ((l + 1) ** 2 - l**2) / ((l + s) ** 2 - l**2) for l in range(3) for s in range(1, 4))
         assert truth - 1e-12 <= got < 1
 
     def test_says_that_it_is_an_estimate(self) -> None:

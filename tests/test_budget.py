@@ -4,11 +4,11 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import oracles
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import oracles
 from coreselect.budget import largest_remainder, resolve
 from coreselect.errors import BudgetError
 
@@ -29,7 +29,18 @@ def test_fractions_are_floored_on_the_decimal_that_was_written(thousandths: int,
 
 @pytest.mark.parametrize(
     ("budget", "n", "k"),
-    [(0.29, 100, 29), (0.07, 100, 7), (0.57, 100, 57), (1.0, 7, 7), (1, 7, 1), (7, 7, 7), (0.1, 10, 1), (Fraction(1, 3), 10, 3), (np.int64(3), 7, 3), (1e-05, 100000, 1)],
+    [
+        (0.29, 100, 29),
+        (0.07, 100, 7),
+        (0.57, 100, 57),
+        (1.0, 7, 7),
+        (1, 7, 1),
+        (7, 7, 7),
+        (0.1, 10, 1),
+        (Fraction(1, 3), 10, 3),
+        (np.int64(3), 7, 3),
+        (1e-05, 100000, 1),
+    ],
 )
 def test_known_cases(budget: Any, n: int, k: int) -> None:
     """0.29 of 100 is 29, 1 is one example, 1.0 is all."""
@@ -43,7 +54,25 @@ def test_narrow_floats_mean_what_they_print(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "budget", [0, -1, 11, 0.0, -0.1, 1.1, float("nan"), float("inf"), True, False, np.True_, "0.1", None, [1], 1j, np.complex128(1)]
+    "budget",
+    [
+        0,
+        -1,
+        11,
+        0.0,
+        -0.1,
+        1.1,
+        float("nan"),
+        float("inf"),
+        True,
+        False,
+        np.True_,
+        "0.1",
+        None,
+        [1],
+        1j,
+        np.complex128(1),
+    ],
 )
 def test_other_budgets_are_refused(budget: Any) -> None:
     """Out of range, truth values, words and non-numbers are refused by name."""

@@ -2,12 +2,12 @@
 
 from typing import Any
 
+import cases
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import cases
 from coreselect import select
 from coreselect.errors import RequirementError, ShapeError
 from coreselect.selectors import RS2, Mixture, PerClass, Random, RCSSampled, Redraw, Windowed
@@ -15,9 +15,9 @@ from coreselect.selectors import RS2, Mixture, PerClass, Random, RCSSampled, Red
 
 def windows_of(chosen: Any, task: Any, window: int) -> list[int]:
     """How many picks each window has, by the order the windows were dealt in."""
-    from coreselect.seeding import generator
-
     import torch
+
+    from coreselect.seeding import generator
 
     order = torch.randperm(task.n, generator=generator(chosen.provenance.seed, "windows", chosen.provenance.round))
     place = {int(i): j // window for j, i in enumerate(order)}

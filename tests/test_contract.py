@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-import pytest
-
 import cases
+import pytest
 from contract import SelectorContract
+
 from coreselect import Selector
 from coreselect.selectors import (
     RCS,

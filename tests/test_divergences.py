@@ -2,13 +2,13 @@
 
 from typing import Any
 
+import oracles
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-import oracles
 from coreselect.divergences import DIVERGENCES, JS, KL, OptimalTransport, divergence
 from coreselect.errors import UnknownNameError
 

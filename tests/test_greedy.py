@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
+import cases
 import numpy as np
+import oracles
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-import cases
-import oracles
 from coreselect import select
 from coreselect.errors import RequirementError
 from coreselect.gradients.rows import DenseRows
@@ -128,7 +128,15 @@ def test_ties_go_to_the_lowest_number() -> None:
 
 @pytest.mark.parametrize(
     ("refresh", "recraft", "queries", "crafts"),
-    [(1, "once", 10, 0), (3, "once", 4, 0), (1, "every", 10, 9), (2, "every", 5, 4), (1, 4, 10, 2), (5, 4, 4, 2), (100, 3, 4, 3)],
+    [
+        (1, "once", 10, 0),
+        (3, "once", 4, 0),
+        (1, "every", 10, 9),
+        (2, "every", 5, 4),
+        (1, 4, 10, 2),
+        (5, 4, 4, 2),
+        (100, 3, 4, 3),
+    ],
 )
 def test_refresh_and_recraft_keep_time(refresh: int, recraft: Any, queries: int, crafts: int) -> None:
     """Ten picks ask for the query every `refresh` picks and at every recraft, which comes when it was asked for."""

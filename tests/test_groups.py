@@ -1,12 +1,12 @@
 """Claims about dealing the pool into groups."""
 
+import cases
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import cases
 from coreselect import select
 from coreselect.groups import deal, default_size
 
@@ -58,7 +58,16 @@ def test_a_deal_is_a_function_of_its_generator() -> None:
 
 @pytest.mark.parametrize(
     ("budget", "batch_loss", "size"),
-    [(1, False, 2), (8, False, 2), (16, False, 2), (24, False, 3), (512, False, 64), (99999, False, 64), (1, True, 16), (200, True, 25)],
+    [
+        (1, False, 2),
+        (8, False, 2),
+        (16, False, 2),
+        (24, False, 3),
+        (512, False, 64),
+        (99999, False, 64),
+        (1, True, 16),
+        (200, True, 25),
+    ],
 )
 def test_default_sizes(budget: int, batch_loss: bool, size: int) -> None:
     """min(64, budget // 8), at least 2, and at least 16 for batch losses."""

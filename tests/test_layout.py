@@ -1,11 +1,11 @@
 """Claims about named parameters as one vector."""
 
+import oracles
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import oracles
 from coreselect.errors import ShapeError
 from coreselect.layout import Layout
 

@@ -2,12 +2,12 @@
 
 from typing import Any
 
+import oracles
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import oracles
 from coreselect.errors import UnknownNameError
 from coreselect.losses import ACL, CL, LOSSES, SAT, TRADES, loss, nt_xent
 

@@ -2,13 +2,13 @@
 
 from typing import Any
 
+import cases
 import numpy as np
+import oracles
 import pytest
 import torch
 from torch import Tensor
 
-import cases
-import oracles
 from coreselect import select
 from coreselect.attacks import PGD
 from coreselect.divergences import OptimalTransport
@@ -188,9 +188,7 @@ class TestOptimalTransport:
             got, adversarial = held.value(shot.theta()), held.adversarial
         x = torch.stack([task.validation[i][0] for i in range(7)])
         a, n = task.model(adversarial).detach(), task.model(x).detach()
-        want = sum(
-            len(p) / 7 * oracles.entropic_transport(a[p], n[p], 0.2, 3000) for p in ([0, 1, 2, 3], [4, 5, 6])
-        )
+        want = sum(len(p) / 7 * oracles.entropic_transport(a[p], n[p], 0.2, 3000) for p in ([0, 1, 2, 3], [4, 5, 6]))
         assert got == pytest.approx(want, rel=1e-5)
 
     @pytest.mark.parametrize("capture", [None, "all"])

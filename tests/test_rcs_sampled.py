@@ -2,13 +2,13 @@
 
 from collections import Counter
 
+import cases
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import cases
 from coreselect import select
 from coreselect.errors import RequirementError, ShapeError
 from coreselect.gradients.rows import DenseRows

@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
+import cases
 import numpy as np
+import oracles
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-import cases
-import oracles
 from coreselect.attacks import PGD
 from coreselect.errors import NonFiniteError, RequirementError, ShapeError
 from coreselect.gradients.factored import FactoredRows

@@ -4,15 +4,15 @@ import io
 from collections import Counter
 from typing import Any, ClassVar
 
+import cases
 import numpy as np
 import pytest
 import torch
+from contract import random_states, same
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import BatchSampler, DataLoader
 
-import cases
-from contract import random_states, same
 from coreselect import CoresetSampler, Indexed, select
 from coreselect.errors import BudgetError, RequirementError, ScheduleError
 from coreselect.selectors import RS2, Random, RCSSampled, Redraw
@@ -252,9 +252,7 @@ class TestInDataLoader:
     def test_in_a_batch_sampler(self) -> None:
         """Inside a BatchSampler that drops the last batch the batches are the epoch's."""
         s, _ = sampler(warmup=1)
-        loop: Any = DataLoader(
-            Indexed(cases.Items(cases.images(20))), batch_sampler=BatchSampler(s, 4, drop_last=True)
-        )
+        loop: Any = DataLoader(Indexed(cases.Items(cases.images(20))), batch_sampler=BatchSampler(s, 4, drop_last=True))
         for epoch, count in ((0, 5), (1, 1), (2, 1)):
             s.set_epoch(epoch)
             batches = [ids.tolist() for _, ids in loop]
@@ -322,9 +320,7 @@ class TestResuming:
         with pytest.raises(ScheduleError, match="set_epoch"):
             iter(fresh)
 
-    @pytest.mark.parametrize(
-        "other", [{"warmup": 3}, {"every": 7}, {"seed": 1}, {"budget": 5}, {"n": 21}]
-    )
+    @pytest.mark.parametrize("other", [{"warmup": 3}, {"every": 7}, {"seed": 1}, {"budget": 5}, {"n": 21}])
     def test_a_state_of_another_schedule_is_refused(self, other: Any) -> None:
         """Another warmup, interval, seed, budget or pool size is refused by name."""
         s, _ = sampler(warmup=2, every=2, seed=0)

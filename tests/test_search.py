@@ -4,6 +4,7 @@ import multiprocessing as mp
 from pathlib import Path
 from typing import Any
 
+import cases
 import numpy as np
 import pytest
 import torch
@@ -11,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-import cases
 from coreselect.errors import RequirementError, UnknownNameError
 from coreselect.gradients.rows import DenseRows, argmax
 from coreselect.gradients.store import allocate
@@ -140,52 +140,49 @@ def test_names() -> None:
             search("faiss", factored)
 
 
-def _rank(rank: int, world: int, where: str, kind: str, dtype: torch.dtype, out: Any) -> None:
-    """One process: search its share for a few picks and report the picks."""
+SHARDED = (("near ties", torch.float32), ("duplicates", torch.float64), ("random", torch.float32))
+
+
+def _query(dtype: torch.dtype) -> Tensor:
+    return torch.randn(11, generator=torch.Generator().manual_seed(8)).to(dtype)
+
+
+def _rank(rank: int, world: int, where: str, out: Any) -> None:
+    """One process: search its share of every kind of rows until all are picked, and report the picks."""
     import torch.distributed as dist
 
     dist.init_process_group("gloo", init_method=f"file://{where}", rank=rank, world_size=world)
     try:
-        R = matrix(kind, 37, 11, 3, dtype)
-        local = DenseRows(
-            R[rank::world].contiguous(), [np.array([i]) for i in range(len(R[rank::world]))]
-        )
-        sharded = ShardedSearch(local)
-        q = torch.randn(11, generator=torch.Generator().manual_seed(8)).to(dtype)
-        alive = torch.ones(37, dtype=torch.bool)
         picks = []
-        for _ in range(37):
-            m = int(sharded.propose(q, alive)[0])
-            picks.append(m)
-            alive[m] = False
+        for kind, dtype in SHARDED:
+            share = matrix(kind, 37, 11, 3, dtype)[rank::world].contiguous()
+            sharded = ShardedSearch(single(share))
+            alive = torch.ones(37, dtype=torch.bool)
+            for _ in range(37):
+                m = int(sharded.propose(_query(dtype), alive)[0])
+                picks.append(m)
+                alive[m] = False
         out.put((rank, picks))
     finally:
         dist.destroy_process_group()
 
 
-@pytest.mark.parametrize(
-    ("world", "kind", "dtype"),
-    [(2, "near ties", torch.float32), (2, "duplicates", torch.float64)],
-)
-def test_sharded_search_picks_as_one_process_does(tmp_path: Path, world: int, kind: str, dtype: torch.dtype) -> None:
-    """Rows dealt over processes are picked in the order of a single machine, ties included, by every rank."""
+def test_sharded_search_picks_as_one_process_does(tmp_path: Path) -> None:
+    """Rows dealt over two processes are picked in the order of a single machine, ties included, by every rank."""
     context = mp.get_context("spawn")
     out: Any = context.Queue()
-    processes = [
-        context.Process(target=_rank, args=(r, world, str(tmp_path / "meet"), kind, dtype, out)) for r in range(world)
-    ]
+    processes = [context.Process(target=_rank, args=(r, 2, str(tmp_path / "meet"), out)) for r in range(2)]
     for p in processes:
         p.start()
-    answers = dict(out.get(timeout=120) for _ in range(world))
+    answers = dict(out.get(timeout=120) for _ in range(2))
     for p in processes:
         p.join(60)
         assert p.exitcode == 0
-    R = matrix(kind, 37, 11, 3, dtype)
-    q = torch.randn(11, generator=torch.Generator().manual_seed(8)).to(dtype)
-    alive = torch.ones(37, dtype=torch.bool)
     want = []
-    for _ in range(37):
-        want.append(best(R, q, alive))
-        alive[want[-1]] = False
-    for r in range(world):
-        assert answers[r] == want
+    for kind, dtype in SHARDED:
+        R = matrix(kind, 37, 11, 3, dtype)
+        alive = torch.ones(37, dtype=torch.bool)
+        for _ in range(37):
+            want.append(best(R, _query(dtype), alive))
+            alive[want[-1]] = False
+    assert answers[0] == answers[1] == want

@@ -206,3 +206,18 @@ def test_methods_lists_every_selector():
 
     assert [m["name"] for m in json.loads(command("methods", "--json").stdout)] == list_selectors()
     assert "rs2" in command("methods").stdout
+
+
+def test_a_warmed_up_network_can_be_kept_and_used_again(tmp_path):
+    """Selecting with the saved weights of the warmed-up network gives the selection that was made with it."""
+    pytest.importorskip("sklearn", reason="digits come with scikit-learn")
+    (tmp_path / "nets.py").write_text(
+        "from coreselect_integrations.networks import small_conv\ndef made(): return small_conv(10, 1, 8)\n"
+    )
+    base = ["select", "--rows", 100, "--validation", 20, "--count", 16, "--attack-steps", 1, "--radius", 0.1]
+    first = command(*base, "--warmup-epochs", 1, "--save-model", tmp_path / "w.pt", "--out", tmp_path / "a.npz")
+    again = command(*base, "--model", f"{tmp_path}/nets.py:made", "--checkpoint", tmp_path / "w.pt", "--out", tmp_path / "b.npz")
+    assert first.exit_code == again.exit_code == 0, again.output
+    a, b = Selection.load(tmp_path / "a.npz"), Selection.load(tmp_path / "b.npz")
+    assert a.indices.tolist() == b.indices.tolist()
+    assert a.gains.tolist() == b.gains.tolist()

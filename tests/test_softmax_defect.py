@@ -4,12 +4,12 @@ For cross-entropy with a linear head the gradient in the logits is p − y, whos
 program that averages rows over outputs therefore selects by rounding noise. Rows, queries and gains here are full.
 """
 
+import cases
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-import cases
 from coreselect import select
 
 

@@ -2,14 +2,14 @@
 
 from typing import Any
 
+import cases
 import pytest
 import torch
 from torch import Tensor, nn
 
-import cases
 from coreselect.errors import HeadError
-from coreselect.protocols import Route
 from coreselect.network import HeadSplit, WholeModel, default_call
+from coreselect.protocols import Route
 from coreselect.split import split
 
 X = cases.images(5)
@@ -363,9 +363,7 @@ def test_a_head_that_begins_in_place_agrees(activation: nn.Module) -> None:
 
 def test_inputs_keep_their_gradient_through_a_head_that_begins_in_place() -> None:
     """The gradient in the inputs through prepare and apply equals the model's."""
-    model = plain(
-        nn.Sequential(nn.Flatten(), nn.Linear(36, 8), nn.Sequential(nn.ReLU(inplace=True), nn.Linear(8, 3)))
-    )
+    model = plain(nn.Sequential(nn.Flatten(), nn.Linear(36, 8), nn.Sequential(nn.ReLU(inplace=True), nn.Linear(8, 3))))
     net = split(model, default_call, X, head="2")
     x = X.clone().requires_grad_()
     (want,) = torch.autograd.grad(model(x).sum(), x)

@@ -2,11 +2,11 @@
 
 from typing import Any
 
+import cases
 import numpy as np
 import pytest
 import torch
 
-import cases
 from coreselect.errors import RequirementError, UnknownNameError
 from coreselect.strata import strata
 
@@ -46,7 +46,9 @@ def test_clusters_find_what_is_there() -> None:
 def test_clusters_are_a_function_of_seed_and_round() -> None:
     """The same seed gives the same clusters, and no global random state moves."""
     before = np.random.get_state()[1].tolist()  # type: ignore[index]
-    assert np.array_equal(of(cases.sat_task(20), "clusters", clusters=3), of(cases.sat_task(20), "clusters", clusters=3))
+    assert np.array_equal(
+        of(cases.sat_task(20), "clusters", clusters=3), of(cases.sat_task(20), "clusters", clusters=3)
+    )
     assert np.random.get_state()[1].tolist() == before  # type: ignore[index]
 
 

@@ -3,15 +3,15 @@
 from fractions import Fraction
 from typing import Any
 
+import cases
 import numpy as np
 import pytest
 import torch
+from contract import random_states
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import Subset
 
-import cases
-from contract import random_states
 from coreselect import Indexed, Selection, holdout, select
 from coreselect.errors import BudgetError, IndexFileError, OverlapError
 from coreselect.selectors import Random
@@ -94,7 +94,9 @@ def test_overlap_is_found_by_hashing(where: int) -> None:
     """Where indices prove nothing, one image on both sides is refused with its pool position."""
     x, u = cases.images(20), cases.images(6, seed=3)
     u[2] = x[where]
-    task = cases.sat_task(pool=cases.Items(x, cases.classes(20)), validation=cases.Items(u, cases.classes(6)), batch_size=7)
+    task = cases.sat_task(
+        pool=cases.Items(x, cases.classes(20)), validation=cases.Items(u, cases.classes(6)), batch_size=7
+    )
     with pytest.raises(OverlapError, match=str(where)):
         select(task, cases.rcs(), 5)
 

@@ -2,13 +2,13 @@
 
 from collections import Counter
 
+import cases
 import numpy as np
+import oracles
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import cases
-import oracles
 from coreselect import select
 from coreselect.selectors import RS2, Random, Redraw
 from coreselect.selectors.uniform import draw, permutation

@@ -12,6 +12,7 @@ from torch import nn
 
 from coreselect.errors import DataError, RequirementError
 from coreselect.factories import resolve
+from coreselect.io.whole import whole_file
 from coreselect.protocols import Call, MakeViews, Progress
 
 DEFAULT_VIEWS = "coreselect_integrations.views:two_views"
@@ -79,6 +80,12 @@ def load_weights(model: nn.Module, path: Path) -> None:
     except (RuntimeError, AttributeError, TypeError) as why:
         first = " ".join(str(why).split())
         raise DataError(f"{path} does not fit the model: {first[:300]}.") from why
+
+
+def save_weights(model: nn.Module, path: Path) -> None:
+    """Write a model's state dict, whole or not at all; `load_weights` reads it."""
+    with whole_file(path) as file:
+        torch.save(model.state_dict(), file)
 
 
 def warmed(pool: Any, *, device: torch.device, progress: Progress, **settings: Any) -> Ready:

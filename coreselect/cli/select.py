@@ -12,7 +12,7 @@ from rich.console import Console
 from coreselect.attacks import PGD
 from coreselect.choosing import select as choose
 from coreselect.cli import show
-from coreselect.cli.model import from_factory, warmed
+from coreselect.cli.model import from_factory, save_weights, warmed
 from coreselect.cli.progress import progress
 from coreselect.data import load
 from coreselect.errors import DataError, RequirementError
@@ -66,6 +66,9 @@ def select(
     arch: Annotated[str, typer.Option(help="Without --model: network to warm up.", rich_help_panel=_MODEL)] = "small",
     warmup_epochs: Annotated[int, typer.Option(min=0, help="Its epochs.", rich_help_panel=_MODEL)] = 1,
     warmup_attack_steps: Annotated[int, typer.Option(min=1, help="Its attack's steps.", rich_help_panel=_MODEL)] = 2,
+    save_model: Annotated[
+        Path | None, typer.Option(help="Keep the warmed-up network's weights here.", rich_help_panel=_MODEL)
+    ] = None,
     objective: Annotated[
         str, typer.Option(help=f"Objective: {', '.join(OBJECTIVES)}.", rich_help_panel=_METHOD)
     ] = "rd",
@@ -161,6 +164,8 @@ def select(
                     pool, device=where, progress=report, arch=arch, loss=loss, epochs=warmup_epochs,
                     attack_steps=warmup_attack_steps, radius=radius, seed=seed,
                 )  # fmt: skip
+                if save_model is not None:
+                    save_weights(ready.model, save_model)
             talk.print(f"{data}: {len(pool)} to choose from, {len(held)} held out for validation; {ready.said}")
             record = dict(ready.record)
             task = Task.from_model(

@@ -32,7 +32,9 @@ def frozen(model: nn.Module) -> Iterator[nn.Module]:
     bare = unwrap(model)
     modes = [(m, m.training) for m in model.modules()]
     grads = [(p, p.requires_grad) for p in bare.parameters()]
-    buffers = [(b, b.detach().clone()) for b in bare.buffers()]
+    buffers = [
+        (m, name, b, b.detach().clone()) for m in bare.modules() for name, b in m._buffers.items() if b is not None
+    ]
     device = next((p.device.type for p in bare.parameters()), "cpu")
     with rng_kept():
         try:
@@ -47,6 +49,7 @@ def frozen(model: nn.Module) -> Iterator[nn.Module]:
             for p, asked in grads:
                 p.requires_grad_(asked)
             with torch.no_grad():
-                for b, was in buffers:
+                for m, name, b, was in buffers:
+                    m._buffers[name] = b  # a forward pass may have put another tensor there
                     if not torch.equal(b, was):
                         b.copy_(was)

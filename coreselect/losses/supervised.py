@@ -43,6 +43,7 @@ class TRADES:
 
     beta: float = 6.0
     name = "trades"
+    flat_at_start = True  # the gradient of its attack vanishes at x̃ = x
     views = 1
     streams = (("natural", 0), ("adversarial", 0))
     per_example = True

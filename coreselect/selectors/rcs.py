@@ -16,7 +16,7 @@ from torch import Tensor
 
 from coreselect.budget import Budget, resolve
 from coreselect.certificates import METHODS, Made, Method, certificate
-from coreselect.errors import CoreselectWarning, RequirementError, ShapeError
+from coreselect.errors import CoreselectWarning, RequirementError, ShapeError, UnknownNameError
 from coreselect.gradients.rows import Groups
 from coreselect.gradients.sketch import Sketch
 from coreselect.greedy import Recraft, greedy
@@ -24,7 +24,7 @@ from coreselect.groups import deal, default_size
 from coreselect.objectives import Objective
 from coreselect.objectives import objective as find_objective
 from coreselect.protocols import TaskLike
-from coreselect.search import search
+from coreselect.search import SEARCHES, search
 from coreselect.seeding import generator as seeded
 from coreselect.signs import read_signs
 from coreselect.snapshot import Snapshot
@@ -82,6 +82,13 @@ class RCS:
             raise ShapeError(f"refresh and recraft count picks from 1, got {self.refresh} and {self.recraft}.")
         if isinstance(self.recraft, str) and self.recraft not in ("once", "every"):
             raise ShapeError(f"recraft must be 'once', 'every' or a number of picks, got {self.recraft!r}.")
+        if self.stratify not in ("auto", "labels", "clusters", None) or self.clusters < 1:
+            raise ShapeError(
+                f"stratify must be 'auto', 'labels', 'clusters' or None and clusters at least 1, got {self.stratify!r} and "
+                f"{self.clusters}."
+            )
+        if self.search not in SEARCHES:
+            raise UnknownNameError(f"no search is called {self.search!r}; there are {', '.join(SEARCHES)}.")
         if self.certify is not None and self.certify not in METHODS:
             raise ShapeError(f"certify must be one of {', '.join(METHODS)} or None, got {self.certify!r}.")
 
