@@ -114,6 +114,9 @@ class SamplerCase:
 Case = SweepCase | SelectionCase | SearchCase | SamplerCase
 
 QUALITY = Threshold("quality", "at least", 0.99)
+# With 64 validation images the random starts of their attack weigh: two draws of them give queries of cosine 0.8. A small
+# case can tell that both sides do the same, not that they do it equally well.
+ROUGHLY = Threshold("quality", "at least", 0.8)
 ONE_STEP, FIVE_STEPS = PGD(EPSILON, 10 / 255, 1), PGD(EPSILON, 2 / 255, 5)
 SMALL_ETA = 0.001  # after so short a warm-up groups' rows are long, and steps of 0.01 leave the range where gains mean something
 SHORT, LONG = Warm(images=2000, epochs=2), Warm(images=5000, epochs=3)
@@ -125,7 +128,7 @@ CASES: dict[str, Case] = {
     # The small case keeps the number of picks and |U| / N, which decide what is won.
     "selection-small": SelectionCase(
         pool=1280, validation=64, group_size=32, budget=512, attack=ONE_STEP, warm=SHORT, eta=SMALL_ETA,
-        thresholds=(Threshold("ratio", "at least", 3.0), QUALITY),
+        thresholds=(Threshold("ratio", "at least", 3.0), ROUGHLY),
     ),
     "selection-full": SelectionCase(
         pool=10_000, validation=500, group_size=64, budget=1000, attack=ONE_STEP, warm=LONG,
@@ -135,7 +138,7 @@ CASES: dict[str, Case] = {
     # Scaled down by ten: the same proportions. The small case keeps picks · |U| / N = 0.2.
     "published-small": SelectionCase(
         pool=990, validation=20, group_size=33, budget=330, attack=FIVE_STEPS, warm=SHORT, eta=SMALL_ETA,
-        thresholds=(Threshold("ratio", "at least", 1.4), QUALITY),
+        thresholds=(Threshold("ratio", "at least", 1.4), ROUGHLY),
     ),
     "published-full": SelectionCase(
         pool=4950, validation=50, group_size=51, budget=990, attack=FIVE_STEPS, warm=LONG,

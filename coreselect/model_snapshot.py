@@ -117,7 +117,7 @@ class ModelSnapshot(Snapshot):
         single = all(len(g) == 1 for g in groups)
         if single and self.batch_loss and self.n > 1:
             raise RequirementError(
-                f"the loss {self.task.loss.name!r} is of a batch, so single examples have no rows of their own: use groups='batch'."
+                f"the loss {self.task.loss.name!r} is of a batch, so single examples have no rows: use rcs with groups='batch'."
             )
         factored = self._factored()
         if factored is not None:

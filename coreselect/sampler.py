@@ -182,8 +182,8 @@ def _tensors(value: Any) -> Any:
 
 
 def _selection(state: dict[str, Any]) -> Selection:
-    arrays = {k: v.numpy() if isinstance(v, Tensor) else v for k, v in state.items()}
-    provenance = {k: v.numpy() if isinstance(v, Tensor) else v for k, v in state["provenance"].items()}
+    arrays = {k: v.cpu().numpy() if isinstance(v, Tensor) else v for k, v in state.items()}
+    provenance = {k: v.cpu().numpy() if isinstance(v, Tensor) else v for k, v in state["provenance"].items()}
     certificate, signs = state["certificate"], state["signs"]
     return Selection(
         **{

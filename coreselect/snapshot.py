@@ -24,6 +24,7 @@ from coreselect.layout import Layout
 from coreselect.objectives.objective import Objective
 from coreselect.protocols import Progress
 from coreselect.records import settings_of, versions
+from coreselect.seeding import derive
 from coreselect.types import Certificate, Float64, Int64, Provenance, Selection, Signs
 
 
@@ -53,6 +54,7 @@ class Snapshot(ABC):
     def __init__(self, shared: Shared, positions: Int64) -> None:
         self.shared, self.positions = shared, positions
         self.seed, self.round, self.clock = shared.seed, shared.round, shared.clock
+        self.draws = shared.seed  # what a selector seeds its own draws with; other for each part of a pool
 
     @property
     def n(self) -> int:
@@ -100,9 +102,15 @@ class Snapshot(ABC):
         """The training loss's gradient on validation [P], where it is cached; else None."""
         return None
 
-    def restrict(self, indices: Sequence[int] | Int64) -> Self:
-        """Return the same snapshot over some of its examples, counted anew in the order given."""
-        return self._over(self.positions[np.asarray(indices, dtype=np.int64)])
+    def restrict(self, indices: Sequence[int] | Int64, part: int = 0) -> Self:
+        """Return the same snapshot over some of its examples, counted anew in the order given.
+
+        Args:
+            part: number of this part of the pool, so that selectors inside draw independently in each.
+        """
+        inner = self._over(self.positions[np.asarray(indices, dtype=np.int64)])
+        inner.draws = derive(self.draws, "part", part)
+        return inner
 
     @abstractmethod
     def _over(self, positions: Int64) -> Self: ...

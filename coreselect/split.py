@@ -36,6 +36,7 @@ def split(
     outputs = [t.output for t in traces.values()]
     routes = 1 if torch.equal(*outputs) else 2
     width = outputs[0].shape[1]
+    _refuse_half(model, outputs[0])
     _refuse_company(model, call, probe, outputs[1])
     names = None if capture is None else _match(model, capture)
     if names is not None and capture == "all":
@@ -56,6 +57,15 @@ def split(
     _refuse_tied(model, where, out.captured)
     _verify(out, probe, traces)
     return out
+
+
+def _refuse_half(model: nn.Module, output: Tensor) -> None:
+    """Refuse half precision: steps of η·r are lost in it, and the query would never move."""
+    kinds = {t.dtype for t in (output, *model.parameters())} & {torch.float16, torch.bfloat16}
+    if kinds:
+        raise HeadError(
+            f"the model computes in {kinds.pop()}, in which scratch steps are lost: select with a float32 copy of it."
+        )
 
 
 class _Trace:

@@ -31,7 +31,7 @@ def strata(shot: Snapshot, stratify: Stratify, clusters: int = CLUSTERS) -> Int6
         from scipy.cluster.vq import kmeans2  # slow to import, and few ask for clusters
 
         features = shot.features().double().cpu().numpy()  # [n, D]
-        rng = np.random.default_rng(derive(shot.seed, "clusters", shot.round))
+        rng = np.random.default_rng(derive(shot.draws, "clusters", shot.round))
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # an empty cluster is a stratum that nobody is in
             return kmeans2(features, min(clusters, shot.n), minit="++", rng=rng, missing="warn")[1].astype(np.int64)

@@ -19,7 +19,8 @@ N = 24
 
 def random_states() -> tuple[Any, ...]:
     """Every global random state, comparable."""
-    name, keys, *rest = np.random.get_state()  # type: ignore[misc]  # the legacy tuple form
+    state: Any = np.random.get_state()  # the legacy tuple form
+    name, keys, *rest = state
     return random.getstate(), (name, keys.tobytes(), *rest), torch.get_rng_state().numpy().tobytes()
 
 
@@ -89,7 +90,8 @@ class SelectorContract:
     @pytest.fixture
     def selector(self) -> Selector:
         """The selector under test."""
-        return type(self).make()
+        own: Any = type(self)
+        return own.make()
 
     def some_tasks(self, **settings: Any) -> list[Any]:
         """A task of each kind that the selector works on."""

@@ -6,7 +6,7 @@ Nothing here calls the code under test. Everything is meant to be read beside th
 import hashlib
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -172,7 +172,7 @@ def cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
 def algorithm_1(
     row: Callable[[Sequence[int]], Tensor],
     query: Callable[[Tensor], Tensor],
-    groups: Sequence[Sequence[int]],
+    groups: Sequence[Iterable[int]],
     theta: Tensor,
     eta: float,
     budget: int,
@@ -194,8 +194,8 @@ def algorithm_1(
         if order and len(order) % refresh == 0:
             q = query(theta)
         best = max(left, key=lambda m: (float(rows[m].double() @ q.double()), -m))
-        size = len(groups[best])
-        kept = [int(i) for i in groups[best]][: budget - len(picks)]
+        members = [int(i) for i in groups[best]]
+        size, kept = len(members), members[: budget - len(picks)]
         r = rows[best] if len(kept) == size else row(kept)
         weight = Fraction(len(kept), size)
         gains.append(eta * float(weight) * float(r.double() @ q.double()))

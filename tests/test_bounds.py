@@ -345,10 +345,7 @@ SETTINGS: dict[str, Any] = {
 @pytest.mark.parametrize("which", SETTINGS)
 def test_certifying_later_gives_what_the_selection_carries(which: str, tmp_path: Any) -> None:
     """From a file, with the selector rebuilt from provenance, certify gives the certificate that was saved."""
-    if which == "refresh":
-        task = cases.acl_task(16)
-    else:
-        task = cases.sat_task(16)
+    task = cases.acl_task(16) if which == "refresh" else cases.sat_task(16)
     chosen = select(task, cases.rcs(**SETTINGS[which]), 9, 3, round=2)
     chosen.save(tmp_path / "c.npz")
     again = certify(Selection.load(tmp_path / "c.npz"), task)

@@ -50,7 +50,8 @@ def test_known_cases(budget: Any, n: int, k: int) -> None:
 @pytest.mark.parametrize("text", ["0.29", "0.1", "0.57"])
 def test_narrow_floats_mean_what_they_print(text: str) -> None:
     """np.float32(0.29) of 100 is 29 as well."""
-    assert resolve(np.float32(text), 100) == oracles.budget_of(text, 100)
+    narrow: Any = np.float32(text)
+    assert resolve(narrow, 100) == oracles.budget_of(text, 100)
 
 
 @pytest.mark.parametrize(

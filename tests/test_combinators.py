@@ -170,3 +170,10 @@ def test_impossible_combinations_are_refused(make: Any, refusal: type[Exception]
     """Empty windows, empty mixtures and shares that are not positive numbers are refused when made."""
     with pytest.raises(refusal):
         make()
+
+
+def test_classes_of_equal_size_draw_independently() -> None:
+    """Two classes of 20 do not draw the same members by position, round after round."""
+    task = cases.array_task(40, labels=np.repeat([0, 1], 20))
+    pairs = [select(task, PerClass(Redraw()), 10, 0, round=r).indices for r in range(5)]
+    assert any(sorted(i[i < 20]) != sorted(i[i >= 20] - 20) for i in pairs)

@@ -12,6 +12,7 @@ from contract import photograph, random_states
 from torch import Tensor, nn
 
 from coreselect import CoreselectError, select
+from coreselect.errors import HeadError
 from coreselect.selectors import RCSSampled
 
 
@@ -66,26 +67,12 @@ def test_gradients_that_lie_around_do_not_matter() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("where", ["supervised", "contrastive", "whole model"])
-def test_half_precision_models(dtype: torch.dtype, where: str) -> None:
-    """Half-precision models give k unique picks with finite gains that are not all zero, or one sentence of refusal."""
+def test_half_precision_models_are_refused(dtype: torch.dtype, where: str) -> None:
+    """Steps of η r are lost in half precision, so such a model is refused with what to do, instead of selecting by rounding."""
     settings: dict[str, Any] = {"capture": "all"} if where == "whole model" else {}
     task = cases.acl_task(16, dtype=dtype) if where == "contrastive" else cases.sat_task(16, dtype=dtype, **settings)
-    try:
-        chosen = select(task, cases.rcs(), 7)
-    except CoreselectError as why:
-        assert "half" in str(why) or "float16" in str(why) or "bfloat16" in str(why)
-        return
-    assert len(set(chosen.indices.tolist())) == 7
-    assert np.isfinite(chosen.gains).all()
-    assert np.abs(chosen.gains).max() > 0
-
-
-@pytest.mark.xfail(strict=True, reason="θ′ is held in the model's own precision, in which steps of η r are lost")
-def test_half_precision_models_are_stepped_in_float32() -> None:
-    """For a bfloat16 model θ′ and rows are float32 at least, so that small steps move the query."""
-    task = cases.sat_task(24, dtype=torch.bfloat16)
-    with task.snapshot(0, 0) as shot:
-        assert shot.theta().dtype in (torch.float32, torch.float64)
+    with pytest.raises(HeadError, match="float32 copy"):
+        select(task, cases.rcs(), 7)
 
 
 class Counting(nn.Module):
@@ -94,13 +81,14 @@ class Counting(nn.Module):
     def __init__(self, *, fresh: bool) -> None:
         super().__init__()
         self.net, self.fresh = cases.ConvNet(), fresh
+        self.calls: Tensor
         self.register_buffer("calls", torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:
         if self.fresh:
             self.calls = self.calls + 1
         else:
-            self.calls.add_(1)
+            self.calls += 1
         return self.net(x)
 
 
@@ -114,7 +102,7 @@ def test_buffers_that_change_in_evaluation_are_put_back(fresh: bool) -> None:
 
 
 def test_a_model_that_draws_in_evaluation_moves_no_random_state() -> None:
-    """Dropout left on in evaluation still moves no global state of the caller's, and one seed gives one answer."""
+    """A model with noise in evaluation is refused, its draws undone."""
 
     class Noisy(nn.Module):
         """Draws a little noise before its head, in every mode."""
@@ -127,17 +115,8 @@ def test_a_model_that_draws_in_evaluation_moves_no_random_state() -> None:
             return self.fc(x.flatten(1) + 1e-6 * torch.randn(x.shape[0], 36, dtype=x.dtype))
 
     before = random_states()
-    task = cases.sat_task(12, model=cases.built(Noisy))
-    try:
-        answers = []
-        for seed in (1, 2):
-            torch.manual_seed(seed)
-            answers.append(picks(task, 5))
-        assert answers[0] == answers[1]
-    except CoreselectError as why:
-        assert "noise" in str(why) or "head" in str(why)
-    finally:
-        torch.set_rng_state(torch.frombuffer(bytearray(before[2]), dtype=torch.uint8).clone())
+    with pytest.raises(CoreselectError, match="noise"):
+        select(cases.sat_task(12, model=cases.built(Noisy)), cases.rcs(), 5)
     assert random_states() == before
 
 
@@ -202,7 +181,7 @@ def test_gradient_checkpointing_and_autocast_inside_the_model() -> None:
 
 def test_a_model_without_parameters_is_refused_in_words() -> None:
     """A model with nothing to capture is refused with a word about head= or capture=."""
-    with pytest.raises(CoreselectError, match="head=|capture="):
+    with pytest.raises(CoreselectError, match=r"head=|capture="):
         select(cases.sat_task(12, model=nn.Flatten()), cases.rcs(), 5)
 
 
@@ -250,5 +229,5 @@ def test_inputs_that_are_not_images() -> None:
 def test_inputs_of_different_sizes_are_refused_in_words() -> None:
     """A pool whose images differ in size cannot be batched: refused in one sentence of ours, or torch's own about stacking."""
     pool = [(torch.rand(1, 6, 6 + i % 2, dtype=torch.float64), i % 4) for i in range(12)]
-    with pytest.raises((CoreselectError, RuntimeError), match="size|shape"):
+    with pytest.raises((CoreselectError, RuntimeError), match=r"size|shape"):
         select(cases.sat_task(pool=pool), cases.rcs(), 5)

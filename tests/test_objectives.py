@@ -1,5 +1,6 @@
 """Claims about objectives: queries are gradients of the true value, held inputs included, and gains are first-order exact."""
 
+import itertools
 from typing import Any
 
 import cases
@@ -130,7 +131,7 @@ def test_the_gains_error_falls_as_eta_squared(recraft: bool) -> None:
             errors = [
                 before - held.value(theta - eta * row) - eta * float(row @ query) for eta in (0.04, 0.02, 0.01, 0.005)
             ]
-            for large, small in zip(errors, errors[1:], strict=False):
+            for large, small in itertools.pairwise(errors):
                 assert large / small == pytest.approx(4, rel=0.15)
 
 

@@ -387,7 +387,8 @@ class TestSketch:
     def test_sketched_rows_are_the_sketches_of_the_rows(self) -> None:
         """By the head's path and by the whole model's, scores are ⟨S r, S q⟩ of the loop's rows."""
         sketch = Sketch(32)
-        for settings in ({}, {"capture": "all"}):
+        choices: list[Any] = [{}, {"capture": "all"}]
+        for settings in choices:
             task = cases.sat_task(8, **settings)
             groups = [[0, 3, 7], [1, 2], [4, 5, 6]]
             rows, _, names = opened(task, groups, sketch)

@@ -2,7 +2,7 @@
 
 import io
 from collections import Counter
-from typing import Any, ClassVar
+from typing import Any
 
 import cases
 import numpy as np
@@ -21,8 +21,8 @@ from coreselect.selectors import RS2, Random, RCSSampled, Redraw
 class Counting:
     """A selector that writes down its calls."""
 
-    name: ClassVar[str] = "counting"
-    requires: ClassVar[frozenset[str]] = frozenset()
+    name = "counting"
+    requires: frozenset[str] = frozenset()
 
     def __init__(self, renew: Any) -> None:
         self.renew = renew

@@ -5,7 +5,6 @@ from typing import Any
 import cases
 import numpy as np
 import pytest
-import torch
 
 from coreselect.errors import RequirementError, UnknownNameError
 from coreselect.strata import strata
@@ -68,9 +67,3 @@ def test_what_is_not_there_is_refused() -> None:
         of(cases.array_task(12, features=None), "clusters")
     with pytest.raises(UnknownNameError, match="classes"):
         of(cases.sat_task(12), "classes")
-
-
-def test_half_precision_features_can_be_clustered() -> None:
-    """bfloat16 features are clustered in float64."""
-    task = cases.sat_task(12, model=cases.built(cases.ConvNet, dtype=torch.bfloat16), dtype=torch.bfloat16)
-    assert of(task, "clusters", clusters=3).shape == (12,)

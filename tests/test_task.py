@@ -211,7 +211,7 @@ class TestFromModel:
         """A pool without labels provides none; the supervised loss then refuses in one sentence."""
         task = cases.sat_task(pool=cases.Items(X))
         assert "labels" not in task.provides
-        with pytest.raises(RequirementError, match="no labels|needs labels"):
+        with pytest.raises(RequirementError, match=r"no labels|needs labels"):
             select(task, cases.rcs(), 5)
         assert len(select(task, Random(), 5)) == 5
 

@@ -29,10 +29,10 @@ class ShardedSearch:
     def propose(self, query: Tensor, alive: Tensor) -> Tensor:
         """query [P], alive bool [M] of all rows → int64 [1]."""
         mine = alive[self._rank :: self._world]
-        answer = torch.tensor([-np.inf, -1.0], dtype=torch.float64)
+        answer = torch.tensor([-np.inf, -1.0], dtype=torch.float64, device=self._local.matrix.device)
         if bool(mine.any()):
             row, score = argmax(self._local, self._search.propose(query, mine), query)
-            answer = torch.tensor([score, float(self._rank + row * self._world)], dtype=torch.float64)
+            answer = answer.new_tensor([score, float(self._rank + row * self._world)])
         every = [torch.empty_like(answer) for _ in range(self._world)]
         dist.all_gather(every, answer, group=self._group)
         scores = torch.stack(every)  # [world, 2]

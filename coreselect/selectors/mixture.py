@@ -51,10 +51,10 @@ class Mixture:
             counts = largest_remainder(resolve(budget, shot.n), [max(1, int(_SCALE * s / sum(shares))) for s in shares])
             left = np.arange(shot.n, dtype=np.int64)
             parts: list[Part] = []
-            for selector, k in zip(self.selectors, counts, strict=True):
+            for number, (selector, k) in enumerate(zip(self.selectors, counts, strict=True)):
                 if not k:
                     continue
-                inner = selector.select(shot.restrict(left), k, generator=generator, round=round)
+                inner = selector.select(shot.restrict(left, number), k, generator=generator, round=round)
                 parts.append(Part(left, inner))
                 left = np.setdiff1d(left, left[inner.indices])
             return join(shot, self, parts)

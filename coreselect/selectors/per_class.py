@@ -36,8 +36,8 @@ class PerClass:
             members = [np.flatnonzero(labels == c) for c in np.unique(labels)]
             shares = largest_remainder(resolve(budget, shot.n), [len(m) for m in members])
             parts = [
-                Part(m, self.selector.select(shot.restrict(m), k, generator=generator, round=round))
-                for m, k in zip(members, shares, strict=True)
+                Part(m, self.selector.select(shot.restrict(m, number), k, generator=generator, round=round))
+                for number, (m, k) in enumerate(zip(members, shares, strict=True))
                 if k
             ]
             return join(shot, self, parts)

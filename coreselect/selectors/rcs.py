@@ -23,6 +23,7 @@ from coreselect.greedy import Recraft, greedy
 from coreselect.groups import deal, default_size
 from coreselect.objectives import Objective
 from coreselect.objectives import objective as find_objective
+from coreselect.objectives.held import Held
 from coreselect.protocols import TaskLike
 from coreselect.search import SEARCHES, search
 from coreselect.seeding import generator as seeded
@@ -72,8 +73,8 @@ class RCS:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "objective", find_objective(self.objective))
-        if not self.eta > 0:
-            raise ShapeError(f"eta must be positive, got {self.eta}.")
+        if not 0 < self.eta <= 1e6:
+            raise ShapeError(f"eta must lie in (0, 10⁶], got {self.eta}.")
         if self.groups not in ("batch", "example"):
             raise ShapeError(f"groups must be 'batch' or 'example', got {self.groups!r}.")
         if self.group_size is not None and self.group_size < 1:
@@ -174,6 +175,10 @@ class RCS:
         sketch = self.sketch or (Sketch() if shot.needs_sketch else None)
         assert isinstance(self.objective, Objective)
         held = shot.objective(self.objective)
+        if self.certify in ("paper", "sampled") and not isinstance(held, Held):
+            raise RequirementError(
+                f"certify={self.certify!r} needs values of the objective, and there is no model: use 'instance'."
+            )
         rows, losses = shot.rows(groups, sketch)
         theta = shot.theta()
         notes = (
@@ -195,7 +200,7 @@ class RCS:
             )
             return np.arange(shot.n, dtype=np.int64)[:, None]  # type: ignore[return-value]  # an array iterates as groups
         size = min(shot.n, self.group_size or default_size(k, batch_loss=shot.batch_loss))
-        return deal(shot.n, size, seeded(shot.seed, "groups", shot.round), strata(shot, self.stratify, self.clusters))
+        return deal(shot.n, size, seeded(shot.draws, "groups", shot.round), strata(shot, self.stratify, self.clusters))
 
     def _scores(self, made: Made, query: Tensor) -> np.ndarray:
         """Every example's first gain at θ: its group's / the group's size."""

@@ -60,7 +60,7 @@ class RCSSampled:
             rows, _ = shot.rows(each, Sketch() if shot.needs_sketch else None)  # type: ignore[arg-type]
             gains = rows.scores(rows.project(query)).double().cpu().numpy()  # [n]
             pi = inclusion(gains, k, self.alpha, self.temperature)
-            draws = seeded(shot.seed, "rcs_sampled", round)
+            draws = seeded(shot.draws, "rcs_sampled", round)
             picks = systematic(pi, draws)
             return shot.selection(self, picks, gains=gains[picks], weights=k / (n * pi[picks]), scores=gains)
 

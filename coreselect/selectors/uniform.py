@@ -29,7 +29,7 @@ class Random:
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as shot:
             return shot.selection(
-                self, permutation(shot.n, shot.seed, "random", 0)[: resolve(budget, shot.n)], nested=True
+                self, permutation(shot.n, shot.draws, "random", 0)[: resolve(budget, shot.n)], nested=True
             )
 
 
@@ -44,7 +44,7 @@ class Redraw:
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as shot:
             return shot.selection(
-                self, permutation(shot.n, shot.seed, "redraw", round)[: resolve(budget, shot.n)], nested=True
+                self, permutation(shot.n, shot.draws, "redraw", round)[: resolve(budget, shot.n)], nested=True
             )
 
 
@@ -58,7 +58,7 @@ class RS2:
 
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as shot:
-            return shot.selection(self, draw(shot.n, resolve(budget, shot.n), shot.seed, round), nested=True)
+            return shot.selection(self, draw(shot.n, resolve(budget, shot.n), shot.draws, round), nested=True)
 
 
 def permutation(n: int, seed: int, purpose: str, number: int) -> Int64:

@@ -44,14 +44,16 @@ class Windowed:
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as shot:
             k, n = resolve(budget, shot.n), shot.n
-            order = torch.randperm(n, generator=seeded(shot.seed, "windows", round)).numpy()
+            order = torch.randperm(n, generator=seeded(shot.draws, "windows", round)).numpy()
             parts: list[Part] = []
             held = 0
-            for at in range(0, n, self.window):
+            for number, at in enumerate(range(0, n, self.window)):
                 members = order[at : at + self.window]
                 share = k * (at + len(members)) // n - held
                 if share:
-                    inner = self.selector.select(shot.restrict(members), share, generator=generator, round=round)
+                    inner = self.selector.select(
+                        shot.restrict(members, number), share, generator=generator, round=round
+                    )
                     parts.append(Part(members, inner))
                     held += share
             return join(shot, self, parts)

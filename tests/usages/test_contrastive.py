@@ -122,7 +122,7 @@ def test_from_digits_to_a_contrastive_coreset(setting: Any, capture: Any) -> Non
 def test_the_projection_head_has_three_linears_and_both_routes(setting: Any) -> None:
     """The head is found by name with its three Linears, and its two routes give different outputs."""
     pool, validation, model = setting
-    task = Task.from_model(
+    task: Any = Task.from_model(
         model, pool, validation, loss="acl", attack=FIVE, head="projection", call=cases.routed, views=cases.two_views
     )
     with task.snapshot(0, 0) as shot:

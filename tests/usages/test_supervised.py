@@ -113,8 +113,8 @@ def test_a_random_draw_lowers_rd_less() -> None:
             Indexed(pool), batch_size=128, shuffle=True, generator=torch.Generator().manual_seed(0)
         )
         train(model, loader, 2)
-    task = Task.from_model(model, pool, validation, loss="sat", attack=PGD(0.15, 0.05, 2))
-    selector = RCS(RD("kl", attack=PGD(0.15, 0.05, 3)), eta=0.02, group_size=16)
+    task: Any = Task.from_model(model, pool, validation, loss="sat", attack=PGD(0.15, 0.05, 2))
+    selector: Any = RCS(RD("kl", attack=PGD(0.15, 0.05, 3)), eta=0.02, group_size=16)
     chosen = select(task, selector, 160)
     with task.snapshot(0, 0) as shot:
         held = shot.objective(selector.objective)
