@@ -95,8 +95,8 @@ def select(
     ] = None,
     rd_steps: Annotated[int, typer.Option(min=0, help="Validation attack's steps.", rich_help_panel=_ATTACK)] = 3,
     batch_size: Annotated[
-        int, typer.Option(min=1, help="Of forward passes; memory only.", rich_help_panel=_ATTACK)
-    ] = 256,
+        int | None, typer.Option(min=1, help="Of forward passes; else 256, or 64 on a CPU.", rich_help_panel=_ATTACK)
+    ] = None,
     num_workers: Annotated[int, typer.Option(min=0, help="Processes that read images.", rich_help_panel=_ATTACK)] = 0,
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, …; else cuda where there is one.", rich_help_panel=_ATTACK)
@@ -170,7 +170,7 @@ def select(
             record = dict(ready.record)
             task = Task.from_model(
                 ready.model, pool, held, loss=own, attack=_pgd(radius, attack_steps), head=head, capture=capture,
-                call=ready.call, views=ready.views, batch_size=batch_size, num_workers=num_workers, device=where,
+                call=ready.call, views=ready.views, batch_size=batch_size or (64 if where.type == "cpu" else 256), num_workers=num_workers, device=where,
             )  # fmt: skip
         selection = choose(task.reporting(report), picker, budget, seed)
     selection.save(out)
