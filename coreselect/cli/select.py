@@ -156,6 +156,8 @@ def select(
             about = load(data, "train", rows, size=size)
             pool, held = holdout(about, int(validation) if validation >= 1 else validation, seed)
             where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+            # activations of large batches are mapped anew at every pass on a CPU
+            batch = batch_size or (64 if where.type == "cpu" else 256)
             own = find_loss(loss)
             if model is not None:
                 ready = from_factory(model, checkpoint, views, own.views, where)
@@ -170,7 +172,7 @@ def select(
             record = dict(ready.record)
             task = Task.from_model(
                 ready.model, pool, held, loss=own, attack=_pgd(radius, attack_steps), head=head, capture=capture,
-                call=ready.call, views=ready.views, batch_size=batch_size or (64 if where.type == "cpu" else 256), num_workers=num_workers, device=where,
+                call=ready.call, views=ready.views, batch_size=batch, num_workers=num_workers, device=where,
             )  # fmt: skip
         selection = choose(task.reporting(report), picker, budget, seed)
     selection.save(out)

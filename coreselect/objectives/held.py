@@ -93,7 +93,8 @@ class Held:
 
     def clean_value(self, theta: Tensor) -> float:
         """L with x̃ = x, each on its route: the normalisation gap where there are two, 0 for a divergence with one."""
-        held, self._attacked = self._attacked, self._prepare(self._inputs, "adversarial")
+        one = self._net.routes == 1 or self.objective.natural_route == "adversarial"
+        held, self._attacked = self._attacked, self._natural if one else self._prepare(self._inputs, "adversarial")
         try:
             return self.value(theta)
         finally:
