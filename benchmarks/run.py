@@ -25,7 +25,7 @@ from benchmarks import measure
 from benchmarks.cases import CASES, SETS, Case, SamplerCase, SearchCase, SelectionCase, SweepCase
 
 Measure = Callable[[Case, argparse.Namespace], dict[str, Any]]
-DEFAULT_DATA = "../shared/data/cifar10"
+DEFAULT_DATA = "data/cifar10"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
