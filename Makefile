@@ -26,7 +26,7 @@ wheel-test: .venv/.test
 	$(PYTHON) -m venv build/wheel
 	build/wheel/bin/python -m pip install --quiet --constraint constraints.txt "$$(ls dist/*.whl)[cpu,data,ot,plot,train,dev]"
 	cp -r tests build/wheel/tests && cp pyproject.toml build/wheel/
-	cd build/wheel && COLUMNS=80 bin/python -I -m pytest -q -n 2 -c pyproject.toml --rootdir . --ignore tests/benchmarks --ignore tests/test_layers.py tests
+	cd build/wheel && env -u PYTHONPATH COLUMNS=80 bin/python -m pytest -q -n 2 -c pyproject.toml --rootdir . --ignore tests/benchmarks --ignore tests/test_layers.py tests
 
 bench: .venv/.test
 	$(BIN)/python -m benchmarks.run --case small

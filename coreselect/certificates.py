@@ -36,11 +36,13 @@ class Made:
     notes: tuple[str, ...] = ()  # what provenance should say besides
 
 
-def certificate(method: Method, made: Made, picks: Int64, order: tuple[int, ...], final: Tensor) -> Certificate | None:
+def certificate(
+    method: Method, made: Made, picks: Int64, order: tuple[int, ...], final: Tensor, *, sigma: float | None = None
+) -> Certificate | None:
     """State what is known about picks [k] in groups `order`, which moved θ to `final`; None where `instance` does not apply.
 
     Raises:
-        RequirementError: the method needs values of the objective and the task has no model.
+        RequirementError: the method needs values of the objective, full rows or RD, and the task has none.
     """
     if method == "instance":
         return _instance(made, picks, order, final)
@@ -49,7 +51,15 @@ def certificate(method: Method, made: Made, picks: Int64, order: tuple[int, ...]
             f"the {method!r} certificate needs values of the objective, and this task has no model: use 'instance'."
         )
     if method == "paper":
-        return paper(made.held.value(final), size=made.held.size, picks=len(order))
+        if made.held.objective.name != "rd":
+            raise RequirementError(
+                f"Theorem 2 is about RD, not about {made.held.objective.name!r}: use another certificate."
+            )
+        return paper(made.held.value(final), size=made.held.size, picks=len(order), lipschitz_sigma=sigma)
+    if made.rows.project(made.theta) is not made.theta:
+        raise RequirementError(
+            "the 'sampled' certificate needs every row in full, and these are sketched: use 'paper'."
+        )
     return _sampled(made, len(order))
 
 

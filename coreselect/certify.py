@@ -18,13 +18,19 @@ _KNOWN: dict[str, Any] = {t.__name__: t for t in (PGD, Sketch, *OBJECTIVES.value
 
 
 def certify(
-    selection: Selection, task: TaskLike, method: Method = "instance", *, selector: Any = None
+    selection: Selection,
+    task: TaskLike,
+    method: Method = "instance",
+    *,
+    selector: Any = None,
+    sigma: float | None = None,
 ) -> Certificate | None:
     """Compute a certificate for a selection, from its task and the settings in its provenance.
 
     Args:
         task: the same model, pool and validation as the selection was made with.
         method: `"instance"`, `"paper"` or `"sampled"`.
+        sigma: σ ≥ 1 of Theorem 2, from Lipschitz constants of your own, for `"paper"`; None: 1, its best case.
         selector: what made it; None: rebuilt from provenance, which plain callables in the settings prevent.
     Returns:
         The certificate, or None where `instance` does not apply to the objective or to sketched rows.
@@ -37,10 +43,12 @@ def certify(
     if selector is None:
         if p.selector not in SELECTORS:
             raise RequirementError(f"the selection was made by {p.selector!r}, which is not built in: give selector=.")
+        if not hasattr(SELECTORS[p.selector], "certificate"):
+            raise RequirementError(f"selections by {p.selector!r} carry no certificate: rcs has them.")
         selector = _revive(SELECTORS[p.selector], p.settings)
     if not hasattr(selector, "certificate"):
         raise RequirementError(f"selections by {selector.name!r} carry no certificate: rcs has them.")
-    return selector.certificate(task, selection, method)
+    return selector.certificate(task, selection, method, sigma=sigma)
 
 
 def _revive(factory: Any, settings: Mapping[str, Any]) -> Any:

@@ -37,6 +37,8 @@ def select(task: TaskLike, selector: Selector, budget: Budget, seed: int = 0, *,
         RequirementError: the task lacks something the selector needs.
         CoreselectError: the selector broke the contract (a third party's, one hopes).
     """
+    if seed < 0 or round < 0:
+        raise RequirementError(f"seed and round count from 0, got {seed} and {round}.")
     k = resolve(budget, task.n)
     require(selector, task.provides)
     selection = selector.select(task, k, generator=torch.Generator().manual_seed(seed), round=round)

@@ -4,7 +4,7 @@ This is where nearly all of a selection's time goes: `steps` forward and input-b
 Every start of an attack and every view is drawn per example, so batches, workers and ranks do not show.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import pairwise
@@ -240,6 +240,3 @@ def pack(groups: Sequence[NDArray[np.int64]], batch_size: int) -> Batches:
         out[-1].append(group)
         held += len(group)
     return out
-
-
-Tick = Callable[[int, int], None]

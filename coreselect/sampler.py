@@ -61,6 +61,10 @@ class CoresetSampler(Sampler[int]):
                 f"a schedule needs warmup ≥ 0, every ≥ 1 and 0 ≤ rank < world_size, got {warmup}, {every}, {rank} of {world_size}."
             )
         require(selector, task.provides)
+        if selector.renew not in ("never", "round", "epoch"):
+            raise ScheduleError(
+                f"the selector {selector.name!r} renews {selector.renew!r}; never, round or epoch is known."
+            )
         self.task, self.selector, self.warmup, self.every, self.seed = task, selector, warmup, every, seed
         self.shuffle, self.rank, self.world_size = shuffle, rank, world_size
         self.k = resolve(budget, task.n)

@@ -94,6 +94,10 @@ class Snapshot(ABC):
     def objective(self, spec: Objective) -> Any:
         """Open an objective on validation: an object with `query(θ′)`, `recraft(θ′)` and, for a model, values."""
 
+    def record(self) -> dict[str, Any]:
+        """Describe the model, loss and attack that rows came from; empty without a model."""
+        return {}
+
     def misclassified(self) -> Tensor | None:
         """bool [n]: wrong on the inputs the loss trains on; None where there are no labels or no outputs."""
         return None
@@ -169,6 +173,7 @@ class Snapshot(ABC):
                 validation_indices=self.shared.validation_indices if "validation" in selector.requires else None,
                 disjoint=self.shared.disjoint if "validation" in selector.requires else None,
                 notes=notes,
+                task=self.record() if "gradients" in selector.requires else {},
             ),
         )
 

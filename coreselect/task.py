@@ -15,7 +15,7 @@ from torch import nn
 from coreselect.array_snapshot import ArraySnapshot
 from coreselect.arrays import checked
 from coreselect.clock import Clock
-from coreselect.errors import DataError, ShapeError
+from coreselect.errors import DataError, RequirementError, ShapeError
 from coreselect.gradients.frozen import frozen, unwrap
 from coreselect.io.fingerprint import fingerprint
 from coreselect.losses import loss as find_loss
@@ -65,7 +65,8 @@ class Task(Recipe):
             model: any `nn.Module` whose output, by `call`, is one tensor [B, C]; used as it stands, never changed.
             pool: map-style dataset of N items, read in its evaluation view: item i with `random`, numpy and torch
                 seeded from (seed, round, i), so that an augmenting dataset gives one answer.
-            validation: disjoint map-style dataset; None for selectors that need none.
+            validation: disjoint map-style dataset; None for selectors that need none. Subsets of one dataset are compared by
+                index; others by hashing inputs as they are read, which cannot see an image that random augmentation changes.
             loss: `"sat"`, `"trades"`, `"cl"`, `"acl"`, or an object (`coreselect.protocols.Loss`).
             attack: crafts the loss's adversarial inputs; None: the loss's published one.
             head: name of the submodule that is the head; None: the smallest that holds a Linear and makes the output.
@@ -142,7 +143,12 @@ class ModelTask(ModelRecipe, Task):
             self.memo["fingerprint"] = fingerprint(self.pool, ids=self.ids)
         proved = self.validation is not None and provably_disjoint(self.pool, self.validation)
         bare = unwrap(self.model)
-        device = self.device or next((p.device for p in bare.parameters()), torch.device("cpu"))
+        own = next((p.device for p in bare.parameters()), torch.device("cpu"))
+        device = self.device or own
+        if device.type != own.type:
+            raise RequirementError(
+                f"device={device} and the model is on {own}: move the model there, or leave device out."
+            )
         shared = Shared(
             seed=seed,
             round=round,

@@ -106,7 +106,8 @@ class Provenance:
 
     `budget` is the k that was met, `pool_size` N; `seconds` by part; `fingerprint` identifies the pool
     (`coreselect.io.fingerprint`); `validation_indices` are positions in the dataset that `holdout` was given (in the
-    validation set itself where there was no such dataset); `disjoint` says how pool and validation were told apart.
+    validation set itself where there was no such dataset); `disjoint` says how pool and validation were told apart;
+    `task` is the loss, attack, head, capture and a digest of the model's weights, where the method used a model.
     """
 
     selector: str
@@ -121,6 +122,7 @@ class Provenance:
     validation_indices: Int64 | None
     disjoint: str | None
     notes: tuple[str, ...] = ()
+    task: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -179,7 +179,7 @@ def algorithm_1(
     *,
     refresh: int = 1,
 ) -> tuple[list[int], list[int], list[float], Tensor]:
-    """DESIGN section 6 in float64: (order of groups, picks, gains as stepped, θ′).
+    """docs/rcs.md in float64: (order of groups, picks, gains as stepped, θ′).
 
     The largest ⟨r_m, q⟩ among the rest, ties to the lowest number; θ′ ← θ′ − η r_m; the query renewed every `refresh` picks;
     the last group trimmed to its first members, its row recomputed on what is kept and stepped with weight kept / size.

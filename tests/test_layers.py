@@ -13,7 +13,7 @@ PACKAGE = Path(inspect.getfile(coreselect)).parent
 ROOT = PACKAGE.parent
 INTEGRATIONS = ROOT / "integrations" / "coreselect_integrations"
 
-# DESIGN section 3, from the ground up: a module may import from its own line and from the lines before it.
+# the line that data travels, from the ground up: a module may import from its own line and from the lines before it.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("clock", "layout", "seeding", "budget", "records", "models", "io", "factories"),

@@ -1,4 +1,4 @@
-"""Claims about names and parameters that others rely on (DESIGN section 5)."""
+"""Claims about names and parameters that others rely on (the public interface)."""
 
 import inspect
 from collections.abc import Callable

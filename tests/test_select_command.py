@@ -225,3 +225,35 @@ def test_a_warmed_up_network_can_be_kept_and_used_again(tmp_path):
     a, b = Selection.load(tmp_path / "a.npz"), Selection.load(tmp_path / "b.npz")
     assert a.indices.tolist() == b.indices.tolist()
     assert a.gains.tolist() == b.gains.tolist()
+
+
+@pytest.mark.parametrize(
+    "words", [["--checkpoint", "w.pt"], ["--model", "a:b", "--features", "f.npy"], ["--validation", "1.5"]]
+)
+def test_options_that_would_be_ignored_are_wrong_usage(tmp_path, words):
+    """A checkpoint without a model, a model beside arrays, or 1.5 validation images are refused with exit code 2."""
+    got = command("select", "--fraction", 0.1, *words, "--out", tmp_path / "a.npz")
+    assert got.exit_code == 2
+
+
+def test_the_radius_reaches_every_attack(tmp_path):
+    """`--radius` sets the training attack too, where `--attack-steps` does not name one."""
+    (tmp_path / "nets.py").write_text(MODEL)
+    base = [
+        "select",
+        "--rows",
+        60,
+        "--validation",
+        10,
+        "--count",
+        8,
+        "--model",
+        f"{tmp_path}/nets.py:plain",
+        "--radius",
+        0.2,
+    ]
+    assert command(*base, "--out", tmp_path / "a.npz").exit_code == 0
+    attack = Selection.load(tmp_path / "a.npz").provenance.task["attack"]
+    assert attack["radius"] == 0.2
+    assert attack["step"] == pytest.approx(0.05)
+    assert attack["steps"] == 10

@@ -367,9 +367,9 @@ class TestFromModel:
         task = cases.sat_task(pool=cases.Items(x, Y)).restrict([0, 2, 5, 7, 8, 11])
         assert len(select(task, cases.rcs(), 3)) == 3
 
-    @pytest.mark.parametrize("seed", [0, -1, 2**40, 2**63 - 1])
+    @pytest.mark.parametrize("seed", [0, 2**40, 2**63 - 1])
     def test_any_seed_will_do(self, seed: int) -> None:
-        """Seeds may be negative or large, and are recorded so that the selection can be made again."""
+        """Seeds may be large, and are recorded so that the selection can be made again."""
         task = cases.sat_task(12)
         chosen = select(task, cases.rcs(), 5, seed)
         p = chosen.provenance

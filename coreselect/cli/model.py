@@ -15,8 +15,6 @@ from coreselect.factories import resolve
 from coreselect.io.whole import whole_file
 from coreselect.protocols import Call, MakeViews, Progress
 
-DEFAULT_VIEWS = "coreselect_integrations.views:two_views"
-
 
 @dataclass(frozen=True)
 class Ready:
@@ -42,8 +40,6 @@ def from_factory(spec: str, checkpoint: Path | None, views: str | None, loss_vie
         raise DataError(f"the model factory {spec} returned a {type(model).__name__}, a torch.nn.Module is needed.")
     if checkpoint is not None:
         load_weights(model, checkpoint)
-    if views is None and loss_views > 1:
-        views = DEFAULT_VIEWS
     routed = _takes_route(model)
     said = f"model {spec}" + (
         f", weights from {checkpoint.name}" if checkpoint else ", weights as the factory made them"
@@ -51,8 +47,8 @@ def from_factory(spec: str, checkpoint: Path | None, views: str | None, loss_vie
     return Ready(
         model.to(device),
         (lambda m, x, route: m(x, route)) if routed else None,
-        None if views is None else resolve(views, "views"),
-        said + (", two routes" if routed else ""),
+        resolve(views, "views") if views is not None else _registered("coreselect.views") if loss_views > 1 else None,
+        said + (", called with routes" if routed else ""),
         {"model": spec, "checkpoint": None if checkpoint is None else checkpoint.name},
     )
 
@@ -94,7 +90,7 @@ def warmed(pool: Any, *, device: torch.device, progress: Progress, **settings: A
     Raises:
         RequirementError: nobody is.
     """
-    model, record = _warmup()(pool, device=device, progress=progress, **settings)
+    model, record = _registered("coreselect.warmup")(pool, device=device, progress=progress, **settings)
     said = (
         f"no model was given: a {settings['arch']!r} network was trained adversarially for {settings['epochs']} epochs of the pool "
         f"({record.seconds:.0f} s, {settings['attack_steps']}-step attack)"
@@ -102,10 +98,15 @@ def warmed(pool: Any, *, device: torch.device, progress: Progress, **settings: A
     return Ready(model, record.call, record.views, said, {**record.settings, "warmup_seconds": record.seconds})
 
 
-def _warmup() -> Any:
-    found = list(entry_points(group="coreselect.warmup"))
+def _registered(group: str) -> Any:
+    """Load what another package registered under an entry-point group.
+
+    Raises:
+        RequirementError: nobody has.
+    """
+    found = list(entry_points(group=group))
     if not found:
-        raise RequirementError("no package that warms up a network is installed: give --model package.module:factory.")
+        raise RequirementError(f"no installed package registers {group!r}: give --model and --views of your own.")
     return found[0].load()
 
 

@@ -1,6 +1,7 @@
 """`coreselect select`: from data and a model (or a small network, or arrays alone) to an index file."""
 
 import json as json_
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,12 +15,13 @@ from coreselect.choosing import select as choose
 from coreselect.cli import show
 from coreselect.cli.model import from_factory, save_weights, warmed
 from coreselect.cli.progress import progress
-from coreselect.data import load
+from coreselect.data import labels_of, load, names_of
 from coreselect.errors import DataError, RequirementError
 from coreselect.gradients.sketch import Sketch
 from coreselect.io import index_file
 from coreselect.losses import loss as find_loss
 from coreselect.objectives import OBJECTIVES, RD
+from coreselect.protocols import Attack, Loss
 from coreselect.selectors import COMBINATORS, PerClass, get_selector
 from coreselect.subsets import holdout
 from coreselect.task import Task
@@ -119,6 +121,14 @@ def select(
     budget = count if fraction is None else fraction
     if budget is None or (fraction is not None and count is not None):
         raise typer.BadParameter("give one of --fraction and --count.")
+    if any((features, gradients, labels)) and (model or checkpoint or save_model):
+        raise typer.BadParameter("arrays take the place of a model: leave --model, --checkpoint and --save-model out.")
+    if (checkpoint and not model) or (save_model and model):
+        raise typer.BadParameter(
+            "--checkpoint goes with --model, --save-model with the network that is warmed up without one."
+        )
+    if validation > 1 and validation != int(validation):
+        raise typer.BadParameter("--validation is a share below 1, or a whole number of images.")
     index_file.ending(out)  # refuse an unknown format here, not an hour later
     talk = Console(stderr=True, highlight=False)
     arrays = {
@@ -171,13 +181,13 @@ def select(
             talk.print(f"{data}: {len(pool)} to choose from, {len(held)} held out for validation; {ready.said}")
             record = dict(ready.record)
             task = Task.from_model(
-                ready.model, pool, held, loss=own, attack=_pgd(radius, attack_steps), head=head, capture=capture,
+                ready.model, pool, held, loss=own, attack=_training_attack(own, radius, attack_steps), head=head, capture=capture,
                 call=ready.call, views=ready.views, batch_size=batch, num_workers=num_workers, device=where,
             )  # fmt: skip
         selection = choose(task.reporting(report), picker, budget, seed)
     selection.save(out)
     talk.print(f"wrote {out}")
-    found = {"labels": getattr(about, "labels", None), "class_names": getattr(about, "classes", None)}
+    found = {} if about is None else {"labels": labels_of(about), "class_names": names_of(about)}
     if json:
         typer.echo(json_.dumps({"file": str(out), "model": record, **show.as_json(selection, **found)}, indent=2))
     else:
@@ -210,6 +220,14 @@ def _settings(
         "sketch": None if sketch is None else Sketch(sketch),
         "certify": None if certify == "none" else certify,
     }
+
+
+def _training_attack(loss: Loss, radius: float, steps: int | None) -> Attack | None:
+    """The loss's own attack at this radius, or one of so many steps; losses without an attack keep none."""
+    own = loss.default_attack
+    if own is None or steps is not None or not isinstance(own, PGD):
+        return None if own is None else _pgd(radius, steps)
+    return replace(own, radius=radius, step=own.step * radius / own.radius or 1.0)
 
 
 def _pgd(radius: float, steps: int | None) -> PGD | None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from coreselect.errors import RequirementError, missing_extra
 from coreselect.gradients.rows import DenseRows, Rows, gamma
 
+GPU_MOST = 2048  # neighbours that FAISS finds on a GPU
 FIRST = 8  # how many neighbours are asked for before rounding is looked at
 
 
@@ -36,6 +37,7 @@ class FaissSearch:
             )
         self._faiss: Any = faiss
         self._rows = rows
+        self._resources: Any = faiss.StandardGpuResources() if rows.matrix.is_cuda else None
         # FAISS reads float32, so rows of a wider type bring float32's rounding with them
         norms = rows.slack / gamma(rows.matrix.shape[1], rows.matrix.dtype)
         self._slack = gamma(rows.matrix.shape[1], torch.float32) * norms
@@ -85,8 +87,14 @@ class FaissSearch:
 
         dead = int((~living).sum())  # no selector there: ask for as many more as may be dead
         ask = min(take + dead, len(living))
+        if ask > GPU_MOST:
+            scores = (
+                (block @ q[0].to(block.dtype)).float().masked_fill(~torch.from_numpy(living).to(block.device), -np.inf)
+            )
+            top = scores.topk(take)
+            return top.values.cpu().numpy(), top.indices.cpu().numpy()
         scores, ids = faiss.knn_gpu(
-            faiss.StandardGpuResources(), q, block.float().contiguous(), ask, metric=faiss.METRIC_INNER_PRODUCT
+            self._resources, q, block.float().contiguous(), ask, metric=faiss.METRIC_INNER_PRODUCT
         )
         scores, ids = scores[0].cpu().numpy(), ids[0].cpu().numpy()
         keep = living[ids]

@@ -33,6 +33,8 @@ def join(shot: Snapshot, selector: Any, parts: list[Part]) -> Selection:
     for p in parts if scored else ():
         scores[p.members] = p.selection.scores
     notes = {n for p in parts for n in p.selection.provenance.notes}
+    for number, p in enumerate(parts):
+        notes |= {f"part {number}: {w}" for w in (p.selection.signs.words() if p.selection.signs else ())}
     if any(p.selection.certificate for p in parts):
         notes.add("certificates of the parts speak of one part's pool each and are not joined")
     return shot.selection(

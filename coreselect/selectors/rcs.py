@@ -66,7 +66,7 @@ class RCS:
     recraft: Recraft = "once"
     refresh: int = 1
     search: str = "auto"
-    sketch: Sketch | None = None
+    sketch: Sketch | None = field(default=None, kw_only=True)
     certify: Method | None = "instance"
     name = "rcs"
     renew = "round"
@@ -151,10 +151,20 @@ class RCS:
                 settings={"group_size": max(len(g) for g in groups), "candidate_groups": len(groups)},
             )
 
-    def certificate(self, task: TaskLike, selection: Selection, method: Method) -> Certificate | None:
+    def certificate(
+        self, task: TaskLike, selection: Selection, method: Method, *, sigma: float | None = None
+    ) -> Certificate | None:
         """State what is known about a selection that this selector made of this task; it is computed anew, not trusted."""
         p = selection.provenance
         with task.snapshot(p.seed, p.round) as shot:
+            here = {"pool": shot.shared.fingerprint, **shot.record()}
+            made_with = {"pool": p.fingerprint, **p.task}
+            other = sorted(k for k in made_with if made_with[k] != here.get(k))
+            if other:
+                raise RequirementError(
+                    f"the selection was made with another {' and another '.join(other)} than this task's: "
+                    "certify with the model, pool and settings it was made with."
+                )
             made, _, _ = self._open(shot, len(selection))
             order = tuple(int(g) for g in dict.fromkeys(selection.groups.tolist()))
             theta = made.theta
@@ -168,7 +178,7 @@ class RCS:
                     )
                 whole = len(mine) == len(group)
                 theta = theta - self.eta * len(mine) / len(group) * made.rows.full(m, None if whole else mine).to(theta)
-            return certificate(method, made, selection.indices, order, theta)
+            return certificate(method, made, selection.indices, order, theta, sigma=sigma)
 
     def _open(self, shot: Snapshot, k: int) -> tuple[Made, Tensor, Tensor | None]:
         groups = self._deal(shot, k)

@@ -68,7 +68,7 @@ def train_epoch(
             )
         model.train()
         z_adversarial, z_natural = outputs("adversarial", adversarial), outputs("natural", natural)
-        with torch.autocast(x.device.type, enabled=False):
+        with torch.autocast(z_natural[0].device.type, enabled=False):
             value = loss(z_adversarial, z_natural, None)
         optimizer.zero_grad()
         value.backward()

@@ -1,0 +1,36 @@
+"""`select` checks what it is asked and what it is given back; `certify` checks what it is shown."""
+
+import cases
+import pytest
+
+from coreselect import CoresetSampler, certify, select
+from coreselect.errors import RequirementError, ScheduleError
+from coreselect.selectors import Redraw
+
+
+@pytest.mark.parametrize(("seed", "round"), [(-1, 0), (0, -1)])
+def test_seeds_and_rounds_count_from_zero(seed: int, round: int) -> None:
+    """A negative seed or round is refused rather than wrapped to another number."""
+    with pytest.raises(RequirementError, match="count from 0"):
+        select(cases.sat_task(12), Redraw(), 3, seed, round=round)
+
+
+def test_certify_refuses_another_model_loss_or_attack() -> None:
+    """A selection is certified only with the model, loss and attack it was made with."""
+    chosen = select(cases.sat_task(24), cases.rcs(), 8)
+    assert certify(chosen, cases.sat_task(24)) == chosen.certificate
+    with pytest.raises(RequirementError, match="another loss"):
+        certify(chosen, cases.sat_task(24, loss="trades"))
+    other = cases.built(cases.ConvNet, seed=5)
+    with pytest.raises(RequirementError, match="another weights"):
+        certify(chosen, cases.sat_task(24, model=other))
+
+
+def test_an_unknown_renewal_is_refused_when_the_sampler_is_made() -> None:
+    """A selector that renews at an unknown time is refused at construction, not after the warm-up."""
+
+    class Odd(Redraw):
+        renew = "always"
+
+    with pytest.raises(ScheduleError, match="always"):
+        CoresetSampler(cases.sat_task(12), Odd(), 3)
