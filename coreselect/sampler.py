@@ -21,7 +21,7 @@ from coreselect.protocols import Selector
 from coreselect.records import settings_of
 from coreselect.seeding import generator as seeded
 from coreselect.task import Task
-from coreselect.types import Certificate, Provenance, Selection, Signs
+from coreselect.types import Selection
 
 
 class CoresetSampler(Sampler[int]):
@@ -150,7 +150,7 @@ class CoresetSampler(Sampler[int]):
         for what, here in self._schedule().items():
             if state.get(what) != here:
                 raise ScheduleError(f"the state is of {what} {state.get(what)!r}, this sampler has {here!r}.")
-        kept = None if state["selection"] is None else _selection(state["selection"])
+        kept = None if state["selection"] is None else Selection.from_plain(_arrays(state["selection"]))
         if kept is not None:
             with self.task.snapshot(self.seed, kept.provenance.round) as shot:
                 pool = shot.shared.fingerprint
@@ -185,16 +185,8 @@ def _tensors(value: Any) -> Any:
     return [_tensors(v) for v in value] if isinstance(value, list | tuple) else value
 
 
-def _selection(state: dict[str, Any]) -> Selection:
-    arrays = {k: v.cpu().numpy() if isinstance(v, Tensor) else v for k, v in state.items()}
-    provenance = {k: v.cpu().numpy() if isinstance(v, Tensor) else v for k, v in state["provenance"].items()}
-    certificate, signs = state["certificate"], state["signs"]
-    return Selection(
-        **{
-            **arrays,
-            "certificate": certificate
-            and Certificate(**{**certificate, "assumptions": tuple(certificate["assumptions"])}),
-            "signs": signs and Signs(**signs),
-            "provenance": Provenance(**{**provenance, "notes": tuple(provenance["notes"])}),
-        }
-    )
+def _arrays(value: Any) -> Any:
+    """Replace tensors by arrays."""
+    if isinstance(value, Tensor):
+        return value.cpu().numpy()
+    return {k: _arrays(v) for k, v in value.items()} if isinstance(value, dict) else value

@@ -199,23 +199,26 @@ class Selection:
         """
         arrays, meta = index_file.read(path)
         try:
-            provenance, certificate, signs = meta["provenance"], meta["certificate"], meta["signs"]
-            return cls(
-                indices=arrays["indices"],
-                source_indices=arrays["source_indices"],
-                groups=arrays["groups"],
-                gains=arrays["gains"],
-                weights=arrays.get("weights"),
-                scores=arrays.get("scores"),
-                nested=bool(meta["nested"]),
-                certificate=None
-                if certificate is None
-                else Certificate(**{**certificate, "assumptions": tuple(certificate["assumptions"])}),
-                signs=None if signs is None else Signs(**signs),
-                provenance=Provenance(
-                    **{**provenance, "notes": tuple(provenance["notes"])},
-                    validation_indices=arrays.get("validation_indices"),
-                ),
-            )
+            provenance = {**meta["provenance"], "validation_indices": arrays.pop("validation_indices", None)}
+            fields = {"weights": None, "scores": None, **arrays, **meta, "provenance": provenance}
+            return cls.from_plain(fields)
         except (KeyError, TypeError) as why:
             raise IndexFileError(f"{path} is an index file of another version or a damaged one ({why}).") from why
+
+    @classmethod
+    def from_plain(cls, fields: Mapping[str, Any]) -> Selection:
+        """Make a selection of what `dataclasses.asdict` made of one; lists may stand for tuples.
+
+        Raises:
+            KeyError, TypeError: a field is missing or unknown.
+        """
+        certificate, signs, provenance = fields["certificate"], fields["signs"], fields["provenance"]
+        return cls(
+            **{
+                **fields,
+                "certificate": certificate
+                and Certificate(**{**certificate, "assumptions": tuple(certificate["assumptions"])}),
+                "signs": signs and Signs(**signs),
+                "provenance": Provenance(**{**provenance, "notes": tuple(provenance["notes"])}),
+            }
+        )
