@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import torch
 import typer
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -109,25 +110,25 @@ def spread(values: Sequence[float], sign: str = "") -> str:
 def table(runs: Sequence[Run], setting: Setting) -> Table:
     """Lay out the runs: accuracies in percent, mean ± standard deviation over seeds, seconds a run."""
     part = f"{setting.budget:.0%} of the digits, {setting.epochs} epochs after {setting.warmup} on all"
-    out = Table(title=f"{part}, l∞ radius {setting.radius}")
-    out.add_column("method")
+    out = Table(title=f"{part}, l∞ radius {setting.radius}", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    out.add_column("method", no_wrap=True)
     for column in (
         "standard %",
+        f"− {REFERENCE}",
         "PGD-20 %",
-        f"standard vs {REFERENCE}",
-        f"PGD-20 vs {REFERENCE}",
+        f"− {REFERENCE}",
         "train s",
         "select s",
     ):
-        out.add_column(column, justify="right")
+        out.add_column(column, justify="right", no_wrap=True)
     for method in dict.fromkeys(r.method for r in runs):
         mine = [r for r in runs if r.method == method]
         own = method in (WARM, REFERENCE)
         out.add_row(
             method,
             spread([100 * r.standard for r in mine]),
-            spread([100 * r.robust for r in mine]),
             "-" if own else spread(paired(runs, method, "standard"), "+"),
+            spread([100 * r.robust for r in mine]),
             "-" if own else spread(paired(runs, method, "robust"), "+"),
             f"{statistics.mean(r.train_seconds for r in mine):.1f}",
             f"{statistics.mean(r.select_seconds for r in mine):.2f}",
