@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
 
@@ -190,7 +190,8 @@ class ModelSnapshot(Snapshot):
             factored = self._factored()
             if factored is not None:
                 return factored[0].mean_of(members)
-            crafted = next(self._sweeper().sweep([[self.positions[members]]]))
+            one = replace(self._sweeper(), num_workers=0)  # processes would cost more than one group
+            crafted = next(one.sweep([[self.positions[members]]]))
             return group_row(self.net, self.layout(), self.task.loss, crafted.prepared, crafted.labels)[0].detach()
 
         factored = self._own.get("factored")

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from torch.utils.data import Sampler
 
@@ -37,7 +38,8 @@ class CoresetSampler(Sampler[int]):
         shuffle: a new order every epoch, a function of (seed, epoch); else pool order, or pick order.
         rank, world_size: this process's share of the epoch; shares are equal in length, padded from the front.
 
-    `set_epoch` does all the work, in the main process; `__len__` and `__iter__` compute nothing.
+    `set_epoch` does all the work, in the main process (in a process group every rank selects, and rank 0's answer counts);
+    `__len__` and `__iter__` compute nothing.
 
     Raises:
         BudgetError, RequirementError: at construction, not an hour later.
@@ -90,7 +92,8 @@ class CoresetSampler(Sampler[int]):
             raise ScheduleError(f"epochs count from 0, got {epoch}.")
         round = self.round_of(epoch)
         if round is not None and (self.selection is None or self.selection.provenance.round != round):
-            self.selection = select(self.task, self.selector, self.k, self.seed, round=round)
+            chosen = select(self.task, self.selector, self.k, self.seed, round=round)
+            self.selection = _agreed(chosen) if self.world_size > 1 else chosen
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -152,8 +155,7 @@ class CoresetSampler(Sampler[int]):
                 raise ScheduleError(f"the state is of {what} {state.get(what)!r}, this sampler has {here!r}.")
         kept = None if state["selection"] is None else Selection.from_plain(_arrays(state["selection"]))
         if kept is not None:
-            with self.task.snapshot(self.seed, kept.provenance.round) as shot:
-                pool = shot.shared.fingerprint
+            pool = self.task.fingerprint()
             if kept.provenance.fingerprint != pool:
                 raise ScheduleError(
                     f"the state's selection is of the pool {kept.provenance.fingerprint}, this sampler's is {pool}: resume with "
@@ -174,6 +176,15 @@ class CoresetSampler(Sampler[int]):
             "every": self.every,
             "seed": self.seed,
         }
+
+
+def _agreed(chosen: Selection) -> Selection:
+    """Return rank 0's selection on every rank: all have made it, but accelerators may differ in a last bit."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return chosen
+    plain = [asdict(chosen)]
+    dist.broadcast_object_list(plain, src=0)
+    return Selection.from_plain(plain[0])
 
 
 def _tensors(value: Any) -> Any:

@@ -37,6 +37,10 @@ class Task(Recipe):
     A recipe, not a cache: each selection opens a snapshot of what it computes, and nothing of that is kept.
     """
 
+    def fingerprint(self) -> str:
+        """Return the identity of the whole pool: its length and a digest of 256 items or of the user's ids."""
+        raise NotImplementedError
+
     def snapshot(self, seed: int, round: int) -> Any:
         """Open what one selection computes: a context manager that gives a `coreselect.snapshot.Snapshot`."""
         raise NotImplementedError
@@ -137,10 +141,13 @@ class Task(Recipe):
 class ModelTask(ModelRecipe, Task):
     """A task with a model; see `Task.from_model`."""
 
-    @contextmanager
-    def snapshot(self, seed: int, round: int) -> Iterator[Snapshot]:
+    def fingerprint(self) -> str:
         if "fingerprint" not in self.memo:
             self.memo["fingerprint"] = fingerprint(self.pool, ids=self.ids)
+        return self.memo["fingerprint"]
+
+    @contextmanager
+    def snapshot(self, seed: int, round: int) -> Iterator[Snapshot]:
         proved = self.validation is not None and provably_disjoint(self.pool, self.validation)
         bare = unwrap(self.model)
         own = next((p.device for p in bare.parameters()), torch.device("cpu"))
@@ -155,7 +162,7 @@ class ModelTask(ModelRecipe, Task):
             clock=Clock(device),
             progress=self.progress,
             source=origin(self.pool)[1],
-            fingerprint=self.memo["fingerprint"],
+            fingerprint=self.fingerprint(),
             validation_indices=None if self.validation is None else origin(self.validation)[1],
             disjoint=None if self.validation is None else "indices of one dataset" if proved else "hashed",
         )
@@ -181,19 +188,22 @@ class _OfGroups:
 class ArrayTask(ArrayRecipe, Task):
     """A task made of arrays; see `Task.from_arrays`."""
 
-    @contextmanager
-    def snapshot(self, seed: int, round: int) -> Iterator[Snapshot]:
+    def fingerprint(self) -> str:
         if "fingerprint" not in self.memo:
             known = (self.gradients, self.features, self.logits, self.labels)
             first = next(a for a in known if a is not None) if self.groups is None else _OfGroups(known[0], self.groups)
             self.memo["fingerprint"] = fingerprint(cast(Any, first))  # an array is map-style enough
+        return self.memo["fingerprint"]
+
+    @contextmanager
+    def snapshot(self, seed: int, round: int) -> Iterator[Snapshot]:
         shared = Shared(
             seed=seed,
             round=round,
             clock=Clock(),
             progress=self.progress,
             source=np.arange(self.size, dtype=np.int64),
-            fingerprint=self.memo["fingerprint"],
+            fingerprint=self.fingerprint(),
             validation_indices=None,
             disjoint=None,
         )
