@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from coreselect import seeding
-from coreselect.crafting import Batches, Crafted, Sweeper, digest, pack, refuse_inputs, refuse_labels, to_model
+from coreselect.crafting import Batches, Crafted, Sweeper, pack, refuse_inputs, refuse_labels, to_model
 from coreselect.errors import RequirementError
 from coreselect.gradients.batch import group_row
 from coreselect.gradients.factored import FactoredRows, factors, holds, views_of
@@ -31,6 +31,7 @@ from coreselect.records import settings_of
 from coreselect.snapshot import Shared, Snapshot, mean_rows, none_such
 from coreselect.split import split
 from coreselect.types import Int64
+from coreselect.validation import Validation, read_validation
 
 
 @dataclass(frozen=True)
@@ -201,7 +202,7 @@ class ModelSnapshot(Snapshot):
 
     def objective(self, spec: Objective) -> Held:
         def open_() -> Held:
-            x, labels = self._validation()
+            x, labels = self._validation().inputs, self._validation().labels
             if spec.needs_labels and labels is not None:
                 refuse_labels(np.arange(len(x)), labels, self.net.outputs, "validation")
             return Held(
@@ -271,39 +272,14 @@ class ModelSnapshot(Snapshot):
 
     def _foreign(self) -> frozenset[bytes]:
         """Digests of validation inputs, where indices could not prove that none is in the pool."""
-        if self.shared.disjoint != "hashed":
-            return frozenset()
-        self._validation()
-        return self.shared.cache["digests"]
+        return self._validation().digests if self.shared.disjoint == "hashed" else frozenset()
 
-    def _validation(self) -> tuple[Tensor, Tensor | None]:
-        """Validation inputs [|U|, …] and labels, read once."""
-        dataset = self.task.validation
-        if dataset is None:
-            raise none_such("validation set", "split one off with coreselect.holdout")
-
-        def compute() -> tuple[Tensor, Tensor | None]:
-            xs, ys, digests = [], [], set()
-            everything = np.arange(len(dataset), dtype=np.int64)
-            for positions, x, y in read(
-                dataset,
-                chunks(everything, self.task.batch_size),
-                seed=self.seed,
-                path=("validation",),
-                unpack=self.task.unpack,
-            ):
-                if self.shared.disjoint == "hashed":
-                    digests.update(digest(one) for one in x)
-                x = to_model(x, self.device, self.dtype)
-                refuse_inputs(positions, x, "validation")
-                xs.append(x)
-                ys.append(y)
-            self.shared.cache["digests"] = frozenset(digests)
-            labels = None if any(y is None for y in ys) else torch.cat(ys).to(self.device)
-            return torch.cat(xs), labels
-
+    def _validation(self) -> Validation:
+        hashed = self.shared.disjoint == "hashed"
         with self.clock("read"):
-            return self._shared("validation", compute)
+            return self._shared(
+                "validation", lambda: read_validation(self.task, self.seed, self.device, self.dtype, hashed=hashed)
+            )
 
     def _probe(self) -> Tensor:
         """A few pool inputs [b, …] to probe the model with."""

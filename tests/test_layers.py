@@ -21,6 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("protocols",),
     ("attacks", "divergences", "losses", "reading", "network"),
     ("split", "crafting", "recipe"),
+    ("validation",),
     ("gradients", "objectives"),
     ("search", "curvature"),
     ("greedy", "submodular", "omp", "bounds"),

@@ -1,0 +1,51 @@
+"""Validation inputs, read once for a selection and held: each enters once, in its evaluation view, fixed by the seed."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from coreselect.crafting import digest, refuse_inputs, to_model
+from coreselect.errors import RequirementError
+from coreselect.reading import chunks, read
+from coreselect.recipe import ModelRecipe
+
+
+@dataclass(frozen=True)
+class Validation:
+    """inputs [|U|, …] on the model's device, labels int64 [|U|] or None, and digests of the inputs as they were read."""
+
+    inputs: Tensor
+    labels: Tensor | None
+    digests: frozenset[bytes]
+
+
+def read_validation(
+    task: ModelRecipe, seed: int, device: torch.device, dtype: torch.dtype, *, hashed: bool
+) -> Validation:
+    """Read a task's validation set.
+
+    Args:
+        hashed: take digests, to compare with those of the pool.
+    Raises:
+        RequirementError: the task has none.
+        NonFiniteError: an input is not finite; `indices` are validation positions.
+    """
+    if task.validation is None:
+        raise RequirementError("this task has no validation set: split one off with coreselect.holdout.")
+    inputs: list[Tensor] = []
+    labels: list[Tensor | None] = []
+    digests: set[bytes] = set()
+    everything = chunks(np.arange(len(task.validation), dtype=np.int64), task.batch_size)
+    for positions, x, y in read(task.validation, everything, seed=seed, path=("validation",), unpack=task.unpack):
+        if hashed:
+            digests.update(digest(one) for one in x)
+        x = to_model(x, device, dtype)
+        refuse_inputs(positions, x, "validation")
+        inputs.append(x)
+        labels.append(y)
+    known = [y for y in labels if y is not None]
+    return Validation(
+        torch.cat(inputs), torch.cat(known).to(device) if len(known) == len(labels) else None, frozenset(digests)
+    )
