@@ -33,7 +33,6 @@ class Made:
     eta: float
     budget: int
     seed: int
-    notes: tuple[str, ...] = ()  # what provenance should say besides
 
 
 def certificate(
@@ -44,29 +43,42 @@ def certificate(
     Raises:
         RequirementError: the method needs values of the objective, full rows or RD, and the task has none.
     """
+    refuse(method, made.held, sketched=_sketched(made))
     if method == "instance":
         return _instance(made, picks, order, final)
-    if not isinstance(made.held, Held):
-        raise RequirementError(
-            f"the {method!r} certificate needs values of the objective, and this task has no model: use 'instance'."
-        )
     if method == "paper":
-        if made.held.objective.name != "rd":
-            raise RequirementError(
-                f"Theorem 2 is about RD, not about {made.held.objective.name!r}: use another certificate."
-            )
         return paper(made.held.value(final), size=made.held.size, picks=len(order), lipschitz_sigma=sigma)
-    if made.rows.project(made.theta) is not made.theta:
-        raise RequirementError(
-            "the 'sampled' certificate needs every row in full, and these are sketched: use 'paper'."
-        )
     return _sampled(made, len(order))
 
 
+def refuse(method: Method | None, held: Any, *, sketched: bool) -> None:
+    """Refuse a certificate that cannot be given; asked before a sweep, so that none is paid for in vain.
+
+    Raises:
+        RequirementError: as `certificate` says.
+    """
+    if method in (None, "instance"):
+        return
+    if not isinstance(held, Held):
+        raise RequirementError(
+            f"the {method!r} certificate needs values of the objective, and this task has no model: use 'instance'."
+        )
+    if method == "paper" and held.objective.name != "rd":
+        raise RequirementError(f"Theorem 2 is about RD, not about {held.objective.name!r}: use another certificate.")
+    if method == "sampled" and sketched:
+        raise RequirementError(
+            "the 'sampled' certificate needs every row in full, and these are sketched: use 'paper'."
+        )
+
+
+def _sketched(made: Made) -> bool:
+    """Whether only a sketch of R is at hand."""
+    return made.rows.project(made.theta) is not made.theta
+
+
 def _instance(made: Made, picks: Int64, order: tuple[int, ...], final: Tensor) -> Certificate | None:
-    rows = made.rows
-    if rows.project(made.theta) is not made.theta:
-        return None  # R itself is not at hand, only its sketch
+    if _sketched(made):
+        return None
     live = isinstance(made.held, Held)
     bend = curvature(made.held, made.layout, made.theta) if live else None
     if live and bend is None:

@@ -215,9 +215,14 @@ def refuse_inputs(positions: NDArray[np.int64], x: Tensor, where: str = "pool") 
         )
 
 
+def outside(labels: Tensor, outputs: int) -> Tensor:
+    """Which labels number no output: bool [B]."""
+    return (labels < 0) | (labels >= outputs)
+
+
 def refuse_labels(positions: NDArray[np.int64], labels: Tensor, outputs: int, where: str = "pool") -> None:
     """Refuse classes that a model with several outputs has no output for (−100, which torch would skip, among them)."""
-    wrong = ((labels < 0) | (labels >= outputs)).cpu().numpy()
+    wrong = outside(labels, outputs).cpu().numpy()
     if outputs > 1 and wrong.any():
         bad = positions[wrong].tolist()
         raise ShapeError(

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from coreselect import seeding
-from coreselect.crafting import Batches, Crafted, Sweeper, pack, refuse_inputs, refuse_labels, to_model
+from coreselect.crafting import Batches, Crafted, Sweeper, outside, pack, refuse_inputs, refuse_labels, to_model
 from coreselect.errors import RequirementError
 from coreselect.gradients.batch import group_row
 from coreselect.gradients.factored import FactoredRows, factors, holds, views_of
-from coreselect.gradients.rows import DenseRows, Groups, Rows
+from coreselect.gradients.rows import DenseRows, Groups, Rows, are_alone
 from coreselect.gradients.sketch import Sketch
 from coreselect.gradients.store import allocate
 from coreselect.gradients.swept import swept_rows
@@ -125,7 +125,7 @@ class ModelSnapshot(Snapshot):
         factored = self._factored()
         if factored is not None:
             rows, losses = factored
-            if single and sketch is None and [int(g[0]) for g in groups] == list(range(self.n)):
+            if sketch is None and are_alone(groups, self.n):
                 return rows, losses
             with self.clock("rows"):
                 matrix = allocate(len(groups), sketch.width if sketch else self.layout().size, like=losses)
@@ -249,7 +249,7 @@ class ModelSnapshot(Snapshot):
         ):
             return None
         known = held.labels
-        if known is not None and bool(((known < 0) | (known >= self.net.outputs)).any()):
+        if known is not None and bool(outside(known, self.net.outputs).any()):
             return None  # validation's labels are of something else
         theta = self.theta().requires_grad_()
         with torch.enable_grad():

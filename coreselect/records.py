@@ -3,6 +3,7 @@
 import platform
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from functools import cache
 from importlib import metadata
 from typing import Any
 
@@ -22,6 +23,12 @@ def settings_of(thing: Any) -> Any:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that a selection's numbers depend on."""
+    return dict(_versions())
+
+
+@cache
+def _versions() -> dict[str, str]:
+    """Look the versions up once: each is a file to find and read, and rs2 selects every epoch."""
     out = {"python": platform.python_version()}
     for package in ("coreselect", "torch", "numpy", "scipy", "faiss-cpu", "faiss-gpu", "POT"):
         try:

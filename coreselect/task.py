@@ -146,9 +146,19 @@ class ModelTask(ModelRecipe, Task):
             self.memo["fingerprint"] = fingerprint(self.pool, ids=self.ids)
         return self.memo["fingerprint"]
 
+    def _origins(self) -> dict[str, Any]:
+        """Where pool and validation come from, found once: it takes time in N, and rs2 selects every epoch."""
+        if "origins" not in self.memo:
+            proved = self.validation is not None and provably_disjoint(self.pool, self.validation)
+            self.memo["origins"] = {
+                "source": origin(self.pool)[1],
+                "validation_indices": None if self.validation is None else origin(self.validation)[1],
+                "disjoint": None if self.validation is None else "indices of one dataset" if proved else "hashed",
+            }
+        return self.memo["origins"]
+
     @contextmanager
     def snapshot(self, seed: int, round: int) -> Iterator[Snapshot]:
-        proved = self.validation is not None and provably_disjoint(self.pool, self.validation)
         bare = unwrap(self.model)
         own = next((p.device for p in bare.parameters()), torch.device("cpu"))
         device = self.device or own
@@ -161,10 +171,8 @@ class ModelTask(ModelRecipe, Task):
             round=round,
             clock=Clock(device),
             progress=self.progress,
-            source=origin(self.pool)[1],
             fingerprint=self.fingerprint(),
-            validation_indices=None if self.validation is None else origin(self.validation)[1],
-            disjoint=None if self.validation is None else "indices of one dataset" if proved else "hashed",
+            **self._origins(),
         )
         whole = np.arange(len(self.pool), dtype=np.int64) if self.positions is None else self.positions
         with frozen(self.model) as model:

@@ -1,11 +1,13 @@
 """`select` checks what it is asked and what it is given back; `certify` checks what it is shown."""
 
+from typing import Any
+
 import cases
 import pytest
 
 from coreselect import CoresetSampler, certify, select
 from coreselect.errors import RequirementError, ScheduleError
-from coreselect.selectors import Redraw
+from coreselect.selectors import RCS, Redraw
 
 
 @pytest.mark.parametrize(("seed", "round"), [(-1, 0), (0, -1)])
@@ -34,3 +36,16 @@ def test_an_unknown_renewal_is_refused_when_the_sampler_is_made() -> None:
 
     with pytest.raises(ScheduleError, match="always"):
         CoresetSampler(cases.sat_task(12), Odd(), 3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "capture"),
+    [({"certify": "paper", "objective": "adversarial_ce"}, None), ({"certify": "sampled"}, "all")],
+)
+def test_a_certificate_that_cannot_be_given_is_refused_before_the_sweep(settings: Any, capture: str | None) -> None:
+    """Theorem 2 for another objective, or sampled sets of sketched rows: refused without a sweep to pay for."""
+    swept: list[str] = []
+    task = cases.sat_task(24, capture=capture).reporting(lambda part, done, total: swept.append(part))
+    with pytest.raises(RequirementError):
+        select(task, RCS(**settings), 8)
+    assert swept == []

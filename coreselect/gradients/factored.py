@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from coreselect.gradients.rows import BLOCK_BYTES, Groups, dots, gamma, refuse_rows
+from coreselect.gradients.rows import BLOCK_BYTES, Groups, alone, dots, gamma, refuse_rows
 from coreselect.layout import Layout
 from coreselect.network import HeadSplit
 from coreselect.protocols import Loss, Stream
@@ -154,7 +154,7 @@ class FactoredRows:
     def __init__(self, parts: list[Factor], layout: Layout) -> None:
         self.parts, self.layout = parts, layout
         n = len(parts[0].delta)
-        self.groups: Groups = np.arange(n, dtype=np.int64)[:, None]  # type: ignore[assignment]  # an array iterates as groups
+        self.groups: Groups = alone(n)
         length = sum(f.delta.shape[1] + f.inputs.shape[1] + 1 for f in parts)
         norms = sum(f.delta.double().norm(dim=1) * (f.inputs.double().norm(dim=1) ** 2 + 1).sqrt() for f in parts)
         assert isinstance(norms, Tensor)

@@ -7,7 +7,7 @@ propose by float32 scores and float64 decides among the few rows that rounding c
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 import torch
@@ -19,6 +19,16 @@ from coreselect.types import Float64
 
 Groups = Sequence[NDArray[np.int64]]
 BLOCK_BYTES = 64 << 20  # how much of the rows is looked at at once
+
+
+def alone(n: int) -> Groups:
+    """Return n groups of one, in order; an array [n, 1] iterates as groups, without n small arrays."""
+    return cast(Groups, np.arange(n, dtype=np.int64)[:, None])
+
+
+def are_alone(groups: Groups, n: int) -> bool:
+    """Whether these are the n examples, one a group, in order."""
+    return len(groups) == n and all(len(g) == 1 and g[0] == i for i, g in enumerate(groups))
 
 
 class Rows(Protocol):

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from coreselect.budget import Budget, resolve
-from coreselect.certificates import METHODS, Made, Method, certificate
+from coreselect.certificates import METHODS, Made, Method, certificate, refuse
 from coreselect.errors import CoreselectWarning, RequirementError, ShapeError, UnknownNameError
-from coreselect.gradients.rows import Groups
+from coreselect.gradients.rows import Groups, alone
 from coreselect.gradients.sketch import Sketch
 from coreselect.greedy import Recraft, greedy
 from coreselect.groups import deal, default_size
@@ -31,6 +31,8 @@ from coreselect.signs import read_signs
 from coreselect.snapshot import Snapshot
 from coreselect.strata import CLUSTERS, Stratify, strata
 from coreselect.types import Certificate, Selection
+
+GIVEN = "the query is the validation gradient given, at every pick: no objective was evaluated"
 
 
 class SingleExamplesWarning(CoreselectWarning):
@@ -147,7 +149,7 @@ class RCS:
                 nested=True,
                 certificate=sealed,
                 signs=signs,
-                notes=made.notes,
+                notes=() if isinstance(made.held, Held) else (GIVEN,),
                 settings={"group_size": max(len(g) for g in groups), "candidate_groups": len(groups)},
             )
 
@@ -185,18 +187,10 @@ class RCS:
         sketch = self.sketch or (Sketch() if shot.needs_sketch else None)
         assert isinstance(self.objective, Objective)
         held = shot.objective(self.objective)
-        if self.certify in ("paper", "sampled") and not isinstance(held, Held):
-            raise RequirementError(
-                f"certify={self.certify!r} needs values of the objective, and there is no model: use 'instance'."
-            )
+        refuse(self.certify, held, sketched=sketch is not None)
         rows, losses = shot.rows(groups, sketch)
         theta = shot.theta()
-        notes = (
-            ()
-            if "logits" in shot.provides
-            else ("the query is the validation gradient given, at every pick: no objective was evaluated",)
-        )
-        made = Made(rows, held, shot.layout(), theta, self.eta, k, shot.seed, notes)
+        made = Made(rows, held, shot.layout(), theta, self.eta, k, shot.seed)
         return made, held.query(theta), losses
 
     def _deal(self, shot: Snapshot, k: int) -> Groups:
@@ -208,7 +202,7 @@ class RCS:
                 SingleExamplesWarning,
                 stacklevel=4,
             )
-            return np.arange(shot.n, dtype=np.int64)[:, None]  # type: ignore[return-value]  # an array iterates as groups
+            return alone(shot.n)
         size = min(shot.n, self.group_size or default_size(k, batch_loss=shot.batch_loss))
         return deal(shot.n, size, seeded(shot.draws, "groups", shot.round), strata(shot, self.stratify, self.clusters))
 

@@ -13,6 +13,7 @@ import torch
 
 from coreselect.budget import Budget, resolve
 from coreselect.errors import ShapeError
+from coreselect.gradients.rows import alone
 from coreselect.gradients.sketch import Sketch
 from coreselect.objectives import Objective
 from coreselect.objectives import objective as find_objective
@@ -56,8 +57,7 @@ class RCSSampled:
         with task.snapshot(generator.initial_seed(), round) as shot:
             k, n = resolve(budget, shot.n), shot.n
             query = shot.objective(self.objective).query(shot.theta())
-            each = np.arange(n, dtype=np.int64)[:, None]  # iterates as groups
-            rows, _ = shot.rows(each, Sketch() if shot.needs_sketch else None)  # type: ignore[arg-type]
+            rows, _ = shot.rows(alone(n), Sketch() if shot.needs_sketch else None)
             gains = rows.scores(rows.project(query)).double().cpu().numpy()  # [n]
             pi = inclusion(gains, k, self.alpha, self.temperature)
             draws = seeded(shot.draws, "rcs_sampled", round)
