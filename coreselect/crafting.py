@@ -109,10 +109,10 @@ class Sweeper:
                     out[stream] = self.net.prepare(views[stream[1]], "natural")
         attacked = [s for s in self.loss.streams if s[0] == "adversarial"]
         if attacked:
-            adversarial = self._attack(positions, views, out, labels, slices)
+            adversarial = self._attack(positions, views, [view for _, view in attacked], out, labels, slices)
             with self.clock("features"), torch.no_grad():
-                for stream in attacked:
-                    out[stream] = self.net.prepare(adversarial[stream[1]], "adversarial")
+                for stream, x in zip(attacked, adversarial, strict=True):
+                    out[stream] = self.net.prepare(x, "adversarial")
         return out
 
     def _make_views(self, positions: NDArray[np.int64], x: Tensor) -> Views:
@@ -139,10 +139,12 @@ class Sweeper:
         self,
         positions: NDArray[np.int64],
         views: Views,
+        numbers: Sequence[int],
         prepared: dict[Stream, Tensor],
         labels: Tensor | None,
         slices: Sequence[slice],
     ) -> Views:
+        """Craft the views of those numbers jointly, in that order; a view that no adversarial stream reads costs nothing."""
         if self.attack is None:
             raise RequirementError(
                 f"the loss {self.loss.name!r} reads attacked inputs and has no attack of its own: give attack=."
@@ -159,8 +161,8 @@ class Sweeper:
                     if s in prepared
                 )
             noise = tuple(
-                seeding.noise(v, seeding.seeds(self.seed, "attack", self.round, i, indices=positions))
-                for i, v in enumerate(views)
+                seeding.noise(views[i], seeding.seeds(self.seed, "attack", self.round, i, indices=positions))
+                for i in numbers
             )
             pieces = [slice(0, len(positions))] if self.loss.per_example else slices
 
@@ -177,7 +179,7 @@ class Sweeper:
                 ]
                 return torch.stack(terms).sum()
 
-            return self.attack(ascend, views, noise)
+            return self.attack(ascend, tuple(views[i] for i in numbers), noise)
 
     def _refuse_overlap(self, positions: NDArray[np.int64], x: Tensor) -> None:
         if not self.foreign:

@@ -1,11 +1,9 @@
 """What groups are balanced over: classes, or clusters of the natural features (k-means, by scipy)."""
 
-import warnings
 from typing import Literal
 
-import numpy as np
-
 from coreselect.errors import UnknownNameError
+from coreselect.search.kmeans import kmeans
 from coreselect.seeding import derive
 from coreselect.snapshot import Snapshot
 from coreselect.types import Int64
@@ -28,11 +26,8 @@ def strata(shot: Snapshot, stratify: Stratify, clusters: int = CLUSTERS) -> Int6
     if stratify is None or (stratify == "auto" and not shot.stratified_by_labels):
         return None
     if stratify == "clusters":
-        from scipy.cluster.vq import kmeans2  # slow to import, and few ask for clusters
-
         features = shot.features().double().cpu().numpy()  # [n, D]
-        rng = np.random.default_rng(derive(shot.draws, "clusters", shot.round))
-        with np.errstate(all="ignore"), warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # an empty cluster is a stratum that nobody is in
-            return kmeans2(features, min(clusters, shot.n), minit="++", rng=rng, missing="warn")[1].astype(np.int64)
+        # by scipy whether or not FAISS is installed: what is selected must not depend on it
+        seed = derive(shot.draws, "clusters", shot.round)
+        return kmeans(features, clusters, seed=seed, iterations=10, restarts=1, by="scipy")
     return shot.labels()

@@ -4,6 +4,7 @@ import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,6 +67,21 @@ def binary_cifar(folder: Path, classes: int) -> None:
     else:
         (folder / "train.bin").write_bytes(rows.tobytes())
         (folder / "test.bin").write_bytes(rows[:4].tobytes())
+
+
+def downsampled(folder: Path, *, side: int = 32, batches: int = 10, npz: bool = False, protocol: int = 3) -> None:
+    """Write 2 images a training batch and 3 validation images as downsampled ImageNet, cut to a side; labels from 1."""
+    folder.mkdir(parents=True, exist_ok=True)
+    flat = PIXELS[:, :side, :side].transpose(0, 3, 1, 2).reshape(20, 3 * side * side)
+    held = {f"train_data_batch_{i + 1}": slice(2 * i, 2 * i + 2) for i in range(batches)} | {"val_data": slice(3)}
+    for name, rows in held.items():
+        content: dict[str, Any] = {"data": flat[rows], "labels": (LABELS[rows] * 111 + 1).tolist()}
+        if name != "val_data":
+            content["mean"] = flat.mean(0)  # float64 [3·S·S]
+        if npz:
+            np.savez_compressed(folder / name, **content)
+        else:
+            (folder / name).write_bytes(pickle.dumps(content, protocol))
 
 
 def image_files(root: Path, classes: tuple[str, ...] = ("b", "a"), each: int = 3, side: int = 6) -> None:

@@ -125,6 +125,7 @@ def test_a_damaged_batch_is_refused(tmp_path: Path) -> None:
             [], {}, {b"data": FLAT[:4]}, {b"data": FLAT[:4, :-1], b"labels": [0] * 4},
             {b"data": FLAT[:4], b"labels": [0] * 3},
             {b"data": FLAT[:4].astype(np.int16), b"labels": [0] * 4}, {b"data": FLAT[:4], b"labels": ["a"] * 4},
+            {b"data": FLAT[:4], b"labels": np.zeros(4)},
             {b"data": FLAT[:4].astype(np.float32), b"labels": [0] * 4}, {b"data": b"x", b"labels": [0] * 4},
         )
     ]  # fmt: skip

@@ -2,13 +2,14 @@
 
 import io
 import pickle
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from datafiles import LABELS, PIXELS, Evil, check, image_files, python_cifar10
+from datafiles import FLAT, LABELS, PIXELS, Evil, check, downsampled, image_files, python_cifar10
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from coreselect.data import Images, labels_of, load, names_of
@@ -113,6 +114,122 @@ def test_a_missing_split_is_refused(tmp_path: Path) -> None:
     for where in (tmp_path, tmp_path / "cifar", tmp_path / "folder"):
         with pytest.raises(DataError, match="test"):
             load(str(where), "test")
+
+
+@pytest.mark.parametrize("side", [16, 32])
+@pytest.mark.parametrize(("npz", "protocol"), [(True, 0), (False, 0), (False, 2), (False, 3), (False, 5)])
+def test_downsampled_imagenet(tmp_path: Path, side: int, npz: bool, protocol: int) -> None:
+    """Ten batches join in the order of their numbers, of any side, channels last, labels from 0; val_data is "test"."""
+    downsampled(tmp_path, side=side, npz=npz, protocol=protocol)
+    train, test = load(str(tmp_path)), load(str(tmp_path), "test")
+    check(train, PIXELS[:, :side, :side], LABELS * 111)
+    check(test, PIXELS[:3, :side, :side], LABELS[:3] * 111)
+    check(load(str(tmp_path), rows=5), PIXELS[:5, :side, :side], LABELS[:5] * 111)
+    assert train.labels.max() == 999
+    assert repr(train) == f"Images(ImageNet-{side} train: 20 images, {side}×{side}×3, 1000 classes)"
+    assert test.name == f"ImageNet-{side} test"
+
+
+def test_downsampled_batches_may_be_few_and_of_both_kinds(tmp_path: Path) -> None:
+    """The first three batches are a dataset whose name says so, each a pickle or an archive; Python 2's keys too."""
+    downsampled(tmp_path, batches=3)
+    (tmp_path / "train_data_batch_2").unlink()
+    np.savez(tmp_path / "train_data_batch_2", data=FLAT[2:4], labels=LABELS[2:4].astype(np.uint16) + 1)
+    (tmp_path / "train_data_batch_3").write_bytes(pickle.dumps({b"data": FLAT[4:9], b"labels": [1, 2, 3, 4, 1000]}, 2))
+    train = load(str(tmp_path))
+    check(train, PIXELS[:9], np.array([0, 111, 2, 3, 0, 1, 2, 3, 999]))
+    assert train.name == "ImageNet-32 train, batches 1…3"
+
+
+@pytest.mark.parametrize("npz", [True, False])
+def test_downsampled_batches_are_never_held_twice(tmp_path: Path, npz: bool) -> None:
+    """Memory peaks at the images and one batch: 1.1 times the images of ten batches, not 2 times."""
+    rows = np.tile(FLAT, (40, 1))  # [800, 3072]
+    for i in range(1, 11):
+        content: dict[str, Any] = {"data": rows, "labels": [1] * 800}
+        if npz:
+            np.savez(tmp_path / f"train_data_batch_{i}", **content)
+        else:
+            (tmp_path / f"train_data_batch_{i}").write_bytes(pickle.dumps(content, 3))
+    load(str(tmp_path))
+    tracemalloc.start()
+    try:
+        train = load(str(tmp_path))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(train) == 8000
+    assert peak < 1.15 * 8000 * 3072
+
+
+def test_damaged_downsampled_files_are_refused(tmp_path: Path) -> None:
+    """A batch cut short, of another shape, side or label, or one that asks to run something, is named in one line."""
+    downsampled(tmp_path)
+    path = tmp_path / "train_data_batch_2"
+    marker = tmp_path / "ran"
+    two = {"data": FLAT[:2], "labels": [1, 1000]}
+    held: list[tuple[Any, str]] = [
+        ({**two, "labels": [0, 1]}, r"1…1000, one is 0"),
+        ({**two, "labels": [1, 1001]}, r"1…1000, one is 1001"),
+        ({**two, "labels": [1]}, "2 integers are needed under 'labels'"),
+        ({**two, "labels": [1.0, 2.0]}, "2 integers are needed"),
+        ({**two, "labels": [1, 1 << 70]}, "2 integers are needed"),
+        ({"data": FLAT[:2]}, "2 integers are needed"),
+        ({**two, "data": FLAT[:2, :-3]}, r"uint8 \[2, 3069\], uint8 \[n, 3·S·S\] is needed"),
+        ({**two, "data": FLAT[:2].astype(np.int16)}, r"int16 \[2, 3072\]"),
+        ({**two, "data": FLAT[:0]}, r"uint8 \[0, 3072\]"),
+        ({**two, "data": FLAT[0]}, r"uint8 \[3072\]"),
+        ({**two, "data": FLAT[:2, :768]}, "of side 16, those of train_data_batch_1 are of 32"),
+        ({"labels": [1, 2]}, "it is a NoneType"),
+        ([], "holds a list"),
+        (Evil(f"touch {marker}"), "asks to run"),
+    ]
+    contents = [(pickle.dumps(content), said) for content, said in held]
+    for content, said in [*contents, (b"", "pickle"), (contents[0][0][:-9], "pickle"), (b"text", "pickle")]:
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=said) as refusal:
+            load(str(tmp_path))
+        assert "train_data_batch_2" in str(refusal.value)
+        assert "\n" not in str(refusal.value)
+    assert not marker.exists()
+
+
+def test_damaged_downsampled_archives_are_refused(tmp_path: Path) -> None:
+    """An archive that is none, lacks an array, is cut or changed, or holds a pickle, is named in one line."""
+    downsampled(tmp_path, npz=True)
+    path = tmp_path / "val_data.npz"
+    good = path.read_bytes()
+    marker = tmp_path / "ran"
+    contents = [b"", b"text", good[:-30], good[:60] + bytes([good[60] ^ 255]) + good[61:]]
+    evil = np.array([Evil(f"touch {marker}")], object)
+    for arrays in ({"data": FLAT}, {"labels": LABELS + 1}, {"data": evil, "labels": LABELS + 1}):
+        file = io.BytesIO()
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+        contents.append(file.getvalue())
+    for content in contents:
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=r"val_data\.npz is not a readable \.npz archive") as refusal:
+            load(str(tmp_path), "test")
+        assert "\n" not in str(refusal.value)
+    assert not marker.exists()
+
+
+def test_missing_downsampled_batches_are_refused(tmp_path: Path) -> None:
+    """Batches 1 and 3 without 2, a batch in both forms, and a split without files each say so."""
+    downsampled(tmp_path, batches=3)
+    (tmp_path / "train_data_batch_2").rename(tmp_path / "spare")
+    with pytest.raises(DataError, match="lacks train_data_batch_2: there is a train_data_batch_3"):
+        load(str(tmp_path))
+    (tmp_path / "spare").rename(tmp_path / "train_data_batch_2")
+    np.savez(tmp_path / "train_data_batch_1", data=FLAT, labels=LABELS + 1)
+    with pytest.raises(DataError, match=r"both train_data_batch_1 and train_data_batch_1\.npz"):
+        load(str(tmp_path))
+    (tmp_path / "val_data").unlink()
+    with pytest.raises(DataError, match="no test images: val_data is needed"):
+        load(str(tmp_path), "test")
+    downsampled(tmp_path / "val", batches=0)
+    with pytest.raises(DataError, match="no train images: train_data_batch_1 is needed"):
+        load(str(tmp_path / "val"))
 
 
 FACTORY = """

@@ -165,7 +165,7 @@ def _names(kind: _Kind, files: Files, where: str) -> list[str] | None:
 def _whole_numbers(found: Any) -> NDArray[Any] | None:
     if isinstance(found, list) and all(isinstance(value, int) and 0 <= value < 1000 for value in found):
         return np.array(found, np.int64)
-    return found if isinstance(found, np.ndarray) else None
+    return found if isinstance(found, np.ndarray) and found.dtype.kind in "iu" else None
 
 
 def _bytes(key: Any) -> bytes:

@@ -10,6 +10,7 @@ from torch.utils.data import IterableDataset, Subset
 from coreselect.data.array_folder import array_folder, is_array_folder
 from coreselect.data.cifar import cifar_archive, cifar_folder, is_cifar
 from coreselect.data.digits import digits
+from coreselect.data.downsampled import downsampled_folder, is_downsampled
 from coreselect.data.image_folder import image_folder, is_image_folder
 from coreselect.data.images import ImageSet, check_rows
 from coreselect.errors import CoreselectError, DataError
@@ -19,8 +20,8 @@ Split = Literal["train", "test"]
 
 _ARCHIVES = (".tar", ".tar.gz", ".tgz")
 _KNOWN = (
-    "digits, a folder of arrays (images_train.npy), of CIFAR's files or of images (class/picture.png), "
-    "a CIFAR .tar.gz, or package.module:factory"
+    "digits, a folder of arrays (images_train.npy), of CIFAR's files, of downsampled ImageNet's (train_data_batch_1) "
+    "or of images (class/picture.png), a CIFAR .tar.gz, or package.module:factory"
 )
 
 
@@ -29,8 +30,9 @@ def load(where: str | Path, split: Split = "train", rows: int | None = None, *, 
 
     Args:
         where: `digits`; a folder with `images_train.npy` (see `array_folder`); a folder or `.tar.gz` of CIFAR-10 or
-            -100 as published; a folder of images by class; or `package.module:factory` or `path/to/file.py:factory`,
-            which is called, with `split=` if it takes one, and returns any map-style dataset.
+            -100 as published; a folder of downsampled ImageNet's batches, of any side; a folder of images by class; or
+            `package.module:factory` or `path/to/file.py:factory`, which is called, with `split=` if it takes one, and
+            returns any map-style dataset.
         split: "train" or "test".
         rows: keep the first so many; an image folder keeps the first of each class, in proportion.
         size: side in pixels to which the images of an image folder are cropped and resized.
@@ -66,7 +68,8 @@ def _found(where: str, split: Split, size: int | None) -> Any:
         kind = _kind(path)
         if kind is None:
             raise DataError(
-                f"{where} holds no dataset that is known: looked for images_train.npy, CIFAR's files, class folders."
+                f"{where} holds no dataset that is known: looked for images_train.npy, CIFAR's files, class folders, "
+                "train_data_batch_1."
             )
         return image_folder(path, split, size) if kind is image_folder else kind(path, split)
     if path.is_file():
@@ -79,7 +82,12 @@ def _found(where: str, split: Split, size: int | None) -> Any:
 
 
 def _kind(folder: Path) -> Callable[..., ImageSet] | None:
-    kinds = ((is_array_folder, array_folder), (is_cifar, cifar_folder), (is_image_folder, image_folder))
+    kinds = (
+        (is_array_folder, array_folder),
+        (is_cifar, cifar_folder),
+        (is_downsampled, downsampled_folder),
+        (is_image_folder, image_folder),
+    )
     return next((reads for fits, reads in kinds if fits(folder)), None)
 
 

@@ -1,7 +1,7 @@
-"""Reading the pickles that CIFAR is published as, without running what else a pickle can do.
+"""Reading the pickles that CIFAR and downsampled ImageNet are published as, without running what else a pickle can do.
 
 A pickle is a program: it may import and call anything. Here it may name numpy's array builders, which are replaced by
-the stand-ins below (they check what they are given, and only ever make integer arrays), and the codec that Python 2
+the stand-ins below (they check what they are given, and only ever make arrays of numbers), and the codec that Python 2
 strings need; every other name is refused before it is looked up.
 """
 
@@ -9,7 +9,7 @@ import io
 import pickle
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,17 +23,17 @@ _DAMAGE = (
 )  # fmt: skip
 
 
-def load(data: bytes, where: str) -> Any:
-    """Return what the pickle holds: lists, dicts, bytes, strings, numbers and integer arrays.
+def load(data: bytes | BinaryIO, where: str) -> Any:
+    """Return what the pickle holds: lists, dicts, bytes, strings, numbers and arrays of numbers.
 
     Args:
-        data: a pickle of any protocol; strings of Python 2 become bytes.
+        data: a pickle of any protocol, or an open file, which is not read whole; strings of Python 2 become bytes.
         where: what to call it in a refusal.
     Raises:
         DataError: it names something else, or is damaged.
     """
     try:
-        return _settle(_Plain(io.BytesIO(data), where).load())
+        return _settle(_Plain(io.BytesIO(data) if isinstance(data, bytes) else data, where).load())
     except _DAMAGE as why:
         raise DataError(
             f"{where} is not a pickle of arrays, or a damaged one ({' '.join(str(why).split())[:120]})."
@@ -41,7 +41,7 @@ def load(data: bytes, where: str) -> Any:
 
 
 class _Plain(pickle.Unpickler):
-    def __init__(self, file: io.BytesIO, where: str) -> None:
+    def __init__(self, file: BinaryIO, where: str) -> None:
         super().__init__(file, encoding="bytes")
         self.where = where
 
@@ -56,12 +56,12 @@ class _Plain(pickle.Unpickler):
 
 
 class _DType:
-    """An integer dtype on its way; its pickled state says the byte order."""
+    """A dtype of integers or floats on its way; its pickled state says the byte order."""
 
     def __init__(self, code: str | bytes, *_: Any) -> None:
         self.code = code.decode("ascii") if isinstance(code, bytes) else str(code)
-        if not re.fullmatch("[iu][1248]", self.code):
-            raise ValueError(f"dtype {self.code!r}, integers are needed")
+        if not re.fullmatch("[iu][1248]|f[248]", self.code):
+            raise ValueError(f"dtype {self.code!r}, numbers are needed")
         self.order = "="
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
@@ -90,7 +90,7 @@ class _Name:
 
 def _build(raw: Any, dtype: Any, shape: Any, order: Any) -> NDArray[Any]:
     if not isinstance(dtype, _DType) or not isinstance(raw, bytes | bytearray) or order not in ("C", "F"):
-        raise ValueError("an array of something else than integers")
+        raise ValueError("an array of something else than numbers")
     return np.frombuffer(raw, dtype.dtype()).reshape(shape, order=order)
 
 
@@ -98,8 +98,8 @@ def _reconstruct(*_: Any) -> _Array:
     return _Array()
 
 
-def _scalar(dtype: Any, raw: Any) -> int:
-    return int(_build(raw, dtype, (), "C"))
+def _scalar(dtype: Any, raw: Any) -> int | float:
+    return _build(raw, dtype, (), "C").item()
 
 
 def _encode(text: str, codec: str | bytes = "latin1", *_: Any) -> bytes:

@@ -2,12 +2,12 @@
 
 from coreselect.errors import UnknownNameError
 from coreselect.losses.contrastive import ACL, CL, nt_xent
-from coreselect.losses.supervised import SAT, TRADES
+from coreselect.losses.supervised import CE, SAT, TRADES
 from coreselect.protocols import Loss
 
-LOSSES = {"sat": SAT, "trades": TRADES, "cl": CL, "acl": ACL}
+LOSSES = {"ce": CE, "sat": SAT, "trades": TRADES, "cl": CL, "acl": ACL}
 
-__all__ = ["ACL", "CL", "LOSSES", "SAT", "TRADES", "loss", "nt_xent"]
+__all__ = ["ACL", "CE", "CL", "LOSSES", "SAT", "TRADES", "loss", "nt_xent"]
 
 
 def loss(which: str | Loss) -> Loss:

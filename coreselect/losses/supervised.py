@@ -1,5 +1,6 @@
-"""Supervised adversarial losses, one value per example.
+"""Supervised losses, one value per example.
 
+CE      CE(h(x), y), not attacked: standard training
 SAT     CE(h(x̃), y),  x̃ raises CE                          Madry et al. 2018
 TRADES  CE(h(x), y) + β·KL(p ‖ p̃),  x̃ raises that KL        Zhang et al. 2019, equation (5), p = softmax h(x)
 """
@@ -12,6 +13,26 @@ from torch import Tensor
 from coreselect.attacks import PGD
 from coreselect.divergences import KL
 from coreselect.protocols import Views
+
+
+@dataclass(frozen=True)
+class CE:
+    """Cross-entropy on natural inputs: outputs [B, C], labels [B] → [B], nats."""
+
+    name = "ce"
+    views = 1
+    streams = (("natural", 0),)
+    per_example = True
+    needs_labels = True
+    default_attack = None
+
+    def ascend(self, adversarial: Views, natural: Views, labels: Tensor | None) -> Tensor:
+        assert labels is not None
+        return F.cross_entropy(adversarial[0], labels, reduction="sum")
+
+    def __call__(self, adversarial: Views, natural: Views, labels: Tensor | None) -> Tensor:
+        assert labels is not None  # needs_labels is checked where the task is opened
+        return F.cross_entropy(natural[0], labels, reduction="none")
 
 
 @dataclass(frozen=True)

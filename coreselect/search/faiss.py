@@ -1,4 +1,4 @@
-"""FAISS flat inner-product search over blocks of the rows: the only file that imports faiss.
+"""FAISS flat inner-product search over blocks of the rows, and its k-means: the only file that imports faiss.
 
 Each block is searched where it lies (`knn_inner_product` with an ID bitmap of the living rows): nothing is indexed,
 nothing is removed, and no second copy of the rows is made. Rows on a GPU are searched there by `knn_gpu`.
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from coreselect.errors import RequirementError, missing_extra
 from coreselect.gradients.rows import DenseRows, Rows, gamma
+from coreselect.types import Int64
 
 GPU_MOST = 2048  # neighbours that FAISS finds on a GPU
 FIRST = 8  # how many neighbours are asked for before rounding is looked at
@@ -99,3 +100,28 @@ class FaissSearch:
         scores, ids = scores[0].cpu().numpy(), ids[0].cpu().numpy()
         keep = living[ids]
         return scores[keep][:take], ids[keep][:take]
+
+
+def faiss_kmeans(x: np.ndarray, begin: Int64, iterations: int) -> tuple[Int64, float]:
+    """Move centres from the points they begin at, all points at every iteration.
+
+    Args:
+        x: float32 [N, D], contiguous.
+        begin: positions of the first centres, int64 [k].
+        iterations: ≥ 1.
+    Returns:
+        the nearest centre of each point, int64 [N], and the sum of squared distances to it.
+    Raises:
+        MissingExtraError: FAISS is not installed.
+    """
+    try:
+        import faiss
+    except ImportError as why:
+        raise missing_extra("FAISS", "cpu", "k-means by FAISS") from why
+    n, k = len(x), len(begin)
+    engine: Any = faiss.Kmeans(
+        x.shape[1], k, niter=iterations, min_points_per_centroid=1, max_points_per_centroid=n, verbose=False
+    )
+    engine.train(x, init_centroids=np.ascontiguousarray(x[begin]))
+    squares, labels = engine.assign(x)  # [N] each
+    return labels.astype(np.int64), float(squares.sum(dtype=np.float64))

@@ -1,7 +1,10 @@
-"""Adversarial contrastive learning: ½·[NT-Xent(x̃ⁱ, x̃ʲ) + NT-Xent(xⁱ, xʲ)], one plain epoch over any loader.
+"""Contrastive training, adversarial or not: one plain epoch over any loader, labels unread.
 
-x̃ⁱ, x̃ʲ maximise NT-Xent jointly, each within its ball; natural and attacked views pass through routes of their own.
-Source: Jiang et al., "Robust Pre-Training by Adversarial Contrastive Learning", NeurIPS 2020.
+The loss makes the method: CL() is NT-Xent of two natural views (Chen et al., "A Simple Framework for Contrastive
+Learning of Visual Representations", ICML 2020); ACL() is ½·[NT-Xent(x̃ⁱ, x̃ʲ) + NT-Xent(xⁱ, xʲ)], where x̃ⁱ, x̃ʲ maximise
+NT-Xent jointly, each within its ball, and natural and attacked views pass through routes of their own (Jiang et al.,
+"Robust Pre-Training by Adversarial Contrastive Learning", NeurIPS 2020); ACL(omega=…) with weaker and weaker views is
+DynACL (`dynacl.py`); IR() adds invariant regularisation, and reads the image itself as a third view (`air.py`).
 """
 
 from collections.abc import Iterable
@@ -11,16 +14,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import Dataset
 
 from coreselect import Task
 from coreselect.attacks import PGD
 from coreselect.losses import ACL
-from coreselect.protocols import Attack, Call, MakeViews, Progress, Route, Views
-from coreselect_integrations.modes import evaluating
+from coreselect.protocols import Attack, Call, Loss, MakeViews, Progress, Route, Views
+from coreselect_integrations.epochs import fit
+from coreselect_integrations.modes import evaluating, precise
 from coreselect_integrations.networks import route_call
-from coreselect_integrations.training import EpochLog, fit, random_start
+from coreselect_integrations.schedule import Steps
+from coreselect_integrations.training import EpochLog, random_start
 from coreselect_integrations.views import two_views
 
 ATTACK = PGD(8 / 255, 2 / 255, 5)
@@ -30,13 +34,14 @@ def train_epoch(
     model: nn.Module,
     loader: Iterable[Any],
     optimizer: torch.optim.Optimizer,
-    attack: Attack,
+    attack: Attack | None,
     *,
     generator: torch.Generator,
+    loss: Loss = ACL(),
     views: MakeViews = two_views,
-    loss: ACL = ACL(),
     call: Call = route_call,
-    scheduler: LRScheduler | None = None,
+    scheduler: Steps | None = None,
+    precision: torch.dtype | None = None,
     device: torch.device | str | None = None,
 ) -> EpochLog:
     """Train one epoch: joint attack on both views in evaluation mode, update in training mode; the loss is in float32.
@@ -45,31 +50,47 @@ def train_epoch(
         model: called through `call`; left in training mode.
         loader: yields x [B, C, H, W], or tuples that begin with it; labels are never read.
         optimizer: of the parameters to train (LARS in the published runs, SGD for small ones).
-        attack: raises NT-Xent of both views together, through the adversarial route.
+        attack: raises NT-Xent of both views together, through the adversarial route; None for a loss that reads
+            natural views alone.
         generator: gives the views and the random starts.
-        views: (x, generator) → two views of each image.
-        loss: its temperature and ω.
+        loss: `CL()`, `ACL()`, `IR()`; of the views it names, the last two are the pair, and one before them passes by
+            itself, so that it takes no part in their batch statistics.
+        views: (x, generator) → as many views of each image as the loss reads.
         call: (model, x, route) → representations [B, D].
         scheduler: stepped after each update.
+        precision: of mixed-precision forward passes; None for that of the model.
         device: where batches are moved; None leaves them.
     Returns:
         the mean loss; there is no accuracy.
     """
     start, loss_sum, examples = perf_counter(), 0.0, 0
+    attacked = [view for route, view in loss.streams if route == "adversarial"]
+
+    def together(route: Route, views: Views) -> Views:
+        """Two views [B, …] in one forward, so that they share batch statistics → two float32 [B, D]."""
+        x = torch.cat(views)  # [2B, …]
+        with precise(x, precision):
+            z: Tensor = call(model, x, route)  # [2B, D]
+        return tuple(z.float().chunk(len(views)))
+
+    model.train()
     for batch in loader:
         x = batch[0] if isinstance(batch, tuple | list) else batch  # [B, C, H, W]
-        natural = views(x.to(device), generator)  # two of [B, C, H, W]
-        outputs = partial(_outputs, call, model)
-        with evaluating(model):
-            adversarial = attack(
-                lambda v, outputs=outputs: loss.ascend(outputs("adversarial", v), (), None),
-                natural,
-                tuple(random_start(v, generator) for v in natural),
-            )
-        model.train()
-        z_adversarial, z_natural = outputs("adversarial", adversarial), outputs("natural", natural)
-        with torch.autocast(z_natural[0].device.type, enabled=False):
-            value = loss(z_adversarial, z_natural, None)
+        natural = views(x.to(device), generator)  # two or three of [B, C, H, W]
+        adversarial: Views = ()
+        if attack is not None:
+            starts = tuple(random_start(natural[v], generator) for v in attacked)
+            with evaluating(model):
+                adversarial = attack(
+                    lambda v: loss.ascend(together("adversarial", v), (), None),
+                    tuple(natural[v] for v in attacked),
+                    starts,
+                )
+        z_adversarial = together("adversarial", adversarial) if adversarial else ()
+        z_natural = together("natural", natural[-2:])
+        if len(natural) > 2:
+            z_natural = together("natural", natural[:-2]) + z_natural
+        value = loss(z_adversarial, z_natural, None)
         optimizer.zero_grad()
         value.backward()
         optimizer.step()
@@ -78,12 +99,6 @@ def train_epoch(
         loss_sum += value.item() * len(x)
         examples += len(x)
     return EpochLog(loss_sum / max(1, examples), None, examples, perf_counter() - start)
-
-
-def _outputs(call: Call, model: nn.Module, route: Route, views: Views) -> Views:
-    """Both views [B, …] in one forward, so that they share batch statistics → two float32 [B, D]."""
-    z: Tensor = call(model, torch.cat(views), route).float()  # [2B, D]
-    return tuple(z.chunk(2))
 
 
 def warm_up(
@@ -101,7 +116,7 @@ def warm_up(
     device: torch.device | str | None = None,
     progress: Progress | None = None,
 ) -> list[EpochLog]:
-    """Train adversarially on a whole dataset, labels unread; arguments as `train_epoch` and `training.fit` say."""
+    """Train adversarially on a whole dataset, labels unread; arguments as `train_epoch` and `epochs.fit` say."""
     epoch = partial(train_epoch, attack=attack, views=views)
     return fit(
         model, dataset, epoch, epochs=epochs, batch_size=batch_size, lr=lr, weight_decay=weight_decay, seed=seed,

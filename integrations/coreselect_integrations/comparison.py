@@ -21,7 +21,8 @@ from coreselect.seeding import generator
 from coreselect_integrations import sat
 from coreselect_integrations.evaluation import Evaluation, evaluate
 from coreselect_integrations.networks import build
-from coreselect_integrations.training import Augment, triangle
+from coreselect_integrations.schedule import Schedule, triangle
+from coreselect_integrations.training import Augment
 from coreselect_integrations.warmup import count_classes, image_shape
 
 WARM = "warm model"
@@ -166,13 +167,14 @@ def subset_run(
     optimizer = torch.optim.SGD(
         model.parameters(), setting.lr, momentum=0.9, nesterov=True, weight_decay=setting.weight_decay
     )
-    scheduler = triangle(optimizer, updates)
+    scheduler = Schedule(optimizer, triangle(setting.epochs))
     draws = generator(seed, "subset training")
     train_seconds = select_seconds = 0.0
     for epoch in range(setting.warmup, setting.warmup + setting.epochs):
         start = perf_counter()
         sampler.set_epoch(epoch)
         select_seconds += perf_counter() - start
+        scheduler.set_epoch(epoch - setting.warmup, len(loader))
         train_seconds += sat.train_epoch(
             model, loader, optimizer, setting.attack, generator=draws, augment=setting.augment, scheduler=scheduler
         ).seconds

@@ -1,10 +1,10 @@
-"""A model in evaluation mode for a while, its parameters closed to gradients, everything put back afterwards."""
+"""A model in evaluation mode, or in half precision, for a while, and everything as it was afterwards."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 @contextmanager
@@ -27,3 +27,12 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             m.training = training
         for p, flag in flags:
             p.requires_grad_(flag)
+
+
+def precise(x: Tensor, precision: torch.dtype | None) -> torch.autocast:
+    """Run a forward pass on the device of `x` in mixed precision: bfloat16 or float16, None for that of the model.
+
+    One context a forward: what it has cast it forgets when it ends, so that a cast made without gradients is never
+    found by a pass that needs them.
+    """
+    return torch.autocast(x.device.type, dtype=precision, enabled=precision is not None)

@@ -1,4 +1,4 @@
-"""Supervised adversarial training: min_θ E max_{‖δ‖ ≤ ε} CE(h_θ(x + δ), y), one plain epoch over any loader.
+"""Supervised adversarial training: min_θ E max_{‖δ‖ ≤ ε} ℓ(h_θ(x + δ), y), one plain epoch over any loader.
 
     sampler = CoresetSampler(task(model, pool, validation), RCS(), budget=0.1, warmup=10, every=10)
     loader = DataLoader(pool, 128, sampler=sampler, generator=torch.Generator())
@@ -6,7 +6,10 @@
         sampler.set_epoch(epoch)
         train_epoch(model, loader, optimizer, PGD(8 / 255, 2 / 255, 10), generator=generator)
 
-Source: Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018.
+The loss makes the method: SAT() is Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR
+2018; TRADES() is Zhang et al., "Theoretically Principled Trade-off between Robustness and Accuracy", ICML 2019; SAT()
+with the one-step attack FAST and a triangular rate is Fast-AT, Wong et al., "Fast is better than free: Revisiting
+adversarial training", ICLR 2020; CE() without attack is standard training.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,73 +18,103 @@ from time import perf_counter
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import Dataset
 
 from coreselect import Task
 from coreselect.attacks import PGD
-from coreselect.protocols import Attack, Progress
-from coreselect_integrations.modes import evaluating
-from coreselect_integrations.training import Augment, EpochLog, fit, random_start
+from coreselect.losses import SAT
+from coreselect.protocols import Attack, Call, Loss, Progress, Route
+from coreselect_integrations.epochs import fit
+from coreselect_integrations.modes import evaluating, precise
+from coreselect_integrations.schedule import Steps
+from coreselect_integrations.training import Augment, EpochLog, random_start
 
 ATTACK = PGD(8 / 255, 2 / 255, 10)
+FAST = PGD(8 / 255, 10 / 255, 1)
+
+
+def one_input(model: nn.Module, x: Tensor, route: Route) -> Tensor:
+    """Call a network that has one route."""
+    del route
+    return model(x)
 
 
 def train_epoch(
     model: nn.Module,
     loader: Iterable[Any],
     optimizer: torch.optim.Optimizer,
-    attack: Attack,
+    attack: Attack | None,
     *,
     generator: torch.Generator,
+    loss: Loss = SAT(),
+    call: Call = one_input,
     augment: Augment | None = None,
-    scheduler: LRScheduler | None = None,
-    device: torch.device | str | None = None,
+    scheduler: Steps | None = None,
     weights: Callable[[Tensor], Tensor] | None = None,
+    trained: nn.Module | None = None,
+    precision: torch.dtype | None = None,
+    device: torch.device | str | None = None,
 ) -> EpochLog:
-    """Train one epoch on attacked inputs: attack in evaluation mode, update in training mode.
+    """Train one epoch: attack in evaluation mode, update in training mode; the loss is in float32.
 
     Args:
         model: [B, C, H, W] → logits [B, classes]; left in training mode.
         loader: yields (x, y), or (x, y, index) when `weights` is given; a `DataLoader` over a `CoresetSampler`,
             usually.
         optimizer: of the parameters to train.
-        attack: raises the cross-entropy of x within its ball.
+        attack: raises the loss's own goal within its ball around x; None leaves x as it is.
         generator: gives the random starts, and the augmentation its draws.
+        loss: per example, of one view: `SAT()`, `TRADES(beta)`, `CE()`.
+        call: (model, x, route) → logits; networks with two routes see natural and attacked inputs through their own.
         augment: (x, generator) → x, on whole batches; None leaves x as it comes.
         scheduler: stepped after each update.
-        device: where batches are moved; None leaves them.
         weights: indices [B] → weights [B] that multiply the per-example loss (`CoresetSampler.weights`).
+        trained: the part that is put in training mode, the rest in evaluation mode; None means all of the model.
+        precision: of mixed-precision forward passes; None for that of the model.
+        device: where batches are moved; None leaves them.
     Returns:
-        mean loss and share classified rightly of the attacked inputs.
+        mean loss, and the share classified rightly of the inputs that the updates were made on.
     """
     start, loss_sum, right, examples = perf_counter(), 0.0, 0, 0
+    reads_natural = ("natural", 0) in loss.streams
+
+    def logits(x: Tensor, route: Route) -> Tensor:
+        with precise(x, precision):
+            return call(model, x, route).float()  # [B, classes]
+
+    model.train(trained is None)
+    if trained is not None:
+        trained.train()
     for x, y, *index in loader:
         x, y = x.to(device), y.to(device)  # [B, C, H, W], [B]
         if augment is not None:
             x = augment(x, generator)
-        with evaluating(model):
-            (x,) = attack(partial(_raise_loss, model, y), (x,), (random_start(x, generator),))
-        model.train()
-        logits = model(x)  # [B, classes]
-        losses = F.cross_entropy(logits, y, reduction="none")  # [B]
-        loss = (losses if weights is None else losses * weights(index[0]).to(losses)).mean()
+        attacked = x
+        if attack is not None:
+            with evaluating(model):
+                with torch.no_grad():
+                    still = (logits(x, "natural"),) if reads_natural else ()
+                goal = partial(_goal, loss, logits, still, y)
+                (attacked,) = attack(goal, (x,), (random_start(x, generator),))
+        natural = (logits(x, "natural"),) if reads_natural else ()
+        adversarial = (logits(attacked, "adversarial"),) if attack is not None else ()
+        losses = loss(adversarial, natural, y)  # [B]
+        mean = (losses if weights is None else losses * weights(index[0]).to(losses)).mean()
         optimizer.zero_grad()
-        loss.backward()
+        mean.backward()
         optimizer.step()
         if scheduler is not None:
             scheduler.step()
-        loss_sum += loss.item() * len(x)
-        right += int((logits.argmax(1) == y).sum())
+        loss_sum += mean.item() * len(x)
+        right += int(((*adversarial, *natural)[0].argmax(1) == y).sum())
         examples += len(x)
     n = max(1, examples)
     return EpochLog(loss_sum / n, right / n, examples, perf_counter() - start)
 
 
-def _raise_loss(model: nn.Module, y: Tensor, views: tuple[Tensor, ...]) -> Tensor:
-    return F.cross_entropy(model(views[0]), y, reduction="sum")
+def _goal(loss: Loss, logits: Callable[..., Tensor], still: tuple[Tensor, ...], y: Tensor, views: Any) -> Tensor:
+    return loss.ascend((logits(views[0], "adversarial"),), still, y)
 
 
 def warm_up(
@@ -99,7 +132,7 @@ def warm_up(
     device: torch.device | str | None = None,
     progress: Progress | None = None,
 ) -> list[EpochLog]:
-    """Train adversarially on a whole labelled dataset; arguments as `train_epoch` and `training.fit` say."""
+    """Train adversarially on a whole labelled dataset; arguments as `train_epoch` and `epochs.fit` say."""
     epoch = partial(train_epoch, attack=attack, augment=augment)
     return fit(
         model, dataset, epoch, epochs=epochs, batch_size=batch_size, lr=lr, weight_decay=weight_decay, seed=seed,

@@ -1,97 +1,180 @@
-"""Random views of images for contrastive learning: a whole batch at once, every draw from one generator.
+"""Two random views of each image for contrastive learning, of a strength s in [0, 1]; kornia does the image work.
 
-Source: the augmentations of Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations", ICML
-2020, without hue shifts and blurring, and with brightness, contrast and saturation always in that order.
+    crop    a share of the area in [1 − 0.9·s, 1], ratio of sides in [3/4, 4/3], resized to the whole
+    mirror  with probability ½
+    jitter  with probability 0.8·s: brightness, contrast, saturation by factors in 1 ± 0.4·s and hue by ± 0.1·s of a
+            turn, in random order
+    grey    with probability 0.2·s
+
+s = 1 are the augmentations of Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations",
+ICML 2020, without blurring, as Jiang et al., NeurIPS 2020, use them; s is the strength of Luo et al., "Rethinking the
+Effect of Data Augmentation in Adversarial Contrastive Learning", ICLR 2023 (DynACL).
 """
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from coreselect_integrations.augment import uniform
+from coreselect.errors import RequirementError, ShapeError, missing_extra
 
-_DRAWS = 10  # numbers an image and view
-_LUMA = (0.299, 0.587, 0.114)
+Resample = Literal["bicubic", "bilinear"]
+Adjust = Callable[[Tensor, Tensor], Tensor]  # images [n, C, H, W], a number each [n] → images [n, C, H, W]
+
+_TRIES = 10
+_PARTS = [2 * _TRIES, 2, 1, 1, 4, 4, 1]  # numbers a view: crops to try, place, mirror, jitter, order, amounts, grey
+_RATIO = 4 / 3
+
+
+@dataclass(frozen=True, slots=True)
+class Kornia:
+    """The parts of kornia that views are made of; each is a function of its arguments alone and draws nothing."""
+
+    remap: Callable[..., Tensor]
+    brightness: Adjust
+    contrast: Adjust
+    saturation: Adjust  # 0 is grey
+    hue: Adjust  # in radians
 
 
 def two_views(
     x: Tensor,
     generator: torch.Generator,
     *,
-    scale: tuple[float, float] = (0.3, 1.0),
+    strength: float = 1.0,
     flip: float = 0.5,
-    jitter: float = 0.4,
-    jitter_probability: float = 0.8,
-    grey: float = 0.2,
+    resample: Resample = "bicubic",
 ) -> tuple[Tensor, Tensor]:
-    """Make two independent random views of each image: resized crop, mirror, colours, grey.
+    """Make two independent random views of each image: resized crop, mirror, colour jitter, grey.
+
+    Every view of every image has draws of its own, the order of its jitter among them. Images of other than three
+    channels get brightness and contrast alone.
 
     Args:
-        x: [B, C, H, W], pixels in [0, 1]; B = 1 serves a `Task`, larger B a training loop.
-        generator: every draw comes from it, none from a global state.
-        scale: range of the crop's share of the area, within (0, 1]; its ratio of sides is log-uniform in [3/4, 4/3].
+        x: float [B, C, H, W], pixels in [0, 1]; B = 1 serves a `Task`, larger B a training loop.
+        generator: every draw comes from it, equally many whatever the settings; no global state is read or moved.
+        strength: s in [0, 1]; 1 is the published setting, 0 leaves only the mirror.
         flip: probability of mirroring left and right, in [0, 1]; 0 for digits or letters.
-        jitter: s in [0, 1); brightness, contrast and saturation are each scaled by a factor in [1 − s, 1 + s].
-        jitter_probability: how often colours are jittered at all.
-        grey: how often colour is removed. Saturation and grey are skipped unless C = 3.
+        resample: how crops are resized; `bicubic` is published.
     Returns:
-        two tensors [B, C, H, W] in [0, 1], of the dtype of `x`.
+        two tensors [B, C, H, W] in [0, 1], of the dtype and on the device of `x`.
+    Raises:
+        ShapeError: x is not a batch of float images.
+        RequirementError: a strength or probability outside [0, 1], or another way to resample.
+        MissingExtraError: kornia is not installed.
     """
-    u = uniform(2, len(x), _DRAWS, generator=generator, like=x).to(x.dtype)  # [2, B, draws]
+    if x.ndim != 4 or not x.is_floating_point():
+        raise ShapeError(f"views are made of float images [B, C, H, W], got {x.dtype} {list(x.shape)}: convert them.")
+    if not (0 <= strength <= 1 and 0 <= flip <= 1) or resample not in ("bicubic", "bilinear"):
+        raise RequirementError(
+            "views need strength and flip in [0, 1] and resample 'bicubic' or 'bilinear', "
+            f"got {strength}, {flip} and {resample!r}."
+        )
+    kornia = load_kornia()
+    views = torch.cat((x, x))  # [2B, C, H, W]: one pass makes both
+    u = torch.rand(len(views), sum(_PARTS), generator=generator, device=generator.device).cpu()  # [2B, numbers]
+    tries, place, mirror, jittered, order, amounts, grey = u.split(_PARTS, 1)
+    if strength:
+        H, W = x.shape[-2:]
+        boxes = crop_boxes(tries.view(-1, _TRIES, 2), place, H, W, (1 - 0.9 * strength, 1.0))
+        views = crop(kornia, views, boxes, resample)
+    mirrored = (mirror < flip)[:, :, None, None].to(x.device)  # [2B, 1, 1, 1]
+    views = torch.where(mirrored, views.flip(-1), views)
+    jitter(kornia, views, jittered[:, 0] < 0.8 * strength, order.argsort(1), (2 * amounts - 1) * strength)
+    if x.shape[1] == 3:
+        change(views, grey[:, 0] < 0.2 * strength, kornia.saturation, torch.zeros_like(grey[:, 0]))
+    first, second = views.clamp_(0, 1).chunk(2)
+    return first, second
 
-    def view(u: Tensor) -> Tensor:
-        cut = crop_resized(x, u[:, :4], scale, mirror=u[:, 4] < flip)
-        return colour(cut, u[:, 5:8], jitter, u[:, 8] < jitter_probability, u[:, 9] < grey)
 
-    return view(u[0]), view(u[1])
+def crop_boxes(tries: Tensor, place: Tensor, H: int, W: int, scale: tuple[float, float]) -> Tensor:
+    """Choose rectangles of whole pixels: w = √(a·r), h = √(a/r), rounded, at a uniform place.
 
-
-def crop_resized(x: Tensor, u: Tensor, scale: tuple[float, float], *, mirror: Tensor) -> Tensor:
-    """Resize one rectangle of each image to the whole, bilinearly.
-
-    Sides of the rectangle, as shares of the image's: h = √(a / r), w = √(a · r), at most 1, with area a and ratio r.
+    The area a is uniform in scale·H·W and log r in ± log 4/3. The first try that fits counts; where none does, it is
+    the largest rectangle with r in [3/4, 4/3].
 
     Args:
-        x: [B, C, H, W].
-        u: [B, 4] in [0, 1): area, log-ratio, horizontal and vertical place.
-        scale: range of a.
-        mirror: bool [B].
+        tries: [n, T, 2] in [0, 1): a and log r of T tries.
+        place: [n, 2] in [0, 1): left and top.
+        H, W: the image's sides.
+        scale: range of a / (H·W), in (0, 1].
+    Returns:
+        [n, 4] whole numbers: left, top, w, h.
     """
-    area = scale[0] + (scale[1] - scale[0]) * u[:, 0]  # [B]
-    ratio = torch.exp((2 * u[:, 1] - 1) * math.log(4 / 3))
-    w, h = (area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)
-    theta = x.new_zeros(len(x), 2, 3)  # [B, 2, 3]: output coordinates in [−1, 1] → input coordinates
-    theta[:, 0, 0] = torch.where(mirror, -w, w)
-    theta[:, 1, 1] = h
-    theta[:, 0, 2] = (2 * u[:, 2] - 1) * (1 - w)
-    theta[:, 1, 2] = (2 * u[:, 3] - 1) * (1 - h)
-    grid = F.affine_grid(theta, list(x.shape), align_corners=False)  # [B, H, W, 2]
-    return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+    area = (scale[0] + (scale[1] - scale[0]) * tries[..., 0]) * (H * W)  # [n, T]
+    ratio = torch.exp((2 * tries[..., 1] - 1) * math.log(_RATIO))
+    sides = torch.stack(((area * ratio).sqrt(), (area / ratio).sqrt()), -1).round()  # [n, T, 2]: w, h
+    whole = sides.new_tensor([W, H])
+    fits = ((sides >= 1) & (sides <= whole)).all(-1)  # [n, T]
+    first = sides.gather(1, fits.int().argmax(1)[:, None, None].expand(-1, 1, 2))[:, 0]  # [n, 2]
+    fallback = sides.new_tensor([min(W, round(H * _RATIO)), min(H, round(W * _RATIO))])
+    sides = torch.where(fits.any(1, keepdim=True), first, fallback)
+    return torch.cat(((place * (whole - sides + 1)).floor(), sides), 1)
 
 
-def colour(x: Tensor, u: Tensor, jitter: float, jittered: Tensor, grey: Tensor) -> Tensor:
-    """Scale brightness, contrast and saturation of some images, and take the colour from some.
+def crop(kornia: Kornia, x: Tensor, boxes: Tensor, resample: Resample = "bicubic") -> Tensor:
+    """Resize one rectangle of each image to the whole: output column j reads the column left + (j + ½)·w/W − ½.
+
+    Around a rectangle's edge, interpolation reads the image beyond it; beyond the image, its own edge is repeated.
 
     Args:
         x: [B, C, H, W] in [0, 1].
-        u: [B, 3] in [0, 1): one number a factor.
-        jitter: half-width of the factors' range around 1.
-        jittered, grey: bool [B], which images are touched.
+        boxes: [B, 4]: left, top, w, h.
+    Returns:
+        [B, C, H, W], clamped to [0, 1], which bicubic interpolation may leave.
     """
-    wide = jittered[:, None] * jitter  # [B, 1]
-    brightness, contrast, saturation = (1 + (2 * u - 1) * wide)[:, :, None, None, None].unbind(1)  # [B, 1, 1, 1]
-    x = (x * brightness).clamp(0, 1)
-    x = torch.lerp(_grey(x).mean((-2, -1), keepdim=True), x, contrast).clamp(0, 1)
-    if x.shape[1] != 3:
-        return x
-    x = torch.lerp(_grey(x), x, saturation).clamp(0, 1)
-    return torch.where(grey[:, None, None, None], _grey(x), x)
+    B, _, H, W = x.shape
+    dtype = torch.promote_types(x.dtype, torch.float32)  # half precision cannot place pixels
+    left, top, w, h = boxes.to(x.device, dtype)[:, :, None].unbind(1)  # [B, 1] each
+    columns = left + (torch.arange(W, device=x.device, dtype=dtype) + 0.5) * w / W - 0.5  # [B, W]
+    rows = top + (torch.arange(H, device=x.device, dtype=dtype) + 0.5) * h / H - 0.5  # [B, H]
+    map_x, map_y = columns[:, None, :].expand(B, H, W), rows[:, :, None].expand(B, H, W)
+    out = kornia.remap(x.to(dtype), map_x, map_y, mode=resample, padding_mode="border", align_corners=True)
+    return out.clamp(0, 1).to(x.dtype)
 
 
-def _grey(x: Tensor) -> Tensor:
-    """[B, C, H, W] → luminance [B, 1, H, W]; the channel mean unless C = 3."""
-    if x.shape[1] != 3:
-        return x.mean(1, keepdim=True)
-    return (x * x.new_tensor(_LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+def jitter(kornia: Kornia, x: Tensor, on: Tensor, order: Tensor, amounts: Tensor) -> None:
+    """Change brightness, contrast, saturation and hue of some images, in place, each in an order of its own.
+
+    Args:
+        x: [B, C, H, W] in [0, 1].
+        on: bool [B], which images.
+        order: permutations of 0…3 [B, 4]; of other than three channels, 2 and 3 (saturation, hue) change nothing.
+        amounts: [B, 4] in [−1, 1], one a kind: three factors 1 + 0.4·amount, and 0.1·amount turns of hue.
+    """
+    numbers = torch.cat((1 + 0.4 * amounts[:, :3], 0.2 * math.pi * amounts[:, 3:]), 1)  # [B, 4]
+    adjust = (kornia.brightness, kornia.contrast, kornia.saturation, kornia.hue)[: 4 if x.shape[1] == 3 else 2]
+    for step in order.unbind(1):  # [B]
+        for kind, make in enumerate(adjust):
+            change(x, on & (step == kind), make, numbers[:, kind])
+
+
+def change(x: Tensor, on: Tensor, make: Adjust, numbers: Tensor) -> None:
+    """Replace the images that `on` [B], on the CPU, names by make(images, their numbers), in place."""
+    chosen = on.nonzero()[:, 0]  # [n]
+    if len(chosen):
+        rows = chosen.to(x.device)
+        x[rows] = make(x[rows], numbers[chosen].to(x.device, x.dtype))
+
+
+def load_kornia() -> Kornia:
+    """Import what views need of kornia.
+
+    Raises:
+        MissingExtraError: kornia is not installed.
+    """
+    try:
+        from kornia import enhance
+        from kornia.geometry.transform import remap
+    except ImportError as why:
+        raise missing_extra("kornia", "train", "making random views") from why
+    return Kornia(
+        remap=remap,
+        brightness=enhance.adjust_brightness_accumulative,
+        contrast=enhance.adjust_contrast_with_mean_subtraction,
+        saturation=enhance.adjust_saturation_with_gray_subtraction,
+        hue=enhance.adjust_hue,
+    )

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from coreselect import Selection, holdout
 from coreselect.data import ImageSet, load
+from coreselect_integrations.cli.demo import DIGITS, demo, methods, paired, spread, table
 from coreselect_integrations.comparison import WARM, Run, Setting, compare
-from coreselect_integrations.demo import DIGITS, demo, methods, paired, spread, table
 
 TINY = Setting(radius=0.1, budget=40, validation=60, warmup=1, epochs=2, every=1, attack_steps=1, batch_size=128)
 runner = CliRunner()

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from coreselect.attacks import PGD
 from coreselect.errors import RequirementError
@@ -189,3 +189,29 @@ def test_nothing_to_evaluate_is_refused(model: nn.Module) -> None:
     """An empty dataset has no accuracy."""
     with pytest.raises(RequirementError, match="no examples"):
         evaluate(model, DataLoader(data(0), 4))
+
+
+class Stream(IterableDataset):
+    """The same examples without a length."""
+
+    def __iter__(self):
+        return iter(data())
+
+
+@pytest.mark.parametrize(
+    ("loader", "said"),
+    [
+        (data(), [(8, 23), (16, 23), (23, 23)]),
+        (DataLoader(data(), 10), [(10, 23), (20, 23), (23, 23)]),
+        (DataLoader(data(), 10, drop_last=True), [(10, 20), (20, 20)]),
+        (DataLoader(data(), 4, sampler=[3, 1, 4, 1, 5]), [(4, 5), (5, 5)]),
+        (Stream(), [(8, 8), (16, 16), (23, 23)]),
+        (DataLoader(Stream(), 20), [(20, 20), (23, 23)]),
+    ],
+)
+def test_progress_is_reported_after_each_batch(model: nn.Module, loader, said: list[tuple[int, int]]) -> None:
+    """(part, done, total) goes up to the number of examples; where that is unknown, the total is what is done."""
+    heard: list[tuple[str, int, int]] = []
+    evaluate(model, loader, attack=PGD(0.1, 0.1, 1), batch_size=8, progress=lambda *now: heard.append(now))
+
+    assert heard == [("evaluation", *now) for now in said]

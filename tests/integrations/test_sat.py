@@ -10,9 +10,11 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from coreselect import Task
 from coreselect.attacks import PGD
+from coreselect.errors import ScheduleError
+from coreselect.losses import CE, TRADES
 from coreselect_integrations import sat
 from coreselect_integrations.networks import small_conv
-from coreselect_integrations.training import triangle
+from coreselect_integrations.schedule import Schedule, constant
 
 ATTACK = PGD(0.05, 0.025, 2)
 
@@ -130,29 +132,67 @@ def test_weights_multiply_the_per_example_loss() -> None:
 
 
 def test_the_scheduler_steps_once_an_update() -> None:
-    """Four batches, four steps: the triangle has come down to zero."""
+    """Four batches, four steps: a fifth is refused."""
     model = net()
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    scheduler = triangle(optimizer, 4)
+    scheduler = Schedule(optimizer, constant())
+    scheduler.set_epoch(0, 4)
     sat.train_epoch(model, loader(data()), optimizer, ATTACK, generator=gen(), scheduler=scheduler)
 
-    assert scheduler.get_last_lr() == [0.0]
-
-
-@pytest.mark.parametrize("updates", [1, 3, 10, 97])
-def test_the_triangle_peaks_at_the_learning_rate_and_never_stops_early(updates: int) -> None:
-    """Factors lie in (0, 1], reach 1 once about a fifth of the way, and are zero only after the last update."""
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], 1.0)
-    scheduler = triangle(optimizer, updates)
-    factors: list[float] = []
-    for _ in range(updates):
-        factors.append(float(scheduler.get_last_lr()[0]))
-        optimizer.step()
+    with pytest.raises(ScheduleError):
         scheduler.step()
 
-    assert max(factors) == pytest.approx(1.0, abs=1.5 / updates if updates > 1 else 0)
-    assert min(factors) > 0
-    assert scheduler.get_last_lr()[0] == pytest.approx(0.0)
+
+@pytest.mark.parametrize("half", [None, torch.bfloat16])
+def test_trades_is_its_formula_on_both_passes(half: torch.dtype | None) -> None:
+    """One batch, rate 0: natural cross-entropy plus β·KL(p ‖ p̃), p̃ of an attack that raised that KL; float32 loss."""
+    model, dataset = net(), data()
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    def attack(ascend: Any, inputs: Any, noise: Any) -> Any:
+        hit = ATTACK(ascend, inputs, noise)
+        seen.append((inputs[0], hit[0]))
+        return hit
+
+    log = epoch(model, loader(dataset, 40), lr=0.0, attack=attack, loss=TRADES(3.0), precision=half)
+    y, twin = dataset.tensors[1], net().train()
+    x, x_hit = seen[0]
+    with torch.autocast("cpu", dtype=half, enabled=half is not None):
+        natural, hit = twin(x).float(), twin(x_hit).float()
+    p = natural.softmax(1)
+    kl = (p * (natural.log_softmax(1) - hit.log_softmax(1))).sum(1)
+    assert kl.mean() > 0
+    assert log.loss == pytest.approx((F.cross_entropy(natural, y, reduction="none") + 3 * kl).mean().item(), abs=1e-5)
+    assert log.accuracy == (hit.argmax(1) == y).float().mean().item()
+
+
+def test_standard_training_attacks_nothing() -> None:
+    """CE without an attack: the loss is that of the images as they are."""
+    model, dataset = net(), data()
+    log = epoch(model, loader(dataset, 40), lr=0.0, attack=None, loss=CE())
+    x, y = dataset.tensors
+    assert log.loss == pytest.approx(F.cross_entropy(net().train()(x), y).item(), abs=1e-6)
+
+
+def test_a_head_trains_alone_while_the_rest_stays_as_it_is() -> None:
+    """`trained=model.head`: the extractor is in evaluation mode, its statistics do not move, the head is trained."""
+    model = net()
+    head: nn.Module = model.head  # type: ignore[assignment]
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    optimizer = torch.optim.SGD(head.parameters(), 0.1)
+    sat.train_epoch(model, loader(data()), optimizer, ATTACK, generator=gen(), trained=head)
+    moved = {k for k, v in model.state_dict().items() if not torch.equal(v, before[k])}
+    assert moved == {"head.weight", "head.bias"}
+    assert head.training
+    assert not model.training
+
+
+def test_fast_at_takes_one_step_and_stays_in_its_ball() -> None:
+    """FAST is one step of 1¼ radii from a random start, projected: Wong et al., section 4."""
+    x = torch.full((1, 1, 2, 2), 0.5)
+    (hit,) = sat.FAST(lambda v: v[0].sum(), (x,), (torch.zeros_like(x),))
+    assert torch.allclose(hit, x + 8 / 255)
+    assert sat.FAST.steps == 1
 
 
 def test_warm_up_is_decided_by_its_seed_and_reports_progress() -> None:

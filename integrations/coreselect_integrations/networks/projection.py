@@ -1,4 +1,4 @@
-"""The projection head of contrastive learning: Linear, BN, ReLU, …, Linear, BN.
+"""Heads: a linear classifier, or the projection of contrastive learning: Linear, BN, ReLU, …, Linear, BN.
 
 Source: the head of the adversarial contrastive programs (Jiang et al., NeurIPS 2020), after Chen et al., "A Simple
 Framework for Contrastive Learning of Visual Representations", ICML 2020.
@@ -33,3 +33,8 @@ class Projection(nn.Module):
         for i, (linear, normalise) in enumerate(zip(self.linears, self.norms, strict=True)):
             x = normalise(linear(x.relu() if i else x), route)
         return x
+
+
+def head_of(width: int, *, classes: int, projection: int | None, dual_bn: bool) -> nn.Linear | Projection:
+    """Make a `Projection` of so many layers, or the classifier [B, width] → [B, classes] where `projection` is None."""
+    return nn.Linear(width, classes) if projection is None else Projection(width, layers=projection, dual_bn=dual_bn)

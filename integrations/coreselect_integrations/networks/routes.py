@@ -78,16 +78,25 @@ class Normalise(nn.Module):
 class RoutedNetwork(nn.Module):
     """See pixels as features → head, through one route.
 
-    Subclasses give `features`; `head` is the last submodule, so its output is the network's output.
+    Subclasses give `features` and `width`, the D of what it returns; `head` is the last submodule, so its output is the
+    network's output.
     """
 
     normalise: Normalise
     head: nn.Module
     dual_bn: bool
+    width: int
 
     def features(self, x: Tensor, route: Route) -> Tensor:
         """Normalised [B, C, H, W] → [B, D]."""
         raise NotImplementedError
+
+    def represent(self, x: Tensor, route: Route | None = None) -> Tensor:
+        """[B, C, H, W] in [0, 1] → features [B, D], what the head reads: for linear evaluation and neighbours.
+
+        Args, Raises: as `forward`.
+        """
+        return self.features(self.normalise(x), self._way(route))
 
     def forward(self, x: Tensor, route: Route | None = None) -> Tensor:
         """[B, C, H, W] in [0, 1] → logits or representations [B, outputs].
@@ -98,12 +107,14 @@ class RoutedNetwork(nn.Module):
         Raises:
             RequirementError: the network has two routes and none, or another, is named.
         """
+        features = self.represent(x, route)  # [B, D]
+        return self.head(features) if isinstance(self.head, nn.Linear) else self.head(features, self._way(route))
+
+    def _way(self, route: Route | None) -> Route:
         if self.dual_bn and route not in ROUTES:
             why = f"this network keeps statistics for two routes: call it with route one of {ROUTES}, got {route!r}."
             raise RequirementError(why)
-        way: Route = route or "natural"
-        features = self.features(self.normalise(x), way)  # [B, D]
-        return self.head(features) if isinstance(self.head, nn.Linear) else self.head(features, way)
+        return route or "natural"
 
 
 def route_call(model: nn.Module, x: Tensor, route: Route) -> Tensor:

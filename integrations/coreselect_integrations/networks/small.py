@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from coreselect.protocols import Route
-from coreselect_integrations.networks.projection import Projection
+from coreselect_integrations.networks.projection import head_of
 from coreselect_integrations.networks.routes import Normalise, RoutedNetwork, norm
 
 WIDTHS = (32, 64, 128, 128)
@@ -41,10 +41,8 @@ class SmallConv(RoutedNetwork):
             for i, (c, w, kernel) in enumerate(zip(incoming, WIDTHS, kernels, strict=True))
         )
         self.norms = nn.ModuleList(norm(w, dual=dual_bn) for w in WIDTHS)
-        if projection is None:
-            self.head = nn.Linear(WIDTHS[-1], classes or 10)
-        else:
-            self.head = Projection(WIDTHS[-1], layers=projection, dual_bn=dual_bn)
+        self.width = WIDTHS[-1]
+        self.head = head_of(self.width, classes=classes or 10, projection=projection, dual_bn=dual_bn)
 
     def features(self, x: Tensor, route: Route) -> Tensor:
         """Normalised [B, C, H, W] → [B, 128]."""

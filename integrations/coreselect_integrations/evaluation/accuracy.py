@@ -6,6 +6,7 @@ Source: PGD of Madry et al., ICLR 2018, with 20 steps of 2/255 in a ball of 8/25
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -18,9 +19,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from coreselect.attacks import PGD
 from coreselect.errors import RequirementError
-from coreselect.protocols import Attack, Call, Route, Views
+from coreselect.protocols import Attack, Call, Progress, Route, Views
 from coreselect.seeding import generator, noise, seeds
 from coreselect_integrations.modes import evaluating
+
+Unpack = Callable[[Any], tuple[Tensor, Tensor]]  # batch -> (x, y)
 
 PGD20 = PGD(8 / 255, 2 / 255, 20)
 
@@ -44,8 +47,9 @@ def evaluate(
     seed: int = 0,
     call: Call | None = None,
     route: Route = "adversarial",
-    unpack: Callable[[Any], tuple[Tensor, Tensor]] | None = None,
+    unpack: Unpack | None = None,
     device: torch.device | str | None = None,
+    progress: Progress | None = None,
 ) -> Evaluation:
     """Measure standard and robust accuracy, worst over the iterates of the attack.
 
@@ -62,14 +66,15 @@ def evaluate(
         route: given to `call` for natural and attacked inputs alike: a deployed classifier does not know which it sees.
         unpack: batch → (x, y); None takes its first two entries.
         device: where batches are moved; None leaves them.
+        progress: called with ("evaluation", examples done, examples in all) after each batch.
     Raises:
         RequirementError: there are no examples.
     """
     start = perf_counter()
-    logits = model if call is None else (lambda x: call(model, x, route))
-    n = standard = robust = 0
+    logits = logits_of(model, call, route)
+    total, n, standard, robust = count(data), 0, 0, 0
     with evaluating(model):
-        for x, y in _batches(data, batch_size, unpack):
+        for x, y in batches(data, batch_size, unpack):
             x, y = x.to(device), y.to(device)  # [B, …], [B]
             own = seeds(seed, "evaluation", indices=np.arange(n, n + len(x)))  # [B]
             with torch.no_grad():
@@ -78,9 +83,9 @@ def evaluate(
             n, standard = n + len(x), standard + len(keep)
             if len(keep):
                 robust += survivors(logits, x[keep], y[keep], attack, noise(x[keep], own[keep.cpu().numpy()]))
-    if n == 0:
-        why = "there is nothing to evaluate: the data holds no examples."
-        raise RequirementError(why)
+            if progress is not None:
+                progress("evaluation", n, max(total, n))
+    refuse_nothing(n)
     return Evaluation(standard / n, robust / n, n, perf_counter() - start)
 
 
@@ -106,9 +111,15 @@ def survivors(logits: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, attack: 
     return len(y) - int(fooled.sum())
 
 
-def _batches(
-    data: DataLoader[Any] | Dataset[Any], batch_size: int, unpack: Callable[[Any], tuple[Tensor, Tensor]] | None
+def logits_of(model: nn.Module, call: Call | None, route: Route) -> Callable[[Tensor], Tensor]:
+    """Return the forward pass x → logits that `evaluate` describes."""
+    return model if call is None else (lambda x: call(model, x, route))
+
+
+def batches(
+    data: DataLoader[Any] | Dataset[Any], batch_size: int, unpack: Unpack | None = None
 ) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield (x, y) in the order of a dataset, or as a loader yields them; no global random state moves."""
     loader = (
         data
         if isinstance(data, DataLoader)
@@ -116,3 +127,24 @@ def _batches(
     )
     for batch in loader:
         yield (batch[0], batch[1]) if unpack is None else unpack(batch)
+
+
+def count(data: DataLoader[Any] | Dataset[Any]) -> int:
+    """Say how many examples `batches` will yield, 0 where that is not known beforehand (for progress only)."""
+    with suppress(TypeError, NotImplementedError):
+        if isinstance(data, DataLoader):
+            whole = len(data.sampler)  # type: ignore[arg-type]  # samplers of endless streams have no length
+            return len(data) * (data.batch_size or 1) if data.drop_last else whole
+        return len(data)  # type: ignore[arg-type]  # map-style datasets have a length
+    return 0
+
+
+def refuse_nothing(n: int) -> None:
+    """Refuse to divide by no examples.
+
+    Raises:
+        RequirementError: `n` is 0.
+    """
+    if n == 0:
+        why = "there is nothing to evaluate: the data holds no examples."
+        raise RequirementError(why)

@@ -1,0 +1,174 @@
+"""Downsampled ImageNet as published: `train_data_batch_1` … `_10` and `val_data`, pickles or `.npz`, of any side S.
+
+Chrabaszcz, Loshchilov, Hutter, "A Downsampled Variant of ImageNet as an Alternative to the CIFAR datasets",
+arXiv:1707.08819, 2017. A file holds `data`, uint8 [n, 3·S·S], an image's red, green and blue planes row by row;
+`labels`, n numbers in 1…1000; and, for training, a `mean` that is not used.
+"""
+
+import math
+import re
+import zipfile
+import zlib
+from pathlib import Path
+from tokenize import TokenError
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coreselect.data import plain_pickle
+from coreselect.data.images import Images, Int64, UInt8
+from coreselect.errors import DataError
+
+CLASSES = 1000
+BATCHES = 10  # of the published training split
+
+_FILE = re.compile(r"(?:train_data_batch_([1-9][0-9]{0,5})|val_data)(?:\.npz)?")
+# What a damaged archive raises, by name.
+_DAMAGE = (
+    zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError, SyntaxError, OverflowError, NotImplementedError,
+    RuntimeError, OSError, MemoryError, TokenError,
+)  # fmt: skip
+
+
+def is_downsampled(folder: Path) -> bool:
+    """Say whether files of downsampled ImageNet, of either split, lie in the folder."""
+    return bool(_batches(folder, "train") or _batches(folder, "test"))
+
+
+def downsampled_folder(folder: Path, split: Literal["train", "test"]) -> Images:
+    """Return a split: all training batches in the order of their numbers, or the validation images as "test".
+
+    Labels become 0…999. The images are read file by file into one array; the first k of the ten batches will do, and
+    the name then says so.
+
+    Raises:
+        DataError: a file is missing, there twice, damaged, asks to run something, or is of another shape or side than
+            the first; a label is not in 1…1000; or the images do not fit into memory.
+    """
+    paths = _checked(folder, split)
+    labels: list[Int64] = []
+    flat: UInt8 = np.empty((0, 0), np.uint8)
+    end = 0
+    for path in paths:
+        data, some = _npz(path) if path.suffix == ".npz" else _pickled(path)
+        if not end:
+            flat = _room(paths, data.shape[1])  # [at least N, 3·S·S]
+        if data.shape[1] != flat.shape[1]:
+            raise DataError(
+                f"{path} has images of side {_side(data)}, those of {paths[0].name} are of {_side(flat)}: "
+                "keep one size to a folder."
+            )
+        flat[end : end + len(data)] = data
+        labels.append(some)
+        end += len(data)
+        del data  # before the next is read
+    side = _side(flat)
+    images = flat[:end].reshape(end, 3, side, side).transpose(0, 2, 3, 1)  # [N, S, S, 3], a view
+    part = "" if split == "test" or len(paths) == BATCHES else f", batches 1…{len(paths)}"
+    return Images(images, np.concatenate(labels), f"ImageNet-{side} {split}{part}")
+
+
+def _batches(folder: Path, split: str) -> dict[int, list[Path]]:
+    """Return the files of a split by their number, 1 for `val_data`."""
+    found: dict[int, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        named = _FILE.fullmatch(path.name)
+        if named and (named[1] is not None) == (split == "train") and path.is_file():
+            found.setdefault(int(named[1] or 1), []).append(path)
+    return found
+
+
+def _checked(folder: Path, split: str) -> list[Path]:
+    """Return the files of a split in order, each number from 1 on once."""
+    found = _batches(folder, split)
+    if not found:
+        raise DataError(
+            f"{folder} has no {split} images: {'val_data' if split == 'test' else 'train_data_batch_1'} is needed there."
+        )
+    missing = sorted(set(range(1, max(found) + 1)) - set(found))
+    if missing:
+        names = ", ".join(f"train_data_batch_{i}" for i in missing[:8]) + (" and more" if missing[8:] else "")
+        raise DataError(f"{folder} lacks {names}: there is a train_data_batch_{max(found)}, and all before it count.")
+    twice = next((paths for paths in found.values() if len(paths) > 1), None)
+    if twice:
+        raise DataError(f"{folder} holds both {twice[0].name} and {twice[1].name}: keep one of them.")
+    return [found[number][0] for number in sorted(found)]
+
+
+def _room(paths: list[Path], row: int) -> UInt8:
+    """Return an empty array for the rows of all files; it has a few too many, of which no memory is ever touched.
+
+    A file of b bytes, unpacked if it is an archive, holds each of its pixels in a byte or more: at most b / row images.
+    """
+    try:
+        rows = sum(_unpacked(path) // row for path in paths)
+        return np.empty((rows, row), np.uint8)
+    except (MemoryError, ValueError) as why:
+        size = sum(_unpacked(path) for path in paths) / 2**30
+        raise DataError(
+            f"{paths[0].parent} has {size:.1f} GiB of images, more than there is memory: free some, or remove batches."
+        ) from why
+
+
+def _unpacked(path: Path) -> int:
+    """Return the bytes of a pickle, or of the images of an archive that was readable a moment ago."""
+    if path.suffix != ".npz":
+        return path.stat().st_size
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.getinfo("data.npy").file_size
+    except _DAMAGE as why:
+        raise _unreadable(path, why) from why
+
+
+def _pickled(path: Path) -> tuple[UInt8, Int64]:
+    with path.open("rb") as file:
+        held = plain_pickle.load(file, str(path))
+    if not isinstance(held, dict):
+        raise DataError(f"{path} holds a {type(held).__name__}: a dict with 'data' and 'labels' is needed.")
+    held = {key.decode("utf-8", "replace") if isinstance(key, bytes) else key: value for key, value in held.items()}
+    return _arrays(path, held.get("data"), held.get("labels"))
+
+
+def _npz(path: Path) -> tuple[UInt8, Int64]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            data, labels = (_member(archive, name) for name in ("data.npy", "labels.npy"))
+    except _DAMAGE as why:
+        raise _unreadable(path, why) from why
+    return _arrays(path, data, labels)
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    """Read one array of an archive, as numpy packs it, never unpickling."""
+    if archive.getinfo(name).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{name} is packed in another way than numpy's")
+    with archive.open(name) as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def _unreadable(path: Path, why: BaseException) -> DataError:
+    said = " ".join(str(why).split())[:120].strip("'\"").rstrip(".")
+    return DataError(f"{path} is not a readable .npz archive with arrays data and labels ({said}).")
+
+
+def _arrays(path: Path, data: Any, labels: Any) -> tuple[UInt8, Int64]:
+    """Return images [n, 3·S·S] and labels [n] in 0…999, or refuse what was found under their names."""
+    got = f"{data.dtype} {list(data.shape)}" if isinstance(data, np.ndarray) else f"a {type(data).__name__}"
+    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or not data.size or not _side(data):
+        raise DataError(f"{path} has no images under 'data': it is {got}, uint8 [n, 3·S·S] is needed.")
+    if isinstance(labels, list) and all(type(label) is int and abs(label) < 2**31 for label in labels):
+        labels = np.array(labels, np.int64)
+    if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu" or labels.shape != data.shape[:1]:
+        raise DataError(f"{path} has no labels for its images: {len(data)} integers are needed under 'labels'.")
+    wrong = labels[(labels < 1) | (labels > CLASSES)]
+    if len(wrong):
+        raise DataError(f"{path}: labels of downsampled ImageNet are 1…{CLASSES}, one is {wrong[0]}.")
+    return data, labels.astype(np.int64) - 1
+
+
+def _side(data: UInt8) -> int:
+    """Return S of [n, 3·S·S], 0 where there is none."""
+    side = math.isqrt(data.shape[1] // 3)
+    return side if 3 * side * side == data.shape[1] else 0

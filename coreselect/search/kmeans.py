@@ -1,0 +1,94 @@
+"""k-means: labels a_i and centres c_j that lower Σ_i ‖x_i − c_{a_i}‖² until they stay, by FAISS or by scipy.
+
+Source: Lloyd, "Least squares quantization in PCM", IEEE Transactions on Information Theory 1982; begun as in Arthur,
+Vassilvitskii, "k-means++: The Advantages of Careful Seeding", SODA 2007: the next centre is drawn with probability
+proportional to the squared distance to the nearest one so far.
+"""
+
+import warnings
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coreselect.errors import MissingExtraError, NonFiniteError, ShapeError, UnknownNameError
+from coreselect.search.faiss import faiss_kmeans
+from coreselect.types import Int64
+
+ENGINES = ("auto", "faiss", "scipy")
+
+
+def kmeans(
+    features: NDArray[Any],
+    clusters: int,
+    *,
+    seed: int,
+    iterations: int = 25,
+    restarts: int = 4,
+    by: Literal["auto", "faiss", "scipy"] = "auto",
+) -> Int64:
+    """Divide points into clusters.
+
+    Args:
+        features: x [N, D], finite.
+        clusters: k ≥ 1; with fewer points than that, as many as there are points.
+        seed: decides every draw; no global random state moves.
+        iterations: ≥ 1, of each restart.
+        restarts: ≥ 1, from centres of their own; the labels of the least sum of squares are kept.
+        by: `faiss` computes in float32, `scipy` in float64; each is deterministic, but they draw differently. `auto` is
+            FAISS where it is installed.
+    Returns:
+        int64 [N] in 0…k−1; a cluster may be empty.
+    Raises:
+        ShapeError: features are not a matrix with rows, or a count is below 1.
+        NonFiniteError: features hold NaN or infinity.
+        UnknownNameError: no such engine.
+        MissingExtraError: `faiss`, and it is not installed.
+    """
+    X = np.asarray(features, dtype=np.float64)  # [N, D]
+    if X.ndim != 2 or not X.size or min(clusters, iterations, restarts) < 1:
+        why = (
+            "k-means needs features [N, D] with N, D ≥ 1 and clusters, iterations and restarts of at least 1, got shape "
+            f"{X.shape}, {clusters}, {iterations} and {restarts}."
+        )
+        raise ShapeError(why)
+    bad = np.flatnonzero(~np.isfinite(X).all(1))
+    if len(bad):
+        why = f"{len(bad)} of {len(X)} features hold NaN or infinity: leave those examples out, or mend the network."
+        raise NonFiniteError(why, bad.tolist())
+    if by not in ENGINES:
+        why = f"no k-means is called {by!r}; there are {', '.join(ENGINES)}."
+        raise UnknownNameError(why)
+    rng, k = np.random.default_rng(seed), min(clusters, len(X))
+    if by != "scipy":
+        try:
+            X32 = np.ascontiguousarray(X - X.mean(0), dtype=np.float32)  # nothing is lost to a far origin
+            return min((faiss_kmeans(X32, spread(X, k, rng), iterations) for _ in range(restarts)), key=_sum)[0]
+        except MissingExtraError:
+            if by == "faiss":
+                raise
+    return min((_scipy(X, k, iterations, rng) for _ in range(restarts)), key=_sum)[0]
+
+
+def spread(X: NDArray[np.float64], k: int, rng: np.random.Generator) -> Int64:
+    """Draw the points that k-means++ begins with: [N, D] → k positions, int64 [k]."""
+    chosen = [int(rng.integers(len(X)))]
+    nearest = ((X - X[chosen[0]]) ** 2).sum(1)  # [N]
+    for _ in range(k - 1):
+        total = nearest.sum()
+        chosen.append(int(rng.choice(len(X), p=nearest / total) if total > 0 else rng.integers(len(X))))
+        nearest = np.minimum(nearest, ((X - X[chosen[-1]]) ** 2).sum(1))
+    return np.array(chosen, np.int64)
+
+
+def _scipy(X: NDArray[np.float64], k: int, iterations: int, rng: np.random.Generator) -> tuple[Int64, float]:
+    from scipy.cluster.vq import kmeans2  # slow to import, and few ask for clusters
+
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a cluster may be empty
+        centres, labels = kmeans2(X, k, iter=iterations, minit="++", rng=rng, missing="warn")
+    return labels.astype(np.int64), float(((X - centres[labels]) ** 2).sum())
+
+
+def _sum(answer: tuple[Int64, float]) -> float:
+    return answer[1]

@@ -1,0 +1,1 @@
+"""Commands that turn the core into the experiments of the papers: one a file, parse, call, show."""

@@ -1,0 +1,73 @@
+"""How far a run is: bars and a line an epoch on a terminal, the lines alone in a log; all on stderr."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+
+class Live:
+    """Show a run of `epochs` epochs while the block runs.
+
+    Call it with (part, done, total) while an epoch runs, and `ended` with the record of each epoch: its `epoch` from 0,
+    `loss`, `accuracy` in [0, 1] or None, `lr`, `seconds`, and where there are any `select_seconds` and `trouble`.
+    """
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs, self.console = epochs, Console(stderr=True, highlight=False)
+        columns = (TextColumn("{task.description:<10}"), BarColumn(bar_width=24), TextColumn("{task.fields[said]}"))
+        self.bars = Progress(*columns, TimeElapsedColumn(), console=self.console, disable=not self.console.is_terminal)
+        self.run = self.bars.add_task("epochs", total=epochs, said="")
+        self.part = self.bars.add_task("", total=None, said="", visible=False)
+        self.spent: list[float] = []
+
+    def __enter__(self) -> Self:
+        self.bars.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, why: BaseException | None, at: TracebackType | None) -> None:
+        self.bars.stop()
+
+    def __call__(self, part: str, done: int, total: int) -> None:
+        said = f"{done:,} of {total:,}"
+        self.bars.update(self.part, description=part, completed=done, total=total, said=said, visible=True)
+
+    def ended(self, record: Mapping[str, Any]) -> None:
+        """Print the line of an epoch that ended, and say how long the rest will take."""
+        n = record["epoch"] + 1
+        self.spent.append(record["seconds"] + record.get("select_seconds", 0.0))
+        left = duration(self.left(n))
+        self.bars.update(self.run, completed=n, said=f"{n} of {self.epochs}, {left} left")
+        self.console.print(line(record, self.epochs) + f", {left} left", soft_wrap=True)
+        for words in record.get("trouble", ()):
+            self.console.print(f"  {words}", style="yellow", soft_wrap=True)
+
+    def left(self, done: int) -> float:
+        """Seconds that the epochs after the first `done` will take, if they are like the last few (a coreset's are shorter)."""
+        last = self.spent[-10:]
+        return (self.epochs - done) * sum(last) / max(1, len(last))
+
+
+def line(record: Mapping[str, Any], epochs: int) -> str:
+    """Write one epoch's record, in words that fit 80 columns."""
+    words = [f"epoch {record['epoch'] + 1} of {epochs}: loss {record['loss']:.4f}"]
+    if record.get("accuracy") is not None:
+        words.append(f"{record['accuracy']:.1%} right")
+    words.append(f"lr {record['lr']:.3g}")
+    seconds = f"{record['seconds']:.1f} s"
+    if record.get("select_seconds", 0.0) >= 0.05:
+        seconds += f" + {record['select_seconds']:.1f} s selecting"
+    return ", ".join([*words, seconds])
+
+
+def duration(seconds: float) -> str:
+    """Write a time in its two largest units: `2 h 05 min`, `3 min 20 s`, `7 s`."""
+    whole = math.ceil(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 60} min {whole % 60:02d} s" if whole >= 60 else f"{whole} s"

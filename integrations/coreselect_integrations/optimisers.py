@@ -1,0 +1,42 @@
+"""The optimisers of the published runs: SGD with Nesterov momentum, and LARS.
+
+LARS: v ← m·v + λ(w)·(∇ + wd·w),  w ← w − lr·v,  λ(w) = c·‖w‖ / (‖∇‖ + wd·‖w‖) for matrices and kernels, 1 for vectors.
+Source: You, Gitman, Ginsburg, "Large Batch Training of Convolutional Networks", 2017; as `pytorch_optimizer` has it.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from coreselect.errors import UnknownNameError, missing_extra
+
+OPTIMISERS = ("sgd", "lars")
+
+
+def optimiser(
+    name: str, parameters: Iterable[nn.Parameter], *, lr: float, weight_decay: float, momentum: float = 0.9
+) -> torch.optim.Optimizer:
+    """Make an optimiser by name.
+
+    Args:
+        name: `sgd` (Nesterov) or `lars` (trust coefficient c = 0.001). Vectors (biases, the scales and shifts of
+            normalisations) get neither λ nor weight decay under LARS; the programs of the contrastive papers scale
+            those too, except where they are zero.
+        parameters: to train.
+        lr: peak rate > 0; published 5.0 for LARS at batches of 512.
+        weight_decay, momentum: wd ≥ 0 and m in [0, 1).
+    Raises:
+        UnknownNameError: no such optimiser.
+        MissingExtraError: LARS without `pytorch_optimizer`.
+    """
+    if name == "sgd":
+        return torch.optim.SGD(parameters, lr, momentum=momentum, nesterov=momentum > 0, weight_decay=weight_decay)
+    if name != "lars":
+        why = f"no optimiser is called {name!r}; there are {' and '.join(OPTIMISERS)}."
+        raise UnknownNameError(why)
+    try:
+        from pytorch_optimizer import LARS
+    except ImportError as why:
+        raise missing_extra("pytorch-optimizer", "train", "the LARS optimiser") from why
+    return LARS(parameters, lr, weight_decay=weight_decay, momentum=momentum, trust_coefficient=1e-3)

@@ -1,0 +1,204 @@
+"""A run of any system, with any selector, ends in a network; killed, it goes on and ends with the same one."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import TensorDataset
+
+from coreselect import Selection
+from coreselect.attacks import PGD
+from coreselect.errors import RequirementError
+from coreselect.objectives import RD
+from coreselect.selectors import RCS, RS2, Random
+from coreselect_integrations.networks import load_network, restore
+from coreselect_integrations.pretraining import MODEL, Pretrained, pretrain
+from coreselect_integrations.runs import LOG
+from coreselect_integrations.systems import SYSTEMS, Settings, defaults
+
+pytest.importorskip("kornia")
+N = 96
+
+
+def images(n: int = N, seed: int = 7) -> TensorDataset:
+    """Bright and dark images of three channels, labelled so."""
+    g = torch.Generator().manual_seed(seed)
+    y = torch.arange(n) % 2
+    return TensorDataset((0.3 + 0.4 * y.view(-1, 1, 1, 1) + 0.2 * torch.rand(n, 3, 8, 8, generator=g)).clamp(0, 1), y)
+
+
+def tiny(system: str, **changes: Any) -> Settings:
+    fixed = {
+        "arch": "small", "epochs": 3, "batch_size": 16, "optimiser": "sgd", "lr": 0.05, "lr_warmup": 0, "attack_steps": 1,
+        "step": 8 / 255, "interval": 1, "fraction": 0.25, "warmup": 1, "every": 1,
+    }  # fmt: skip
+    return replace(defaults(system), **{**fixed, **changes})
+
+
+def rcs() -> RCS:
+    return RCS(objective=RD("kl", attack=PGD(8 / 255, 10 / 255, 1)))
+
+
+def run(folder: Path, settings: Settings, **more: Any) -> Pretrained:
+    return pretrain(settings, images(), images(20, seed=8), folder, **{"selector": rcs(), **more})
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_rcs_plugs_into_every_system(system: str, tmp_path: Path) -> None:
+    """A warm-up epoch on all, two on the quarter that was chosen; the log, the coreset and the weights are there."""
+    result = run(tmp_path, tiny(system))
+
+    assert [r["examples"] for r in result.records] == [N, N // 4, N // 4]
+    assert [r["updates"] for r in result.records] == [6, 2, 2]
+    assert result.records[1]["select_seconds"] > 0
+    assert result.records[1]["selection"]["rows"] > 0
+    assert [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()] == list(result.records)
+    selection = Selection.load(tmp_path / "coreset.npz")
+    assert (len(selection), selection.provenance.round) == (N // 4, 1)
+    saved = restore(load_network(tmp_path / MODEL))
+    for name, value in saved.state_dict().items():
+        assert torch.equal(value, result.network.state_dict()[name])
+    assert (result.records[0]["accuracy"] is not None) == SYSTEMS[system].supervised
+
+
+class Stop(Exception):
+    """Somebody pulled the plug."""
+
+
+@pytest.mark.parametrize(
+    ("system", "changes", "selector"),
+    [
+        ("sat", {}, rcs()),
+        ("sat", {}, None),
+        ("trades", {"every": 2}, rcs()),
+        ("acl", {}, RS2()),
+        ("dynacl", {"key_momentum": 0.9}, rcs()),
+        ("dynacl-air", {"optimiser": "lars", "every": 2}, rcs()),
+    ],
+)
+@pytest.mark.parametrize("after", [1, 2])
+def test_a_run_that_is_stopped_ends_with_the_same_bits(
+    system: str, changes: dict[str, Any], selector: Any, after: int, tmp_path: Path
+) -> None:
+    """Stopped in the epoch after `after`, taken up by a new process's objects: weights, log and coreset are equal."""
+    if changes.get("optimiser") == "lars":
+        pytest.importorskip("pytorch_optimizer")
+    settings = tiny(system, **changes)
+    whole = run(tmp_path / "whole", settings, selector=selector)
+
+    def plug(part: str, done: int, total: int) -> None:
+        if part == f"epoch {after + 1}":
+            raise Stop
+
+    with pytest.raises(Stop):
+        run(tmp_path / "cut", settings, selector=selector, progress=plug)
+    np.random.seed(5)
+    torch.manual_seed(5)
+    again = run(tmp_path / "cut", settings, selector=selector)
+
+    for name, value in whole.network.state_dict().items():
+        assert torch.equal(value, again.network.state_dict()[name]), name
+    timed = ("seconds", "select_seconds", "selection")
+    plain = [[{k: v for k, v in r.items() if k not in timed} for r in one.records] for one in (whole, again)]
+    assert plain[0] == plain[1]
+    if selector is not None:
+        one, two = (Selection.load(tmp_path / where / "coreset.npz").indices for where in ("whole", "cut"))
+        assert np.array_equal(one, two)
+
+
+def test_a_killed_command_ends_with_the_same_bits(tmp_path: Path) -> None:
+    """`coreselect train` dies by SIGKILL after its first epoch; the same command again gives the same weights."""
+    command = [
+        sys.executable, "-m", "coreselect.cli", "train", "sat", "--rows", "300", "--arch", "small", "--epochs", "4",
+        "--selector", "rcs", "--warmup", "2", "--every", "1", "--attack-steps", "1", "--validation", "20",
+        "--batch-size", "32",
+    ]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+    def weights(folder: Path) -> Mapping[str, Any]:
+        subprocess.run([*command, "--out", folder], check=True, capture_output=True, env=environment)
+        return load_network(folder / MODEL).weights
+
+    whole = weights(tmp_path / "whole")
+    log = tmp_path / "cut" / LOG
+    with subprocess.Popen([*command, "--out", tmp_path / "cut"], stderr=subprocess.DEVNULL, env=environment) as process:
+        while not log.exists() and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    assert not (tmp_path / "cut" / MODEL).exists()
+    again = weights(tmp_path / "cut")
+    assert whole.keys() == again.keys()
+    assert all(torch.equal(value, again[name]) for name, value in whole.items())
+
+
+def test_without_a_selector_every_epoch_sees_the_whole_pool(tmp_path: Path) -> None:
+    """No coreset is written, nothing is selected."""
+    result = run(tmp_path, tiny("standard"), selector=None)
+    assert [r["examples"] for r in result.records] == [N] * 3
+    assert result.records[-1]["seen"] == 1.0
+    assert not (tmp_path / "coreset.npz").exists()
+
+
+def test_what_was_seen_is_counted_over_all_epochs(tmp_path: Path) -> None:
+    """From the first epoch a fixed quarter sees a quarter of the pool, three disjoint quarters three of them."""
+    fixed = run(tmp_path / "random", tiny("standard", warmup=0), selector=Random())
+    fresh = run(tmp_path / "rs2", tiny("standard", warmup=0), selector=RS2())
+    assert [r["seen"] for r in fixed.records] == [0.25] * 3
+    assert [r["seen"] for r in fresh.records] == [0.25, 0.5, 0.75]
+
+
+def test_a_selection_is_made_for_the_loss_and_views_of_its_epoch(tmp_path: Path) -> None:
+    """DynACL-AIR: the task that a selector sees at epochs 1 and 2 has ω = λ/3 and 2λ/3, three views."""
+    seen: list[Any] = []
+
+    class Watching(Random):
+        renew = "round"
+
+        def select(self, task: Any, budget: Any, *, generator: Any, round: int = 0) -> Selection:
+            seen.append(task)
+            chosen = super().select(task, budget, generator=generator, round=round)
+            return replace(chosen, provenance=replace(chosen.provenance, round=round))
+
+    run(tmp_path, tiny("dynacl-air"), selector=Watching())
+    assert [t.loss.omega for t in seen] == pytest.approx([2 / 9, 4 / 9])
+    x = torch.rand(1, 3, 8, 8)
+    assert all(len(t.views(x, torch.Generator())) == 3 for t in seen)
+
+
+def test_weights_of_a_selection_reach_the_loss(tmp_path: Path) -> None:
+    """A weighted selector: the epoch's mean loss at rate ~0 is the weighted mean over what it chose."""
+
+    class Weighted(Random):
+        def select(self, task: Any, budget: Any, *, generator: Any, round: int = 0) -> Selection:
+            chosen = super().select(task, budget, generator=generator, round=round)
+            return replace(chosen, weights=np.where(np.arange(len(chosen)) == 0, float(len(chosen)), 0.0))
+
+    settings = tiny("standard", epochs=1, warmup=0, batch_size=N, lr=1e-12, flip=False)
+    heavy = run(tmp_path / "heavy", settings, selector=Weighted())
+    light = run(tmp_path / "light", settings, selector=Random())
+    assert heavy.records[0]["loss"] != pytest.approx(light.records[0]["loss"], abs=1e-4)
+
+
+def test_a_folder_is_not_resumed_under_another_selector(tmp_path: Path) -> None:
+    """The sentence names the setting and both values."""
+    run(tmp_path, tiny("standard", epochs=2))
+    with pytest.raises(RequirementError, match="selector 'rcs', this one has 'rs2'"):
+        run(tmp_path, tiny("standard", epochs=2), selector=RS2())
+
+
+def test_global_random_states_do_not_move(tmp_path: Path) -> None:
+    """Training seeds them for datasets that draw from them, and puts them back."""
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[union-attr]
+    run(tmp_path, tiny("standard", epochs=1))
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert np.array_equal(before[1], np.random.get_state()[1])  # type: ignore[arg-type]

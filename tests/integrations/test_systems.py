@@ -1,0 +1,112 @@
+"""A system's name decides loss and views at every epoch; presets carry the published numbers."""
+
+from dataclasses import asdict, replace
+from typing import Any
+
+import pytest
+import torch
+
+from coreselect.attacks import PGD
+from coreselect.errors import RequirementError, UnknownNameError
+from coreselect.losses import ACL, CE, CL, SAT, TRADES
+from coreselect_integrations.air import IR
+from coreselect_integrations.networks import spec_for
+from coreselect_integrations.systems import PRESETS, SYSTEMS, Settings, defaults, preset
+
+LOSSES: dict[str, Any] = {
+    "standard": CE(), "sat": SAT(), "trades": TRADES(6.0), "fast-at": SAT(), "cl": CL(0.5), "acl": ACL(0.5),
+    "dynacl": ACL(0.5), "acl-air": IR(0.5), "dynacl-air": IR(0.5),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_every_system_begins_with_its_papers_loss(name: str) -> None:
+    """At epoch 0 dynamic systems have s = 1 and so ω = 0; views are as many as the loss reads."""
+    settings = replace(defaults(name), flip=False)
+    assert settings.loss(0) == LOSSES[name]
+    views = settings.views(0)
+    assert (views is None) == SYSTEMS[name].supervised
+    assert (settings.attack is None) == (name in ("standard", "cl"))
+    if views is not None:
+        pytest.importorskip("kornia")
+        x = torch.rand(2, 3, 8, 8)
+        made = views(x, torch.Generator().manual_seed(0))
+        assert len(made) == settings.loss(0).views
+        assert torch.equal(made[0], x) == SYSTEMS[name].regularised
+
+
+@pytest.mark.parametrize("name", ["dynacl", "dynacl-air"])
+def test_dynamic_systems_weaken_their_views_and_weigh_the_adversarial_half(name: str) -> None:
+    """Published: 1000 epochs, K = 50, λ = 2/3. By hand: s(149) = 0.9, ω = 1/15; at the end s = 0.05, ω = 0.6333."""
+    settings = defaults(name)
+    assert settings.strength(149) == pytest.approx(0.9)
+    assert settings.loss(149).omega == pytest.approx(1 / 15)  # type: ignore[attr-defined]
+    assert settings.strength(999) == pytest.approx(0.05)
+    assert settings.loss(999).omega == pytest.approx(0.95 * 2 / 3)  # type: ignore[attr-defined]
+    pytest.importorskip("kornia")
+    x = torch.rand(16, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    short = replace(settings, flip=False, epochs=100, interval=1, warmup=0)
+    moved = []
+    for epoch in (0, 99):
+        views = short.views(epoch)
+        assert views is not None
+        moved.append((views(x, torch.Generator().manual_seed(0))[-1] - x).abs().mean().item())
+    assert moved[1] < 0.3 * moved[0]
+
+
+def test_presets_carry_the_published_numbers() -> None:
+    """Spot values of three published experiments, and the attack of each."""
+    acl = preset("cifar10-acl")
+    assert (acl.epochs, acl.batch_size, acl.optimiser, acl.lr, acl.weight_decay) == (1000, 512, "lars", 5.0, 1e-6)
+    assert (acl.lr_warmup, acl.warmup, acl.every, acl.temperature, acl.arch) == (10, 100, 20, 0.5, "resnet18")
+    assert acl.attack == PGD(8 / 255, 2 / 255, 5)
+    assert acl.lr * acl.floor == pytest.approx(1e-6)
+    sat = preset("imagenet32-sat")
+    assert (sat.arch, sat.epochs, sat.batch_size, sat.lr, sat.weight_decay) == ("wrn28_10", 100, 256, 0.1, 5e-4)
+    assert (sat.warmup, sat.every, sat.validation) == (10, 10, 0.005)
+    assert sat.attack == PGD(8 / 255, 2 / 255, 10)
+    small = preset("imagenet32-acl")
+    assert (small.temperature, small.lr, small.projection, small.epochs) == (0.1, 0.6, 2, 200)
+    assert (small.warmup, small.every, small.fraction) == (20, 10, 0.05)
+    assert small.select_attack == PGD(8 / 255, 1.25 * 8 / 255, 1)
+    fast = defaults("fast-at")
+    assert fast.attack == PGD(8 / 255, 10 / 255, 1)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_describes_a_network_and_a_schedule(name: str) -> None:
+    """Its architecture fits its data, its rate is 0 < c ≤ 1 at the middle, its coreset begins before it ends."""
+    settings = preset(name)
+    family = "sat" if SYSTEMS[settings.system].supervised else "acl"
+    spec = spec_for(settings.arch, family, channels=3, size=32, classes=10, projection=settings.projection)
+    assert (spec.projection is None) == SYSTEMS[settings.system].supervised
+    assert 0 < settings.rate_curve()(settings.epochs / 2) <= 1
+    assert 0 < settings.warmup < settings.epochs
+    assert all(v is None or isinstance(v, str | int | float | tuple) for v in asdict(settings).values())
+
+
+@pytest.mark.parametrize(
+    ("bad", "error", "says"),
+    [
+        ({"system": "sit"}, UnknownNameError, "dynacl-air"),
+        ({"precision": "fp8"}, UnknownNameError, "bf16"),
+        ({"curve": "square"}, UnknownNameError, "cosine"),
+        ({"epochs": 0}, RequirementError, "at least one epoch"),
+        ({"batch_size": 1}, RequirementError, "batches of 2"),
+        ({"lr": 0.0}, RequirementError, "rate above 0"),
+        ({"key_momentum": 0.9}, RequirementError, "acl and dynacl"),
+        ({"system": "dynacl", "key_momentum": 1.0}, RequirementError, "momentum in"),
+    ],
+)
+def test_settings_that_make_no_run_are_refused(bad: dict[str, Any], error: type[Exception], says: str) -> None:
+    """One sentence, at construction."""
+    with pytest.raises(error, match=says):
+        Settings(**{"system": "sat", **bad})
+
+
+def test_unknown_presets_and_systems_name_those_there_are() -> None:
+    """Both lists are in the sentence."""
+    with pytest.raises(UnknownNameError, match="imagenet32-sat"):
+        preset("cifar11-acl")
+    with pytest.raises(UnknownNameError, match="fast-at"):
+        defaults("nothing")
