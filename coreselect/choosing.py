@@ -15,6 +15,7 @@ _REMEDY = {
     "features": "give a model, or features",
     "logits": "give a model, or logits",
     "gradients": "give a model, or gradients",
+    "inputs": "give a model and its pool (Task.from_model)",
     "validation": "give validation inputs (coreselect.holdout splits some off), or a validation gradient",
     "validation_labels": "give validation items that are (x, y)",
     "history": "record one while training",

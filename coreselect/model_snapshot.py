@@ -24,7 +24,7 @@ from coreselect.layout import Layout
 from coreselect.network import ROUTES, HeadSplit, Network
 from coreselect.objectives.held import Held
 from coreselect.objectives.objective import Objective
-from coreselect.protocols import Stream
+from coreselect.protocols import Loss, Stream
 from coreselect.reading import chunks, read
 from coreselect.recipe import ModelRecipe
 from coreselect.records import settings_of
@@ -241,6 +241,37 @@ class ModelSnapshot(Snapshot):
         with torch.no_grad():
             outputs = self.net.apply(self.net.captured, pool.prepared[stream], stream[0])  # [n, C]
         return outputs.argmax(1) != pool.labels
+
+    def attacked_logits(self) -> Tensor:
+        streams = [s for s in self.task.loss.streams if s[0] == "adversarial"]
+        if not streams or self.batch_loss:
+            return super().attacked_logits()
+        if isinstance(self.net, HeadSplit):
+            net, prepared = self.net, self._pool().prepared
+        else:  # rows capture more than a head and nothing of the pool is kept: sweep it through features → head
+            net = split(self.model, self.task.call, self._probe(), head=self.task.head)
+            sweep = replace(self._sweeper(), net=net).sweep([[c] for c in chunks(self.positions, self.task.batch_size)])
+            prepared = {streams[0]: torch.cat([part.prepared[streams[0]] for part in sweep])}
+        with torch.no_grad():
+            return net.apply(net.captured, prepared[streams[0]], "adversarial")  # [n, C]
+
+    def inputs(self) -> Iterator[tuple[Int64, Tensor, Tensor | None]]:
+        done = 0
+        for positions, x, labels in self._read(chunks(self.positions, self.task.batch_size)):
+            x = to_model(x, self.device, self.dtype)
+            refuse_inputs(positions, x)
+            yield np.arange(done, done + len(x)), x, None if labels is None else labels.to(self.device)
+            done += len(x)
+
+    def outputs(self, x: Tensor) -> Tensor:
+        return self.task.call(self.model, x, "natural")
+
+    def under(self, loss: Loss) -> ModelSnapshot:
+        kept = {key: self.shared.cache[key] for key in ("net", "factors hold") if key in self.shared.cache}
+        other = replace(self.task, loss=loss, attack=loss.default_attack)
+        inner = ModelSnapshot(other, self.model, replace(self.shared, cache=kept), self.positions)
+        inner.draws = self.draws
+        return inner
 
     def loss_gradient(self, held: Held) -> Tensor | None:
         loss = self.task.loss

@@ -82,7 +82,7 @@ class Search(Protocol):
 class Selector(Protocol):
     """A method of choosing.
 
-    `requires` names what a task must provide (`labels`, `features`, `logits`, `gradients`, `validation`,
+    `requires` names what a task must provide (`labels`, `features`, `logits`, `gradients`, `inputs`, `validation`,
     `validation_labels`, `history`); `renew` says when another call gives another answer: `never`, `round` or `epoch`.
     """
 

@@ -72,7 +72,7 @@ class ModelRecipe(Recipe):
 
     @property
     def provides(self) -> frozenset[str]:
-        out = {"features", "logits", "gradients"}
+        out = {"features", "logits", "gradients", "inputs"}
         if self.pool_has_labels:
             out.add("labels")
         if self.validation is not None:

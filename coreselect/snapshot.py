@@ -22,7 +22,7 @@ from coreselect.gradients.rows import Groups, Rows
 from coreselect.gradients.sketch import Sketch
 from coreselect.layout import Layout
 from coreselect.objectives.objective import Objective
-from coreselect.protocols import Progress
+from coreselect.protocols import Loss, Progress
 from coreselect.records import settings_of, versions
 from coreselect.seeding import derive
 from coreselect.types import Certificate, Float64, Int64, Provenance, Selection, Signs
@@ -101,6 +101,34 @@ class Snapshot(ABC):
     def misclassified(self) -> Tensor | None:
         """bool [n]: wrong on the inputs the loss trains on; None where there are no labels or no outputs."""
         return None
+
+    def attacked_logits(self) -> Tensor:
+        """[n, C] on the attacked inputs that the loss trains on; raises RequirementError where there are none."""
+        raise none_such("attacked inputs", "give a model and an adversarial loss, such as loss='sat'")
+
+    def inputs(self) -> Iterator[tuple[Int64, Tensor, Tensor | None]]:
+        """Yield (positions in this snapshot [B], inputs [B, …], labels [B] or None) over all examples, in order.
+
+        Raises:
+            RequirementError: there is no model, so there are no inputs.
+        """
+        raise none_such("inputs", "give a model and its pool (Task.from_model)")
+
+    def outputs(self, x: Tensor) -> Tensor:
+        """Logits [B, C] of inputs [B, …], natural route, evaluation mode; gradients flow to x.
+
+        Raises:
+            RequirementError: there is no model.
+        """
+        raise none_such("model", "use Task.from_model")
+
+    def under(self, loss: Loss) -> Self:
+        """Return a snapshot of the same model and examples whose rows are those of another loss, not attacked.
+
+        Rows that came as arrays are of the loss they are of: the snapshot itself is returned.
+        """
+        del loss
+        return self
 
     def loss_gradient(self, held: Any) -> Tensor | None:
         """The training loss's gradient on validation [P], where it is cached; else None."""

@@ -204,6 +204,28 @@ class FactoredRows:
                 out[f.bias] += d
         return self.layout.flatten(out, batch=1)
 
+    def gram(self, a: Tensor, b: Tensor) -> Tensor:
+        """⟨Σ_f δ_f a_fᵀ, Σ_g δ_g a_gᵀ⟩ = Σ_{f, g of one parameter} (δ_f·δ_g)(a_f·a_g): [A], [B] → [A, B]."""
+        total = self.parts[0].delta.new_zeros(len(a), len(b))
+        for f in self.parts:
+            for g in self.parts:
+                shared = (f.weight is not None and f.weight == g.weight, f.bias is not None and f.bias == g.bias)
+                if any(shared):
+                    weights, biases = shared
+                    total += (f.delta[a] @ g.delta[b].T) * (weights * (f.inputs[a] @ g.inputs[b].T) + biases)
+        return total
+
+    def norms(self) -> Tensor:
+        squares = self.parts[0].delta.new_zeros(self.count, dtype=torch.float64)  # [N]
+        for f in self.parts:
+            for g in self.parts:
+                d = (f.delta.double() * g.delta.double()).sum(1)
+                if f.weight is not None and f.weight == g.weight:
+                    squares += d * (f.inputs.double() * g.inputs.double()).sum(1)
+                if f.bias is not None and f.bias == g.bias:
+                    squares += d
+        return squares.clamp(min=0).sqrt()
+
     def mean_of(self, members: NDArray[np.int64]) -> Tensor:
         """Form the mean row [P] of some examples."""
         ids = torch.from_numpy(np.asarray(members)).to(self.parts[0].delta.device)

@@ -62,6 +62,14 @@ class Rows(Protocol):
         """The pool's mean row (in the space of `project`), groups weighted by size."""
         ...
 
+    def gram(self, a: Tensor, b: Tensor) -> Tensor:
+        """Inner products of some rows with others, int64 [A], [B] → [A, B], in working precision."""
+        ...
+
+    def norms(self) -> Tensor:
+        """All ‖row‖₂ [M], in float64."""
+        ...
+
 
 Full = Callable[[int, NDArray[np.int64] | None], Tensor]
 
@@ -99,11 +107,17 @@ class DenseRows:
             bad = (~torch.isfinite(norms)).nonzero().flatten().tolist()
             members = np.concatenate([np.asarray(groups[m]) for m in bad])
             refuse_rows((members if names is None else names[members]).tolist())
-        self.slack = gamma(matrix.shape[1], matrix.dtype) * norms
+        self.slack, self._norms = gamma(matrix.shape[1], matrix.dtype) * norms, norms
 
     @property
     def count(self) -> int:
         return len(self.matrix)
+
+    def norms(self) -> Tensor:
+        return self._norms
+
+    def gram(self, a: Tensor, b: Tensor) -> Tensor:
+        return self.matrix[a] @ self.matrix[b].T
 
     def blocks(self) -> Sequence[tuple[int, Tensor]]:
         """Cut the rows into (first row, block [b, W]) views of bounded size."""
