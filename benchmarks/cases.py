@@ -111,7 +111,25 @@ class SamplerCase:
     thresholds: tuple[Threshold, ...] = (Threshold("ratio", "at most", 1.01),)
 
 
-Case = SweepCase | SelectionCase | SearchCase | SamplerCase
+@dataclass(frozen=True)
+class AttackCase:
+    """Adversarial training with attacks that differentiate inputs only against the loop that differentiates weights too."""
+
+    kind: ClassVar[str] = "attack"
+    batches: int
+    batch_size: int = BATCH
+    attack: PGD = field(default=PGD(EPSILON, 2 / 255, 5))
+    lr: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    seed: int = 0
+    thresholds: tuple[Threshold, ...] = (
+        Threshold("ratio", "at least", 1.25),
+        Threshold("difference_of_weights", "at most", 1e-4),  # both sides trained the same network
+    )
+
+
+Case = SweepCase | SelectionCase | SearchCase | SamplerCase | AttackCase
 
 QUALITY = Threshold("quality", "at least", 0.99)
 # With 64 validation images the random starts of their attack weigh: two draws of them give queries of cosine 0.8. A small
@@ -150,6 +168,8 @@ CASES: dict[str, Case] = {
     "search-faiss-full": SearchCase(rows=1_000_000, search="faiss"),
     "sampler-small": SamplerCase(items=100_000, rounds=51, thresholds=()),  # too short to judge one per cent
     "sampler-full": SamplerCase(items=1_000_000, rounds=21),
+    "attack-small": AttackCase(batches=3),
+    "attack-full": AttackCase(batches=20),
 }  # fmt: skip
 
 SETS: dict[str, tuple[str, ...]] = {

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from benchmarks import measure
-from benchmarks.cases import CASES, SETS, Case, SamplerCase, SearchCase, SelectionCase, SweepCase
+from benchmarks.cases import CASES, SETS, AttackCase, Case, SamplerCase, SearchCase, SelectionCase, SweepCase
 
 Measure = Callable[[Case, argparse.Namespace], dict[str, Any]]
 DEFAULT_DATA = "data/cifar10"
@@ -65,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
 
 def measured(case: Case, args: argparse.Namespace) -> dict[str, Any]:
     """Run a case's benchmark and return its measures."""
-    from benchmarks import sampler, search, selection, sweep
+    from benchmarks import attack, sampler, search, selection, sweep
 
     match case:
         case SweepCase():
@@ -76,6 +76,8 @@ def measured(case: Case, args: argparse.Namespace) -> dict[str, Any]:
             return search.run(case, work=args.work)
         case SamplerCase():
             return sampler.run(case)
+        case AttackCase():
+            return attack.run(case)
 
 
 def result_of(name: str, args: argparse.Namespace, measured: Measure) -> dict[str, Any]:

@@ -1,0 +1,119 @@
+"""A training step whose attack differentiates inputs only against the loop that computes all weights' gradients as well.
+
+    for every batch:  x̃ ← PGD on CE at θ, evaluation mode,   θ ← θ − lr·∇_θ CE(h(x̃), y), training mode
+
+Ours is `sat.train_epoch`. The other side is that loop as published ones have it: parameters stay open, every attack step is
+`loss.backward()`, and what it left in the weights is zeroed before the update. In its favour: gradients are dropped rather
+than added up between attack steps, and no graph is retained. Batches, starts, attack and optimiser are the same, so both
+end at the same weights:
+
+    difference_of_weights = max over tensors of ‖θ_ours − θ_plain‖ / ‖θ_plain − θ₀‖    (running statistics included)
+
+Images are noise: a dense network takes as long over them as over any others.
+"""
+
+import copy
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmarks import problem
+from benchmarks.cases import AttackCase
+from benchmarks.measure import Alongside, Meter
+from benchmarks.plain import Steps, attacked
+from coreselect import seeding
+from coreselect_integrations import sat
+from coreselect_integrations.training import random_start
+
+Batch = tuple[Tensor, Tensor]  # x [B, C, H, W] in [0, 1], y [B]
+
+
+def run(case: AttackCase) -> dict[str, Any]:
+    """Measure one case: `ratio` is plain / ours."""
+    model = problem.network(case.seed)
+    batches = noise(case)
+    compare(case, model, batches[:1])  # the first pass through a network chooses kernels and fills caches
+    return compare(case, model, batches)
+
+
+def compare(case: AttackCase, model: nn.Module, batches: Sequence[Batch]) -> dict[str, Any]:
+    """Train two copies of a network on the same batches, in turns of a batch; the network itself is left alone."""
+    ours, plain = copy.deepcopy(model), copy.deepcopy(model)
+    pairs: list[float] = []
+    with Meter() as meter:
+        rival = Alongside(train_plainly(case, plain, batches), meter, "plain")
+
+        def riding() -> Iterator[Batch]:
+            before = {"ours": 0.0, "plain": 0.0}
+            for done, batch in enumerate(batches, 1):
+                yield batch
+                rival.until(done / len(batches))  # the update on the batch is made: the other side's turn
+                now = dict(meter.seconds)
+                pairs.append((now["plain"] - before["plain"]) / (now["ours"] - before["ours"]))
+                before = now
+
+        with meter("ours"):
+            sat.train_epoch(ours, riding(), optimiser(case, ours), case.attack, generator=draws(case))
+        rival.finish()
+    return {
+        "ratio": meter.seconds["plain"] / meter.seconds["ours"],
+        "cpu_ratio": meter.cpu_seconds["plain"] / meter.cpu_seconds["ours"],
+        "ratio_by_pair": [round(p, 4) for p in pairs],
+        **meter.record(),
+        "difference_of_weights": difference(ours.state_dict(), plain.state_dict(), model.state_dict()),
+    }
+
+
+def train_plainly(case: AttackCase, model: nn.Module, batches: Sequence[Batch]) -> Generator[float, None, None]:
+    """Train on every batch, attacks by whole backward passes; yield the share of batches done."""
+    optimizer, draw = optimiser(case, model), draws(case)
+    how = Steps(case.attack.radius, case.attack.step, case.attack.steps)
+    for done, (x, y) in enumerate(batches, 1):
+        model.eval()
+        rise = _summed(y)
+        adversarial = attacked(model, x, random_start(x, draw), how, rise)  # [B, C, H, W]
+        model.train()
+        optimizer.zero_grad()
+        F.cross_entropy(model(adversarial), y).backward()
+        optimizer.step()
+        yield done / len(batches)
+
+
+def optimiser(case: AttackCase, model: nn.Module) -> torch.optim.SGD:
+    """Return the optimiser that both sides update with."""
+    return torch.optim.SGD(model.parameters(), case.lr, momentum=case.momentum, weight_decay=case.weight_decay)
+
+
+def draws(case: AttackCase) -> torch.Generator:
+    """Return the generator of random starts, each side's own but in the same state."""
+    return seeding.generator(case.seed, "starts")
+
+
+def noise(case: AttackCase, size: int = 32) -> list[Batch]:
+    """Return batches of uniform images [B, 3, size, size] in [0, 1] and labels [B] of 10 classes."""
+    draw = seeding.generator(case.seed, "images")
+    shape = (case.batch_size, 3, size, size)
+    return [
+        (torch.rand(shape, generator=draw), torch.randint(10, shape[:1], generator=draw)) for _ in range(case.batches)
+    ]
+
+
+def difference(ours: Mapping[str, Tensor], plain: Mapping[str, Tensor], start: Mapping[str, Tensor]) -> float:
+    """Return the largest ‖ours − plain‖ / ‖plain − start‖ over tensors; one that nobody moved counts as 0.
+
+    Infinite where ours alone moved, NaN where a weight is.
+    """
+    worst = torch.zeros((), dtype=torch.float64)
+    for name, theirs in plain.items():
+        apart = (ours[name].double() - theirs.double()).norm()
+        moved = (theirs.double() - start[name].double()).norm()
+        if apart != 0:  # NaN included
+            worst = torch.maximum(worst, apart / moved)
+    return float(worst)
+
+
+def _summed(y: Tensor) -> Any:
+    return lambda out: F.cross_entropy(out, y, reduction="sum")
