@@ -57,7 +57,7 @@ _TWO_STEPS = ("--attack-steps", "2", "--step", str(5 / 255))
 
 STUDIES: Mapping[str, Study] = {
     "small": Study(
-        systems=("sat", "acl", "dynacl-air"), selectors=("full", "rs2", "rcs"), seeds=(0, 1, 2),
+        systems=("sat", "acl", "dynacl-air"), selectors=("rs2", "rcs", "full"), seeds=(0, 1, 2),
         rows=10_500, tuned=5_000, tested=2_000, shared=("--arch", "small", *_CORESET, *_HELD),
         own={
             "sat": (), "acl": (*_SGD, "--lr", "0.1"),
@@ -66,12 +66,12 @@ STUDIES: Mapping[str, Study] = {
         tuning=_TUNING,
     ),
     "resnet18-sat": Study(
-        systems=("sat",), selectors=("full", "rs2", "rcs"), seeds=(0,), rows=10_500, tuned=2_000, tested=500,
+        systems=("sat",), selectors=("rs2", "rcs", "full"), seeds=(0,), rows=10_500, tuned=2_000, tested=500,
         shared=("--arch", "resnet18", *_CORESET, *_HELD, *_HALF), own={"sat": ("--lr", "0.05", *_TWO_STEPS)},
         tuning=(*_TUNING, *_HALF), alf=("--attack-steps", "2"),
     ),
     "resnet18-contrastive": Study(
-        systems=("acl", "dynacl-air"), selectors=("full", "rs2", "rcs"), seeds=(0,), rows=3_000, tuned=2_000, tested=500,
+        systems=("acl", "dynacl-air"), selectors=("rs2", "rcs", "full"), seeds=(0,), rows=1_500, tuned=1_000, tested=500,
         shared=("--arch", "resnet18", *_CORESET, *_HELD, *_HALF, *_SGD, "--lr", "0.05", *_ONE_STEP),
         own={"acl": (), "dynacl-air": ("--interval", "1")}, tuning=(*_TUNING, *_HALF), alf=("--attack-steps", "2"),
     ),
@@ -128,14 +128,15 @@ def run(cell: Cell, work: Path, data: str) -> dict[str, Any]:
     """Do what is left of a cell, and return its record with the commands that it takes."""
     commands, error = [], None
     for left, command in cell.steps(work, data):
-        commands.append(" ".join(["coreselect", *command]).replace(str(work), "WORK").replace(data, "DATA"))
+        plain = ["DATA" if word == data else word.replace(str(work), "WORK") for word in command]
+        commands.append(" ".join(["coreselect", *plain]))
         if error is not None or left.exists():
             continue
         print(commands[-1], file=sys.stderr, flush=True)
         left.parent.mkdir(parents=True, exist_ok=True)
         done = subprocess.run([sys.executable, "-m", "coreselect.cli", *command], capture_output=True, text=True)
         if done.returncode:
-            error = f"{command[0]}: exit code {done.returncode}: {done.stderr.strip().splitlines()[-1:]}"
+            error = f"{command[0]}: exit code {done.returncode}: {' '.join(done.stderr.split()[-40:])}"
         elif left.suffix == ".json":
             left.write_text(done.stdout, encoding="utf-8")
     return {**cell.record(work, error), "commands": commands, "environment": measure.environment()}
@@ -195,7 +196,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     records = []
     for name in args.study:
         study = STUDIES[name]
-        for seed, selector, system in product(study.seeds, study.selectors, study.systems):
+        for selector, seed, system in product(study.selectors, study.seeds, study.systems):
             records.append(run(Cell(name, system, selector, seed), args.work, args.data))
             print(json.dumps(records[-1]), flush=True)
             if args.out is not None:

@@ -3,6 +3,8 @@
 from coreselect.certify import certify
 from coreselect.choosing import select
 from coreselect.errors import CoreselectError, CoreselectWarning
+from coreselect.history import History
+from coreselect.infobatch import InfoBatchSampler
 from coreselect.models import Normalized
 from coreselect.protocols import Selector
 from coreselect.sampler import CoresetSampler
@@ -16,7 +18,9 @@ __all__ = [
     "CoreselectError",
     "CoreselectWarning",
     "CoresetSampler",
+    "History",
     "Indexed",
+    "InfoBatchSampler",
     "Normalized",
     "Provenance",
     "Selection",

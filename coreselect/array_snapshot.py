@@ -42,7 +42,7 @@ class ArraySnapshot(Snapshot):
 
     def __init__(self, task: ArrayRecipe, shared: Shared, positions: Int64) -> None:
         super().__init__(shared, positions)
-        self.task = task
+        self.task, self.recorded = task, task.history
         self.stratified_by_labels = task.labels is not None
         self._whole = np.array_equal(positions, np.arange(task.size))  # all of the pool, in its own order
         if task.groups is not None:

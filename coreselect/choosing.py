@@ -13,12 +13,13 @@ from coreselect.types import Selection
 _REMEDY = {
     "labels": "give a pool whose items are (x, y), or labels",
     "features": "give a model, or features",
-    "logits": "give a model, or logits",
+    "logits": "give a model and a supervised loss, or logits",
     "gradients": "give a model, or gradients",
+    "example_gradients": "give a loss of single examples, or use rcs, which chooses groups",
     "inputs": "give a model and its pool (Task.from_model)",
     "validation": "give validation inputs (coreselect.holdout splits some off), or a validation gradient",
     "validation_labels": "give validation items that are (x, y)",
-    "history": "record one while training",
+    "history": "give one that was recorded while training (coreselect.history)",
 }
 
 

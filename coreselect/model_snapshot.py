@@ -47,7 +47,7 @@ class ModelSnapshot(Snapshot):
 
     def __init__(self, task: ModelRecipe, model: nn.Module, shared: Shared, positions: Int64) -> None:
         super().__init__(shared, positions)
-        self.task, self.model = task, model
+        self.task, self.model, self.recorded = task, model, task.history
         first = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
         self.device = task.device or first.device
         self.dtype = first.dtype
@@ -268,6 +268,10 @@ class ModelSnapshot(Snapshot):
 
     def under(self, loss: Loss) -> ModelSnapshot:
         kept = {key: self.shared.cache[key] for key in ("net", "factors hold") if key in self.shared.cache}
+        if loss.needs_labels and not self.task.loss.needs_labels:
+            raise none_such(
+                "classifier", "its network is trained without labels; give a supervised loss, such as loss='sat'"
+            )
         other = replace(self.task, loss=loss, attack=loss.default_attack)
         inner = ModelSnapshot(other, self.model, replace(self.shared, cache=kept), self.positions)
         inner.draws = self.draws

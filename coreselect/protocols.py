@@ -82,8 +82,9 @@ class Search(Protocol):
 class Selector(Protocol):
     """A method of choosing.
 
-    `requires` names what a task must provide (`labels`, `features`, `logits`, `gradients`, `inputs`, `validation`,
-    `validation_labels`, `history`); `renew` says when another call gives another answer: `never`, `round` or `epoch`.
+    `requires` names what a task must provide (`labels`, `features`, `logits`, `gradients`, `example_gradients`, `inputs`,
+    `validation`, `validation_labels`, `history`); `renew` says when another call gives another answer: `never`, `round`
+    or `epoch`.
     """
 
     @property

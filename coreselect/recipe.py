@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from coreselect.history import History
 from coreselect.protocols import Attack, Call, Loss, MakeViews, Progress
 from coreselect.reading import Unpack, labels_of
 from coreselect.seeding import rng_kept
@@ -31,6 +32,7 @@ class Recipe:
     n: int
     positions: Int64 | None = None  # a restriction, None: the whole pool
     progress: Progress = _silent
+    history: History | None = None  # of the whole pool, filled by whoever trains
     memo: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -72,9 +74,15 @@ class ModelRecipe(Recipe):
 
     @property
     def provides(self) -> frozenset[str]:
-        out = {"features", "logits", "gradients", "inputs"}
+        out = {"features", "gradients", "inputs"}
+        if self.loss.needs_labels:  # what a network trained without labels puts out are no classes
+            out.add("logits")
+        if self.loss.per_example or self.n == 1:
+            out.add("example_gradients")
         if self.pool_has_labels:
             out.add("labels")
+        if self.history is not None:
+            out.add("history")
         if self.validation is not None:
             out.add("validation")
             if self.validation_has_labels:
@@ -113,5 +121,7 @@ class ArrayRecipe(Recipe):
 
     @property
     def provides(self) -> frozenset[str]:
-        out = {w for w in ("features", "labels", "logits", "gradients") if getattr(self, w) is not None}
+        out = {w for w in ("features", "labels", "logits", "gradients", "history") if getattr(self, w) is not None}
+        if self.gradients is not None and self.groups is None:
+            out.add("example_gradients")
         return frozenset(out | ({"validation"} if self.validation_gradient is not None else set()))

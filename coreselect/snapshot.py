@@ -20,6 +20,7 @@ from coreselect.clock import Clock
 from coreselect.errors import RequirementError
 from coreselect.gradients.rows import Groups, Rows
 from coreselect.gradients.sketch import Sketch
+from coreselect.history import History, Record
 from coreselect.layout import Layout
 from coreselect.objectives.objective import Objective
 from coreselect.protocols import Loss, Progress
@@ -50,6 +51,7 @@ class Snapshot(ABC):
     batch_loss = False  # whether a row is of a whole group and no single example
     stratified_by_labels = False  # whether "auto" deals groups by class
     fixed_groups: Groups | None = None  # groups that came with the task
+    recorded: History | None = None  # of the whole pool, where training has recorded one
 
     def __init__(self, shared: Shared, positions: Int64) -> None:
         self.shared, self.positions = shared, positions
@@ -106,6 +108,12 @@ class Snapshot(ABC):
         """[n, C] on the attacked inputs that the loss trains on; raises RequirementError where there are none."""
         raise none_such("attacked inputs", "give a model and an adversarial loss, such as loss='sat'")
 
+    def history(self) -> Record:
+        """What training has recorded of the n examples; raises RequirementError where nothing was."""
+        if self.recorded is None:
+            raise none_such("history", "record one while training and give history= to the task")
+        return self.recorded.at(self.positions)
+
     def inputs(self) -> Iterator[tuple[Int64, Tensor, Tensor | None]]:
         """Yield (positions in this snapshot [B], inputs [B, …], labels [B] or None) over all examples, in order.
 
@@ -126,6 +134,9 @@ class Snapshot(ABC):
         """Return a snapshot of the same model and examples whose rows are those of another loss, not attacked.
 
         Rows that came as arrays are of the loss they are of: the snapshot itself is returned.
+
+        Raises:
+            RequirementError: the loss reads labels and the network is trained without them: its outputs are no classes.
         """
         del loss
         return self

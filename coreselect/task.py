@@ -17,6 +17,7 @@ from coreselect.arrays import checked
 from coreselect.clock import Clock
 from coreselect.errors import DataError, RequirementError, ShapeError
 from coreselect.gradients.frozen import frozen, unwrap
+from coreselect.history import History
 from coreselect.io.fingerprint import fingerprint
 from coreselect.losses import loss as find_loss
 from coreselect.model_snapshot import ModelSnapshot
@@ -62,6 +63,7 @@ class Task(Recipe):
         num_workers: int = 0,
         device: torch.device | str | None = None,
         ids: Sequence[int | str] | None = None,
+        history: History | None = None,
     ) -> ModelTask:
         """Describe a model, the pool it is trained on and the validation inputs whose RD should fall.
 
@@ -83,8 +85,10 @@ class Task(Recipe):
             num_workers: that read the pool.
             device: of forward passes; None: the model's.
             ids: one per pool item, to identify the pool by (its fingerprint); None: by 256 of its items.
+            history: what training has recorded of the pool; read as it stands when a selection is made.
         Raises:
             DataError: the pool or validation is empty or its items are not understood.
+            ShapeError: the history is of another number of examples.
         """
         own = find_loss(loss)
         if batch_size < 1:
@@ -92,6 +96,7 @@ class Task(Recipe):
         read_items = unpack or default_unpack
         return ModelTask(
             n=_length(pool, "pool"),
+            history=_of(history, _length(pool, "pool")),
             model=model,
             pool=pool,
             validation=validation,
@@ -120,6 +125,7 @@ class Task(Recipe):
         gradients: ArrayLike | None = None,
         groups: ArrayLike | None = None,
         validation_gradient: ArrayLike | None = None,
+        history: History | None = None,
     ) -> ArrayTask:
         """Describe a pool by arrays, without a model; memory-mapped arrays stay on disk.
 
@@ -130,11 +136,13 @@ class Task(Recipe):
             gradients: float [N, P] per example, or [M, P] per group together with `groups`.
             groups: int [N], the group 0…M−1 of each example; every group has a member.
             validation_gradient: float [P], q(θ); as nothing is known to renew it from, it stays what it is.
+            history: what training has recorded of the N examples.
         Raises:
-            ShapeError: nothing was given, or lengths or widths disagree.
+            ShapeError: no array was given, or lengths or widths disagree.
             NonFiniteError: an array holds NaN or infinity; `indices` are its rows.
         """
-        return ArrayTask(**checked(features, labels, logits, gradients, groups, validation_gradient))
+        arrays = checked(features, labels, logits, gradients, groups, validation_gradient)
+        return ArrayTask(**arrays, history=_of(history, arrays["n"]))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -229,6 +237,15 @@ def _length(dataset: Any, what: str) -> int:
     if n == 0:
         raise DataError(f"the {what} is empty.")
     return n
+
+
+def _of(history: History | None, n: int) -> History | None:
+    """Refuse a history of another pool."""
+    if history is not None and history.n != n:
+        raise ShapeError(
+            f"the history is of {history.n} examples and the pool has {n}: make it with History(len(pool))."
+        )
+    return history
 
 
 def _has_labels(dataset: Any, unpack: Unpack) -> bool:

@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from coreselect import Task
 from coreselect.attacks import PGD
+from coreselect.history import History
 from coreselect.objectives import RD
 from coreselect.protocols import Route
 from coreselect.selectors import RCS
@@ -226,6 +227,33 @@ def array_task(n: int = 24, *, width: int = 9, seed: int = 0, groups: Sequence[i
             **more,
         }
     )
+
+
+def history(n: int = 24, *, epochs: int = 6, seed: int = 0, classes: int = CLASSES) -> History:
+    """A history of random attacked logits whose margins drift apart, input gradients included."""
+    rng = np.random.default_rng(seed)
+    out, y = History(n), rng.integers(0, classes, n)
+    drift = rng.normal(size=(n, classes))
+    for epoch in range(epochs):
+        for i in np.array_split(rng.permutation(n), min(3, n)):
+            z = torch.from_numpy(rng.normal(size=(len(i), classes)) + epoch * drift[i])
+            out.record(i, z, y[i], attacked=True)
+            out.record_input_norms(i, torch.from_numpy(rng.random(len(i))))
+    return out
+
+
+def record_tasks(monkeypatch: Any) -> None:
+    """Make `sat_task` and `array_task` give their tasks a history, until the patch is undone."""
+    plain, arrays = sat_task, array_task
+
+    def recorded(n: int = 24, *, pool: Any = None, **settings: Any) -> Any:
+        return plain(n, pool=pool, history=history(n if pool is None else len(pool)), **settings)
+
+    def recorded_arrays(n: int = 24, **more: Any) -> Any:
+        return arrays(n, history=history(n), **more)
+
+    monkeypatch.setattr(f"{__name__}.sat_task", recorded)
+    monkeypatch.setattr(f"{__name__}.array_task", recorded_arrays)
 
 
 def rcs(**settings: Any) -> RCS:

@@ -67,7 +67,8 @@ def well_formed(selection: Selection, k: int, n: int) -> None:
     assert np.isfinite(selection.gains).all()
     if selection.weights is not None:
         assert selection.weights.shape == (k,)
-        assert (selection.weights > 0).all()
+        assert (selection.weights >= 0).all()
+        assert selection.weights.sum() > 0
         assert np.isfinite(selection.weights).all()
     if selection.scores is not None:
         assert selection.scores.shape == (n,)
@@ -111,6 +112,8 @@ class SelectorContract:
             "features",
             "logits",
             "gradients",
+            "example_gradients",
+            "inputs",
             "validation",
             "validation_labels",
             "history",

@@ -7,17 +7,50 @@ import cases
 import pytest
 from contract import SelectorContract
 
-from coreselect import Selector
+from coreselect import Selector, select
+from coreselect.errors import RequirementError
 from coreselect.selectors import (
+    AIGN,
+    AUM,
+    CAL,
+    CCS,
+    CRAIG,
+    D2,
+    EL2N,
+    GLISTER,
+    LESS,
     RCS,
     RS2,
+    SAS,
     SELECTORS,
+    ACSCraig,
+    ACSGradMatch,
+    DeepFool,
+    EL2NAdv,
+    Entropy,
+    FacilityLocation,
+    Forgetting,
+    ForgettingAdv,
+    GradMatch,
+    GraNd,
+    GraphCut,
+    Herding,
+    KCenter,
+    LeastConfidence,
+    LogDet,
+    Loss,
+    Margin,
+    MarginAdv,
     Mixture,
+    Moderate,
     PerClass,
+    Prototypicality,
     Random,
     RCSSampled,
     Redraw,
+    SemDeDup,
     Windowed,
+    ZCore,
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore::coreselect.selectors.rcs.SingleExamplesWarning")
@@ -122,6 +155,305 @@ class TestMixture(SelectorContract):
     """RCS, weighted draws and plain draws share one budget."""
 
     make = staticmethod(lambda: Mixture((cases.rcs(), RCSSampled(objective=cases.RD_WEAK), Redraw()), shares=(2, 1, 1)))
+
+
+class ByFeatures:
+    """Natural features are all that is read: no views, and the task without anything else does have them."""
+
+    test_says_what_it_needs = None  # in test_label_free
+    test_leaves_no_trace_when_the_views_fail = None
+
+
+class TestPrototypicality(ByFeatures, SelectorContract):
+    """Farthest from the own centroid, in clusters."""
+
+    make = staticmethod(lambda: Prototypicality(clusters=3))
+
+
+class TestPrototypicalityEasy(ByFeatures, SelectorContract):
+    """Nearest to the mean of all."""
+
+    order_free = True
+    make = staticmethod(lambda: Prototypicality("easy", "euclidean", clusters=1))
+
+
+class TestSemDeDup(ByFeatures, SelectorContract):
+    """Near-duplicates dropped until k remain."""
+
+    make = staticmethod(SemDeDup)
+
+
+class TestSAS(ByFeatures, SelectorContract):
+    """Similar to many of the latent class."""
+
+    make = staticmethod(lambda: SAS(clusters=3))
+
+
+class TestSASOfLabels(ByFeatures, SelectorContract):
+    """Similar to many of the class."""
+
+    order_free = True
+    make = staticmethod(lambda: SAS(latent="labels"))
+
+
+class TestZCore(ByFeatures, SelectorContract):
+    """Coverage less redundancy in random planes."""
+
+    make = staticmethod(lambda: ZCore(samples=40))
+
+
+class Recorded:
+    """A mixin: every task of the test has a history of its pool."""
+
+    reads_pool = False
+    order_free = True
+
+    @pytest.fixture(autouse=True)
+    def history(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Give `cases.sat_task` and `cases.array_task` a history of as many examples as they have."""
+        cases.record_tasks(monkeypatch)
+        self.patch = monkeypatch
+
+    def test_says_what_it_needs(self, selector: Selector) -> None:
+        """A task that nothing was recorded of is refused in one sentence."""
+        self.patch.undo()
+        with pytest.raises(RequirementError, match=r"needs history, and this task has none: give"):
+            select(cases.array_task(24), selector, 5)
+
+
+class TestAUM(Recorded, SelectorContract):
+    """Lowest margin over training."""
+
+    make = staticmethod(AUM)
+
+
+class TestForgetting(Recorded, SelectorContract):
+    """Most often forgotten."""
+
+    order_free = False  # counts are often equal, and equals go by number
+    make = staticmethod(Forgetting)
+
+
+class TestForgettingAdv(Recorded, SelectorContract):
+    """Most often forgotten, attacked."""
+
+    order_free = False  # as above
+    make = staticmethod(ForgettingAdv)
+
+
+class TestCCS(Recorded, SelectorContract):
+    """Evenly from strata of the margin over training."""
+
+    order_free = False  # draws inside strata go by number
+    make = staticmethod(lambda: CCS(beta=0.2, strata=5))
+
+
+class TestEL2NRecorded(Recorded, SelectorContract):
+    """Farthest from the label, on average over training."""
+
+    make = staticmethod(lambda: EL2N(from_history=True))
+
+
+class TestEL2N(SelectorContract):
+    """Farthest from the label."""
+
+    order_free = True
+    make = staticmethod(EL2N)
+    test_leaves_no_trace_when_the_views_fail = None  # type: ignore[assignment]  # natural inputs have no views
+
+
+class TestEL2NAdv(SelectorContract):
+    """Farthest from the label, attacked."""
+
+    tasks = ("sat",)
+    make = staticmethod(EL2NAdv)
+    test_copes_with_zero_gradients = None  # type: ignore[assignment]  # arrays cannot be attacked
+
+
+class TestEntropy(SelectorContract):
+    """Highest entropy."""
+
+    order_free = True
+    make = staticmethod(Entropy)
+    test_leaves_no_trace_when_the_views_fail = None  # type: ignore[assignment]  # natural inputs have no views
+    test_says_what_it_needs = None  # type: ignore[assignment]  # logits, which that task has: see test_score_baselines
+
+
+class TestLeastConfidence(SelectorContract):
+    """Lowest largest probability."""
+
+    order_free = True
+    make = staticmethod(LeastConfidence)
+    test_leaves_no_trace_when_the_views_fail = None  # type: ignore[assignment]  # natural inputs have no views
+    test_says_what_it_needs = None  # type: ignore[assignment]  # logits, which that task has: see test_score_baselines
+
+
+class TestMargin(SelectorContract):
+    """Closest two probabilities."""
+
+    order_free = True
+    make = staticmethod(Margin)
+    test_leaves_no_trace_when_the_views_fail = None  # type: ignore[assignment]  # natural inputs have no views
+    test_says_what_it_needs = None  # type: ignore[assignment]  # logits, which that task has: see test_score_baselines
+
+
+class TestMarginAdv(SelectorContract):
+    """Closest two probabilities, attacked."""
+
+    tasks = ("sat",)
+    make = staticmethod(MarginAdv)
+    test_copes_with_zero_gradients = None  # type: ignore[assignment]  # arrays cannot be attacked
+
+
+class TestLoss(SelectorContract):
+    """Highest cross-entropy."""
+
+    order_free = True
+    make = staticmethod(Loss)
+    test_leaves_no_trace_when_the_views_fail = None  # type: ignore[assignment]  # natural inputs have no views
+
+
+class TestModerate(SelectorContract):
+    """At the median distance from the class mean."""
+
+    order_free = True
+    make = staticmethod(Moderate)
+    test_leaves_no_trace_when_the_views_fail = None  # type: ignore[assignment]  # natural inputs have no views
+
+
+class TestD2(SelectorContract):
+    """Messages over the neighbour graph."""
+
+    order_free = True
+    make = staticmethod(lambda: D2(neighbours=4))
+    test_leaves_no_trace_when_the_views_fail = None  # type: ignore[assignment]  # natural inputs have no views
+
+
+class TestCAL(SelectorContract):
+    """Unlike its neighbours."""
+
+    order_free = True
+    make = staticmethod(lambda: CAL(neighbours=4))
+    test_leaves_no_trace_when_the_views_fail = None  # type: ignore[assignment]  # natural inputs have no views
+    test_says_what_it_needs = None  # type: ignore[assignment]  # features and logits, which that task has
+
+
+class TestDeepFool(SelectorContract):
+    """Nearest to the decision boundary."""
+
+    tasks = ("sat",)
+    make = staticmethod(lambda: DeepFool(iterations=3))
+    test_leaves_no_trace_when_the_views_fail = None  # type: ignore[assignment]  # natural inputs have no views
+    test_copes_with_zero_gradients = None  # type: ignore[assignment]  # arrays have no inputs
+
+
+class TestAIGN(SelectorContract):
+    """Smallest input gradient."""
+
+    tasks = ("sat",)
+    make = staticmethod(AIGN)
+    test_leaves_no_trace_when_the_views_fail = None  # type: ignore[assignment]  # natural inputs have no views
+    test_copes_with_zero_gradients = None  # type: ignore[assignment]  # arrays have no inputs
+
+
+class TestCRAIG(SelectorContract):
+    """Nearest gradients, class by class."""
+
+    make = staticmethod(CRAIG)
+
+
+class TestCRAIGOfOneClass(SelectorContract):
+    """Nearest gradients in the whole pool, distances computed as they are asked for."""
+
+    make = staticmethod(lambda: CRAIG(per_class=False, dense_up_to=0))
+
+
+class TestACSCraig(SelectorContract):
+    """CRAIG at attacked inputs."""
+
+    make = staticmethod(ACSCraig)
+
+
+class TestGradMatch(SelectorContract):
+    """Matching the pool's mean gradient."""
+
+    order_free = True
+    make = staticmethod(GradMatch)
+
+
+class TestGradMatchOfValidation(SelectorContract):
+    """Matching validation's gradient, without ridge."""
+
+    make = staticmethod(lambda: GradMatch(target="validation", ridge=0.0))
+
+
+class TestACSGradMatch(SelectorContract):
+    """GradMatch at attacked inputs."""
+
+    make = staticmethod(ACSGradMatch)
+
+
+class TestGLISTER(SelectorContract):
+    """Steps that lower validation cross-entropy."""
+
+    tasks = ("sat",)
+    make = staticmethod(GLISTER)
+    test_copes_with_zero_gradients = None  # type: ignore[assignment]  # it needs validation labels, arrays have none
+
+
+class TestGraNd(SelectorContract):
+    """Largest gradient norms."""
+
+    order_free = True
+    make = staticmethod(GraNd)
+
+
+class TestLESS(SelectorContract):
+    """Cosine with the validation gradient."""
+
+    order_free = True
+    make = staticmethod(LESS)
+
+
+class TestKCenter(ByFeatures, SelectorContract):
+    """Farthest from those chosen."""
+
+    order_free = True
+    make = staticmethod(KCenter)
+
+
+class TestHerding(ByFeatures, SelectorContract):
+    """The mean of the picks follows the pool's."""
+
+    order_free = True
+    make = staticmethod(Herding)
+
+
+class TestFacilityLocation(ByFeatures, SelectorContract):
+    """Coverage by a matrix."""
+
+    # numbering matters: two examples that are each other's only one to gain from gain the same
+    make = staticmethod(FacilityLocation)
+
+
+class TestFacilityLocationOnAGraph(ByFeatures, SelectorContract):
+    """Coverage by a neighbour graph."""
+
+    make = staticmethod(lambda: FacilityLocation("rbf", dense_up_to=0, neighbours=5))
+
+
+class TestGraphCut(ByFeatures, SelectorContract):
+    """Like the pool, unlike each other."""
+
+    order_free = True
+    make = staticmethod(GraphCut)
+
+
+class TestLogDet(ByFeatures, SelectorContract):
+    """The largest volume."""
+
+    # numbering matters: alone, every example spans the same volume
+    make = staticmethod(LogDet)
 
 
 def test_every_selector_is_under_contract() -> None:

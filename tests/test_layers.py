@@ -17,7 +17,7 @@ INTEGRATIONS = ROOT / "integrations" / "coreselect_integrations"
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("clock", "layout", "seeding", "budget", "records", "models", "io", "factories"),
-    ("types", "subsets", "arrays", "data"),
+    ("types", "subsets", "arrays", "data", "history"),
     ("protocols",),
     ("attacks", "divergences", "losses", "reading", "network"),
     ("split", "crafting", "recipe"),
@@ -31,7 +31,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("task",),
     ("choosing",),
     ("selectors",),
-    ("certify", "sampler"),
+    ("certify", "sampler", "infobatch"),
     ("",),  # coreselect itself: the public names
     ("facts", "gallery"),
     ("cli",),

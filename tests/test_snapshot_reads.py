@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from coreselect import Task
+from coreselect import Task, get_selector, select
 from coreselect.errors import RequirementError
 from coreselect.gradients.rows import alone
 from coreselect.losses import CE
@@ -81,3 +81,13 @@ def test_arrays_have_no_inputs_and_keep_their_rows() -> None:
         for ask in (shot.attacked_logits, lambda: shot.inputs(), lambda: shot.outputs(torch.zeros(1))):
             with pytest.raises(RequirementError, match="model"):
                 ask()
+
+
+def test_a_network_trained_without_labels_has_no_classes() -> None:
+    """Under ACL its outputs are no logits: methods that read classes are refused in one sentence, before any sweep."""
+    task = cases.acl_task(12)
+    assert "logits" not in task.provides
+    with pytest.raises(RequirementError, match="supervised loss"):
+        select(task, get_selector("entropy"), 4)
+    with task.snapshot(0, 0) as shot, pytest.raises(RequirementError, match="trained without labels"):
+        shot.under(CE())

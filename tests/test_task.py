@@ -26,7 +26,7 @@ class TestFromArrays:
         """A task provides exactly the arrays it was given."""
         assert Task.from_arrays(labels=[0, 1, 2]).provides == {"labels"}
         full = cases.array_task()
-        assert full.provides == {"features", "labels", "logits", "gradients", "validation"}
+        assert full.provides == {"features", "labels", "logits", "gradients", "example_gradients", "validation"}
         assert full.n == 24
 
     @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ class TestFromArrays:
         array = np.zeros((40, 3))
         array[[7, 31], 1] = value
         with pytest.raises(NonFiniteError) as why:
-            Task.from_arrays(**{name: array})
+            Task.from_arrays(**{name: array})  # type: ignore[arg-type]  # one of three arrays
         assert why.value.indices == (7, 31)
 
     def test_refuses_a_query_that_is_not_finite(self) -> None:

@@ -1,6 +1,7 @@
 """The `coreselect` command: gather the commands, run one, and turn a refusal into one line and exit code 1."""
 
 import sys
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Annotated
 
@@ -10,7 +11,7 @@ from rich.console import Console
 from coreselect.errors import CoreselectError
 from coreselect.records import versions
 
-ORDER = ("demo", "select", "inspect", "convert", "methods")
+ORDER = ("demo", "select", "inspect", "convert", "methods", "train", "finetune", "evaluate", "compare")
 
 
 def _version(asked: bool) -> None:
@@ -39,8 +40,22 @@ def build() -> typer.Typer:
     app.callback()(_main)
     found = {e.name: e for e in entry_points(group="coreselect.commands")}
     for name in sorted(found, key=lambda n: (ORDER.index(n) if n in ORDER else len(ORDER), n)):
-        app.command(name)(found[name].load())
+        try:
+            command = found[name].load()
+        except Exception as why:  # of whoever brought the command: the others shall work all the same
+            command = _broken(name, f"{type(why).__name__}: {why}")
+        app.command(name)(command)
     return app
+
+
+def _broken(name: str, why: str) -> Callable[[], None]:
+    """Stand in for a command that cannot be loaded: it says so when it is called."""
+
+    def refuse() -> None:
+        raise CoreselectError(f"the command {name!r} cannot be loaded ({why}): install anew what brings it.")
+
+    refuse.__doc__ = "Cannot be loaded; call it to see why."
+    return refuse
 
 
 def main() -> None:

@@ -161,7 +161,8 @@ def select(
     record: dict[str, Any] = {}
     with progress() as report:
         if any(arrays.values()):
-            task: Task = Task.from_arrays(**{k: None if p is None else _array(p) for k, p in arrays.items()})
+            given: dict[str, Any] = {k: _array(p) for k, p in arrays.items() if p is not None}
+            task: Task = Task.from_arrays(**given)
         else:
             about = load(data, "train", rows, size=size)
             pool, held = holdout(about, int(validation) if validation >= 1 else validation, seed)

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from coreselect.attacks import PGD
+from coreselect.errors import ShapeError
 from coreselect.protocols import Views
 
 
@@ -37,9 +38,21 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float = 0.5) -> Tensor:
     return F.cross_entropy(similarity, partner)
 
 
+def _refuse(temperature: float, omega: float) -> None:
+    if not (temperature > 0 and 0 <= omega <= 1):
+        why = f"a contrastive loss needs temperature > 0 and omega in [0, 1], got {temperature} and {omega}."
+        raise ShapeError(why)
+
+
 @dataclass(frozen=True)
 class CL:
-    """NT-Xent of two natural views: outputs [B, D] twice → scalar."""
+    """NT-Xent of two natural views: outputs [B, D] twice → scalar.
+
+    Args:
+        temperature: t > 0.
+    Raises:
+        ShapeError: it is not.
+    """
 
     temperature: float = 0.5
     name = "cl"
@@ -48,6 +61,9 @@ class CL:
     per_example = False
     needs_labels = False
     default_attack = None
+
+    def __post_init__(self) -> None:
+        _refuse(self.temperature, 0.0)
 
     def ascend(self, adversarial: Views, natural: Views, labels: Tensor | None) -> Tensor:
         return nt_xent(*adversarial, temperature=self.temperature)
@@ -63,6 +79,8 @@ class ACL:
     Args:
         temperature: of NT-Xent, > 0.
         omega: ω in [0, 1]; 0 is ACL, DynACL raises it as its augmentation weakens.
+    Raises:
+        ShapeError: one of them is out of range.
     """
 
     temperature: float = 0.5
@@ -73,6 +91,9 @@ class ACL:
     per_example = False
     needs_labels = False
     default_attack = PGD(8 / 255, 2 / 255, 5)
+
+    def __post_init__(self) -> None:
+        _refuse(self.temperature, self.omega)
 
     def ascend(self, adversarial: Views, natural: Views, labels: Tensor | None) -> Tensor:
         return nt_xent(*adversarial, temperature=self.temperature)

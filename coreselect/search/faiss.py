@@ -1,4 +1,4 @@
-"""FAISS flat inner-product search over blocks of the rows, and its k-means: the only file that imports faiss.
+"""FAISS flat inner-product search over blocks of the rows, nearest points and k-means: the only file that imports faiss.
 
 Each block is searched where it lies (`knn_inner_product` with an ID bitmap of the living rows): nothing is indexed,
 nothing is removed, and no second copy of the rows is made. Rows on a GPU are searched there by `knn_gpu`.
@@ -100,6 +100,25 @@ class FaissSearch:
         scores, ids = scores[0].cpu().numpy(), ids[0].cpu().numpy()
         keep = living[ids]
         return scores[keep][:take], ids[keep][:take]
+
+
+def faiss_nearest(x: np.ndarray, count: int) -> Int64:
+    """Find every point's nearest points, itself among them, by exhaustive search where the points lie.
+
+    Args:
+        x: float32 [N, D], contiguous.
+        count: 1…N.
+    Returns:
+        int64 [N, count], the nearest first by float32 distance.
+    Raises:
+        MissingExtraError: FAISS is not installed.
+    """
+    try:
+        import faiss
+    except ImportError as why:
+        raise missing_extra("FAISS", "cpu", "the neighbour search by FAISS") from why
+    engine: Any = faiss
+    return engine.knn(x, x, count, metric=faiss.METRIC_L2)[1]
 
 
 def faiss_kmeans(x: np.ndarray, begin: Int64, iterations: int) -> tuple[Int64, float]:

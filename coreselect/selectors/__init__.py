@@ -5,29 +5,126 @@ from typing import Any
 
 from coreselect.errors import RequirementError, UnknownNameError
 from coreselect.protocols import Selector
+from coreselect.selectors.aign import AIGN
+from coreselect.selectors.aum import AUM
+from coreselect.selectors.cal import CAL
+from coreselect.selectors.ccs import CCS
+from coreselect.selectors.craig import CRAIG, ACSCraig
+from coreselect.selectors.d2 import D2
+from coreselect.selectors.deepfool import DeepFool
+from coreselect.selectors.facility_location import FacilityLocation
+from coreselect.selectors.forgetting import Forgetting, ForgettingAdv
+from coreselect.selectors.glister import GLISTER
+from coreselect.selectors.gradmatch import ACSGradMatch, GradMatch
+from coreselect.selectors.grand import GraNd
+from coreselect.selectors.graph_cut import GraphCut
+from coreselect.selectors.herding import Herding
+from coreselect.selectors.k_center import KCenter
+from coreselect.selectors.less import LESS
+from coreselect.selectors.log_det import LogDet
 from coreselect.selectors.mixture import Mixture
+from coreselect.selectors.moderate import Moderate
 from coreselect.selectors.per_class import PerClass
+from coreselect.selectors.prototypicality import Prototypicality
 from coreselect.selectors.rcs import RCS
 from coreselect.selectors.rcs_sampled import RCSSampled
+from coreselect.selectors.sas import SAS
+from coreselect.selectors.semdedup import SemDeDup
+from coreselect.selectors.uncertainty import EL2N, EL2NAdv, Entropy, LeastConfidence, Loss, Margin, MarginAdv
 from coreselect.selectors.uniform import RS2, Random, Redraw
 from coreselect.selectors.windowed import Windowed
+from coreselect.selectors.zcore import ZCore
 
 SELECTORS: dict[str, type[Any]] = {
-    s.name: s for s in (RCS, RCSSampled, Random, Redraw, RS2, PerClass, Windowed, Mixture)
+    s.name: s
+    for s in (
+        RCS,
+        RCSSampled,
+        Random,
+        Redraw,
+        RS2,
+        PerClass,
+        Windowed,
+        Mixture,
+        Prototypicality,
+        SemDeDup,
+        SAS,
+        ZCore,
+        EL2N,
+        EL2NAdv,
+        Entropy,
+        LeastConfidence,
+        Margin,
+        MarginAdv,
+        Loss,
+        AUM,
+        Forgetting,
+        ForgettingAdv,
+        CCS,
+        Moderate,
+        D2,
+        CAL,
+        DeepFool,
+        AIGN,
+        CRAIG,
+        GradMatch,
+        GLISTER,
+        GraNd,
+        ACSCraig,
+        ACSGradMatch,
+        LESS,
+        KCenter,
+        Herding,
+        FacilityLocation,
+        GraphCut,
+        LogDet,
+    )
 }
 COMBINATORS = (PerClass, Windowed, Mixture)
 
 __all__ = [
+    "AIGN",
+    "AUM",
+    "CAL",
+    "CCS",
     "COMBINATORS",
+    "CRAIG",
+    "D2",
+    "EL2N",
+    "GLISTER",
+    "LESS",
     "RCS",
     "RS2",
+    "SAS",
     "SELECTORS",
+    "ACSCraig",
+    "ACSGradMatch",
+    "DeepFool",
+    "EL2NAdv",
+    "Entropy",
+    "FacilityLocation",
+    "Forgetting",
+    "ForgettingAdv",
+    "GraNd",
+    "GradMatch",
+    "GraphCut",
+    "Herding",
+    "KCenter",
+    "LeastConfidence",
+    "LogDet",
+    "Loss",
+    "Margin",
+    "MarginAdv",
     "Mixture",
+    "Moderate",
     "PerClass",
+    "Prototypicality",
     "RCSSampled",
     "Random",
     "Redraw",
+    "SemDeDup",
     "Windowed",
+    "ZCore",
     "get_selector",
     "list_selectors",
 ]

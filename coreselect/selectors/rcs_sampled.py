@@ -49,7 +49,8 @@ class RCSSampled:
     def requires(self) -> frozenset[str]:
         assert isinstance(self.objective, Objective)
         return frozenset(
-            {"gradients", "validation"} | ({"validation_labels"} if self.objective.needs_labels else set())
+            {"gradients", "example_gradients", "validation"}
+            | ({"validation_labels"} if self.objective.needs_labels else set())
         )
 
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:

@@ -24,7 +24,7 @@ from coreselect_integrations.epochs import fit
 from coreselect_integrations.modes import evaluating, precise
 from coreselect_integrations.networks import route_call
 from coreselect_integrations.schedule import Steps
-from coreselect_integrations.training import EpochLog, random_start
+from coreselect_integrations.training import EpochLog, check_attack, random_start
 from coreselect_integrations.views import two_views
 
 ATTACK = PGD(8 / 255, 2 / 255, 5)
@@ -62,7 +62,10 @@ def train_epoch(
         device: where batches are moved; None leaves them.
     Returns:
         the mean loss; there is no accuracy.
+    Raises:
+        RequirementError: loss and attack do not belong together.
     """
+    check_attack(loss, attack)
     start, loss_sum, examples = perf_counter(), 0.0, 0
     attacked = [view for route, view in loss.streams if route == "adversarial"]
 

@@ -125,7 +125,8 @@ class IR:
         temperature: t > 0, of all terms.
         omega: ω in [0, 1], of ACL.
         sir, air: λ₁, λ₂ ≥ 0, published ½; 0 leaves a term out. The ½ before all terms is ACL's own: the paper's total is
-            twice this one.
+            twice this one. As AIR is between distributions here, λ₂ weighs about B times what it does before the
+            unnormalised products that the paper's formula sums (see `air`).
         form: of both terms, `"kl"` or `"published"`.
     Raises:
         ShapeError: temperature or a weight is out of range.

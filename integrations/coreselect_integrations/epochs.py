@@ -11,15 +11,15 @@ from typing import Any, Protocol
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from coreselect.errors import RequirementError
 from coreselect.protocols import Progress
-from coreselect.seeding import derive
+from coreselect.seeding import derive, rng_kept, seed_everything
 from coreselect_integrations.optimisers import optimiser
 from coreselect_integrations.runs import Run
 from coreselect_integrations.schedule import Schedule, Steps, triangle
-from coreselect_integrations.training import Batches, EpochLog, Told, draws
+from coreselect_integrations.training import Batches, EpochLog, Told, Whole, draws
 
 Ended = Callable[[Mapping[str, Any]], None]  # called with the record of an epoch that ended
 
@@ -65,15 +65,15 @@ def each_epoch(
         )
         raise RequirementError(why)
     order = torch.Generator()
-    drop = drop_last and n > batch_size
-    loader: DataLoader[Any] = DataLoader(
-        dataset, batch_size, shuffle=True, num_workers=num_workers, generator=order, drop_last=drop
-    )
-    each = len(loader) * batch_size if drop else n
+    batches = Whole(RandomSampler(dataset, generator=order), batch_size, drop_last=drop_last)  # type: ignore[arg-type]
+    loader: DataLoader[Any] = DataLoader(dataset, batch_sampler=batches, num_workers=num_workers, generator=order)
+    each = sum(batches.sizes())
     logs = [log_of(record) for record in run.records] if run is not None else []
     for e in range(len(logs), epochs):
         order.manual_seed(derive(seed, "order", name, e))
-        logs.append(epoch(e, Told(loader, name, epochs * each, progress, e * each)))
+        with rng_kept():
+            seed_everything(derive(seed, "items", name, e))  # for datasets that draw from global states
+            logs.append(epoch(e, Told(loader, name, epochs * each, progress, e * each)))
         record = {**asdict(logs[-1]), **also()}
         if run is not None:
             run.keep(record)
@@ -131,7 +131,7 @@ def fit(
         one log an epoch.
     """
     optimizer = optimiser("sgd", model.parameters(), lr=lr, weight_decay=weight_decay)
-    schedule = Schedule(optimizer, triangle(epochs))
+    schedule = Schedule(optimizer, triangle(epochs, rise=0.2))
 
     def one(e: int, batches: Batches) -> EpochLog:
         schedule.set_epoch(e, len(batches))

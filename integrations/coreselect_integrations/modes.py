@@ -1,7 +1,7 @@
 """A model in evaluation mode, or in half precision, for a while, and everything as it was afterwards."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -29,10 +29,10 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             p.requires_grad_(flag)
 
 
-def precise(x: Tensor, precision: torch.dtype | None) -> torch.autocast:
-    """Run a forward pass on the device of `x` in mixed precision: bfloat16 or float16, None for that of the model.
+def precise(x: Tensor, precision: torch.dtype | None) -> AbstractContextManager[object]:
+    """Run a forward pass on the device of `x` in mixed precision: bfloat16 or float16; None leaves it as it is.
 
     One context a forward: what it has cast it forgets when it ends, so that a cast made without gradients is never
     found by a pass that needs them.
     """
-    return torch.autocast(x.device.type, dtype=precision, enabled=precision is not None)
+    return nullcontext() if precision is None else torch.autocast(x.device.type, dtype=precision)

@@ -17,7 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from coreselect import CoresetSampler, Indexed, Selector, Task
+from coreselect import CoresetSampler, Indexed, Selector, Task, get_selector
+from coreselect.history import History
+from coreselect.io.fingerprint import fingerprint
 from coreselect.protocols import Progress
 from coreselect.records import settings_of
 from coreselect.seeding import derive, generator, rng_kept, seed_everything
@@ -30,11 +32,10 @@ from coreselect_integrations.optimisers import optimiser
 from coreselect_integrations.runs import Run
 from coreselect_integrations.schedule import Schedule
 from coreselect_integrations.systems import SYSTEMS, Settings
-from coreselect_integrations.training import EpochLog, Told
+from coreselect_integrations.training import EpochLog, Told, Whole
 from coreselect_integrations.warmup import count_classes, image_shape
 
 MODEL, CORESET = "model.pt", "coreset.npz"
-HALF = {"fp32": None, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,8 @@ def pretrain(
     device: torch.device | str | None = None,
     progress: Progress | None = None,
     ended: Callable[[Mapping[str, Any]], None] | None = None,
+    start: str | Path | None = None,
+    until: int | None = None,
 ) -> Pretrained:
     """Train a network in a folder, or go on with the run that is there.
 
@@ -75,8 +78,12 @@ def pretrain(
         device: where to train; None is the CPU.
         progress: called with (part, examples done, examples in all) while an epoch runs.
         ended: called with the record of each epoch that ends.
+        start: folder of another run of the same network on the same pool; this one begins where that one stands, with
+            its weights, momenta and records; which examples are seen is counted from there.
+        until: stop before this epoch, as if killed there; the folder then holds no `model.pt`.
     Raises:
-        RequirementError: the folder holds a run with other settings.
+        RequirementError: the folder holds a run with other settings, or on other data.
+        NonFiniteError: training diverged; the folder holds the epoch before.
     """
     where, folder, n = torch.device(device or "cpu"), Path(folder), len(pool)
     spec = network_for(settings, pool, num_workers)
@@ -91,25 +98,33 @@ def pretrain(
     if isinstance(model, MomentumEncoder):
         model.attach(optimizer)
     schedule = Schedule(optimizer, settings.rate_curve())
+    history = History(n) if SYSTEMS[settings.system].supervised else None
     recipe = Task.from_model(
         network, pool, validation, loss=settings.loss(0), attack=settings.select_attack, call=route_call,
-        views=settings.views(0), batch_size=select_batch_size, num_workers=num_workers, device=where,
+        views=settings.views(0), batch_size=select_batch_size, num_workers=num_workers, device=where, history=history,
     )  # fmt: skip
     sampler = CoresetSampler(
         recipe if progress is None else recipe.reporting(progress), selector or Random(), settings.fraction,
         warmup=settings.epochs if selector is None else settings.warmup, every=settings.every, seed=settings.seed,
     )  # fmt: skip
     workers, seen = generator(settings.seed, "workers"), Seen(n)
+    batches = Whole(sampler, settings.batch_size)
     loader: DataLoader[Any] = DataLoader(
-        Indexed(pool), settings.batch_size, sampler=sampler, num_workers=num_workers, generator=workers
+        Indexed(pool), batch_sampler=batches, num_workers=num_workers, generator=workers
     )
-    parts = {"model": model, "optimizer": optimizer, "schedule": schedule, "sampler": sampler, "seen": seen}
-    about = {**asdict(settings), "selector": None, "selector_settings": None, "pool_size": n, "network": asdict(spec)}
+    parts: dict[str, Any] = {
+        "model": model, "optimizer": optimizer, "schedule": schedule, "sampler": sampler, "seen": seen,
+        **({} if history is None else {"history": history}),
+    }  # fmt: skip
+    about = {
+        **asdict(settings), "selector": None, "selector_settings": None, "data": fingerprint(pool), "pool_size": n,
+        "network": asdict(spec),
+    }  # fmt: skip
     if selector is not None:
         about |= {"selector": selector.name, "selector_settings": settings_of(selector)}
     with rng_kept():
-        run = Run.open(folder, parts, about)
-        for epoch in range(run.done, settings.epochs):
+        run = Run.open(folder, parts, about, start=start, apart=("sampler", "schedule", "seen"))
+        for epoch in range(run.done, settings.epochs if until is None else until):
             seed_everything(derive(settings.seed, "items", epoch))  # for datasets that draw from global states
             workers.manual_seed(derive(settings.seed, "workers", epoch))
             begun, before = perf_counter(), sampler.selection
@@ -119,8 +134,8 @@ def pretrain(
             selecting = perf_counter() - begun
             schedule.set_epoch(epoch, len(loader))
             rate = schedule.rate
-            batches = Told(loader, f"epoch {epoch + 1}", len(sampler), progress)
-            log = train_epoch(settings, spec, epoch, model, batches, optimizer, schedule, sampler.weights, where)
+            told = Told(loader, f"epoch {epoch + 1}", len(sampler), progress)
+            log = train_epoch(settings, spec, epoch, model, told, optimizer, schedule, sampler.weights, history, where)
             seen.add(sampler)
             if chosen is not None:
                 chosen.save(folder / CORESET)
@@ -135,7 +150,8 @@ def pretrain(
                 ended(run.records[-1])
     trained = model.key if isinstance(model, MomentumEncoder) else network
     assert isinstance(trained, RoutedNetwork)  # the key encoder is a copy of the network
-    save_network(folder / MODEL, trained, spec, about)
+    if run.done == settings.epochs:
+        save_network(folder / MODEL, trained, spec, about)
     return Pretrained(trained.eval(), spec, tuple(run.records))
 
 
@@ -164,6 +180,18 @@ class Seen:
         self.mask = state["mask"]
 
 
+def selector_for(name: str, settings: Settings) -> Selector:
+    """Make the method of that name for a run: RCS with the RD and the scratch step of the settings.
+
+    Raises:
+        UnknownNameError: no selector has that name.
+    """
+    own: dict[str, dict[str, Any]] = {
+        "rcs": {"objective": settings.rd, "eta": settings.eta}, "rcs_sampled": {"objective": settings.rd},
+    }  # fmt: skip
+    return get_selector(name, **own.get(name, {}))
+
+
 def network_for(settings: Settings, pool: Any, num_workers: int = 0) -> Spec:
     """Say which network the settings ask for on this data."""
     channels, size = image_shape(pool)
@@ -184,15 +212,16 @@ def train_epoch(
     optimizer: torch.optim.Optimizer,
     schedule: Schedule,
     weights: Callable[[Tensor], Tensor],
+    history: History | None,
     device: torch.device,
 ) -> EpochLog:
     """Run the plain loop of the settings' system for one epoch, every draw a function of (seed, epoch)."""
-    own, half, views = generator(settings.seed, "training", epoch), HALF[settings.precision], settings.views(epoch)
+    own, half, views = generator(settings.seed, "training", epoch), settings.half, settings.views(epoch)
     if views is None:
         augment = partial(crop_flip, pad=spec.size // 8, flip=bool(settings.flip))
         return sat.train_epoch(
             model, loader, optimizer, settings.attack, generator=own, loss=settings.loss(epoch), call=route_call,
-            augment=augment, scheduler=schedule, weights=weights, precision=half, device=device,
+            augment=augment, scheduler=schedule, weights=weights, history=history, precision=half, device=device,
         )  # fmt: skip
     return acl.train_epoch(
         model, loader, optimizer, settings.attack, generator=own, loss=settings.loss(epoch), views=views,

@@ -23,12 +23,13 @@ from torch.utils.data import Dataset
 
 from coreselect import Task
 from coreselect.attacks import PGD
+from coreselect.history import History
 from coreselect.losses import SAT
 from coreselect.protocols import Attack, Call, Loss, Progress, Route
 from coreselect_integrations.epochs import fit
 from coreselect_integrations.modes import evaluating, precise
 from coreselect_integrations.schedule import Steps
-from coreselect_integrations.training import Augment, EpochLog, random_start
+from coreselect_integrations.training import Augment, EpochLog, check_attack, random_start
 
 ATTACK = PGD(8 / 255, 2 / 255, 10)
 FAST = PGD(8 / 255, 10 / 255, 1)
@@ -52,6 +53,7 @@ def train_epoch(
     augment: Augment | None = None,
     scheduler: Steps | None = None,
     weights: Callable[[Tensor], Tensor] | None = None,
+    history: History | None = None,
     trained: nn.Module | None = None,
     precision: torch.dtype | None = None,
     device: torch.device | str | None = None,
@@ -60,7 +62,7 @@ def train_epoch(
 
     Args:
         model: [B, C, H, W] → logits [B, classes]; left in training mode.
-        loader: yields (x, y), or (x, y, index) when `weights` is given; a `DataLoader` over a `CoresetSampler`,
+        loader: yields (x, y), or (x, y, index) when `weights` or `history` is given; a `DataLoader` over a `CoresetSampler`,
             usually.
         optimizer: of the parameters to train.
         attack: raises the loss's own goal within its ball around x; None leaves x as it is.
@@ -70,12 +72,16 @@ def train_epoch(
         augment: (x, generator) → x, on whole batches; None leaves x as it comes.
         scheduler: stepped after each update.
         weights: indices [B] → weights [B] that multiply the per-example loss (`CoresetSampler.weights`).
+        history: records the logits that each update was made on, attacked ones where there is an attack.
         trained: the part that is put in training mode, the rest in evaluation mode; None means all of the model.
         precision: of mixed-precision forward passes; None for that of the model.
         device: where batches are moved; None leaves them.
     Returns:
         mean loss, and the share classified rightly of the inputs that the updates were made on.
+    Raises:
+        RequirementError: loss and attack do not belong together.
     """
+    check_attack(loss, attack)
     start, loss_sum, right, examples = perf_counter(), 0.0, 0, 0
     reads_natural = ("natural", 0) in loss.streams
 
@@ -107,7 +113,10 @@ def train_epoch(
         if scheduler is not None:
             scheduler.step()
         loss_sum += mean.item() * len(x)
-        right += int(((*adversarial, *natural)[0].argmax(1) == y).sum())
+        trained_on = (*adversarial, *natural)[0]  # logits [B, classes]
+        if history is not None:
+            history.record(index[0], trained_on, y, attacked=attack is not None)
+        right += int((trained_on.argmax(1) == y).sum())
         examples += len(x)
     n = max(1, examples)
     return EpochLog(loss_sum / n, right / n, examples, perf_counter() - start)

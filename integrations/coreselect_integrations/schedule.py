@@ -112,8 +112,8 @@ def cosine(epochs: int, warmup: int = 0, floor: float = 0.0) -> Curve:
     return factor
 
 
-def triangle(epochs: int, rise: float = 0.2) -> Curve:
-    """Return a linear rise over the first share `rise` in (0, 1) of `epochs`, then a linear fall to zero.
+def triangle(epochs: int, rise: float = 0.5) -> Curve:
+    """Return a linear rise over the first share `rise` in (0, 1) of `epochs`, published ½, then a linear fall to zero.
 
     Source: the cyclic schedule of Wong et al., "Fast is better than free: Revisiting adversarial training", ICLR 2020.
     """

@@ -1,23 +1,29 @@
-"""The training systems of the papers by name: their loss and views at every epoch, and their published settings."""
+"""The training systems of the papers by name: the settings of a run, and the loss and views of each of its epochs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
+from math import inf
 from types import MappingProxyType
-from typing import Any
+
+import torch
 
 from coreselect.attacks import PGD
 from coreselect.errors import RequirementError, UnknownNameError
 from coreselect.losses import ACL, CE, CL, SAT, TRADES
+from coreselect.objectives import RD
 from coreselect.protocols import Loss, MakeViews
 from coreselect_integrations.air import IR, with_original
 from coreselect_integrations.dynacl import omega, strength
+from coreselect_integrations.networks.making import maker_of
+from coreselect_integrations.optimisers import OPTIMISERS
 from coreselect_integrations.schedule import Curve, constant, cosine, stairs, triangle
 from coreselect_integrations.views import two_views
 
-PRECISIONS = ("fp32", "bf16")
+HALF: Mapping[str, torch.dtype | None] = MappingProxyType({"fp32": None, "bf16": torch.bfloat16})
+PRECISIONS = tuple(HALF)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +45,7 @@ class Settings:
         fraction, warmup, every: of the coreset: its share, epochs on everything first, epochs between selections.
         select_attack_steps: of the training attack while gradients are captured; None means training's own attack,
             fewer are a faster approximation, 1¼ radii in all.
+        rd_steps, eta: of RD's attack, 1¼ radii in all, and the scratch step of RCS.
         validation: images held out for RD, a share below 1 or a count.
         precision: of forward passes, `fp32` or `bf16` (selection is always in the precision of the model).
         seed: decides every draw.
@@ -74,6 +81,8 @@ class Settings:
     warmup: int = 10
     every: int = 10
     select_attack_steps: int | None = None
+    rd_steps: int = 3
+    eta: float = 0.01
     validation: float = 0.01
     precision: str = "fp32"
     seed: int = 0
@@ -82,15 +91,22 @@ class Settings:
         if self.system not in SYSTEMS:
             why = f"no training system is called {self.system!r}; there are {', '.join(SYSTEMS)}."
             raise UnknownNameError(why)
-        if self.precision not in PRECISIONS:
-            why = f"precision is one of {' and '.join(PRECISIONS)}, got {self.precision!r}."
-            raise UnknownNameError(why)
-        if self.epochs < 1 or self.batch_size < 2 or not self.lr > 0:
-            why = (
-                f"a run needs at least one epoch, batches of 2 and a rate above 0, got {self.epochs} epochs, "
-                f"batches of {self.batch_size}, rate {self.lr}."
-            )
-            raise RequirementError(why)
+        maker_of(self.arch)
+        for name, known in (("precision", PRECISIONS), ("optimiser", OPTIMISERS)):
+            if getattr(self, name) not in known:
+                why = f"{name} is one of {' and '.join(known)}, got {getattr(self, name)!r}."
+                raise UnknownNameError(why)
+        for name, right, needed in (
+            ("epochs", self.epochs >= 1, "at least one epoch"),
+            ("batch_size", self.batch_size >= 2, "batches of 2 or more"),
+            ("lr", 0 < self.lr < inf, "a rate above 0"),
+            ("momentum", 0 <= self.momentum < 1, "a momentum in [0, 1)"),
+            ("temperature", 0 < self.temperature < inf, "a temperature above 0"),
+            ("rd_steps", self.rd_steps >= 1, "at least one step of RD's attack"),
+            ("milestones", self.milestones or self.curve != "stairs", "milestones for the curve stairs"),
+        ):
+            if not right:
+                raise RequirementError(f"a run needs {needed}, got {name} {getattr(self, name)!r}.")
         if self.key_momentum and (self.system not in ("acl", "dynacl") or not 0 < self.key_momentum < 1):
             why = (
                 f"a key encoder with momentum in (0, 1) belongs to acl and dynacl, got momentum {self.key_momentum} for "
@@ -107,8 +123,25 @@ class Settings:
     @property
     def select_attack(self) -> PGD | None:
         """The attack under which the gradients of a selection are captured: `select_attack_steps` of 1¼ radii in all."""
-        n = self.select_attack_steps
-        return self.attack if n is None or self.attack is None else PGD(self.radius, 1.25 * self.radius / max(1, n), n)
+        n, r = self.select_attack_steps, self.radius
+        return self.attack if n is None or self.attack is None else PGD(r, 1.25 * r / max(1, n) or 1.0, n)
+
+    @property
+    def rd(self) -> RD:
+        """The objective of RCS: KL, attacked within the radius of training."""
+        return RD("kl", attack=PGD(self.radius, 1.25 * self.radius / self.rd_steps or 1.0, self.rd_steps))
+
+    @property
+    def half(self) -> torch.dtype | None:
+        """What forward passes of training are in, None for the precision of the model."""
+        return HALF[self.precision]
+
+    def over(self, epochs: int) -> Settings:
+        """Return the settings of a run of another length: what is counted in epochs keeps its share, at least one."""
+        counted = {n: getattr(self, n) for n in ("lr_warmup", "interval", "warmup", "every")}
+        shares = {n: max(1, round(v * epochs / self.epochs)) for n, v in counted.items() if v}
+        stops = tuple(max(1, round(m * epochs / self.epochs)) for m in self.milestones)
+        return replace(self, epochs=epochs, milestones=stops, **shares)
 
     def rate_curve(self) -> Curve:
         """Return the curve of the learning rate.
@@ -140,7 +173,7 @@ class Settings:
         system = SYSTEMS[self.system]
         if system.supervised:
             return None
-        pair = partial(two_views, strength=self.strength(epoch), flip=0.5 if self.flip else 0.0)
+        pair = partial(two_views, strength=self.strength(epoch), flip=0.0 if self.flip is False else 0.5)
         return with_original(pair) if system.regularised else pair
 
 
@@ -176,66 +209,5 @@ SYSTEMS: Mapping[str, System] = MappingProxyType(
         "dynacl-air": System(_ir, dynamic=True, regularised=True),
     }
 )
-
-_CONTRASTIVE = {
-    "epochs": 1000, "batch_size": 512, "optimiser": "lars", "lr": 5.0, "weight_decay": 1e-6, "lr_warmup": 10,
-    "floor": 1e-6 / 5.0, "attack_steps": 5, "warmup": 100, "every": 20,
-}  # fmt: skip
-_SUPERVISED: dict[str, Any] = {"epochs": 100, "lr": 0.1, "weight_decay": 5e-4, "warmup": 10, "every": 10}
-_FAST = {
-    "epochs": 30, "lr": 0.2, "curve": "triangle", "step": 10 / 255, "attack_steps": 1, "warmup": 3, "every": 3,
-}  # fmt: skip
-_IMAGENET32 = {"arch": "wrn28_10", "validation": 0.005, "fraction": 0.05}
-
-
-def defaults(system: str) -> Settings:
-    """Return a system's published small-scale settings.
-
-    The contrastive systems: Xu et al., NeurIPS 2023 (ResNet-18, LARS 5.0, batches of 512, 1000 epochs, 5 steps of
-    2/255, selection from epoch 100 on, every 20 epochs). SAT and TRADES: 100 epochs of SGD 0.1, 10 steps of 2/255,
-    selection from epoch 10 on, every 10. Fast-AT: Wong et al., ICLR 2020 (30 epochs, a triangle up to 0.2, one step of
-    10/255).
-
-    Raises:
-        UnknownNameError: no such system.
-    """
-    if system not in SYSTEMS:
-        return Settings(system=system)  # which refuses it
-    own = _FAST if system == "fast-at" else _SUPERVISED if SYSTEMS[system].supervised else _CONTRASTIVE
-    return replace(Settings(system=system), **own)
-
-
-def _presets() -> dict[str, Settings]:
-    small = {f"cifar10-{name}": defaults(name) for name in SYSTEMS}
-    acl = {
-        **_IMAGENET32, "projection": 2, "epochs": 200, "lr": 0.6, "lr_warmup": 2, "floor": 1e-6 / 0.6,
-        "temperature": 0.1, "warmup": 20, "every": 10, "select_attack_steps": 1,
-    }  # fmt: skip
-    sat = {**_IMAGENET32, "batch_size": 256, "floor": 1e-5, "select_attack_steps": 1}
-    return {
-        **small,
-        **{name.replace("cifar10", "cifar100"): preset for name, preset in small.items()},
-        "stl10-acl": defaults("acl"),
-        "stl10-dynacl": defaults("dynacl"),
-        "imagenet32-cl": replace(defaults("cl"), **acl),
-        "imagenet32-acl": replace(defaults("acl"), **acl),
-        "imagenet32-sat": replace(defaults("sat"), **sat),
-    }
-
-
-PRESETS: Mapping[str, Settings] = MappingProxyType(_presets())
-
-
-def preset(name: str) -> Settings:
-    """Return the settings of a published experiment.
-
-    Raises:
-        UnknownNameError: no such preset.
-    """
-    if name not in PRESETS:
-        why = f"no preset is called {name!r}; there are {', '.join(PRESETS)}."
-        raise UnknownNameError(why)
-    return PRESETS[name]
-
 
 NAMES = tuple(f.name for f in fields(Settings))

@@ -1,4 +1,4 @@
-"""What the training loops share: the log of an epoch, its random draws, and batches that tell how far it is."""
+"""What the training loops share: the log of an epoch, its random draws, its batches, and which attack a loss takes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.utils.data import Sampler
 
-from coreselect.protocols import Progress
+from coreselect.errors import RequirementError
+from coreselect.protocols import Attack, Loss, Progress
 from coreselect.seeding import generator
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
@@ -28,6 +30,40 @@ class EpochLog:
     accuracy: float | None
     examples: int
     seconds: float
+
+
+class Whole(Sampler[list[int]]):
+    """Batches of a sampler's examples, none of them of a single one, which batch normalisation cannot normalise.
+
+    The last batch is what is left; where that is one example, it joins the batch before.
+
+    Args:
+        sampler: of examples; its length may change between epochs.
+        batch_size: ≥ 2.
+        drop_last: leave the last batch out where it is not full and not the only one.
+    """
+
+    def __init__(self, sampler: Sampler[int], batch_size: int, *, drop_last: bool = False) -> None:
+        self.sampler, self.batch_size, self.drop_last = sampler, batch_size, drop_last
+
+    def sizes(self) -> list[int]:
+        """Count the examples of each batch of the present epoch."""
+        n, B = len(self.sampler), self.batch_size  # type: ignore[arg-type]  # samplers of finite data have a length
+        sizes, left = [B] * (n // B), n % B
+        if left and not (sizes and self.drop_last):
+            if left == 1 and sizes:
+                sizes[-1] += 1
+            else:
+                sizes.append(left)
+        return sizes
+
+    def __len__(self) -> int:
+        return len(self.sizes())
+
+    def __iter__(self) -> Iterator[list[int]]:
+        examples = iter(self.sampler)
+        for size in self.sizes():
+            yield [next(examples) for _ in range(size)]
 
 
 class Batches(Protocol):
@@ -65,6 +101,25 @@ class Told:
 def draws(seed: int, name: str, epoch: int) -> torch.Generator:
     """Return the generator of one epoch's augmentation and random starts: a function of (seed, name, epoch)."""
     return generator(seed, "draws", name, epoch)
+
+
+def check_attack(loss: Loss, attack: Attack | None) -> None:
+    """Refuse a loss and an attack that do not belong together.
+
+    Raises:
+        RequirementError: attacked inputs are read and there is no attack, or the other way round; or the attack starts
+            where its slope is zero.
+    """
+    attacked = any(route == "adversarial" for route, _ in loss.streams)
+    if attacked and attack is None:
+        why = f"the loss {loss.name!r} reads attacked inputs and was given no attack: give one, PGD(8 / 255, 2 / 255, 10) say."
+        raise RequirementError(why)
+    if attack is not None and not attacked:
+        why = f"the loss {loss.name!r} reads natural inputs alone and was given an attack: give attack=None."
+        raise RequirementError(why)
+    if attack is not None and getattr(loss, "flat_at_start", False) and not attack.random_start:
+        why = f"an attack on the divergence in {loss.name!r} has zero gradient at x̃ = x: use random_start=True."
+        raise RequirementError(why)
 
 
 def random_start(x: Tensor, generator: torch.Generator) -> Tensor:

@@ -2,23 +2,21 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
-from coreselect import Selection, holdout
-from coreselect.data import ImageSet, load
-from coreselect_integrations.cli.demo import DIGITS, demo, methods, paired, spread, table
-from coreselect_integrations.comparison import WARM, Run, Setting, compare
+from coreselect import Selection
+from coreselect.data import load
+from coreselect_integrations.cli.demo import DIGITS, METHODS, against, demo, table
+from coreselect_integrations.comparison.statistics import WARM
 
-TINY = Setting(radius=0.1, budget=40, validation=60, warmup=1, epochs=2, every=1, attack_steps=1, batch_size=128)
+pytest.importorskip("sklearn", reason="digits come with scikit-learn")
+pytest.importorskip("matplotlib")
 runner = CliRunner()
-
-
-def digits() -> tuple[ImageSet, ImageSet]:
-    """The first of the real ones."""
-    return load("digits", "train").first(300), load("digits", "test").first(100)
+SMALL = ("--seeds", "1", "--epochs", "1", "--warmup-epochs", "1", "--every", "1")
 
 
 def command() -> typer.Typer:
@@ -28,83 +26,76 @@ def command() -> typer.Typer:
 
 
 @pytest.fixture(scope="module")
-def comparison():
-    return compare(*digits(), methods(0.1), TINY, seeds=(0,))
+def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """What a tiny run says as JSON, and where it wrote."""
+    folder = tmp_path_factory.mktemp("demo")
+    result = runner.invoke(command(), ["--out", str(folder), *SMALL, "--json"])
+    assert result.exit_code == 0, result.output
+    return folder, json.loads(result.stdout)
 
 
-def test_every_method_starts_from_the_same_warm_model(comparison) -> None:
-    """One warm model and four methods a seed, each trained for the same number of updates."""
-    assert [r.method for r in comparison.runs] == [WARM, "rs2", "redraw", "random", "rcs"]
-    assert {r.updates for r in comparison.runs[1:]} == {2}
-    assert all(0 <= r.robust <= r.standard <= 1 for r in comparison.runs)
+def test_every_method_is_trained_for_as_many_updates(told: tuple[Path, dict[str, Any]]) -> None:
+    """One warm model and four methods; 124 images in batches of 32 are 4 updates an epoch."""
+    runs = told[1]["runs"]
+    assert [r["method"] for r in runs] == [WARM, *METHODS]
+    assert [r["updates"] for r in runs] == [0, 4, 4, 4, 4]
+    assert all(0 <= r["robust"] <= r["standard"] <= 1 for r in runs)
 
 
-def test_selections_meet_the_budget_and_stay_in_the_pool(comparison) -> None:
-    """Forty examples each, never validation, and at least eight groups picked by RCS."""
-    train, _ = digits()
-    _, validation = holdout(train, TINY.validation, seed=0)
-    held = validation.indices
-    for selection in comparison.selections.values():
-        assert len(selection) == 40
-        assert selection.provenance.pool_size == len(train) - TINY.validation
-        assert not set(selection.source_indices.tolist()) & set(held)
-    assert comparison.runs[-1].picks >= 8
+def test_seconds_are_each_methods_own(told: tuple[Path, dict[str, Any]]) -> None:
+    """The warm-up's are the warm model's alone: 1,242 images take longer than 124."""
+    runs = told[1]["runs"]
+    assert all(0 < r["train_seconds"] < runs[0]["train_seconds"] for r in runs[1:])
+    assert runs[0]["select_seconds"] < min(r["select_seconds"] for r in runs[1:])
 
 
-def test_a_comparison_is_decided_by_its_seeds(comparison) -> None:
-    """Run again with one method only, it gives the same accuracies."""
-    again = compare(*digits(), {"rcs": methods(0.1)["rcs"]}, TINY, seeds=(0,))
-    known = {r.method: (r.standard, r.robust) for r in comparison.runs}
+def test_the_command_writes_index_file_and_picture(told: tuple[Path, dict[str, Any]]) -> None:
+    """The selection of rcs, a tenth of the pool in at least eight groups, with where it came from, and its gallery."""
+    folder, said = told
+    assert set(said) == {"setting", "runs", "reference", "files", "seconds"}
+    assert [Path(f).exists() for f in said["files"]] == [True, True]
+    selection = Selection.load(folder / "coreset.npz")
+    assert (len(selection), selection.provenance.selector, selection.provenance.pool_size) == (124, "rcs", 1242)
+    assert said["runs"][-1]["picks"] == len(set(selection.groups.tolist())) >= 8
 
-    assert [(r.standard, r.robust) for r in again.runs] == [known[WARM], known["rcs"]]
-    assert (again.selections["rcs"].indices == comparison.selections["rcs"].indices).all()
+
+def test_no_run_is_left_behind(told: tuple[Path, dict[str, Any]]) -> None:
+    """Cells live in a temporary folder: a second run shows nothing of the first."""
+    assert {p.name for p in told[0].iterdir()} == {"coreset.npz", "coreset.png"}
 
 
 def test_the_published_demo_picks_at_least_eight_groups() -> None:
     """10 % of the pool, cut into groups as `group_size=None` does, is at least eight of them."""
-    pool = len(load("digits", "train")) - int(DIGITS.validation)  # type: ignore[arg-type]  # map-style
-    k = int(DIGITS.budget * pool)
-
+    k = int(DIGITS.fraction * (len(load("digits", "train")) - int(DIGITS.validation)))
     assert k // min(64, k // 8) >= 8
 
 
-def test_the_command_writes_index_file_and_picture(tmp_path: Path) -> None:
-    """A tiny run leaves a complete index file and a picture, and prints records that JSON can read."""
-    small = ["--out", str(tmp_path), "--seeds", "1", "--epochs", "1", "--warmup-epochs", "1", "--every", "1", "--json"]
-    result = runner.invoke(command(), small)
-
-    assert result.exit_code == 0, result.output
-    told = json.loads(result.stdout)
-    assert [Path(f).exists() for f in told["files"]] == [True, True]
-    assert len(told["runs"]) == 5
-    assert len(Selection.load(tmp_path / "coreset.npz")) == 124
+def run(method: str, seed: int, standard: float, robust: float, select: float = 0.0) -> dict[str, Any]:
+    return {
+        "method": method, "seed": seed, "standard": standard, "robust": robust, "train_seconds": 1.0,
+        "select_seconds": select,
+    }  # fmt: skip
 
 
 RUNS = (
-    Run(WARM, 0, 0.9, 0.5, 3.0, 0.0),
-    Run("rs2", 0, 0.8, 0.6, 1.0, 0.0),
-    Run("rs2", 1, 0.9, 0.7, 1.0, 0.0),
-    Run("rcs", 0, 0.82, 0.59, 1.0, 0.5),
-    Run("rcs", 1, 0.90, 0.67, 1.0, 0.5),
-)
+    run(WARM, 0, 0.9, 0.5), run("rs2", 0, 0.8, 0.6), run("rs2", 1, 0.9, 0.7), run("rcs", 0, 0.82, 0.59, 0.5),
+    run("rcs", 1, 0.90, 0.67, 0.5),
+)  # fmt: skip
 
 
 def test_differences_are_paired_by_seed() -> None:
-    """rcs − rs2, seed by seed, in points."""
-    assert paired(RUNS, "rcs", "standard") == pytest.approx([2.0, 0.0])
-    assert paired(RUNS, "rcs", "robust") == pytest.approx([-1.0, -3.0])
-
-
-def test_spread_is_left_out_where_there_is_none() -> None:
-    """One value has a mean only."""
-    assert spread([2.0]) == "2.0"
-    assert spread([1.0, 3.0], "+") == "+2.0 ± 1.4"
+    """rcs − rs2, seed by seed, in points: 2 and 0, −1 and −3."""
+    assert against(RUNS, "rcs", "standard") == "+1.0 ± 1.4"
+    assert against(RUNS, "rcs", "robust") == "-2.0 ± 1.4"
+    assert [against(RUNS, name, "robust") for name in (WARM, "rs2")] == ["-", "-"]
 
 
 def test_the_table_shows_training_and_selection_apart() -> None:
-    """One row a method, whatever the numbers say."""
-    rows = table(RUNS, TINY)
+    """One row a method, whatever the numbers say; the warm model's first."""
+    rows = table(RUNS, DIGITS)
 
     assert rows.row_count == 3
     assert [str(c.header) for c in rows.columns][-2:] == ["train s", "select s"]
+    assert list(rows.columns[0].cells) == ["warm model", "rs2", "rcs"]
     assert list(rows.columns[2].cells) == ["-", "-", "+1.0 ± 1.4"]
+    assert list(rows.columns[6].cells) == ["0.00", "0.00", "0.50"]

@@ -154,6 +154,7 @@ def test_trades_is_its_formula_on_both_passes(half: torch.dtype | None) -> None:
         seen.append((inputs[0], hit[0]))
         return hit
 
+    attack.random_start = True  # type: ignore[attr-defined]
     log = epoch(model, loader(dataset, 40), lr=0.0, attack=attack, loss=TRADES(3.0), precision=half)
     y, twin = dataset.tensors[1], net().train()
     x, x_hit = seen[0]

@@ -11,7 +11,8 @@ from coreselect.errors import RequirementError, UnknownNameError
 from coreselect.losses import ACL, CE, CL, SAT, TRADES
 from coreselect_integrations.air import IR
 from coreselect_integrations.networks import spec_for
-from coreselect_integrations.systems import PRESETS, SYSTEMS, Settings, defaults, preset
+from coreselect_integrations.presets import PRESETS, defaults, preset
+from coreselect_integrations.systems import SYSTEMS, Settings
 
 LOSSES: dict[str, Any] = {
     "standard": CE(), "sat": SAT(), "trades": TRADES(6.0), "fast-at": SAT(), "cl": CL(0.5), "acl": ACL(0.5),
@@ -110,3 +111,19 @@ def test_unknown_presets_and_systems_name_those_there_are() -> None:
         preset("cifar11-acl")
     with pytest.raises(UnknownNameError, match="fast-at"):
         defaults("nothing")
+
+
+def test_a_shorter_run_keeps_every_share() -> None:
+    """Published ACL over 100 epochs: a tenth of everything that is counted in epochs, and at least one epoch."""
+    short = defaults("acl").over(100)
+    assert (short.epochs, short.lr_warmup, short.warmup, short.every, short.interval) == (100, 1, 10, 2, 5)
+    assert defaults("acl").over(1000) == defaults("acl")
+    tiny = defaults("dynacl").over(7)
+    assert (tiny.warmup, tiny.every, tiny.interval) == (1, 1, 1)
+    assert replace(defaults("sat"), curve="stairs", milestones=(75, 90)).over(10).milestones == (8, 9)
+
+
+def test_the_objective_attacks_within_the_runs_radius() -> None:
+    """RD's attack takes its steps of 1¼ radii in all, published 10/255 at 8/255."""
+    assert defaults("acl").rd.attack == PGD(8 / 255, 10 / 765, 3)
+    assert replace(defaults("sat"), radius=0.1, step=0.1, rd_steps=1).rd.attack == PGD(0.1, 0.125, 1)

@@ -18,12 +18,15 @@ from rich.table import Table
 from coreselect.attacks import PGD
 from coreselect.cli.progress import progress
 from coreselect.data import load
+from coreselect.errors import DataError, RequirementError
 from coreselect.protocols import Progress
+from coreselect_integrations.cli.early import check_images, classes_in, device_on, network_at
+from coreselect_integrations.cli.live import some
 from coreselect_integrations.evaluation import evaluate as attacked
 from coreselect_integrations.evaluation.autoattack import autoattack
-from coreselect_integrations.evaluation.corruptions import evaluate_corruptions
+from coreselect_integrations.evaluation.corruptions import CORRUPTIONS, corrupted, evaluate_corruptions
 from coreselect_integrations.evaluation.neighbours import neighbours
-from coreselect_integrations.networks import RoutedNetwork, load_network, restore, route_call
+from coreselect_integrations.networks import RoutedNetwork, Spec, restore, route_call
 
 ATTACKS = ("none", "pgd20", "autoattack")
 
@@ -31,16 +34,20 @@ ATTACKS = ("none", "pgd20", "autoattack")
 def evaluate(
     from_: Annotated[Path, typer.Option("--from", help="model.pt of `coreselect train` or `coreselect finetune`.")],
     data: Annotated[str, typer.Option(help="As `coreselect train --data`; its test images are used.")] = "digits",
-    attacks: Annotated[str, typer.Option(help="Of pgd20 and autoattack, with commas; none for neither.")] = "pgd20",
+    attacks: Annotated[
+        str | None, typer.Option(help="pgd20, autoattack, both with a comma, or none; else pgd20.")
+    ] = None,
     corruptions: Annotated[
         Path | None, typer.Option(help="Folder in CIFAR-10-C's format, read at severities 1 to 5.")
     ] = None,
-    k: Annotated[int, typer.Option("--neighbours", min=0, help="Also k-NN of the representation; 200 is usual.")] = 0,
+    k: Annotated[
+        int | None, typer.Option("--neighbours", min=1, help="Also k-NN of the representation; 200 is usual.")
+    ] = None,
     rows: Annotated[int | None, typer.Option(min=1, help="Only the first so many test images.")] = None,
     train_rows: Annotated[int | None, typer.Option(min=1, help="Only so many training images for k-NN.")] = None,
-    radius: Annotated[float, typer.Option(min=0.0, help="Of attacks, pixels in [0, 1].")] = 8 / 255,
+    radius: Annotated[float | None, typer.Option(min=0.0, help="Of attacks, pixels in [0, 1]; else 8/255.")] = None,
     batch_size: Annotated[int, typer.Option(min=1)] = 128,
-    seed: Annotated[int, typer.Option(help="Of random starts.")] = 0,
+    seed: Annotated[int | None, typer.Option(help="Of random starts, else 0.")] = None,
     num_threads: Annotated[int | None, typer.Option(min=1, help="Threads of a CPU; else torch's own number.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, …; else cuda where there is one.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -51,38 +58,83 @@ def evaluate(
     is the standard version. A pre-trained extractor without classifier has k-NN accuracy alone: fine-tune it first for
     the rest.
     """
-    names = [name.strip() for name in attacks.split(",") if name.strip()]
-    unknown = [name for name in names if name not in ATTACKS]
-    if unknown or not names:
-        raise typer.BadParameter(f"--attacks names some of {', '.join(ATTACKS)}, got {attacks!r}.")
+    names = tuple(dict.fromkeys(name.strip() for name in (attacks or "pgd20").split(",") if name.strip()))
+    if not names or not set(names) <= {*ATTACKS} or ("none" in names and len(names) > 1):
+        raise typer.BadParameter(f"--attacks is pgd20, autoattack, both with a comma, or none, got {attacks!r}.")
+    if k is None and train_rows is not None:
+        raise typer.BadParameter("--train-rows would be without effect: it is for --neighbours.")
+    if names == ("none",) and (radius is not None or seed is not None):
+        raise typer.BadParameter("--radius and --seed would be without effect: they are for attacks.")
+    if radius == 0:
+        raise typer.BadParameter("--radius 0 leaves attacks no room: --attacks none measures standard accuracy.")
+    where = device_on(device)
     if num_threads is not None:
         torch.set_num_threads(num_threads)
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    saved = load_network(from_)
-    network = restore(saved).to(where).eval()
-    if saved.spec.classes is None and not k:
-        raise typer.BadParameter(
-            f"{from_} has a projection head and no classifier: give --neighbours, or fine-tune it."
-        )
+    saved = network_at(from_)
+    classes = None if saved.about.get("mode") == "lpaft" else saved.spec.classes  # of lpaft: clusters, no labels
+    if classes is None:
+        if k is None:
+            why = f"{from_} is an extractor, no classifier of labels: give --neighbours, or fine-tune it."
+            raise typer.BadParameter(why)
+        if any(option is not None for option in (attacks, corruptions, radius, seed)):
+            why = f"--attacks, --radius, --seed and --corruptions need a classifier, {from_} is an extractor: fine-tune it."
+            raise typer.BadParameter(why)
     test = load(data, "test", rows)
-    result: dict[str, Any] = {"from": str(from_), "data": data, "n": len(test), "radius": radius}
+    train = None if k is None else load(data, "train", train_rows)
+    _check(saved.spec, classes, data, test, train, k, corruptions)
+    network = restore(saved).to(where).eval()
+    ball = 8 / 255 if radius is None else radius
+    result: dict[str, Any] = {"from": str(from_), "data": data, "n": len(test)}
     common: dict[str, Any] = {"batch_size": batch_size, "device": where}
     with progress() as report:
-        if saved.spec.classes is not None:
-            routed = {**common, "call": route_call, "progress": report}
-            result |= _accuracies(network, test, names, radius, seed, routed)
-            if corruptions is not None:
-                result["corruptions"] = asdict(evaluate_corruptions(network, corruptions, rows=rows, **routed))
-        if k:
-            result["neighbours"] = _neighbours(network, load(data, "train", train_rows), test, k, report, common)
+        routed = {**common, "call": route_call, "progress": report}
+        if k is not None:
+            result["neighbours"] = _neighbours(network, train, test, k, report, common)
+        if corruptions is not None:
+            result["corruptions"] = asdict(evaluate_corruptions(network, corruptions, rows=rows, **routed))
+        if classes is not None:
+            result |= {} if names == ("none",) else {"radius": ball}
+            result |= _accuracies(network, test, names, ball, seed or 0, routed)
     if json:
         typer.echo(json_.dumps(result, indent=2))
-    else:
-        Console(highlight=False).print(*_tables(result), sep="\n")
+        return
+    console = Console(highlight=False, markup=False)
+    console.print(f"{from_} on {some(len(test), 'test image')} of {data}", soft_wrap=True)
+    console.print(*_tables(result), sep="\n")
+
+
+def _check(
+    spec: Spec, classes: int | None, data: str, test: Any, train: Any, k: int | None, corruptions: Path | None
+) -> None:
+    """Refuse data that do not fit the network or the question, before the first image is classified.
+
+    Raises:
+        DataError: images of another shape, no labels, or labels that the network does not know.
+        RequirementError: fewer training images than neighbours.
+    """
+    for name, images in ((data, test), (data, train), (str(corruptions), _first(corruptions))):
+        if images is None:
+            continue
+        check_images(images, spec, name)
+        found = classes_in(images, name, "an accuracy")
+        if classes is not None and found > classes:
+            why = (
+                f"{name} has labels up to {found - 1}, the network tells 0 to {classes - 1} apart: is it of other data?"
+            )
+            raise DataError(why)
+    if k is not None and k > len(train):
+        why = f"--neighbours {k} are asked of {some(len(train), 'training image')}: give no more than there are."
+        raise RequirementError(why)
+
+
+def _first(corruptions: Path | None) -> Any:
+    """The weakest images of the first corruption in a folder; None without one, which `evaluate_corruptions` refuses."""
+    names = [] if corruptions is None else [name for name in CORRUPTIONS if (corruptions / f"{name}.npy").exists()]
+    return corrupted(corruptions, names[0], 1) if corruptions is not None and names else None
 
 
 def _accuracies(
-    network: RoutedNetwork, test: Any, names: list[str], radius: float, seed: int, common: Mapping[str, Any]
+    network: RoutedNetwork, test: Any, names: tuple[str, ...], radius: float, seed: int, common: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Standard accuracy, and the record of every attack by its name."""
     out: dict[str, Any] = {}
@@ -108,7 +160,7 @@ def _neighbours(
 
 def _tables(result: Mapping[str, Any]) -> list[Table]:
     """Lay out a result: one line a measure, then one a corruption."""
-    table = Table(title=f"{result['from']} on {result['n']:,} test images", box=box.SIMPLE_HEAD, title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD)
     for column in ("", "accuracy %", "seconds"):
         table.add_column(column, justify="right" if column else "left", no_wrap=True)
     if "standard" in result:
@@ -116,21 +168,21 @@ def _tables(result: Mapping[str, Any]) -> list[Table]:
     for name in ATTACKS[1:]:
         if name in result:
             table.add_row(
-                f"{name}, l∞ {result['radius']:.4g}",
+                f"{name}, l∞ {255 * result['radius']:.4g}/255",
                 f"{result[name]['robust']:.2%}"[:-1],
-                f"{result[name]['seconds']:.0f}",
+                f"{result[name]['seconds']:.1f}",
             )
     for name, left in result.get("autoattack", {}).get("after", {}).items():
         table.add_row(f"  after {name}", f"{left:.2%}"[:-1], "", style="dim")
     if "neighbours" in result:
         found = result["neighbours"]
         table.add_row(
-            f"{found['k']}-NN of {found['n_train']:,}", f"{found['accuracy']:.2%}"[:-1], f"{found['seconds']:.0f}"
+            f"{found['k']}-NN of {found['n_train']:,}", f"{found['accuracy']:.2%}"[:-1], f"{found['seconds']:.1f}"
         )
     if "corruptions" not in result:
         return [table]
     found = result["corruptions"]
-    table.add_row("corruptions, mean", f"{found['mean']:.2%}"[:-1], f"{found['seconds']:.0f}")
+    table.add_row("corruptions, mean", f"{found['mean']:.2%}"[:-1], f"{found['seconds']:.1f}")
     severities = list(next(iter(found["accuracy"].values())))
     each = Table(title="by corruption and severity, %", box=box.SIMPLE_HEAD, title_justify="left")
     each.add_column("", no_wrap=True)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
+from textwrap import fill
 from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from coreselect_integrations.runs import LOG
+
 
 class Live:
     """Show a run of `epochs` epochs while the block runs.
 
     Call it with (part, done, total) while an epoch runs, and `ended` with the record of each epoch: its `epoch` from 0,
-    `loss`, `accuracy` in [0, 1] or None, `lr`, `seconds`, and where there are any `select_seconds` and `trouble`.
+    `loss`, `accuracy` in [0, 1] or None, `lr`, `seconds`, and where there are any `select_seconds` and `trouble`. A sign
+    of trouble is shown in full the first time; what follows differs in its numbers. `count` says how many epochs ended.
     """
 
     def __init__(self, epochs: int) -> None:
@@ -25,27 +30,42 @@ class Live:
         self.run = self.bars.add_task("epochs", total=epochs, said="")
         self.part = self.bars.add_task("", total=None, said="", visible=False)
         self.spent: list[float] = []
+        self.known: set[str] = set()
 
     def __enter__(self) -> Self:
         self.bars.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, why: BaseException | None, at: TracebackType | None) -> None:
+        self.bars.update(self.part, visible=False)
+        self.bars.update(self.run, visible=bool(self.spent))
         self.bars.stop()
 
     def __call__(self, part: str, done: int, total: int) -> None:
         said = f"{done:,} of {total:,}"
         self.bars.update(self.part, description=part, completed=done, total=total, said=said, visible=True)
 
+    @property
+    def count(self) -> int:
+        """How many epochs have ended under these eyes."""
+        return len(self.spent)
+
     def ended(self, record: Mapping[str, Any]) -> None:
         """Print the line of an epoch that ended, and say how long the rest will take."""
         n = record["epoch"] + 1
         self.spent.append(record["seconds"] + record.get("select_seconds", 0.0))
-        left = duration(self.left(n))
-        self.bars.update(self.run, completed=n, said=f"{n} of {self.epochs}, {left} left")
-        self.console.print(line(record, self.epochs) + f", {left} left", soft_wrap=True)
-        for words in record.get("trouble", ()):
-            self.console.print(f"  {words}", style="yellow", soft_wrap=True)
+        left = f", {duration(self.left(n))} left" if n < self.epochs else ""
+        self.bars.update(self.run, completed=n, said=f"{n} of {self.epochs}{left}")
+        self.console.print(line(record, self.epochs) + left, soft_wrap=True)
+        kinds = {re.sub(r"[-+]?\d[\d.,e+-]*", "#", words): words for words in record.get("trouble", ())}
+        new = [words for kind, words in kinds.items() if kind not in self.known]
+        if len(new) < len(kinds):
+            again = len(kinds) - len(new)
+            new.append(f"{again} sign{'s' * (again != 1)} of trouble as before: numbers in {LOG}")
+        for words in new:
+            shown = fill(words, self.console.width, initial_indent="  ", subsequent_indent="  ")
+            self.console.print(shown, style="yellow", soft_wrap=True, markup=False)
+        self.known |= kinds.keys()
 
     def left(self, done: int) -> float:
         """Seconds that the epochs after the first `done` will take, if they are like the last few (a coreset's are shorter)."""
@@ -55,7 +75,9 @@ class Live:
 
 def line(record: Mapping[str, Any], epochs: int) -> str:
     """Write one epoch's record, in words that fit 80 columns."""
-    words = [f"epoch {record['epoch'] + 1} of {epochs}: loss {record['loss']:.4f}"]
+    loss = record["loss"]
+    shown = f"{loss:.4f}" if abs(loss) < 1e4 else f"{loss:.3g}"
+    words = [f"epoch {record['epoch'] + 1} of {epochs}: loss {shown}"]
     if record.get("accuracy") is not None:
         words.append(f"{record['accuracy']:.1%} right")
     words.append(f"lr {record['lr']:.3g}")
@@ -66,8 +88,15 @@ def line(record: Mapping[str, Any], epochs: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Write a time in its two largest units: `2 h 05 min`, `3 min 20 s`, `7 s`."""
+    """Write a time in its two largest units: `2 h 05 min`, `3 min 20 s`, `17 s`, `0.4 s`."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
     whole = math.ceil(seconds)
     if whole >= 3600:
         return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
     return f"{whole // 60} min {whole % 60:02d} s" if whole >= 60 else f"{whole} s"
+
+
+def some(n: int, what: str) -> str:
+    """Write a number of things: `1 epoch`, `1,442 images`."""
+    return f"{n:,} {what}{'s' * (n != 1)}"

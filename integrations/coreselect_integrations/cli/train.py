@@ -1,23 +1,27 @@
 """`coreselect train`: pre-train with any of the papers' systems, with a selector plugged in or without."""
 
 import json as json_
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import typer
 from rich.console import Console
 
-from coreselect import Selector, get_selector, holdout
-from coreselect.attacks import PGD
+from coreselect import Selector
 from coreselect.data import load
-from coreselect.objectives import RD
-from coreselect_integrations.cli.live import Live, duration
-from coreselect_integrations.pretraining import MODEL, Pretrained, pretrain
+from coreselect.errors import RequirementError
+from coreselect.selectors import COMBINATORS
+from coreselect_integrations.cli.belonging import idle
+from coreselect_integrations.cli.early import check_folder, device_on, held_out
+from coreselect_integrations.cli.live import Live, duration, some
+from coreselect_integrations.presets import defaults, preset
+from coreselect_integrations.pretraining import MODEL, Pretrained, pretrain, selector_for
 from coreselect_integrations.runs import LOG
-from coreselect_integrations.systems import NAMES, PRESETS, SYSTEMS, Settings, defaults, preset
+from coreselect_integrations.systems import NAMES, SYSTEMS, Settings
 
+OPTIONS = (*NAMES, "eta", "rd_steps", "select_batch_size")
 _RUN, _OPTIMISER, _ATTACK, _CORESET, _CONTRASTIVE = "Run", "Optimiser", "Attack", "Coreset", "Contrastive systems"
 
 
@@ -46,8 +50,8 @@ def train(
     device: Annotated[str | None, typer.Option(help="cpu, cuda, …; else cuda if any.", rich_help_panel=_RUN)] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the last epoch's record.", rich_help_panel=_RUN)] = False,
     selector: Annotated[
-        str, typer.Option(help="Method, or full for the whole pool.", rich_help_panel=_CORESET)
-    ] = "full",
+        str | None, typer.Option(help="Method; full, or none named: the whole pool.", rich_help_panel=_CORESET)
+    ] = None,
     fraction: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, help="Share of the pool.", rich_help_panel=_CORESET)
     ] = None,
@@ -60,17 +64,23 @@ def train(
     validation: Annotated[
         float | None, typer.Option(min=0.0, help="Held out for RD: share or count.", rich_help_panel=_CORESET)
     ] = None,
-    eta: Annotated[float, typer.Option(min=0.0, help="Scratch step of rcs.", rich_help_panel=_CORESET)] = 0.01,
+    eta: Annotated[
+        float | None, typer.Option(min=0.0, help="Scratch step of rcs, else 0.01.", rich_help_panel=_CORESET)
+    ] = None,
     select_attack_steps: Annotated[
         int | None,
         typer.Option(min=0, help="Attack of captured gradients; else training's.", rich_help_panel=_CORESET),
     ] = None,
-    rd_steps: Annotated[int, typer.Option(min=1, help="Validation attack's steps.", rich_help_panel=_CORESET)] = 3,
+    rd_steps: Annotated[
+        int | None, typer.Option(min=1, help="Validation attack's steps, else 3.", rich_help_panel=_CORESET)
+    ] = None,
     select_batch_size: Annotated[
         int | None, typer.Option(min=1, help="Of its passes; else 256, or 64 on a CPU.", rich_help_panel=_CORESET)
     ] = None,
     radius: Annotated[float | None, typer.Option(min=0.0, help="Pixels in [0, 1].", rich_help_panel=_ATTACK)] = None,
-    step: Annotated[float | None, typer.Option(min=0.0, help="Size of a step.", rich_help_panel=_ATTACK)] = None,
+    step: Annotated[
+        float | None, typer.Option(min=0.0, help="Else as published, scaled with --radius.", rich_help_panel=_ATTACK)
+    ] = None,
     attack_steps: Annotated[int | None, typer.Option(min=0, rich_help_panel=_ATTACK)] = None,
     beta: Annotated[float | None, typer.Option(min=0.0, help="Of TRADES.", rich_help_panel=_ATTACK)] = None,
     optimiser: Annotated[str | None, typer.Option(help="sgd or lars.", rich_help_panel=_OPTIMISER)] = None,
@@ -82,6 +92,9 @@ def train(
     ] = None,
     lr_warmup: Annotated[
         int | None, typer.Option(min=0, help="Epochs of rise, for cosine.", rich_help_panel=_OPTIMISER)
+    ] = None,
+    milestones: Annotated[
+        str | None, typer.Option(help="For stairs: a tenth from 75,90 on.", rich_help_panel=_OPTIMISER)
     ] = None,
     projection: Annotated[
         int | None, typer.Option(help="Layers of the projection head, 2 or 3.", rich_help_panel=_CONTRASTIVE)
@@ -104,54 +117,108 @@ def train(
     from its last epoch. The folder holds log.jsonl, last.pt, coreset.npz and, at the end, model.pt, for `coreselect
     finetune` and `coreselect evaluate`.
     """
-    given: dict[str, Any] = {k: v for k, v in locals().items() if k in NAMES and v is not None}
+    given: dict[str, Any] = {k: v for k, v in locals().items() if k in OPTIONS and v is not None}
+    where = device_on(device)
     settings = _settings(given, preset_)
-    method = _selector(selector, settings.radius, eta, rd_steps)
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    method = _selector(selector, settings)
+    _check(settings, method, given, named=selector is not None)
+    check_folder(out)
     dataset = load(data, "train", rows)
-    held = settings.validation
-    pool, held_out = holdout(dataset, int(held) if held >= 1 else held, settings.seed)
-    chosen = "all of it" if method is None else f"{settings.fraction:g} by {selector} from epoch {settings.warmup + 1}"
-    talk = Console(stderr=True, highlight=False)
-    talk.print(
-        f"{settings.system}, {settings.arch} on {data}: {len(pool):,} images ({len(held_out):,} held out), {chosen}; "
-        f"{settings.epochs} epochs on {where}, in {out}"
+    pool, held = held_out(dataset, settings.validation, settings.seed)
+    talk = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    talk.print(f"{settings.system}, {settings.arch} on {data}: {some(len(pool), 'image')}, {len(held):,} more held out")
+    plan = (
+        "all of them"
+        if method is None
+        else f"{settings.fraction:.3g} by {selector} from epoch {settings.warmup + 1} on"
     )
+    talk.print(f"{some(settings.epochs, 'epoch')} on {where}, {plan}, in {out}")
+    for words in _notes(settings):
+        talk.print(words, style="yellow")
     with Live(settings.epochs) as live:
         result = pretrain(
-            settings, pool, held_out, out, selector=method, num_workers=num_workers, device=where, progress=live, ended=live.ended,
+            settings, pool, held, out, selector=method, num_workers=num_workers, device=where, progress=live, ended=live.ended,
             select_batch_size=select_batch_size or (64 if where.type == "cpu" else 256),
         )  # fmt: skip
     if json:
-        typer.echo(json_.dumps({"out": str(out), "settings": asdict(settings), "last": result.records[-1]}))
+        about = {"data": data, "rows": rows, "selector": selector or "full", "settings": asdict(settings)}
+        typer.echo(json_.dumps({"out": str(out), **about, "trained": live.count, "last": result.records[-1]}))
     else:
-        Console(highlight=False).print(_sum(result, out), soft_wrap=True)
+        Console(highlight=False, markup=False, soft_wrap=True).print(_sum(result, live.count, method is not None, out))
 
 
 def _settings(given: dict[str, Any], name: str | None) -> Settings:
     """Put together what was given, a preset and the system's defaults, in this order."""
     if name is None and "system" not in given:
-        raise typer.BadParameter(f"name a system ({', '.join(SYSTEMS)}), or a --preset ({', '.join(PRESETS)}).")
+        raise typer.BadParameter(f"name a system ({', '.join(SYSTEMS)}), or a --preset such as cifar10-acl.")
     base = preset(name) if name is not None else defaults(given["system"])
     if given.get("system", base.system) != base.system:
         raise typer.BadParameter(f"the preset {name} is of {base.system}, not of {given['system']}.")
-    return replace(base, **given)
+    own = {k: v for k, v in given.items() if k in NAMES}
+    if "milestones" in own:
+        own["milestones"] = _numbers(own["milestones"])
+    if "radius" in own and "step" not in own:
+        own["step"] = base.step * own["radius"] / base.radius or 1.0  # a radius of 0 is refused below
+    return replace(base.over(own.get("epochs", base.epochs)), **own)
 
 
-def _selector(name: str, radius: float, eta: float, rd_steps: int) -> Selector | None:
-    """Make the method; the attack of an RD takes steps of 1¼ radii in all."""
-    if name == "full":
+def _numbers(text: str) -> tuple[int, ...]:
+    """Read `75,90`."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as why:
+        raise typer.BadParameter(f"--milestones are epochs with commas, such as 75,90, got {text!r}.") from why
+
+
+def _selector(name: str | None, settings: Settings) -> Selector | None:
+    """Make the method that is named, None for the whole pool."""
+    if name is None or name == "full":
         return None
-    rd = RD("kl", attack=PGD(radius, 1.25 * radius / rd_steps or 1.0, rd_steps))
-    own: dict[str, dict[str, Any]] = {"rcs": {"objective": rd, "eta": eta}, "rcs_sampled": {"objective": rd}}
-    return get_selector(name, **own.get(name, {}))
+    if name in {c.name for c in COMBINATORS}:
+        raise RequirementError(f"{name!r} combines other selectors: use it from Python, with `pretrain`.")
+    return selector_for(name, settings)
 
 
-def _sum(result: Pretrained, out: Path) -> str:
+def _check(settings: Settings, method: Selector | None, given: Collection[str], *, named: bool) -> None:
+    """Refuse a command line that would not do what it says."""
+    idling, chosen, held = idle(given, settings, method, named=named), method is not None, settings.validation
+    for wrong, why in (
+        (idling, idling),
+        (held > 1 and held != int(held), "--validation is a share below 1, or a whole number of images."),
+        (chosen and not settings.fraction, "--fraction is a share of the pool above 0."),
+        (
+            chosen and settings.warmup >= settings.epochs,
+            f"nothing would be chosen: --warmup is {settings.warmup} of {some(settings.epochs, 'epoch')} in all, make it "
+            "smaller or --epochs larger.",
+        ),
+        (not settings.radius, "--radius 0 leaves attacks no room: the systems without one are standard and cl."),
+    ):
+        if wrong:
+            raise typer.BadParameter(str(why))
+
+
+def _notes(settings: Settings) -> Iterator[str]:
+    """Say where settings that were published for long runs miss the point of this one."""
+    attack, system = settings.attack, SYSTEMS[settings.system]
+    if settings.curve == "cosine" and settings.lr_warmup >= settings.epochs:
+        yield f"the rate rises for {settings.lr_warmup} epochs and so never reaches --lr: lower --lr-warmup."
+    if system.dynamic and settings.interval >= settings.epochs:
+        yield f"the views never weaken, as {settings.interval} epochs pass between strengths: lower --interval."
+    if attack is not None and attack.steps * attack.step < 0.999 * attack.radius:
+        yield f"the attack walks {attack.steps * attack.step:.3g} in all, less than its radius {attack.radius:.3g}: raise --step."
+
+
+def _sum(result: Pretrained, trained: int, chose: bool, out: Path) -> str:
     """Say what was done, where the time went and where it lies."""
     training, selecting = (sum(r[part] for r in result.records) for part in ("seconds", "select_seconds"))
-    last = result.records[-1]
-    return (
-        f"trained {len(result.records)} epochs in {duration(training)}, selecting took {duration(selecting)}; "
-        f"{last['seen']:.0%} of the pool was seen\nwrote {out / MODEL} and {out / LOG}"
-    )
+    epochs = some(len(result.records), "epoch")
+    said = f"{epochs} took {duration(training)}"
+    if trained < len(result.records):
+        said = (
+            f"nothing was left to train: {said}"
+            if not trained
+            else f"went on after {len(result.records) - trained}: {said}"
+        )
+    if chose:
+        said += f", selecting {duration(selecting)}; {result.records[-1]['seen']:.0%} of the pool was seen"
+    return f"{said}\n{out / MODEL} and {out / LOG} hold the network and the log"

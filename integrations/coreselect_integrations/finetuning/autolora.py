@@ -39,7 +39,9 @@ from torch.utils.data import Dataset
 
 from coreselect.budget import Budget
 from coreselect.divergences import KL
+from coreselect.io.fingerprint import fingerprint
 from coreselect.protocols import Attack, Progress, Views
+from coreselect.records import settings_of
 from coreselect.subsets import holdout
 from coreselect_integrations import sat
 from coreselect_integrations.augment import crop_flip
@@ -137,7 +139,7 @@ def begin(
         examples: of a training epoch.
         rank, seed: as `LowRank` says.
     """
-    network, new, transfer = classifier_from(weights, spec, classes=classes, dual_bn=True, seed=seed)
+    network, new, transfer = classifier_from(weights, spec, classes=classes, dual_bn=True)
     return Branched(LowRank(network, rank, seed), Balance(classes, examples), new, transfer)
 
 
@@ -203,12 +205,15 @@ def autolora(
     tuning.model.to(device)
     optimizer = tuning.optimizer(lr)
     auto = AutoRate(tuning.model, optimizer, checkpoints(epochs))
-    settings = {
-        "mode": "autolora", "epochs": epochs, "batch_size": batch_size, "lr": lr, "rank": rank, "seed": seed,
-        "held": len(rest), "start": digest(tuning.model), **about,
-    }  # fmt: skip
-    parts = {"model": tuning.model, "balance": tuning.balance, "optimizer": optimizer, "rate": auto}
-    kept = None if folder is None else Run.open(folder, parts, settings)
+    kept = None
+    if folder is not None:
+        settings = {
+            "mode": "autolora", "epochs": epochs, "batch_size": batch_size, "lr": lr, "rank": rank, "seed": seed,
+            "held": len(rest), "attack": settings_of(attack), "judged_by": settings_of(judged_by),
+            "precision": str(precision), "data": fingerprint(pool), "start": digest(tuning.model), **about,
+        }  # fmt: skip
+        parts = {"model": tuning.model, "balance": tuning.balance, "optimizer": optimizer, "rate": auto}
+        kept = Run.open(folder, parts, settings, restore_rng=False)
     rates = [] if kept is None else [float(record["lr"]) for record in kept.records]
 
     def epoch(e: int, batches: Batches) -> EpochLog:

@@ -13,6 +13,7 @@ Source: Luo, Wang and Wang, "Rethinking the Effect of Data Augmentation in Adver
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from pathlib import Path
 from time import perf_counter
 from types import MappingProxyType
@@ -166,12 +167,20 @@ def post_train(
     relabelled = Relabelled(dataset, labels)
     settings: dict[str, Any] = {
         "seed": seed, "batch_size": batch_size, "augment": augment, "drop_last": True, "num_workers": num_workers,
-        "precision": precision, "device": device, "progress": progress, "about": about, "ended": ended,
+        "precision": precision, "device": device, "progress": progress,
+        "about": {**about, "clusters": blake2b(labels.tobytes(), digest_size=8).hexdigest()},
     }  # fmt: skip
     folders = (None, None) if folder is None else (Path(folder) / "probe", Path(folder) / "full")
-    tuning = begin(replace(PROBE, dual_bn=dual_bn), weights, spec, classes=clusters, seed=seed)
-    probe = run(tuning, relabelled, epochs=epochs[0], folder=folders[0], **settings)
-    full = run(tuning.under(replace(FULL, attack=attack)), relabelled, epochs=epochs[1], folder=folders[1], **settings)
+    tuning = begin(replace(PROBE, dual_bn=dual_bn), weights, spec, classes=clusters)
+    probe = run(tuning, relabelled, epochs=epochs[0], folder=folders[0], ended=ended, **settings)
+
+    def through(record: Mapping[str, Any]) -> None:
+        """Count the epochs of the second training on from those of the first."""
+        if ended is not None:
+            ended({**record, "epoch": epochs[0] + record["epoch"]})
+
+    how = tuning.under(replace(FULL, attack=attack))
+    full = run(how, relabelled, epochs=epochs[1], folder=folders[1], ended=through, **settings)
     network = tuning.network.eval().requires_grad_(True)
     sizes = tuple(np.bincount(labels, minlength=clusters).tolist())
     return PostTrained(network, tuning.spec, tuning.transfer, labels, sizes, probe, full, perf_counter() - start)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from coreselect.errors import RequirementError
+from coreselect.errors import RequirementError, ShapeError
 from coreselect.protocols import Route
 
 ROUTES: tuple[Route, Route] = ("natural", "adversarial")
@@ -96,6 +96,9 @@ class RoutedNetwork(nn.Module):
 
         Args, Raises: as `forward`.
         """
+        if x.dim() != 4 or x.shape[1] != len(self.normalise.mean):
+            why = f"this network takes images [B, {len(self.normalise.mean)}, H, W], got {list(x.shape)}: is it the right data?"
+            raise ShapeError(why)
         return self.features(self.normalise(x), self._way(route))
 
     def forward(self, x: Tensor, route: Route | None = None) -> Tensor:
@@ -106,6 +109,7 @@ class RoutedNetwork(nn.Module):
             route: whose statistics to normalise by; needed with dual-route normalisation, without effect otherwise.
         Raises:
             RequirementError: the network has two routes and none, or another, is named.
+            ShapeError: x is not a batch of images of the network's channels.
         """
         features = self.represent(x, route)  # [B, D]
         return self.head(features) if isinstance(self.head, nn.Linear) else self.head(features, self._way(route))

@@ -40,7 +40,6 @@ def classifier_from(
     classes: int,
     dual_bn: bool = False,
     route: Route = "adversarial",
-    seed: int = 0,
 ) -> tuple[RoutedNetwork, Spec, Transfer]:
     """Make a classifier of a pre-trained extractor and a head of zeros, on the device of the weights.
 
@@ -51,7 +50,6 @@ def classifier_from(
         dual_bn: whether the classifier keeps statistics for two routes. From two routes to two, each keeps its own;
             from one to two, both begin as the one.
         route: whose statistics are taken from two routes to one; without effect otherwise.
-        seed: decides nothing as yet: every tensor is loaded or zero.
     Returns:
         the classifier, in training mode; what it is; and what was loaded.
     Raises:
@@ -59,7 +57,6 @@ def classifier_from(
         RequirementError: no such route, or fewer than 2 classes.
         UnknownNameError: no such architecture.
     """
-    del seed
     _check_route(route)
     old = _extractor(outline(spec).state_dict())
     held = _extractor(weights)

@@ -1,0 +1,101 @@
+"""The neighbour graph: each point's nearest points, proposed in float32 by FAISS or by torch and decided in float64.
+
+    N_K(i) = the K points j of least ‖z_i − z_j‖², i itself among them
+
+Of equally near points those of lowest index are kept.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from coreselect.errors import MissingExtraError, ShapeError, UnknownNameError
+from coreselect.search.faiss import faiss_nearest
+
+ENGINES = ("auto", "faiss", "torch")
+MARGIN = 8  # more proposals than neighbours, for what float32 cannot order
+BLOCK_BYTES = 16 << 20  # of a block of distances that torch looks at at once
+CACHED_BYTES = 1 << 20  # of a block of differences on a CPU: larger ones leave its cache
+
+Engine = Literal["auto", "faiss", "torch"]
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """Neighbours of N points, the nearest first, equally near ones by index.
+
+    Attributes:
+        indices: int64 [N, K]; row i holds i, but where K others are at distance 0 too.
+        squares: float64 [N, K], ‖z_i − z_j‖², ascending.
+        engine: `faiss` or `torch`, what proposed them.
+    """
+
+    indices: Tensor
+    squares: Tensor
+    engine: str
+
+
+def neighbours(points: Tensor, count: int, *, by: Engine = "auto") -> Neighbours:
+    """Find every point's nearest points, by exact search: O(N²D) time, O(N·count) memory.
+
+    Proposals are ordered by float32 distances, of points moved to their mean: a neighbour can be missed only where more than
+    `MARGIN` others are as far, to float32's rounding, as the last one kept.
+
+    Args:
+        points: z [N, D] float32 or float64, finite, on any device.
+        count: K ≥ 1; with fewer points than that, all of them.
+        by: `faiss` (a CPU), `torch` (any device), `auto`: FAISS where it is installed and the points are on a CPU.
+    Raises:
+        ShapeError: points are no matrix, or count is below 1.
+        UnknownNameError: no such engine.
+        MissingExtraError: `faiss`, and it is not installed.
+    """
+    if points.ndim != 2 or not len(points) or count < 1:
+        raise ShapeError(f"neighbours need points [N, D] and a count of at least 1, got {list(points.shape)}, {count}.")
+    if by not in ENGINES:
+        raise UnknownNameError(f"no neighbour search is called {by!r}; there are {', '.join(ENGINES)}.")
+    n, k = len(points), min(count, len(points))
+    wanted = min(k + MARGIN, n)
+    x = (points - points.mean(0)).float()  # [N, D]
+    proposed, engine = _propose(x, wanted, by if by != "auto" or not points.is_cuda else "torch")
+    return _decide(points, proposed, k, engine)
+
+
+def _propose(x: Tensor, wanted: int, by: str) -> tuple[Tensor, str]:
+    """int64 [N, wanted], in no order, and who found them."""
+    if wanted == len(x):
+        return torch.arange(wanted, device=x.device).repeat(wanted, 1), "torch"
+    if by != "torch":
+        try:
+            found = torch.from_numpy(faiss_nearest(x.cpu().contiguous().numpy(), wanted))
+            return found.to(x.device), "faiss"
+        except MissingExtraError:
+            if by == "faiss":
+                raise
+    half = x.pow(2).sum(1) / 2  # [N]
+    step = max(1, BLOCK_BYTES // (4 * len(x)))
+    with torch.autocast(x.device.type, enabled=False):
+        parts = [(x[at : at + step] @ x.T - half).topk(wanted, dim=1).indices for at in range(0, len(x), step)]
+    return torch.cat(parts), "torch"
+
+
+def _decide(points: Tensor, proposed: Tensor, k: int, engine: str) -> Neighbours:
+    """Order proposals [N, K′] by float64 distance, then by index, and keep the first k."""
+    n, wide = proposed.shape
+    indices = torch.empty(n, k, dtype=torch.int64, device=points.device)
+    squares = torch.empty(n, k, dtype=torch.float64, device=points.device)
+    step = max(1, (CACHED_BYTES if points.device.type == "cpu" else BLOCK_BYTES) // (8 * wide * points.shape[1] + 1))
+    for at in range(0, n, step):
+        own = torch.arange(at, min(at + step, n), device=points.device)[:, None]  # [b, 1]
+        ids = proposed[at : at + step]  # [b, K′]
+        absent = ~(ids == own).any(1)
+        if bool(absent.any()):
+            ids = ids.clone()
+            ids[absent, -1] = own[absent, 0]
+        ids = ids.sort(1).values
+        apart = (points[ids].double() - points[at : at + step, None].double()).square_().sum(2)  # [b, K′]
+        near, order = apart.sort(dim=1, stable=True)
+        indices[at : at + step], squares[at : at + step] = ids.gather(1, order)[:, :k], near[:, :k]
+    return Neighbours(indices, squares, engine)

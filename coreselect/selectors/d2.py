@@ -1,0 +1,95 @@
+"""D² pruning: Maharana, Yadav, Bansal, "D2 Pruning: Message Passing for Balancing Diversity and Difficulty in Data Pruning",
+ICLR 2024.
+
+    forward   u_i = s_i + Σ_{j∈N(i)} e^{−γ_f d_ij} s_j
+    pick      i = argmax u over those left;   reverse   u_j ← u_j − e^{−γ_r d_ij} u_i  for j ∈ N(i)
+
+N(i) are the K nearest examples in feature space, d their Euclidean distance, s ≥ 0 a score of difficulty. Time O(N·K + k·K·log N)
+after the neighbour search, memory O(N·K).
+"""
+
+import heapq
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from coreselect.budget import Budget, resolve
+from coreselect.errors import ShapeError
+from coreselect.protocols import TaskLike
+from coreselect.selectors.graph import others
+from coreselect.selectors.ranking import Ranked
+from coreselect.selectors.uncertainty import EL2N
+from coreselect.types import Float64, Int64, Selection
+
+
+@dataclass(frozen=True)
+class D2:
+    """Keep difficult examples and pass over their neighbours.
+
+    Args:
+        score: a selector by a score, whose hard end counts as difficult: `EL2N()`, `Forgetting()` and `AUM()` (the paper's, with
+            a `History`), …; shifted to a least value of 0 where it falls below, infinity one beyond the largest.
+        neighbours: K ≥ 1; published 1…15, tuned. With fewer other examples than that, all of them.
+        gamma_f: γ_f ≥ 0; published 1.
+        gamma_r: γ_r ≥ 0; published between 0 and 1, tuned for each budget: small takes the neighbours out of the running.
+    """
+
+    score: Ranked = field(default_factory=EL2N)
+    neighbours: int = 10
+    gamma_f: float = 1.0
+    gamma_r: float = 0.1
+    name = "d2"
+    renew = "round"
+
+    def __post_init__(self) -> None:
+        fine = all(0 <= gamma < math.inf for gamma in (self.gamma_f, self.gamma_r))
+        if self.neighbours < 1 or not fine or not isinstance(self.score, Ranked):
+            raise ShapeError(
+                f"d2 needs neighbours ≥ 1, gamma_f and gamma_r ≥ 0 and a selector by a score, got {self.neighbours}, "
+                f"{self.gamma_f}, {self.gamma_r} and {self.score!r}."
+            )
+
+    @property
+    def requires(self) -> frozenset[str]:
+        return self.score.requires | {"features"}
+
+    def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
+        with task.snapshot(generator.initial_seed(), round) as shot:
+            k, found = resolve(budget, shot.n), self.score.score(shot)
+            h = self.score.hardness(found.values)
+            near, d = others(shot, self.neighbours)  # [n, K]
+            with shot.clock("greedy"):
+                s = h - min(h.min(), 0.0)  # [n]
+                u = s + (np.exp(-self.gamma_f * d) * s[near]).sum(1)  # [n]
+                picks, gains = pick(u, near, np.exp(-self.gamma_r * d), k)
+            return shot.selection(self, picks, gains=gains, scores=u, nested=True, notes=found.notes)
+
+
+def pick(u: Float64, near: Int64, r: Float64, k: int) -> tuple[Int64, Float64]:
+    """Take the largest u k times, u_j − r_ij·u_i for the neighbours j of each pick i; ties to the lowest index.
+
+    A heap holds every value that u has had; one that is no longer u_j, or whose j is taken, is passed over.
+
+    Args:
+        u: [n]; near: int64 [n, K]; r: [n, K].
+    Returns:
+        picks int64 [k] and u at each pick [k].
+    """
+    now = u.tolist()
+    heap = [(-value, j) for j, value in enumerate(now)]
+    heapq.heapify(heap)
+    taken, picks, gains = [False] * len(now), [], []
+    while len(picks) < k:
+        value, i = heapq.heappop(heap)
+        if taken[i] or -value != now[i]:
+            continue
+        taken[i] = True
+        picks.append(i)
+        gains.append(now[i])
+        for j, weight in zip(near[i].tolist(), r[i].tolist(), strict=True):
+            if not taken[j]:
+                now[j] -= weight * now[i]
+                heapq.heappush(heap, (-now[j], j))
+    return np.array(picks, np.int64), np.array(gains)

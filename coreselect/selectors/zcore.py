@@ -1,0 +1,121 @@
+"""ZCore: Griffin, Marks, Corso, "Zero-Shot Coreset Selection via Iterative Subspace Sampling", 2024 (arXiv 2411.15349).
+
+    repeat T times: two coordinates at random; a point p of them, each p_d ~ triangular(min, median, max of coordinate d)
+        i* = argmin_i ‖x_i − p‖₁ there:   s_{i*} += 1                                    (coverage)
+        for j among the α nearest to i*:  s_j −= d_j⁻⁴ / Σ d⁻⁴,  d_j = ‖x_j − x_{i*}‖₁    (redundancy)
+
+and keep the k largest s. Scores begin uniform in [0, 1), as published. Where duplicates have d = 0 the formula's limit is taken:
+they share the whole penalty; all that tie with the α-th neighbour count as neighbours.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from coreselect.budget import Budget, resolve
+from coreselect.errors import ShapeError
+from coreselect.protocols import TaskLike
+from coreselect.seeding import generator as seeded
+from coreselect.selectors.latent import descending, finite_features
+from coreselect.snapshot import Snapshot
+from coreselect.types import Selection
+
+MOST = 1_000_000  # published number of draws
+PER_EXAMPLE = 20  # draws an example in pools too small to need so many
+ENTRIES = {"cpu": 2**17}  # distances held at a time: few enough for a CPU's cache, else 2²⁴
+
+
+@dataclass(frozen=True)
+class ZCore:
+    """Keep examples that cover random planes of the features and are not redundant in them, without labels.
+
+    Args:
+        samples: T ≥ 1 draws; None: 20 an example, at most 1,000,000, which is the published number.
+        neighbours: α ≥ 1, at most N − 1; published 1000.
+        random_start: whether scores begin uniform in [0, 1), drawn from the seed (published), or at 0.
+
+    Time O(T·N), memory O(N·D); on a GPU where the features are there.
+    """
+
+    samples: int | None = None
+    neighbours: int = 1000
+    random_start: bool = True
+    name = "zcore"
+    requires = frozenset({"features"})
+    renew = "round"
+
+    def __post_init__(self) -> None:
+        if (self.samples is not None and self.samples < 1) or self.neighbours < 1:
+            raise ShapeError(
+                f"zcore needs at least one sample and one neighbour, got {self.samples} and {self.neighbours}."
+            )
+
+    def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
+        with task.snapshot(generator.initial_seed(), round) as shot:
+            k = resolve(budget, shot.n)
+            T = self.samples or min(MOST, PER_EXAMPLE * shot.n)
+            draws = seeded(shot.draws, "zcore", shot.round)
+            X = finite_features(shot).T.contiguous()  # [D, n]
+            with shot.clock("subspaces"):
+                s = subspace_scores(shot, X, T, min(self.neighbours, shot.n - 1), draws)
+            notes = (f"{T} draws",)
+            if self.random_start:
+                s = s + torch.rand(shot.n, generator=draws, dtype=torch.float64).to(s.device)
+                notes += ("scores began uniform in [0, 1), as published",)
+            scores = s.cpu().numpy()  # [n]
+            picks = descending(scores)[:k]
+            return shot.selection(self, picks, scores=scores, nested=True, notes=notes)
+
+
+def subspace_scores(shot: Snapshot, X: Tensor, T: int, neighbours: int, draws: torch.Generator) -> Tensor:
+    """Return coverage less redundancy over T draws: X [D, n] → [n]."""
+    n, s = X.shape[1], X.new_zeros(X.shape[1])
+    step = max(1, ENTRIES.get(X.device.type, 2**24) // n)
+    dims, points = (part.to(X.device).split(step) for part in subspaces(X, T, draws))
+    for number, (d, p) in enumerate(zip(dims, points, strict=True)):
+        Y = [X[axis] for axis in d.T]  # per coordinate [b, n]
+        nearest = distances(Y, list(p.T)).argmin(1)  # i* [b], the first of the nearest
+        s += nearest.bincount(minlength=n)
+        if neighbours:
+            here = nearest[:, None]
+            gap = distances(Y, [y.gather(1, here)[:, 0] for y in Y]).scatter_(1, here, float("inf"))  # [b, n]
+            least = gap.amin(1, keepdim=True)
+            share = (least / gap).nan_to_num_(1.0).square_().square_()  # ∝ gap⁻⁴; 0/0, a copy's, is 1
+            share.masked_fill_(gap > smallest(gap, neighbours), 0.0)
+            s -= (share / share.sum(1, keepdim=True)).sum(0)
+        shot.shared.progress("subspaces", min(T, (number + 1) * step), T)
+    return s
+
+
+def distances(Y: list[Tensor], point: list[Tensor]) -> Tensor:
+    """Return l₁ distances: coordinates [b, n] each, a point's coordinates [b] each → [b, n]."""
+    out = torch.zeros_like(Y[0])
+    for y, p in zip(Y, point, strict=True):
+        out += (y - p[:, None]).abs_()
+    return out
+
+
+def smallest(gap: Tensor, k: int) -> Tensor:
+    """Return the k-th smallest of each row, [b, n] → [b, 1]."""
+    if gap.device.type == "cpu":  # numpy's is several times faster there
+        return torch.from_numpy(np.partition(gap.numpy(), k - 1, axis=1)[:, k - 1 : k])
+    return gap.kthvalue(k, dim=1, keepdim=True).values
+
+
+def subspaces(X: Tensor, T: int, draws: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw different coordinates int64 [T, m] and points in them [T, m], m = min(2, D), of X [D, n]."""
+    D, n = X.shape
+    dims = torch.randint(D, (T, 1), generator=draws)  # [T, 1]
+    if D > 1:
+        other = torch.randint(D - 1, (T, 1), generator=draws)
+        dims = torch.cat([dims, other + (other >= dims).long()], 1)  # [T, 2]
+    u = torch.rand(dims.shape, generator=draws, dtype=torch.float64)
+    ordered = X.sort(1).values
+    low, mode, high = ordered[:, 0], (ordered[:, (n - 1) // 2] + ordered[:, n // 2]) / 2, ordered[:, -1]
+    low, mode, high = (edge.cpu()[dims] for edge in (low, mode, high))
+    width = high - low
+    rising = low + (u * width * (mode - low)).sqrt()
+    falling = high - ((1 - u) * width * (high - mode)).sqrt()
+    return dims, torch.where(u * width < mode - low, rising, falling)

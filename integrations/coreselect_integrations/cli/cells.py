@@ -1,0 +1,56 @@
+"""How far a comparison is: bars and a line a cell on a terminal, the lines alone in a log; all on stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from time import perf_counter
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from coreselect_integrations.cli.live import duration
+from coreselect_integrations.comparison.plan import Cell
+from coreselect_integrations.comparison.report import name_of
+
+
+class Cells:
+    """Show a comparison while the block runs: `began`, `ended` and the object itself are what `Runtime` takes."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.quiet, self.since = quiet, 0.0
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        columns = (TextColumn("{task.description}"), BarColumn(bar_width=16), TextColumn("{task.fields[said]}"))
+        self.bars = Progress(*columns, TimeElapsedColumn(), console=self.console, disable=not self.console.is_terminal)
+        self.all = self.bars.add_task("cells", total=None, said="")
+        self.part = self.bars.add_task("", total=None, said="", visible=False)
+
+    def __enter__(self) -> Self:
+        self.bars.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, why: BaseException | None, at: TracebackType | None) -> None:
+        self.bars.update(self.part, visible=False)
+        self.bars.stop()
+
+    def __call__(self, part: str, done: int, total: int) -> None:
+        said = f"{done:,} of {total:,}"
+        self.bars.update(self.part, description=part, completed=done, total=total, said=said, visible=True)
+
+    def began(self, cell: Cell, done: int, total: int) -> None:
+        """Name the cell that runs."""
+        self.since = perf_counter()
+        self.bars.update(self.all, description=cell.name, completed=done, total=total, said=f"{done} of {total}")
+
+    def ended(self, record: Mapping[str, Any], fresh: bool) -> None:
+        """Print the line of a cell that ran; of one that was finished before, nothing."""
+        if record["error"] is not None:
+            self.console.print(f"{name_of(record)} failed: {record['error']}", style="red", markup=False)
+        elif fresh and not self.quiet:
+            found = [
+                ("" if judged == "trained" else f"{judged} ") + f"{a['standard']:.1%}, attacked {a['robust']:.1%}"
+                for judged, a in record["accuracy"].items()
+            ]
+            took = duration(perf_counter() - self.since)
+            self.console.print(f"{name_of(record)}: {'; '.join(found)}; {took}", markup=False)

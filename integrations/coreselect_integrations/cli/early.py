@@ -1,0 +1,108 @@
+"""What the commands look at before any work begins, so that a mistake costs a second and not a night."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+import typer
+from torch.utils.data import Subset
+
+from coreselect import holdout
+from coreselect.errors import BudgetError, DataError, RequirementError
+from coreselect_integrations.networks import Saved, Spec, load_network
+from coreselect_integrations.warmup import count_classes, image_shape
+
+
+def device_on(name: str | None) -> torch.device:
+    """Return the device of that name, or cuda where there is one and else the CPU.
+
+    Raises:
+        typer.BadParameter: no kind of device is called so.
+        RequirementError: there is none here that computes.
+    """
+    try:
+        where = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except RuntimeError as why:
+        raise typer.BadParameter(f"--device is cpu, cuda, cuda:1 or the like, got {name!r}.") from why
+    try:
+        torch.ones(1, device=where).item()
+    except Exception as why:  # each kind of device has its own way of not being there
+        said = f"there is no device {where} here that PyTorch can use: give --device cpu, or another."
+        raise RequirementError(said) from why
+    return where
+
+
+def check_folder(out: Path) -> None:
+    """Refuse a folder of a run that can be neither made nor written.
+
+    Raises:
+        DataError: it is a file, below one, or closed to this user.
+    """
+    there = next(p for p in (out, *out.absolute().parents) if p.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        why = f"--out {out} cannot be a folder to write in, because of {there}: give another."
+        raise DataError(why)
+
+
+def network_at(path: Path) -> Saved:
+    """Load the network that --from names.
+
+    Raises:
+        DataError: there is no file, or it holds no network.
+    """
+    if not path.is_file():
+        why = f"there is no file {path}: --from takes the model.pt that a run of `coreselect train` or `finetune` ends with."
+        raise DataError(why)
+    return load_network(path)
+
+
+def check_images(dataset: Any, spec: Spec, name: str) -> None:
+    """Refuse images of another shape than a network takes.
+
+    Raises:
+        DataError: there are no images, or they are not those of the spec.
+    """
+    if not len(dataset):
+        why = f"{name} holds no images: at least one is needed."
+        raise DataError(why)
+    channels, size = image_shape(dataset)
+    if (channels, size) != (spec.channels, spec.size):
+        why = (
+            f"{name} has images of {channels} channels and {size} pixels, the network takes {spec.channels} and "
+            f"{spec.size}: convert them, or take a network of theirs."
+        )
+        raise DataError(why)
+
+
+def classes_in(dataset: Any, name: str, purpose: str) -> int:
+    """Count the classes of a labelled dataset.
+
+    Raises:
+        DataError: it has no labels, which the purpose needs.
+    """
+    try:
+        return count_classes(dataset)
+    except DataError as error:
+        why = f"{purpose} needs labels, and {name} has none: items (x, y) with an integer y are needed."
+        raise DataError(why) from error
+
+
+def held_out(dataset: Any, size: float, seed: int) -> tuple[Subset[Any], Subset[Any]]:
+    """Split off what --validation says, a share below 1 or a count: (pool, held out).
+
+    Raises:
+        DataError: there are fewer than two images.
+        BudgetError: one side would be empty.
+    """
+    n = len(dataset)
+    if n < 2:
+        why = f"the data holds {n} images: at least two are needed, one of them held out."
+        raise DataError(why)
+    try:
+        return holdout(dataset, int(size) if size >= 1 else size, seed)
+    except BudgetError as error:
+        why = f"--validation {size:g} of {n:,} images leaves one side empty: give a count from 1 to {n - 1:,}."
+        raise BudgetError(why) from error

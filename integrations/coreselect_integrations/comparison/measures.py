@@ -1,0 +1,84 @@
+"""What is measured of a trained network: accuracies, RD of held-out images, and the classes of what it was trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from coreselect import Selection, Task
+from coreselect.attacks import PGD
+from coreselect.data import labels_of
+from coreselect.signs import effective
+from coreselect_integrations.augment import crop_flip
+from coreselect_integrations.comparison.plan import Runtime, Study
+from coreselect_integrations.evaluation import evaluate
+from coreselect_integrations.finetuning import MODES, finetune
+from coreselect_integrations.networks import RoutedNetwork, route_call
+from coreselect_integrations.pretraining import CORESET, Pretrained
+from coreselect_integrations.systems import Settings
+from coreselect_integrations.warmup import count_classes
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """The data that a cell stands on, and the folder of its run."""
+
+    pool: Any
+    validation: Any
+    test: Any
+    folder: Path
+
+
+def measure(result: Pretrained, ground: Ground, study: Study, settings: Settings, runtime: Runtime) -> dict[str, Any]:
+    """Return `accuracy` {judged: {standard, robust, n}}, `rd` and `classes` of a network that has been trained."""
+    return {
+        "accuracy": {j: judge(j, result, ground, study, settings, runtime) for j in study.judged},
+        "rd": divergence(result.network, ground, settings, runtime),
+        "classes": coverage(ground),
+    }
+
+
+def judge(
+    judged: str, result: Pretrained, ground: Ground, study: Study, settings: Settings, runtime: Runtime
+) -> dict[str, float]:
+    """Evaluate the network as it is, or fine-tuned on the pool by a mode; PGD-20 on the test set."""
+    network, radius = result.network, settings.radius
+    if judged != "trained":
+        mode, spec = MODES[judged], result.spec
+        if mode.attack is not None:
+            mode = replace(mode, attack=PGD(radius, radius / 4, 10))
+        mirror = spec.channels > 1 if settings.flip is None else settings.flip
+        network = finetune(
+            mode, network.state_dict(), spec, ground.pool, classes=count_classes(ground.pool), seed=settings.seed,
+            epochs=study.tuning_epochs, lr=study.tuning_lr, batch_size=128, folder=ground.folder / judged,
+            augment=partial(crop_flip, pad=spec.size // 8, flip=mirror), num_workers=runtime.num_workers,
+            precision=settings.half, device=runtime.device, progress=runtime.progress,
+        ).network  # fmt: skip
+    found = evaluate(
+        network, ground.test, attack=PGD(radius, radius / 4, 20), seed=settings.seed, call=route_call,
+        device=runtime.device, progress=runtime.progress,
+    )  # fmt: skip
+    return {"standard": found.standard, "robust": found.robust, "n": found.n}
+
+
+def divergence(network: RoutedNetwork, ground: Ground, settings: Settings, runtime: Runtime) -> float:
+    """Return RD of the validation images at the trained network, by the objective of the settings."""
+    task = Task.from_model(
+        network, ground.pool, ground.validation, loss=settings.loss(0), attack=settings.select_attack, call=route_call,
+        views=settings.views(0), batch_size=runtime.select_batch_size, device=runtime.device,
+    )  # fmt: skip
+    with task.snapshot(settings.seed, 0) as shot:
+        return float(shot.objective(settings.rd).value(shot.theta()))
+
+
+def coverage(ground: Ground) -> float | None:
+    """Return exp(entropy) of the last selection's class histogram, of the pool's without one; None without labels."""
+    path, labels = ground.folder / CORESET, labels_of(ground.pool)
+    if labels is None:
+        return None
+    chosen = np.asarray(labels)
+    return effective(np.bincount(chosen[Selection.load(path).indices] if path.exists() else chosen))

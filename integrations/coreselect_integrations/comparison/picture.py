@@ -1,0 +1,154 @@
+"""Robust accuracy against time, one mark a method and fraction: what selection buys, and at what price."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from coreselect.errors import missing_extra
+from coreselect_integrations.comparison.statistics import FULL, WARM, Line, Record, lines
+
+UNITS = (("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0))
+MARKS = "osD^vPX<>*"
+
+
+def pareto(records: Sequence[Record]) -> bytes | None:
+    """Draw a PNG; None where nothing has finished.
+
+    One panel a way of being equal and of judging. The lower axis is wall-clock time, selection and warm-up included, in hours
+    (minutes or seconds where all runs are shorter); the upper one speed-up against the full run, where there is one. Larger
+    marks are larger fractions, error bars standard deviations over seeds; a dashed line joins the methods on the front:
+    no other is as fast and as robust.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    found = [line for line in lines(records) if line.method != WARM]
+    if not found:
+        return None
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as why:
+        raise missing_extra("matplotlib", "plot", "the picture of a comparison") from why
+    kinds = list(dict.fromkeys((line.equal, line.judged) for line in found if line.method != FULL)) or [
+        (found[0].equal, found[0].judged)
+    ]
+    looks = looks_of([line.method for line in found])
+    fractions = sorted({line.fraction for line in found if line.fraction is not None})
+    handles = _legend(looks, fractions)
+    across = min(2, len(kinds))
+    down = -(-len(kinds) // across)
+    columns = -(-len(handles) // (18 * down))  # as many rows of the legend as fit beside the panels
+    figure = Figure(figsize=(5.2 * across + 1.6 * columns + 0.3, 4.4 * down), layout="constrained")
+    FigureCanvasAgg(figure)
+    longest = max(seconds(line) for line in found)
+    unit, size = next(((u, s) for u, s in UNITS if longest >= s), UNITS[-1])
+    for at, (equal, judged) in enumerate(kinds):
+        shown = [o for o in found if o.judged == judged and (o.equal == equal or o.method == FULL)]
+        axes = figure.add_subplot(down, across, at + 1)
+        _panel(axes, shown, looks, fractions, size)
+        axes.set_xlabel(f"{unit}, selection and warm-up included")
+        axes.set_ylabel("robust accuracy, %" if at % across == 0 else "")
+        axes.set_title(f"equal {equal}" + ("" if judged == "trained" else f", {judged}"), fontsize=10)
+    figure.legend(handles=handles, loc="outside right center", fontsize=8, frameon=False, ncols=columns)
+    out = io.BytesIO()
+    figure.savefig(out, format="png", dpi=130)
+    return out.getvalue()
+
+
+def looks_of(methods: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Give every method a colour and a mark of its own; the full run is a black star."""
+    names = dict.fromkeys(m for m in methods if m != FULL)
+    looks = {m: (f"C{i % 10}", MARKS[(i + i // 10) % (len(MARKS) - 1)]) for i, m in enumerate(names)}
+    return {**looks, FULL: ("black", "*")} if FULL in methods else looks
+
+
+def _panel(
+    axes: Any, shown: Sequence[Line], looks: dict[str, tuple[str, str]], fractions: Sequence[float], size: float
+) -> None:
+    """Draw one panel: each method's fractions joined, the front, the axis of speed-up."""
+    for method, (colour, mark) in looks.items():
+        mine = sorted((o for o in shown if o.method == method), key=seconds)
+        at = [seconds(o) / size for o in mine]
+        axes.plot(at, [100 * o.robust.mean for o in mine], color=colour, linewidth=0.8, alpha=0.5, zorder=2)
+        for x, o in zip(at, mine, strict=True):
+            axes.errorbar(
+                x, 100 * o.robust.mean, yerr=100 * o.robust.deviation if o.robust.n > 1 else None, color=colour,
+                marker=mark, markersize=_large(o.fraction, fractions), capsize=2, elinewidth=0.8, zorder=3,
+            )  # fmt: skip
+    front = sorted(on_front(shown), key=seconds)
+    steps = [(seconds(o) / size, 100 * o.robust.mean) for o in front]
+    axes.step(*zip(*steps, strict=True), where="post", color="0.5", linestyle="--", linewidth=0.9, zorder=1)
+    times = [seconds(o) / size for o in shown]
+    if max(times) > 6 * min(times):
+        _logarithmic(axes.set_xscale, axes.xaxis, times)
+    axes.grid(alpha=0.25)
+    whole = [seconds(o) / size for o in shown if o.method == FULL]
+    if whole:
+        turn = (lambda h: whole[0] / _positive(h), lambda s: whole[0] / _positive(s))
+        top = axes.secondary_xaxis("top", functions=turn)
+        top.set_xlabel("speed-up against full data")
+        _logarithmic(None, top.xaxis, [whole[0] / t for t in times])
+
+
+def _logarithmic(scale: Any, axis: Any, values: Sequence[float]) -> None:
+    """Put round numbers on an axis whose ticks would crowd at one end."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    if scale is not None:
+        scale("log")
+    low, high = min(values) / 1.3, max(values) * 1.3
+    for mantissas in ((1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 1.1, 1.2, 1.5, 1.8, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)):
+        ticks = [m * 10.0**e for e in range(-4, 6) for m in mantissas if low <= m * 10.0**e <= high]
+        if len(ticks) > 3:
+            break
+    axis.set_major_locator(FixedLocator(ticks))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+
+
+def _legend(looks: dict[str, tuple[str, str]], fractions: Sequence[float]) -> list[Any]:
+    """Name the marks."""
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], color=c, marker=m, linestyle="none", markersize=6, label=name) for name, (c, m) in looks.items()
+    ]
+    sizes = [
+        Line2D(
+            [], [], color="0.5", marker="o", linestyle="none", markersize=_large(f, fractions), label=f"{100 * f:g} %"
+        )
+        for f in fractions
+    ]
+    front = Line2D([], [], color="0.5", linestyle="--", linewidth=0.9, label="front")
+    return [*handles, *(sizes if len(sizes) > 1 else []), front]
+
+
+def _large(fraction: float | None, fractions: Sequence[float]) -> float:
+    """Size of a mark, in points."""
+    return 9.0 if fraction is None else 5.0 + 4.0 * fractions.index(fraction) / max(1, len(fractions) - 1)
+
+
+def seconds(line: Line) -> float:
+    """Wall-clock time of a method."""
+    return line.train_seconds.mean + line.select_seconds.mean
+
+
+def on_front(found: Sequence[Line]) -> list[Line]:
+    """Keep the lines that no other beats: none is as fast and as robust, and better in one of the two."""
+
+    def beaten(line: Line) -> bool:
+        mine = (seconds(line), -line.robust.mean)
+        others = [(seconds(o), -o.robust.mean) for o in found]
+        return any(o[0] <= mine[0] and o[1] <= mine[1] and o != mine for o in others)
+
+    return [line for line in found if not beaten(line)]
+
+
+def _positive(values: Any) -> Any:
+    """Keep what an axis asks about away from zero."""
+    import numpy as np
+
+    return np.maximum(np.asarray(values, dtype=float), 1e-9)

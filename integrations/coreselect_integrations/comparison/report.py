@@ -1,0 +1,134 @@
+"""A comparison in files: records as JSON and CSV, a picture, and a page that opens without a network."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import html
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from coreselect.io.whole import whole_file
+from coreselect_integrations.comparison.statistics import REFERENCE, Record
+from coreselect_integrations.comparison.tables import WIDE, blocks, filled, parts
+
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a; }
+h2 { margin: 2.5rem 0 .5rem; font-size: 1.15rem; } h3 { margin: 1rem 0 0; font-size: .95rem; font-weight: 600; color: #555; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .5rem 0 1rem; }
+th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
+th { font-weight: 600; border-bottom: 2px solid #999; }
+th:first-child, td:first-child { text-align: left; }
+tr.reference { background: #eef4fb; font-weight: 600; }
+.failed { color: #a33; }
+p, li { max-width: 48rem; }
+img { max-width: 100%; }
+pre { background: #f6f6f6; padding: 1rem; overflow-x: auto; font-size: 12px; }
+"""
+PLAIN = (
+    "method", "fraction", "equal", "seed", "error", "epochs", "train_seconds", "select_seconds", "rd", "seen", "classes",
+)  # fmt: skip
+NOTE = (
+    "Mean ± standard deviation over seeds. All methods of a seed begin at the same warm model; differences to "
+    f"{REFERENCE} (random, anew every epoch) are in points of robust accuracy, paired by seed, p two-sided by Student's t. "
+    "Few seeds say little: with three, only differences of several standard deviations are told from none, and with many "
+    "methods some p falls below 0.05 by chance.",
+    "Seconds count selection and the warm-up; speed-up is the full run's time over a method's. RD is of held-out images, at "
+    "the end; seen is the share of the pool trained on since the warm-up; classes is exp(entropy) of the last selection's "
+    "classes.",
+)
+
+
+def write(folder: Path, about: Mapping[str, Any], records: Sequence[Record], picture: bytes | None) -> list[Path]:
+    """Write `results.json`, `results.csv`, `report.html` and, where there is one, `pareto.png`; return their paths.
+
+    Args:
+        folder: of the comparison.
+        about: what was compared, in values that JSON holds: at least system, arch, data, pool_size, tested, epochs, warmup
+            and every.
+        records: of `compare`.
+        picture: of `pareto`, or None.
+    """
+    files = {
+        "results.json": json.dumps({"study": about, "records": list(records)}, indent=1).encode(),
+        "results.csv": as_csv(records).encode(),
+        "report.html": as_html(about, records, picture).encode(),
+    }
+    if picture is not None:
+        files["pareto.png"] = picture
+    for name, held in files.items():
+        with whole_file(folder / name) as file:
+            file.write(held)
+    return [folder / name for name in files]
+
+
+def as_csv(records: Sequence[Record]) -> str:
+    """One row a record and judgement, accuracies in [0, 1]; parts of the selection's seconds are columns of their own."""
+    timed = sorted({part for r in records for part in r["selection"]})
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow([*PLAIN, "judged", "standard", "robust", "n", *(f"select_{part}_seconds" for part in timed)])
+    for r in records:
+        for judged, found in (r["accuracy"] or {"": {}}).items():
+            plain = [r[name] for name in PLAIN]
+            measured = [judged, found.get("standard"), found.get("robust"), found.get("n")]
+            writer.writerow([*plain, *measured, *(r["selection"].get(part) for part in timed)])
+    return out.getvalue()
+
+
+def as_html(about: Mapping[str, Any], records: Sequence[Record], picture: bytes | None) -> str:
+    """Lay everything out on one page that needs nothing else."""
+    body = ["<h1>Comparison of selectors</h1>", f"<p>{html.escape(sentence(about))}</p>"]
+    if picture is not None:
+        coded = base64.b64encode(picture).decode()
+        body.append(f'<img alt="robust accuracy against time" src="data:image/png;base64,{coded}">')
+    for title, found in blocks(records):
+        body.append(f"<h2>{html.escape(title)}</h2>{table(*filled(WIDE, found))}")
+        names, rows = parts(found)
+        if rows:
+            body.append(f"<h3>Seconds of selecting, by part</h3>{table(names, rows)}")
+    failed = [r for r in records if r["error"] is not None]
+    if failed:
+        items = [f"<li>{html.escape(name_of(r))}: {html.escape(str(r['error']))}</li>" for r in failed]
+        body.append(f'<h2>What failed</h2><ul class="failed">{"".join(items)}</ul>')
+    signs = troubles(records)
+    if signs:
+        items = [f"<li>{html.escape(method)}: {html.escape(words)}</li>" for method, words in signs]
+        body.append(f"<h2>Signs of trouble</h2><ul>{''.join(items)}</ul>")
+    body.append("<h2>How to read it</h2>" + "".join(f"<p>{html.escape(note)}</p>" for note in NOTE))
+    body.append(f"<h2>Settings</h2><pre>{html.escape(json.dumps(dict(about), indent=1))}</pre>")
+    head = f'<meta charset="utf-8"><title>Comparison of selectors</title><style>{STYLE}</style>'
+    return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(body)}</body></html>'
+
+
+def table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Write a table; the line of the reference stands out."""
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
+    lines = []
+    for row in rows:
+        kind = ' class="reference"' if row[0] == REFERENCE else ""
+        lines.append(f"<tr{kind}>" + "".join(f"<td>{html.escape(word)}</td>" for word in row) + "</tr>")
+    return f'<div class="wide"><table><tr>{head}</tr>{"".join(lines)}</table></div>'
+
+
+def troubles(records: Sequence[Record]) -> list[tuple[str, str]]:
+    """Pair every method with each sign of trouble that its selections have shown."""
+    return list(dict.fromkeys((r["method"], words) for r in records for words in r["trouble"]))
+
+
+def sentence(about: Mapping[str, Any]) -> str:
+    """Say in a sentence what was compared."""
+    plan = f"{about['epochs']} epochs, the first {about['warmup']} on everything, a selection every {about['every']}"
+    images = f"{about['pool_size']:,} images to choose from, {about['tested']:,} tested"
+    return f"{about['system']}, {about['arch']}, {about['data']}: {images}; {plan}."
+
+
+def name_of(record: Record) -> str:
+    """Name a cell."""
+    part = "" if record["fraction"] is None else f" {record['fraction']:g}"
+    late = "" if record["equal"] == "epochs" else f", equal {record['equal']}"
+    return f"{record['method']}{part}, seed {record['seed']}{late}"

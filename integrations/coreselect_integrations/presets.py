@@ -1,0 +1,69 @@
+"""The published settings: of every system at small scale, and of named experiments."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+from coreselect.errors import UnknownNameError
+from coreselect_integrations.systems import SYSTEMS, Settings
+
+_CONTRASTIVE = {
+    "epochs": 1000, "batch_size": 512, "optimiser": "lars", "lr": 5.0, "weight_decay": 1e-6, "lr_warmup": 10,
+    "floor": 1e-6 / 5.0, "attack_steps": 5, "warmup": 100, "every": 20,
+}  # fmt: skip
+_SUPERVISED: dict[str, Any] = {"epochs": 100, "lr": 0.1, "weight_decay": 5e-4, "warmup": 10, "every": 10}
+_FAST = {
+    "epochs": 30, "lr": 0.2, "curve": "triangle", "step": 10 / 255, "attack_steps": 1, "warmup": 3, "every": 3,
+}  # fmt: skip
+_IMAGENET32 = {"arch": "wrn28_10", "validation": 0.005, "fraction": 0.05}
+
+
+def defaults(system: str) -> Settings:
+    """Return a system's published small-scale settings.
+
+    The contrastive systems: Xu et al., NeurIPS 2023 (ResNet-18, LARS 5.0, batches of 512, 1000 epochs, 5 steps of
+    2/255, selection from epoch 100 on, every 20 epochs). SAT and TRADES: 100 epochs of SGD 0.1, 10 steps of 2/255,
+    selection from epoch 10 on, every 10. Fast-AT: Wong et al., ICLR 2020 (30 epochs, a triangle up to 0.2, one step of
+    10/255).
+
+    Raises:
+        UnknownNameError: no such system.
+    """
+    if system not in SYSTEMS:
+        return Settings(system=system)  # which refuses it
+    own = _FAST if system == "fast-at" else _SUPERVISED if SYSTEMS[system].supervised else _CONTRASTIVE
+    return replace(Settings(system=system), **own)
+
+
+def _presets() -> dict[str, Settings]:
+    small = {f"cifar10-{name}": defaults(name) for name in SYSTEMS}
+    acl = {
+        **_IMAGENET32, "projection": 2, "epochs": 200, "lr": 0.6, "lr_warmup": 2, "floor": 1e-6 / 0.6,
+        "temperature": 0.1, "warmup": 20, "every": 10, "select_attack_steps": 1, "rd_steps": 1,
+    }  # fmt: skip
+    sat = {**_IMAGENET32, "batch_size": 256, "floor": 1e-5, "select_attack_steps": 1, "rd_steps": 1}
+    return {
+        **small,
+        **{name.replace("cifar10", "cifar100"): preset for name, preset in small.items()},
+        "stl10-acl": defaults("acl"),
+        "stl10-dynacl": defaults("dynacl"),
+        "imagenet32-cl": replace(defaults("cl"), **acl),
+        "imagenet32-acl": replace(defaults("acl"), **acl),
+        "imagenet32-sat": replace(defaults("sat"), **sat),
+    }
+
+
+PRESETS: Mapping[str, Settings] = MappingProxyType(_presets())
+
+
+def preset(name: str) -> Settings:
+    """Return the settings of a published experiment.
+
+    Raises:
+        UnknownNameError: no such preset.
+    """
+    if name not in PRESETS:
+        why = f"no preset is called {name!r}; there are {', '.join(PRESETS)}."
+        raise UnknownNameError(why)
+    return PRESETS[name]

@@ -1,0 +1,448 @@
+"""Cells run on equal terms, once; what they cost and what they say is added up rightly and lies in files."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import ttest_rel
+
+from coreselect import Selection, get_selector
+from coreselect.data import load
+from coreselect.errors import DataError, RequirementError
+from coreselect.selectors import RS2, Random
+from coreselect_integrations.comparison import Cell, Runtime, Study, compare, study
+from coreselect_integrations.comparison.picture import looks_of, on_front, pareto
+from coreselect_integrations.comparison.plan import cells
+from coreselect_integrations.comparison.report import as_csv, as_html, write
+from coreselect_integrations.comparison.statistics import FULL, WARM, Spread, lines, paired
+from coreselect_integrations.comparison.study import RECORD, TERMS, affordable, settings_of
+from coreselect_integrations.comparison.tables import NARROW, WIDE, blocks, filled
+from coreselect_integrations.networks import load_network
+from coreselect_integrations.presets import defaults
+from coreselect_integrations.pretraining import MODEL, selector_for
+from coreselect_integrations.runs import CHECKPOINT, LOG, digest
+from coreselect_integrations.systems import Settings
+
+pytest.importorskip("sklearn", reason="digits come with scikit-learn")
+
+
+def tiny(system: str = "sat", **changes: Any) -> Settings:
+    fixed = {
+        "arch": "small", "epochs": 3, "batch_size": 32, "optimiser": "sgd", "lr": 0.05, "lr_warmup": 0, "attack_steps": 1,
+        "radius": 0.1, "step": 0.1, "interval": 1, "warmup": 1, "every": 1, "validation": 20, "rd_steps": 1,
+    }  # fmt: skip
+    return replace(defaults(system), **{**fixed, **changes})
+
+
+def few(**changes: Any) -> Study:
+    fixed: dict[str, Any] = {"methods": ("rs2", "random"), "fractions": (0.25,), "seeds": (0,), "full": False}
+    return Study(**{"settings": tiny(), **fixed, **changes})
+
+
+def run(folder: Path, plan: Study, **more: Any) -> list[dict[str, Any]]:
+    return compare(plan, load("digits", "train", 100), load("digits", "test", 30), Runtime(folder, **more))
+
+
+def by_name(records: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {Cell(r["method"], r["fraction"], r["seed"], r["equal"]).name: r for r in records}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Study, list[dict[str, Any]]]:
+    """Three methods and the whole pool, one seed, trained."""
+    folder, plan = tmp_path_factory.mktemp("comparison"), few(methods=("rcs", "rs2", "random"), full=True)
+    return folder, plan, run(folder, plan)
+
+
+def test_every_method_has_a_cell_and_each_record_says_what_it_cost(done: Any) -> None:
+    """Warm, full and three methods; the warm-up is part of all; only selectors select, and by parts."""
+    folder, _, records = done
+    found = by_name(records)
+
+    assert list(found) == ["warm-seed0", "full-seed0", "rcs-0.25-seed0", "rs2-0.25-seed0", "random-0.25-seed0"]
+    assert all(r["error"] is None and 0 <= r["accuracy"]["trained"]["robust"] <= 1 for r in records)
+    assert [r["epochs"] for r in records] == [1, 3, 3, 3, 3]
+    assert {r["warm_seconds"] for r in records} == {found["warm-seed0"]["train_seconds"]}
+    assert all(r["train_seconds"] > r["warm_seconds"] for r in records[1:])
+    assert found["rcs-0.25-seed0"]["selection"]["rows"] > 0
+    assert found["full-seed0"]["selection"] == {}
+    assert all(r["rd"] >= 0 and 1 <= r["classes"] <= 10 for r in records)
+    assert json.loads((folder / "full-seed0" / RECORD).read_text()) == found["full-seed0"]
+
+
+def test_what_was_seen_is_counted_since_the_warm_up(done: Any) -> None:
+    """A fixed quarter stays a quarter; two disjoint draws are a half; the warm model and the full run saw all."""
+    seen = {r["method"]: r["seen"] for r in done[2]}
+    assert (seen["random"], seen["rs2"], seen[FULL], seen[WARM]) == (0.25, 0.5, 1.0, 1.0)
+
+
+def test_every_method_begins_at_the_same_warm_model(done: Any) -> None:
+    """The first epoch of every cell's log is the warm run's, bit for bit and second for second."""
+    folder, _, records = done
+    logs = [(folder / name / LOG).read_text().splitlines() for name in by_name(records)]
+    assert len({log[0] for log in logs}) == 1
+    assert [len(log) for log in logs] == [1, 3, 3, 3, 3]
+
+
+class Spy(Random):
+    """Random under any name; says which weights it was shown."""
+
+    shown: list[str] = []  # noqa: RUF012
+
+    def select(self, task: Any, budget: Any, *, generator: Any, round: int = 0) -> Selection:
+        Spy.shown.append(digest(task.model))
+        return super().select(task, budget, generator=generator, round=round)
+
+
+def test_methods_that_choose_alike_end_alike(tmp_path: Path) -> None:
+    """Two names for one choice: both are shown the warm weights, and the same draws give the same weights at the end."""
+    Spy.shown.clear()
+    records = run(tmp_path, few(make=lambda name, settings: Spy()))
+    a, b = records[1:]
+    assert [Spy.shown[0]] * 2 == Spy.shown
+    assert a["accuracy"] == b["accuracy"]
+    one, two = (load_network(tmp_path / name / MODEL).weights for name in by_name(records) if name != "warm-seed0")
+    assert all(bool((value == two[key]).all()) for key, value in one.items())
+
+
+def test_finished_cells_are_never_run_again(done: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Called again, with another seed's cells out of reach: the same records, and no file is written."""
+    folder, plan, records = done
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    monkeypatch.setattr(study, "run_cell", lambda *args: pytest.fail("a finished cell was run"))
+    assert run(folder, plan) == records
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_methods_may_be_added_and_other_terms_are_refused(done: Any) -> None:
+    """A method more runs alone; other epochs, attacks or data are refused in a sentence with both values."""
+    folder, plan, records = done
+    ran: list[str] = []
+
+    def ended(record: dict[str, Any], fresh: bool) -> None:
+        ran.extend([record["method"]] * fresh)
+
+    more = run(folder, replace(plan, methods=(*plan.methods, "redraw")), ended=ended)
+    assert (ran, more[:5]) == (["redraw"], records)
+    with pytest.raises(RequirementError, match=r"holds a comparison with epochs 3, this one has 4: go on"):
+        run(folder, replace(plan, settings=tiny(epochs=4)))
+    with pytest.raises(RequirementError, match="comparison with train 'n:100"):
+        compare(plan, load("digits", "train", 90), load("digits", "test", 30), Runtime(folder))
+
+
+def test_damaged_files_are_named(tmp_path: Path) -> None:
+    """Half a file is no comparison; a file is no folder."""
+    (tmp_path / TERMS).write_text("{")
+    with pytest.raises(DataError, match="remove it"):
+        run(tmp_path, few())
+    with pytest.raises(DataError, match="give another"):
+        run(tmp_path / TERMS / "below", few())
+
+
+class Fragile(RS2):
+    """Fails until it is mended."""
+
+    broken = True
+
+    def select(self, task: Any, budget: Any, *, generator: Any, round: int = 0) -> Selection:
+        if Fragile.broken:
+            raise ValueError("no\nluck")
+        return super().select(task, budget, generator=generator, round=round)
+
+
+def test_a_failed_cell_is_a_record_and_is_tried_again(tmp_path: Path) -> None:
+    """The others are compared all the same; mended, it runs, and nothing else does."""
+    ran: list[str] = []
+
+    def make(name: str, settings: Settings) -> Any:
+        return Fragile() if name == "rs2" else selector_for(name, settings)
+
+    def ended(record: dict[str, Any], fresh: bool) -> None:
+        ran.extend([record["method"]] * fresh)
+
+    plan = few(make=make, equal=("epochs", "time"))
+    Fragile.broken = True
+    first = by_name(run(tmp_path, plan))
+    assert first["rs2-0.25-seed0"]["error"] == "ValueError: no luck"
+    assert "rs2 failed at equal epochs" in first["rs2-0.25-seed0-time"]["error"]
+    assert first["random-0.25-seed0"]["error"] is None
+    assert "no\nluck" in (tmp_path / "rs2-0.25-seed0" / "traceback.txt").read_text()
+    Fragile.broken = False
+    second = by_name(run(tmp_path, replace(plan, equal=("epochs",)), ended=ended))
+    assert ran == ["rs2"]
+    assert second["rs2-0.25-seed0"]["error"] is None
+    assert second["random-0.25-seed0"] == first["random-0.25-seed0"]
+
+
+def test_a_killed_comparison_goes_on_and_ends_with_the_same_accuracies(done: Any, tmp_path: Path) -> None:
+    """Killed in a cell's last epoch: the epochs that are there stay, and every number but time is that of a whole run."""
+    _, plan, records = done
+
+    def plug(part: str, finished: int, total: int) -> None:
+        if (tmp_path / "rcs-0.25-seed0" / CHECKPOINT).exists() and part == "epoch 3":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, plan, progress=plug)
+    assert not (tmp_path / "rcs-0.25-seed0" / RECORD).exists()
+    log = (tmp_path / "rcs-0.25-seed0" / LOG).read_text()
+    again = run(tmp_path, plan)
+    assert (tmp_path / "rcs-0.25-seed0" / LOG).read_text().startswith(log)
+    timed = ("train_seconds", "select_seconds", "warm_seconds", "selection")
+    assert [{k: v for k, v in r.items() if k not in timed} for r in again] == [
+        {k: v for k, v in r.items() if k not in timed} for r in records
+    ]
+
+
+def took(method: str, seconds: float, **more: Any) -> dict[str, Any]:
+    return {
+        **asdict_of(Cell(method, 0.1, 0)), **study.NOTHING, "warm_seconds": 5.0, "train_seconds": 5.0 + 0.75 * seconds,
+        "select_seconds": 0.25 * seconds, **more,
+    }  # fmt: skip
+
+
+def asdict_of(cell: Cell) -> dict[str, Any]:
+    return {"method": cell.method, "fraction": cell.fraction, "seed": cell.seed, "equal": cell.equal}
+
+
+def test_equal_time_by_hand() -> None:
+    """Ten epochs took 20, 8 and 7 s: the slowest keeps 10, the others get ⌊10 · 20/8⌋ = 25 and ⌊10 · 20/7⌋ = 28."""
+    plan = few(settings=tiny(epochs=13, warmup=3), equal=("time",))
+    before = [took("slow", 20), took("b", 8), took("c", 7), took("late", 90, error="x"), took("far", 90, seed=1)]
+
+    def epochs(method: str) -> int:
+        return affordable(Cell(method, 0.1, 0, "time"), plan, before)
+
+    assert [epochs(method) for method in ("slow", "b", "c")] == [10, 25, 28]
+    with pytest.raises(RequirementError, match="late failed at equal epochs"):
+        epochs("late")
+
+
+def test_the_slowest_keeps_its_epochs_whatever_the_seconds() -> None:
+    """⌊e · T/T⌋ is e in floating point, too."""
+    for e, seconds in [(7, 0.1), (49, 1 / 49), (3, 1e-3 / 7)]:
+        plan = few(settings=tiny(epochs=e + 1))
+        assert affordable(Cell("a", 0.1, 0, "time"), plan, [took("a", seconds)]) == e
+
+
+def test_a_longer_run_stretches_its_curves_and_nothing_else() -> None:
+    """Twice the epochs after 2 of warm-up: milestones keep their share, warm-up and interval of selections stay."""
+    own = tiny(epochs=12, warmup=2, every=5, lr_warmup=1, curve="stairs", milestones=(6, 9), interval=3)
+    plan = few(settings=own, equal=("time",))
+    got = settings_of(Cell("fast", 0.1, 4, "time"), plan, [took("fast", 10, seed=4), took("slow", 20, seed=4)])
+    assert (got.epochs, got.warmup, got.every, got.lr_warmup) == (22, 2, 5, 1)
+    assert (got.milestones, got.interval, got.seed, got.fraction) == ((11, 16), 6, 4, 0.1)
+
+
+def test_at_equal_time_the_faster_trains_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said to take a third of the time, rs2 gets three times the epochs; the slowest has its cell already."""
+    cost = {"rs2": 1.0, "random": 3.0, "redraw": 6.0}
+    monkeypatch.setattr(study, "after_warm_up", lambda record: cost[record["method"]])
+    plan = few(equal=("time",))
+    found = by_name(run(tmp_path, plan))
+
+    assert found["rs2-0.25-seed0-time"]["epochs"] == 1 + 2 * 3
+    assert not (tmp_path / "random-0.25-seed0-time" / "epochs3").exists()
+    assert found["random-0.25-seed0-time"] == {**found["random-0.25-seed0"], "equal": "time"}
+    more = by_name(run(tmp_path, replace(plan, methods=("rs2", "random", "redraw"))))  # a slower one: more time for all
+    assert [more[f"{m}-0.25-seed0-time"]["epochs"] for m in ("rs2", "random", "redraw")] == [13, 5, 3]
+
+
+def test_contrastive_networks_are_judged_by_fine_tuning(tmp_path: Path) -> None:
+    """ACL has no classifier of its own: slf and alf train one on the labelled pool."""
+    pytest.importorskip("kornia")
+    plan = few(settings=tiny("acl", epochs=2), methods=("rs2",), judged=("slf", "alf"), tuning_epochs=1)
+    records = run(tmp_path, plan)
+    assert [r["error"] for r in records] == [None, None]
+    assert all(list(r["accuracy"]) == ["slf", "alf"] for r in records)
+    assert (tmp_path / "rs2-0.25-seed0" / "alf" / LOG).exists()
+
+
+def test_without_a_warm_up_all_begin_at_the_same_parameters(tmp_path: Path) -> None:
+    """The warm model is then the network as it was made, and no second of it is counted."""
+    records = run(tmp_path, few(settings=tiny(warmup=0, epochs=2), methods=("random",)))
+    assert [r["error"] for r in records] == [None, None]
+    assert [(r["epochs"], r["warm_seconds"], r["seen"]) for r in records] == [(0, 0.0, 0.0), (2, 0.0, 0.25)]
+
+
+def test_p_is_that_of_scipy() -> None:
+    """The paired t-test, two-sided, over the seeds that both have."""
+    g = np.random.default_rng(0)
+    for n in (2, 3, 10):
+        a, b = g.normal(size=n), g.normal(size=n)
+        found = paired({**dict(enumerate(a)), 99: 5.0}, {**dict(enumerate(b)), 98: 5.0})
+        expected: Any = ttest_rel(a, b)
+        assert found is not None
+        assert found.p == pytest.approx(expected.pvalue, rel=1e-9)
+        assert found.difference.n == n
+
+
+def test_differences_by_hand() -> None:
+    """d = 1, 2, 3: mean 2, deviation 1, t = 2√3; with two degrees of freedom p = 1 − t/√(t² + 2) = 1 − √(12/14)."""
+    found = paired({0: 2.0, 1: 4.0, 2: 6.0}, {0: 1.0, 1: 2.0, 2: 3.0})
+    assert found is not None
+    assert found.difference == Spread(2.0, 1.0, 3)
+    assert found.p == pytest.approx(1 - math.sqrt(12 / 14))
+
+
+def test_too_few_or_equal_differences_claim_nothing() -> None:
+    """No common seed: no comparison; one: no p; none differs: p is 1; all differ alike: p is 0."""
+    assert paired({0: 1.0}, {1: 1.0}) is None
+    one, none, alike = paired({0: 1.0}, {0: 0.5}), paired({0: 1.0, 1: 2.0}, {0: 1.0, 1: 2.0}), None
+    alike = paired({0: 1.0, 1: 2.0}, {0: 0.5, 1: 1.5})
+    assert one is not None
+    assert none is not None
+    assert alike is not None
+    assert (one.p, none.p, alike.p) == (None, 1.0, 0.0)
+    assert (Spread.of([2.0]).words(), Spread.of([1.0, 3.0]).words(1, "+")) == ("2.0", "+2.0 ± 1.4")
+
+
+def fake(method: str, robust: float, seconds: float, seed: int = 0, **more: Any) -> dict[str, Any]:
+    accuracy = {"trained": {"standard": robust + 0.2, "robust": robust, "n": 100}}
+    fraction = None if method in (FULL, WARM) else 0.1
+    return {
+        **asdict_of(Cell(method, fraction, seed)), **study.NOTHING, "accuracy": accuracy, "epochs": 9, "seen": 0.5, "rd": 0.01,
+        "train_seconds": 0.75 * seconds, "select_seconds": 0.25 * seconds, "classes": 9.5,
+        "selection": {} if fraction is None else {"rows": 0.2 * seconds}, **more,
+    }  # fmt: skip
+
+
+RECORDS = [
+    *(fake(WARM, 0.1, 4, s) for s in (0, 1)), *(fake(FULL, 0.5, 80, s) for s in (0, 1)),
+    fake("rs2", 0.40, 8, 0), fake("rs2", 0.42, 8, 1), fake("rcs", 0.39, 20, 0), fake("rcs", 0.43, 20, 1),
+    {**asdict_of(Cell("<b>", 0.1, 0)), **study.NOTHING, "error": "ValueError: a < b & c, d"}, fake("<b>", 0.3, 16, 1),
+]  # fmt: skip
+ABOUT = {**few().terms(), "data": "digits", "pool_size": 80, "tested": 100}
+
+
+def test_a_line_summarises_its_seeds() -> None:
+    """By hand: means, speed-up of ten against the full run, half of it for twice the time, the failed seed counted."""
+    found = {line.method: line for line in lines(RECORDS)}
+    assert found["rs2"].robust.mean == pytest.approx(0.41)
+    assert found["rs2"].robust.deviation == pytest.approx(0.02 / math.sqrt(2))
+    assert found["rcs"].against is not None
+    assert found["rcs"].against.difference.mean == pytest.approx(0.0, abs=1e-12)
+    assert [found[m].speedup and found[m].speedup.mean for m in ("rs2", "rcs", FULL)] == [10.0, 4.0, 1.0]  # type: ignore[union-attr]
+    assert (found[WARM].speedup, found["rs2"].against) == (None, None)
+    assert (found["<b>"].seeds, found["<b>"].failed) == (1, 1)
+    assert found["rcs"].selection == {"rows": 4.0}
+
+
+def test_a_block_has_warm_and_full_in_it() -> None:
+    """One fraction, one way of being equal: one block; a second way is a second one, with the same full line."""
+    again = [{**r, "equal": "time"} for r in RECORDS if r["fraction"] is not None]
+    titles = {title: [line.method for line in found] for title, found in blocks([*RECORDS, *again])}
+    assert list(titles) == ["10 % of the pool, equal epochs", "10 % of the pool, equal time"]
+    assert all(methods == [WARM, FULL, "rs2", "rcs", "<b>"] for methods in titles.values())
+    assert [title for title, _ in blocks(RECORDS[:4])] == ["the whole pool, equal epochs"]
+
+
+def test_columns_without_content_are_left_out() -> None:
+    """Without a full run there is no speed-up, without rs2 no difference to it."""
+    names, rows = filled(NARROW, lines([fake("rcs", 0.3, 9, 0)]))
+    assert names == ["method", "std %", "robust %", "train s", "select s"]
+    assert rows == [["rcs", "50.0", "30.0", "6.8", "2.2"]]
+    assert filled(WIDE, lines(RECORDS))[0] == list(WIDE)
+
+
+def test_the_csv_has_a_row_a_cell_and_judgement() -> None:
+    """Numbers as they are, errors in words, a column a part of the selection."""
+    rows = list(csv.DictReader(io.StringIO(as_csv(RECORDS))))
+    assert len(rows) == len(RECORDS)
+    assert (rows[4]["method"], rows[4]["robust"], rows[4]["select_rows_seconds"]) == ("rs2", "0.4", "1.6")
+    assert (rows[8]["error"], rows[8]["robust"], rows[8]["seen"]) == ("ValueError: a < b & c, d", "", "")
+    two = {"slf": {"standard": 0.5, "robust": 0.2, "n": 9}, "alf": {"standard": 0.4, "robust": 0.3, "n": 9}}
+    rows = list(csv.DictReader(io.StringIO(as_csv([{**RECORDS[4], "accuracy": two}]))))
+    assert [(r["judged"], r["robust"]) for r in rows] == [("slf", "0.2"), ("alf", "0.3")]
+
+
+class Outside(HTMLParser):
+    """Collect tags, texts, and everything that a browser would fetch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.words: list[str] = []
+        self.fetched: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.fetched += [v or "" for k, v in attrs if k in ("src", "href", "srcset", "data", "action", "poster")]
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def test_the_page_needs_nothing_from_outside() -> None:
+    """The picture is in it; no script, no style sheet, no font, no address; names are text, never markup."""
+    page = as_html(ABOUT, RECORDS, b"\x89PNG")
+    seen = Outside()
+    seen.feed(page)
+    assert seen.fetched == ["data:image/png;base64,iVBORw=="]
+    assert not {"script", "link", "iframe", "b"} & set(seen.tags)
+    assert not any(word in page for word in ("http:", "https:", "url(", "@import"))
+    text = " ".join(seen.words)
+    assert "<b> 0.1, seed 0: ValueError: a < b & c, d" in " ".join(text.split())
+    assert all(name in seen.words for name in WIDE)
+    assert "Seconds of selecting, by part" in seen.words
+    assert '"radius": 0.1' in text
+
+
+def test_all_files_are_written(tmp_path: Path) -> None:
+    """JSON, CSV, page and picture; a picture that could not be drawn is left out."""
+    pytest.importorskip("matplotlib")
+    files = write(tmp_path, ABOUT, RECORDS, pareto(RECORDS))
+    assert [f.name for f in files] == ["results.json", "results.csv", "report.html", "pareto.png"]
+    assert json.loads((tmp_path / "results.json").read_text()) == {"study": ABOUT, "records": RECORDS}
+    assert (tmp_path / "pareto.png").read_bytes().startswith(b"\x89PNG")
+    assert len(write(tmp_path / "none", ABOUT, RECORDS, None)) == 3
+
+
+@pytest.mark.parametrize(
+    "records",
+    [RECORDS[:2], RECORDS[8:9], []],
+    ids=["warm alone", "failed alone", "nothing"],
+)
+def test_nothing_finished_is_no_picture(records: list[Any]) -> None:
+    """None, and the page says so by leaving it out."""
+    assert pareto(records) is None
+    assert "<img" not in as_html(ABOUT, records, None)
+
+
+@pytest.mark.parametrize("change", [lambda r: r, lambda r: {**r, "train_seconds": 1e-4, "select_seconds": 0.0}])
+def test_the_picture_can_be_drawn_without_a_full_run(change: Callable[[Any], Any]) -> None:
+    """One method alone, however fast."""
+    pytest.importorskip("matplotlib")
+    assert pareto([change(RECORDS[4])]) is not None
+
+
+def test_the_front_is_what_no_other_beats() -> None:
+    """rs2 is faster than rcs and as robust: rcs is off it, the slow full run is on it."""
+    assert {line.method for line in on_front([o for o in lines(RECORDS) if o.method != WARM])} == {FULL, "rs2"}
+
+
+def test_no_two_methods_look_alike() -> None:
+    """Sixty methods, sixty pairs of colour and mark."""
+    looks = looks_of([f"m{i}" for i in range(60)])
+    assert len(set(looks.values())) == 60
+
+
+def test_cells_at_equal_epochs_come_first() -> None:
+    """Equal time needs to know what each took; asked for alone, it runs equal epochs, too."""
+    order = [cell.equal for cell in cells(few(equal=("time",), seeds=(0, 1)))]
+    assert order == ["epochs"] * 6 + ["time"] * 4
+
+
+def test_any_selector_can_be_made_for_a_cell() -> None:
+    """The default maker knows the names of the registry and gives RCS the settings' own objective."""
+    made = selector_for("rcs", tiny(rd_steps=2))
+    assert made.objective == tiny(rd_steps=2).rd  # type: ignore[attr-defined]
+    assert selector_for("rs2", tiny()) == get_selector("rs2")

@@ -1,0 +1,258 @@
+"""A history is what a slow diary of every prediction would say, however it was filled, saved and restricted."""
+
+import io
+from itertools import pairwise
+from typing import Any
+
+import cases
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader, TensorDataset
+
+from coreselect import Indexed, Task, select
+from coreselect.errors import NonFiniteError, RequirementError, ShapeError
+from coreselect.history import History
+from coreselect.losses import CE
+from coreselect.selectors import Forgetting
+
+C = 3
+
+
+class Diary:
+    """Every logit row of every example, in order; sums are taken when asked for."""
+
+    def __init__(self, n: int) -> None:
+        self.rows: list[list[tuple[list[float], int]]] = [[] for _ in range(n)]
+
+    def record(self, indices: Any, logits: torch.Tensor, labels: Any) -> None:
+        for i, z, y in zip(indices, logits, labels, strict=True):
+            self.rows[int(i)].append((z.double().tolist(), int(y)))
+
+    def forgotten(self, i: int) -> tuple[int, bool]:
+        right = [max(range(C), key=lambda c: (z[c], -c)) == y for z, y in self.rows[i]]
+        return sum(a and not b for a, b in pairwise(right)), any(right)
+
+    def mean(self, i: int, what: Any) -> float:
+        return sum(what(z, y) for z, y in self.rows[i]) / len(self.rows[i])
+
+
+def p(z: list[float]) -> list[float]:
+    e = [np.exp(v - max(z)) for v in z]
+    return [v / sum(e) for v in e]
+
+
+def margin(z: list[float], y: int) -> float:
+    return z[y] - max(v for c, v in enumerate(z) if c != y)
+
+
+def el2n(z: list[float], y: int) -> float:
+    return sum((q - (c == y)) ** 2 for c, q in enumerate(p(z))) ** 0.5
+
+
+@given(st.integers(0, 10**6), st.integers(1, 9), st.integers(0, 12))
+def test_equals_a_diary(seed: int, n: int, batches: int) -> None:
+    """Any batches, an example twice in one and labels that change included: every column is the diary's, to 1e-12."""
+    rng = np.random.default_rng(seed)
+    history, diary = History(n), Diary(n)
+    for _ in range(batches):
+        size = int(rng.integers(0, 6))
+        i, y = rng.integers(0, n, size), rng.integers(0, C, size)
+        z = torch.from_numpy(rng.normal(size=(size, C)).round(1))  # ties now and then
+        history.record(torch.from_numpy(i), z, torch.from_numpy(y))
+        diary.record(i, z, y)
+    record = history.at(np.arange(n))
+    assert record.seen.tolist() == [len(rows) for rows in diary.rows]
+    assert record.forgetting.tolist() == [f if ever else np.inf for f, ever in map(diary.forgotten, range(n))]
+    known = np.flatnonzero(record.seen)
+    some = history.at(known)
+    for got, what in (
+        (some.aum, margin),
+        (some.el2n, el2n),
+        (some.confidence, lambda z, y: p(z)[y]),
+        (some.variability**2 + some.confidence**2, lambda z, y: p(z)[y] ** 2),
+    ):
+        np.testing.assert_allclose(got, [diary.mean(i, what) for i in known.tolist()], rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(some.loss, [-np.log(p(diary.rows[i][-1][0])[diary.rows[i][-1][1]]) for i in known])
+
+
+def test_by_hand() -> None:
+    """Correct, wrong, correct, wrong is forgotten twice; logits (2, 0, 1) of class 0 have margin 1."""
+    history = History(2)
+    for z in ([2.0, 0, 1], [0.0, 3, 1], [4.0, 0, 1], [0.0, 1, 1]):
+        history.record([0], torch.tensor([z]), [0])
+    history.record([1], torch.tensor([[0.0, 1.0, 0.0]]), [0])
+    record = history.at(np.array([0, 1]))
+    assert record.seen.tolist() == [4, 1]
+    assert record.forgetting.tolist() == [2, np.inf]
+    assert record.aum.tolist() == [(1 - 3 + 3 - 1) / 4, -1]
+    assert record.attacked is False
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_logits_of_any_precision_are_summed_in_float64(dtype: torch.dtype) -> None:
+    """The sums are those of the logits as they were rounded; a graph they hang on is neither kept nor changed."""
+    z = (torch.randn(5, C, generator=torch.Generator().manual_seed(0)) * 30).to(dtype).requires_grad_()
+    low, high = History(5), History(5)
+    low.record(range(5), z, torch.zeros(5, dtype=torch.int64))
+    high.record(range(5), z.detach().double(), torch.zeros(5, dtype=torch.int64))
+    for name, column in low.state_dict().items():
+        if isinstance(column, torch.Tensor):
+            assert torch.equal(column, high.state_dict()[name]), name
+
+
+def test_goes_on_from_its_state() -> None:
+    """Half, saved with weights-only loading, then the other half, equals the whole; the state is a copy."""
+    whole, first = cases.history(9), cases.history(9)
+    kept = first.state_dict()
+    buffer = io.BytesIO()
+    torch.save(kept, buffer)
+    buffer.seek(0)
+    second = History(9)
+    second.load_state_dict(torch.load(buffer, weights_only=True))
+    more = torch.randn(9, cases.CLASSES, generator=torch.Generator().manual_seed(1))
+    for history in (whole, second):
+        history.record(range(9), more, [0] * 9, attacked=True)
+    assert kept["seen"].tolist() == [6] * 9
+    for name, column in whole.state_dict().items():
+        assert np.array_equal(column, second.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("change", [{"n": 8}, {"seen": torch.zeros(8)}, {"margin_sum": None}])
+def test_a_state_of_another_size_is_refused(change: dict[str, Any]) -> None:
+    """Another number of examples, or a column that is missing: refused, and nothing changes."""
+    history = cases.history(9)
+    before = history.state_dict()
+    with pytest.raises(ShapeError, match="not of a history of 9"):
+        history.load_state_dict({**before, **change})
+    assert all(np.array_equal(column, history.state_dict()[name]) for name, column in before.items())
+
+
+@pytest.mark.parametrize(
+    ("indices", "logits", "labels", "attacked", "error"),
+    [
+        ([4], torch.zeros(1, C), [0], True, ShapeError),
+        ([-1], torch.zeros(1, C), [0], True, ShapeError),
+        ([0.5], torch.zeros(1, C), [0], True, ShapeError),
+        ([0, 1], torch.zeros(1, C), [0], True, ShapeError),
+        ([0], torch.zeros(C), [0], True, ShapeError),
+        ([0], torch.zeros(1, C), [C], True, ShapeError),
+        ([0], torch.zeros(1, C), [-100], True, ShapeError),
+        ([0], torch.zeros(1, C + 1), [0], True, ShapeError),
+        ([0, 1], torch.tensor([[0.0, 1, 2], [float("nan"), 0, 0]]), [0, 0], True, NonFiniteError),
+        ([0], torch.zeros(1, C), [0], False, RequirementError),
+    ],
+)
+def test_a_refused_batch_leaves_nothing_behind(
+    indices: Any, logits: Any, labels: Any, attacked: bool, error: type[Exception]
+) -> None:
+    """Positions, labels, widths and numbers out of range, and natural among attacked logits: one sentence, no trace."""
+    history = History(4, C)
+    history.record([0, 1, 2, 3], torch.zeros(4, C), [0, 1, 2, 0], attacked=True)
+    before = history.state_dict()
+    with pytest.raises(error) as caught:
+        history.record(indices, logits, labels, attacked=attacked)
+    assert str(caught.value).count("\n") == 0
+    assert all(np.array_equal(column, history.state_dict()[name]) for name, column in before.items())
+
+
+def test_impossible_sizes_are_refused() -> None:
+    """No examples, one class, and a norm too many or not finite."""
+    for n, classes in ((0, None), (3, 1)):
+        with pytest.raises(ShapeError):
+            History(n, classes)
+    with pytest.raises(ShapeError, match="do not fit 2 classes"):
+        History(3).record([0], torch.zeros(1, 1), [0])
+    with pytest.raises(ShapeError, match="as many norms"):
+        History(3).record_input_norms([0], torch.zeros(2))
+    with pytest.raises(NonFiniteError):
+        History(3).record_input_norms([0], torch.tensor([float("inf")]))
+
+
+def test_a_snapshot_reads_its_own_examples() -> None:
+    """A restricted task sees the rows of its positions, in its order, of arrays and of a model."""
+    history = cases.history(24)
+    keep = [20, 3, 7]
+    for task in (cases.array_task(24, history=history), cases.sat_task(24, history=history)):
+        assert "history" in task.provides
+        with task.restrict(keep).snapshot(0, 0) as shot:
+            assert shot.restrict([2, 0]).history().aum.tolist() == history.at(np.array([7, 20])).aum.tolist()
+
+
+def test_a_task_reads_the_history_as_it_stands() -> None:
+    """What is recorded after the task was made counts; what is recorded after a selection does not change it."""
+    history = History(6)
+    task = Task.from_arrays(labels=[0] * 6, history=history)
+    good, bad = torch.tensor([[1.0, 0.0]]).repeat(6, 1), torch.tensor([[0.0, 1.0]])
+    history.record(range(6), good, [0] * 6)
+    assert select(task, Forgetting(), 2).indices.tolist() == [0, 1]
+    history.record([4], bad, [0])
+    chosen = select(task, Forgetting(), 2)
+    history.record([5], bad, [0])
+    assert chosen.indices.tolist() == [4, 0]
+    assert chosen.scores is not None
+    assert chosen.scores.tolist() == [0, 0, 0, 0, 1, 0]
+
+
+def test_refusals_of_tasks() -> None:
+    """A history of another length, and a snapshot without one."""
+    for make in (lambda h: cases.array_task(24, history=h), lambda h: cases.sat_task(24, history=h)):
+        with pytest.raises(ShapeError, match="of 23 examples and the pool has 24"):
+            make(History(23))
+    with (
+        cases.array_task(24).snapshot(0, 0) as shot,
+        pytest.raises(RequirementError, match="record one while training"),
+    ):
+        shot.history()
+
+
+def test_means_of_the_unseen_are_refused_by_name() -> None:
+    """No number stands for an example that was never seen."""
+    history = History(4)
+    history.record([1], torch.zeros(1, C), [0])
+    for what in ("aum", "el2n", "loss", "confidence", "variability"):
+        with pytest.raises(RequirementError, match=r"3 examples \(positions 0, 2, 3\)"):
+            getattr(history.at(np.arange(4)), what)
+    with pytest.raises(RequirementError, match="no input gradients of 4"):
+        _ = history.at(np.arange(4)).input_norm
+
+
+@pytest.mark.parametrize("attacked", [True, False])
+def test_the_supervised_trainer_fills_it(attacked: bool) -> None:
+    """One epoch of a learning rate of 0: the logits recorded are those whose accuracy and loss the log has."""
+    sat = pytest.importorskip("coreselect_integrations.sat")
+    n = 12
+    pool = TensorDataset(cases.images(n), cases.classes(n))
+    model = cases.built(cases.ConvNet)
+    history = History(n)
+    log = sat.train_epoch(
+        model,
+        DataLoader(Indexed(pool), 5, generator=torch.Generator()),
+        torch.optim.SGD(model.parameters(), 0.0),
+        cases.WEAK if attacked else None,
+        loss=sat.SAT() if attacked else CE(),
+        generator=torch.Generator(),
+        history=history,
+    )
+    record = history.at(np.arange(n))
+    assert record.attacked is attacked
+    assert record.seen.tolist() == [1] * n
+    assert record.loss.mean() == pytest.approx(log.loss, rel=1e-6)
+    assert record.columns["learned"].mean() == pytest.approx(log.accuracy)
+
+
+def test_two_lines_in_any_loop() -> None:
+    """The recorder of the module's docstring, over a plain loop of two epochs."""
+    pool = TensorDataset(cases.images(10), cases.classes(10))
+    model = cases.built(cases.ConvNet)
+    history = History(len(pool))
+    for _ in range(2):
+        for x, y, i in DataLoader(Indexed(pool), 4, shuffle=True, generator=torch.Generator()):
+            logits = model(x)
+            history.record(i, logits, y)
+    x, y = pool.tensors
+    want = F.cross_entropy(model(x), y, reduction="none").detach().numpy()
+    np.testing.assert_allclose(history.at(np.arange(10)).loss, want, rtol=1e-10)
