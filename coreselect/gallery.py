@@ -53,13 +53,7 @@ def draw(
         DataError: another ending, or an item without an image.
         MissingExtraError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as why:
-        raise missing_extra("matplotlib", "plot", "a gallery") from why
-    if Path(path).suffix.lower() != ".png":
-        raise DataError(f"{path} is not the name of a picture: a gallery ends in .png.")
+    figure = sheet(path, 12, 7.6)
     n = len(dataset)  # type: ignore[arg-type]  # map-style datasets have a length
     rest = np.setdiff1d(pool_positions(selection, n), selection.source_indices)
     shown = selection.source_indices[: _COLUMNS * _ROWS]
@@ -68,26 +62,48 @@ def draw(
     names = names_of(dataset) if class_names is None else class_names
     counts = None if labels is None else balance(selection, labels, names)
 
-    figure = Figure(figsize=(12, 7.6), dpi=120, facecolor="white", layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1, wspace=0.05, hspace=0.05)  # type: ignore[union-attr]  # just given
     made, k = selection.provenance, len(selection)
     figure.suptitle(
-        f"{_words(made.selector)}: {k:,} of {made.pool_size:,} examples, seed {made.seed}, round {made.round}",
+        f"{words(made.selector)}: {k:,} of {made.pool_size:,} examples, seed {made.seed}, round {made.round}",
         fontsize=15, fontweight="bold", color=_INK,
     )  # fmt: skip
     axes = figure.subplot_mosaic([["chosen", "rest"], ["gains", "classes"]], height_ratios=[1.06, 1])
     most = max(len(shown), len(sample))
     shape = math.ceil(most / _COLUMNS), min(_COLUMNS, most)  # of both grids, so that images are equally large
     first = f"all {k:,}" if len(shown) == k else f"the first {len(shown):,} of {k:,}"
-    _images(axes["chosen"], _read(dataset, shown), shape, f"chosen, in pick order: {first}")
-    _images(axes["rest"], _read(dataset, sample), shape, f"not chosen: {len(sample):,} of {len(rest):,}, at random")
+    _images(axes["chosen"], _shown(dataset, shown), shape, f"chosen, in pick order: {first}")
+    _images(axes["rest"], _shown(dataset, sample), shape, f"not chosen: {len(sample):,} of {len(rest):,}, at random")
     _curve(axes["gains"], group_gains(selection))
     _histogram(axes["classes"], counts)
-    _save(figure, path)
+    save(figure, path)
 
 
-def _save(figure: Figure, path: str | Path) -> None:
+def sheet(path: str | Path, width: float, height: float) -> Figure:
+    """Return an empty figure of so many inches for a picture at `path`.
+
+    Raises:
+        DataError: `path` does not end in `.png`.
+        MissingExtraError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as why:
+        raise missing_extra("matplotlib", "plot", "a picture") from why
+    if Path(path).suffix.lower() != ".png":
+        raise DataError(f"{path} is not the name of a picture: a picture ends in .png.")
+    figure = Figure(figsize=(width, height), dpi=120, facecolor="white", layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1, wspace=0.05, hspace=0.05)  # type: ignore[union-attr]  # just given
+    return figure
+
+
+def save(figure: Figure, path: str | Path) -> None:
+    """Write a figure as a PNG; a crash leaves the old file or the new one.
+
+    Raises:
+        IndexFileError: the file cannot be written.
+    """
     try:
         with whole_file(path) as file:
             figure.savefig(file, format="png")
@@ -95,8 +111,12 @@ def _save(figure: Figure, path: str | Path) -> None:
         raise IndexFileError(f"{path} cannot be written ({why.strerror or why}).") from why
 
 
-def _read(dataset: Any, positions: Int64) -> list[NDArray[np.float32]]:
-    """Read images [H, W, 1 or 3] in [0, 1], each under its own seed."""
+def images_at(dataset: Any, positions: Int64) -> list[NDArray[np.float32]]:
+    """Read images [H, W, 1 or 3], bytes as [0, 1], each under its own seed; no global random state moves.
+
+    Raises:
+        DataError: an item without an image.
+    """
     out = []
     with rng_kept():
         for i, seed in zip(positions.tolist(), seeds(0, "gallery", indices=positions).tolist(), strict=True):
@@ -119,12 +139,18 @@ def _image(item: Any, index: int) -> NDArray[np.float32]:
         raise DataError(
             f"item {index} has no image: a tensor [C, H, W], an array [H, W, C] or a Pillow image is needed."
         )
-    scaled = array.astype(np.float32) / (255 if array.dtype == np.uint8 else 1)
-    scaled = scaled[..., :3] if array.shape[2] >= 3 else scaled[..., :1]
-    low, high = float(scaled.min()), float(scaled.max())
-    if low < 0 or high > 1:
-        scaled = (scaled - low) / max(high - low, 1e-12)
-    return np.nan_to_num(scaled).astype(np.float32, copy=False)
+    scaled = array.astype(np.float32) / np.float32(255 if array.dtype == np.uint8 else 1)
+    return scaled[..., :3] if array.shape[2] >= 3 else scaled[..., :1]
+
+
+def _shown(dataset: Any, positions: Int64) -> list[NDArray[np.float32]]:
+    """Images as they are drawn: in [0, 1], those that leave it stretched each to its own range."""
+    out = []
+    for image in images_at(dataset, positions):
+        low, high = float(image.min()), float(image.max())
+        inside = (image - low) / max(high - low, 1e-12) if low < 0 or high > 1 else image
+        out.append(np.nan_to_num(inside).astype(np.float32, copy=False))
+    return out
 
 
 def _images(axes: Axes, images: list[NDArray[np.float32]], shape: tuple[int, int], title: str) -> None:
@@ -184,7 +210,7 @@ def _histogram(axes: Axes, counts: Balance | None) -> None:
     axes.set_xlim(-0.7, len(at) - 0.3)
     axes.set_ylim(0, 100 * max(pool.max(), chosen.max()) * 1.22)  # room for the legend
     if len(at) <= _NAMES:
-        names = [_words(name if len(name) <= 14 else f"{name[:13]}…") for name in counts.names]
+        names = [words(name if len(name) <= 14 else f"{name[:13]}…") for name in counts.names]
         upright = max(map(len, names)) * len(names) <= 40
         axes.set_xticks(
             at, names, rotation=0 if upright else 40, ha="center" if upright else "right", rotation_mode="anchor"
@@ -200,6 +226,6 @@ def _plain(axes: Axes) -> None:
     axes.tick_params(colors=_INK, labelsize=9)
 
 
-def _words(text: str) -> str:
+def words(text: str) -> str:
     """Keep matplotlib from reading dollars as mathematics."""
     return text.replace("$", r"\$")

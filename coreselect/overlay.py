@@ -40,7 +40,7 @@ def draw_map(
     count = len(selections)
     columns = min(count, _COLUMNS if count != 4 else 2)
     rows = math.ceil(count / columns)
-    figure = sheet(path, max(9.0, _SIDE * columns), _SIDE * rows + 1.3)
+    figure = sheet(path, max(9.0, _SIDE * columns), _SIDE * rows + 1.0)
     made = selections[0].provenance
     figure.suptitle(f"{count} selections from {made.pool_size:,} examples", fontsize=15, fontweight="bold", color=_INK)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
@@ -53,8 +53,10 @@ def draw_map(
         axes.set_title(words(title), loc="left", fontsize=11, color=_INK)
     for axes in grid[count:]:
         axes.axis("off")
-    for j, write in enumerate((figure.supxlabel, figure.supylabel)):
-        write(f"component {j + 1} ({places.explained[j]:.1%} of the variance)", fontsize=10, color=_INK)
+    for axes in grid[max(0, count - columns) : count]:
+        axes.set_xlabel(f"component 1 ({places.explained[0]:.1%} of the variance)", fontsize=9, color=_INK)
+    for axes in grid[:count:columns]:
+        axes.set_ylabel(f"component 2 ({places.explained[1]:.1%} of the variance)", fontsize=9, color=_INK)
     drawn = f"all {len(places.pool):,}" if places.whole else f"{len(places.pool):,} at random"
     handles, labels = grid[0].get_legend_handles_labels()
     labels = [f"pool ({drawn})", "picked by this one alone", "picked by another one too"]
@@ -71,6 +73,6 @@ def _panel(axes: Axes, pool: Float64, picks: Float64, shared: np.ndarray) -> Non
     axes.scatter(*pool.T, s=3, color=_POOL, linewidths=0, label="pool", rasterized=True)
     axes.scatter(*picks[~shared].T, s=size, color=_ALONE, alpha=0.75, linewidths=0, label="alone")
     axes.scatter(*picks[shared].T, s=size, color=_SHARED, alpha=0.9, linewidths=0, label="shared")
-    axes.set_aspect("equal", adjustable="datalim")
+    axes.set_aspect("equal", adjustable="box")
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_color(_POOL)

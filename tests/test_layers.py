@@ -33,7 +33,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("selectors",),
     ("certify", "sampler", "infobatch"),
     ("",),  # coreselect itself: the public names
-    ("facts", "gallery"),
+    ("facts", "gallery", "agreement", "projection", "overlay"),
     ("cli",),
 )
 RANK = {name: rank for rank, line in enumerate(LAYERS) for name in line}

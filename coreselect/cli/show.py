@@ -116,10 +116,10 @@ def _classes(counts: Balance) -> RenderableType:
         if c < 0:
             table.add_row(Text(f"… {left_out} between", "dim"), *[""] * 4)
         else:
-            bar = Text(_bar(shares[0][c] / top, _BAR), "cyan")
+            share = Text(bar(shares[0][c] / top, _BAR), "cyan")
             table.add_row(
                 Text(counts.names[c]),
-                bar,
+                share,
                 f"{counts.chosen[c]:,}",
                 f"{shares[0][c]:.1%}",
                 Text(f"{shares[1][c]:.1%}", "dim"),
@@ -183,7 +183,7 @@ def _seconds(made: Provenance) -> RenderableType:
     table.add_column(justify="right", no_wrap=True)
     table.add_column(width=_BAR)
     for part, seconds in made.seconds.items():
-        table.add_row(Text(part), f"{seconds:.2f} s", Text(_bar(seconds / total if total > 0 else 0.0, _BAR), "cyan"))
+        table.add_row(Text(part), f"{seconds:.2f} s", Text(bar(seconds / total if total > 0 else 0.0, _BAR), "cyan"))
     if len(made.seconds) > 1:
         table.add_row(Text("in all", "dim"), Text(f"{total:.2f} s", "dim"), "")
     return table
@@ -217,8 +217,8 @@ def _item(head: str, words: str, style: str = "dim") -> RenderableType:
     return row
 
 
-def _bar(share: float, width: int) -> str:
-    """A bar of `share` in [0, 1] of the width, to an eighth of a character."""
+def bar(share: float, width: int) -> str:
+    """Return a bar of `share` in [0, 1] of the width, to an eighth of a character."""
     eighths = round(min(max(share, 0.0), 1.0) * width * 8)
     return ("█" * (eighths // 8) + _EIGHTHS[eighths % 8]).rstrip()
 
