@@ -11,7 +11,7 @@ from rich.console import Console
 from coreselect.errors import CoreselectError
 from coreselect.records import versions
 
-ORDER = ("demo", "select", "inspect", "convert", "methods", "train", "finetune", "evaluate", "compare")
+ORDER = ("demo", "select", "inspect", "convert", "methods", "train", "finetune", "evaluate", "compare", "fidelity")
 
 
 def _version(asked: bool) -> None:
