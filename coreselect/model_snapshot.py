@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,7 @@ from coreselect.objectives.objective import Objective
 from coreselect.protocols import Loss, Stream
 from coreselect.reading import chunks, read
 from coreselect.recipe import ModelRecipe
-from coreselect.records import settings_of
+from coreselect.records import digest_of, settings_of
 from coreselect.snapshot import Shared, Snapshot, mean_rows, none_such
 from coreselect.split import split
 from coreselect.types import Int64
@@ -223,12 +222,8 @@ class ModelSnapshot(Snapshot):
 
     def record(self) -> dict[str, Any]:
         task = self.task
-        weights = blake2b(digest_size=16)
-        for name, value in self.model.state_dict().items():
-            weights.update(name.encode())
-            weights.update(value.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy())
         described = {"loss": task.loss, "attack": task.attack, "head": task.head, "capture": task.capture}
-        return {**settings_of(described), "weights": weights.hexdigest()}
+        return {**settings_of(described), "weights": digest_of(self.model.state_dict())}
 
     def misclassified(self) -> Tensor | None:
         factored = self._factored()

@@ -1,11 +1,15 @@
-"""What provenance writes down: settings as plain values, and the versions that made an answer."""
+"""What provenance writes down: settings as plain values, a digest of weights, and the versions that made an answer."""
 
 import platform
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
+from hashlib import blake2b
 from importlib import metadata
 from typing import Any
+
+import torch
+from torch import Tensor
 
 
 def settings_of(thing: Any) -> Any:
@@ -36,3 +40,12 @@ def _versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return out
+
+
+def digest_of(state: Mapping[str, Tensor], size: int = 16) -> str:
+    """Return 2·size hexadecimal digits that stand for the tensors of a state dict, by name and bits."""
+    out = blake2b(digest_size=size)
+    for name, value in state.items():
+        out.update(name.encode())
+        out.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return out.hexdigest()

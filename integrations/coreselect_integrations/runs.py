@@ -15,7 +15,6 @@ import json
 import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -160,12 +159,3 @@ def _differences(kept: Mapping[str, Any], now: Mapping[str, Any], within: str = 
 def _finite(part: Stateful) -> bool:
     """Say whether every tensor of a module is finite; of other parts nothing is asked."""
     return not isinstance(part, nn.Module) or all(bool(t.isfinite().all()) for t in part.state_dict().values())
-
-
-def digest(module: nn.Module) -> str:
-    """Return 16 hexadecimal digits that stand for all parameters and buffers of a module, by name and bits."""
-    out = blake2b(digest_size=8)
-    for name, value in module.state_dict().items():
-        out.update(name.encode())
-        out.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return out.hexdigest()

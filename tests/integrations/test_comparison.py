@@ -17,6 +17,7 @@ from scipy.stats import ttest_rel
 from coreselect import Selection, get_selector
 from coreselect.data import load
 from coreselect.errors import DataError, RequirementError
+from coreselect.records import digest_of
 from coreselect.selectors import RS2, Random
 from coreselect_integrations.comparison import Cell, Runtime, Study, compare, study
 from coreselect_integrations.comparison.picture import looks_of, on_front, pareto
@@ -28,7 +29,7 @@ from coreselect_integrations.comparison.tables import NARROW, WIDE, blocks, fill
 from coreselect_integrations.networks import load_network
 from coreselect_integrations.presets import defaults
 from coreselect_integrations.pretraining import MODEL, selector_for
-from coreselect_integrations.runs import CHECKPOINT, LOG, digest
+from coreselect_integrations.runs import CHECKPOINT, LOG
 from coreselect_integrations.systems import Settings
 
 pytest.importorskip("sklearn", reason="digits come with scikit-learn")
@@ -98,7 +99,7 @@ class Spy(Random):
     shown: list[str] = []  # noqa: RUF012
 
     def select(self, task: Any, budget: Any, *, generator: Any, round: int = 0) -> Selection:
-        Spy.shown.append(digest(task.model))
+        Spy.shown.append(digest_of(task.model.state_dict()))
         return super().select(task, budget, generator=generator, round=round)
 
 

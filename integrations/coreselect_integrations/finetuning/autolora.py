@@ -41,7 +41,7 @@ from coreselect.budget import Budget
 from coreselect.divergences import KL
 from coreselect.io.fingerprint import fingerprint
 from coreselect.protocols import Attack, Progress, Views
-from coreselect.records import settings_of
+from coreselect.records import digest_of, settings_of
 from coreselect.subsets import holdout
 from coreselect_integrations import sat
 from coreselect_integrations.augment import crop_flip
@@ -52,7 +52,7 @@ from coreselect_integrations.finetuning.low_rank import LowRank
 from coreselect_integrations.finetuning.tuning import ATTACK, Finetuned
 from coreselect_integrations.networks import RoutedNetwork, Spec, Transfer, classifier_from, one_route, route_call
 from coreselect_integrations.optimisers import optimiser
-from coreselect_integrations.runs import Run, digest
+from coreselect_integrations.runs import Run
 from coreselect_integrations.training import Augment, Batches, EpochLog, draws
 
 
@@ -210,7 +210,7 @@ def autolora(
         settings = {
             "mode": "autolora", "epochs": epochs, "batch_size": batch_size, "lr": lr, "rank": rank, "seed": seed,
             "held": len(rest), "attack": settings_of(attack), "judged_by": settings_of(judged_by),
-            "precision": str(precision), "data": fingerprint(pool), "start": digest(tuning.model), **about,
+            "precision": str(precision), "data": fingerprint(pool), "start": digest_of(tuning.model.state_dict(), 8), **about,
         }  # fmt: skip
         parts = {"model": tuning.model, "balance": tuning.balance, "optimizer": optimizer, "rate": auto}
         kept = Run.open(folder, parts, settings, restore_rng=False)

@@ -35,13 +35,13 @@ from coreselect.attacks import PGD
 from coreselect.io.fingerprint import fingerprint
 from coreselect.losses import CE, SAT, TRADES
 from coreselect.protocols import Attack, Call, Loss, Progress
-from coreselect.records import settings_of
+from coreselect.records import digest_of, settings_of
 from coreselect_integrations import sat
 from coreselect_integrations.augment import crop_flip
 from coreselect_integrations.epochs import Ended, each_epoch
 from coreselect_integrations.networks import RoutedNetwork, Spec, Transfer, classifier_from, one_route, route_call
 from coreselect_integrations.optimisers import optimiser
-from coreselect_integrations.runs import Run, digest
+from coreselect_integrations.runs import Run
 from coreselect_integrations.schedule import Curve, Schedule, Steps, stairs
 from coreselect_integrations.training import Augment, Batches, EpochLog, draws
 
@@ -207,7 +207,7 @@ def run(
         settings = {
             "mode": how.name, "epochs": E, "batch_size": size, "lr": optimizer.param_groups[0]["lr"], "seed": seed,
             "weight_decay": how.weight_decay, "milestones": how.milestones, "attack": settings_of(how.attack),
-            "precision": str(precision), "data": fingerprint(dataset), "start": digest(tuning.network), **about,
+            "precision": str(precision), "data": fingerprint(dataset), "start": digest_of(tuning.network.state_dict(), 8), **about,
         }  # fmt: skip
         parts = {"network": tuning.network, "optimizer": optimizer, "schedule": schedule}
         kept = Run.open(folder, parts, settings, restore_rng=False)
