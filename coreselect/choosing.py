@@ -19,7 +19,8 @@ _REMEDY = {
     "inputs": "give a model and its pool (Task.from_model)",
     "validation": "give validation inputs (coreselect.holdout splits some off), or a validation gradient",
     "validation_labels": "give validation items that are (x, y)",
-    "history": "give one that was recorded while training (coreselect.history)",
+    "history": "give one in which training recorded logits of classes (coreselect.history)",
+    "losses": "give a history in which training recorded losses or logits (coreselect.history)",
 }
 
 

@@ -11,9 +11,12 @@ With logits z, p = softmax(z), label y, per example and summed over the times t 
     learned        whether it was ever correct
     margin_sum     Σ_t z_y − max_{c≠y} z_c
     el2n_sum       Σ_t ‖p − e_y‖₂
+    last_el2n      ‖p − e_y‖₂, the last time
     last_loss      −log p_y, the last time
     p_sum, p_squares   Σ_t p_y, Σ_t p_y²
     input_norm_sum, input_norm_seen   Σ_t ‖∇_x ℓ‖₂ and how often, where `record_input_norms` is called
+    given_loss, loss_seen   the loss itself, the last time, and how often, where `record_losses` is called: for training
+                            without classes, which has no logits, or by another loss than −log p_y
 """
 
 from collections.abc import Mapping, Sequence
@@ -44,7 +47,11 @@ _COLUMNS: dict[str, Any] = {
     "p_squares": np.float64,
     "input_norm_sum": np.float64,
     "input_norm_seen": np.int64,
+    "last_el2n": np.float64,
+    "given_loss": np.float64,
+    "loss_seen": np.int64,
 }
+_LATER = frozenset({"last_el2n", "given_loss", "loss_seen"})  # columns that states of earlier versions lack
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,15 +64,17 @@ class Record:
         positions: int64, of the whole pool.
         attacked: whether the logits were of attacked inputs; None where nothing was recorded.
         columns: the arrays of `History`, by name.
+        losses_given: whether `record_losses` was ever called, for whichever example.
     """
 
     positions: Int64
     attacked: bool | None
     columns: Mapping[str, NDArray[Any]]
+    losses_given: bool = False
 
     @property
     def seen(self) -> Int64:
-        """How often each was recorded."""
+        """How often the logits of each were recorded."""
         return self.columns["seen"]
 
     @property
@@ -84,6 +93,12 @@ class Record:
         return self._mean("el2n_sum")
 
     @property
+    def last_el2n(self) -> Float64:
+        """‖p − e_y‖₂ when last seen, in [0, √2]."""
+        self._refuse_unseen("seen")
+        return self.columns["last_el2n"]
+
+    @property
     def confidence(self) -> Float64:
         """Mean p_y, in [0, 1]."""
         return self._mean("p_sum")
@@ -95,9 +110,9 @@ class Record:
 
     @property
     def loss(self) -> Float64:
-        """−log p_y when last seen, nats."""
-        self._refuse_unseen("seen")
-        return self.columns["last_loss"]
+        """When last seen, nats: what `record_losses` was given, if it ever was for any example; else −log p_y."""
+        self._refuse_unseen("loss_seen" if self.losses_given else "seen")
+        return self.columns["given_loss" if self.losses_given else "last_loss"]
 
     @property
     def input_norm(self) -> Float64:
@@ -111,10 +126,14 @@ class Record:
     def _refuse_unseen(self, count: str) -> None:
         bad = self.positions[self.columns[count] == 0].tolist()
         if bad:
-            what = "input gradients of " if count == "input_norm_seen" else ""
+            what = {"input_norm_seen": "no input gradients", "loss_seen": "no losses"}.get(count, "nothing")
+            remedy = (
+                "train at least one epoch on the whole pool while recording, or restrict the task to what was seen."
+            )
+            if count == "seen" and self.losses_given:
+                what, remedy = "losses and no logits", "choose by the loss, or record logits of classes while training."
             raise RequirementError(
-                f"the history has recorded no {what}{len(bad)} examples (positions {name_some(bad)}): train at least one epoch "
-                "on the whole pool while recording, or restrict the task to what was seen."
+                f"the history has recorded {what} of {len(bad)} examples (positions {name_some(bad)}): {remedy}"
             )
 
 
@@ -202,7 +221,9 @@ class History:
         own["learned"][i] |= correct
         own["correct"][i] = correct
         own["margin_sum"][i] += z[at, y] - others.max(1)
-        own["el2n_sum"][i] += np.linalg.norm(residual, axis=1)
+        el2n = np.linalg.norm(residual, axis=1)
+        own["el2n_sum"][i] += el2n
+        own["last_el2n"][i] = el2n
         own["last_loss"][i] = -log_p[at, y]
         own["p_sum"][i] += p_y
         own["p_squares"][i] += p_y**2
@@ -217,20 +238,44 @@ class History:
             ShapeError: lengths disagree or an index is out of range.
             NonFiniteError: a norm is NaN or infinite.
         """
-        i, values = self._positions(indices), norms.detach().to("cpu", torch.float64).numpy()
-        if values.shape != i.shape:
-            raise ShapeError(f"indices {list(i.shape)} need as many norms, got {list(values.shape)}.")
-        bad = i[~np.isfinite(values)].tolist()
-        if bad:
-            raise NonFiniteError(
-                f"input gradients of {len(bad)} examples are not finite (positions {name_some(bad)}).", bad
-            )
+        i, values = self._values(indices, norms, "norms", "input gradients")
         np.add.at(self._columns["input_norm_sum"], i, values)
         np.add.at(self._columns["input_norm_seen"], i, 1)
 
+    def record_losses(self, indices: Integers, losses: Tensor) -> None:
+        """Record the training losses of one batch's examples, where there are no class logits or the loss is another.
+
+        From the first call on, `Record.loss` is what was given here, and what logits say of it is not read; methods that read
+        logits refuse examples of which there were none. A batch that is refused leaves nothing behind.
+
+        Args:
+            indices: int [B], positions in the pool; of one that occurs twice the second loss is the last.
+            losses: [B], finite, before weighting, on any device; no gradient is kept.
+        Raises:
+            ShapeError: lengths disagree or an index is out of range.
+            NonFiniteError: a loss is NaN or infinite.
+        """
+        i, values = self._values(indices, losses, "losses", "losses")
+        self._columns["given_loss"][i] = values
+        np.add.at(self._columns["loss_seen"], i, 1)
+
+    def _values(self, indices: Integers, values: Tensor, name: str, what: str) -> tuple[Int64, Float64]:
+        """Return positions [B] and one finite number for each."""
+        i, array = self._positions(indices), values.detach().to("cpu", torch.float64).numpy()
+        if array.shape != i.shape:
+            raise ShapeError(f"indices {list(i.shape)} need as many {name}, got {list(array.shape)}.")
+        bad = i[~np.isfinite(array)].tolist()
+        if bad:
+            raise NonFiniteError(
+                f"{what} of {len(bad)} examples are not finite (positions {name_some(bad)}): look whether the model has diverged.",
+                bad,
+            )
+        return i, array
+
     def at(self, positions: Int64) -> Record:
         """Return a copy of what is known of some examples; later records do not change it."""
-        return Record(positions, self.attacked, {name: column[positions] for name, column in self._columns.items()})
+        found = {name: column[positions] for name, column in self._columns.items()}
+        return Record(positions, self.attacked, found, losses_given=bool(self._columns["loss_seen"].any()))
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything in plain values and tensors [N] (safe for weights-only loading)."""
@@ -240,16 +285,22 @@ class History:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` returned.
 
+        A state of a version that kept no last ‖p − e_y‖₂ has the mean in its place, until an example is seen again.
+
         Raises:
             ShapeError: it is of another number of examples, or not of a history.
         """
         lengths = {name: len(state[name]) for name in _COLUMNS if isinstance(state.get(name), Tensor)}
-        if state.get("n") != self.n or set(lengths) != set(_COLUMNS) or set(lengths.values()) != {self.n}:
+        wanted = set(_COLUMNS) - (_LATER - state.keys())
+        if state.get("n") != self.n or set(lengths) != wanted or set(lengths.values()) != {self.n}:
             raise ShapeError(
                 f"this state is not of a history of {self.n} examples (n = {state.get('n')}): load it into one of its own size."
             )
         self.classes, self.attacked = state["classes"], state["attacked"]
-        self._columns = {name: state[name].cpu().numpy().astype(dtype) for name, dtype in _COLUMNS.items()}
+        own = {name: state[name].cpu().numpy().astype(_COLUMNS[name]) for name in wanted}
+        if "last_el2n" not in own:
+            own["last_el2n"] = own["el2n_sum"] / np.maximum(own["seen"], 1)
+        self._columns = {name: own.get(name, np.zeros(self.n, dtype)) for name, dtype in _COLUMNS.items()}
 
     def _positions(self, indices: Integers) -> Int64:
         i = _integers("indices", indices)

@@ -83,8 +83,8 @@ class Selector(Protocol):
     """A method of choosing.
 
     `requires` names what a task must provide (`labels`, `features`, `logits`, `gradients`, `example_gradients`, `inputs`,
-    `validation`, `validation_labels`, `history`); `renew` says when another call gives another answer: `never`, `round`
-    or `epoch`.
+    `validation`, `validation_labels`, `history`, which is of logits, `losses`); `renew` says when another call gives another
+    answer: `never`, `round` or `epoch`.
     """
 
     @property

@@ -82,7 +82,9 @@ class ModelRecipe(Recipe):
         if self.pool_has_labels:
             out.add("labels")
         if self.history is not None:
-            out.add("history")
+            out.add("losses")
+            if self.loss.needs_labels or self.history.attacked is not None:  # logits of classes come, or came
+                out.add("history")
         if self.validation is not None:
             out.add("validation")
             if self.validation_has_labels:
@@ -122,6 +124,8 @@ class ArrayRecipe(Recipe):
     @property
     def provides(self) -> frozenset[str]:
         out = {w for w in ("features", "labels", "logits", "gradients", "history") if getattr(self, w) is not None}
+        if self.history is not None:
+            out.add("losses")
         if self.gradients is not None and self.groups is None:
             out.add("example_gradients")
         return frozenset(out | ({"validation"} if self.validation_gradient is not None else set()))

@@ -117,6 +117,7 @@ class SelectorContract:
             "validation",
             "validation_labels",
             "history",
+            "losses",
         }
 
     @pytest.mark.parametrize("k", [1, 2, 5, 7, N - 1, N])

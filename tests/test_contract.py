@@ -35,6 +35,7 @@ from coreselect.selectors import (
     GraNd,
     GraphCut,
     Herding,
+    Importance,
     KCenter,
     LeastConfidence,
     LogDet,
@@ -217,7 +218,7 @@ class Recorded:
     def test_says_what_it_needs(self, selector: Selector) -> None:
         """A task that nothing was recorded of is refused in one sentence."""
         self.patch.undo()
-        with pytest.raises(RequirementError, match=r"needs history, and this task has none: give"):
+        with pytest.raises(RequirementError, match=r"needs (history|losses), and this task has none: give"):
             select(cases.array_task(24), selector, 5)
 
 
@@ -246,6 +247,13 @@ class TestCCS(Recorded, SelectorContract):
 
     order_free = False  # draws inside strata go by number
     make = staticmethod(lambda: CCS(beta=0.2, strata=5))
+
+
+class TestImportance(Recorded, SelectorContract):
+    """Drawn with probability rising in the last score of training."""
+
+    order_free = False  # a draw over positions
+    make = staticmethod(Importance)
 
 
 class TestEL2NRecorded(Recorded, SelectorContract):

@@ -17,7 +17,7 @@ from coreselect import Indexed, Task, select
 from coreselect.errors import NonFiniteError, RequirementError, ShapeError
 from coreselect.history import History
 from coreselect.losses import CE
-from coreselect.selectors import Forgetting
+from coreselect.selectors import AUM, Forgetting
 
 C = 3
 
@@ -76,7 +76,9 @@ def test_equals_a_diary(seed: int, n: int, batches: int) -> None:
         (some.variability**2 + some.confidence**2, lambda z, y: p(z)[y] ** 2),
     ):
         np.testing.assert_allclose(got, [diary.mean(i, what) for i in known.tolist()], rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(some.loss, [-np.log(p(diary.rows[i][-1][0])[diary.rows[i][-1][1]]) for i in known])
+    last = [diary.rows[i][-1] for i in known]
+    np.testing.assert_allclose(some.loss, [-np.log(p(z)[y]) for z, y in last])
+    np.testing.assert_allclose(some.last_el2n, [el2n(z, y) for z, y in last], rtol=1e-12, atol=1e-12)
 
 
 def test_by_hand() -> None:
@@ -131,6 +133,95 @@ def test_a_state_of_another_size_is_refused(change: dict[str, Any]) -> None:
     assert all(np.array_equal(column, history.state_dict()[name]) for name, column in before.items())
 
 
+def test_losses_where_there_are_no_logits() -> None:
+    """The last loss of each is kept, as it was given; what reads logits is refused by name and told why."""
+    history = History(4)
+    history.record_losses([0, 2], torch.tensor([5.0, 7.0], requires_grad=True))
+    history.record_losses(torch.tensor([2, 1, 2]), torch.tensor([1.0, 2.0, 3.0], dtype=torch.bfloat16))
+    record = history.at(np.array([2, 0, 1]))
+    assert record.loss.tolist() == [3, 5, 2]
+    assert record.columns["loss_seen"].tolist() == [3, 1, 1]
+    assert record.seen.tolist() == [0, 0, 0]
+    assert record.attacked is None
+    with pytest.raises(RequirementError, match=r"no losses of 1 examples \(positions 3\)"):
+        _ = history.at(np.arange(4)).loss
+    for what in ("aum", "el2n", "last_el2n", "confidence", "variability"):
+        with pytest.raises(
+            RequirementError, match=r"losses and no logits of 3 examples \(positions 2, 0, 1\)"
+        ) as caught:
+            getattr(record, what)
+        assert str(caught.value).count("\n") == 0
+
+
+def test_losses_and_logits_are_kept_apart() -> None:
+    """From the first loss that is given `loss` is of given ones alone; what logits said stays as it was."""
+    history = History(3)
+    history.record([0, 1, 2], torch.zeros(3, C), [0, 1, 2])
+    assert history.at(np.arange(3)).loss == pytest.approx(np.full(3, np.log(C)))
+    before = history.at(np.arange(3))
+    history.record_losses([0, 1], torch.tensor([4.0, 0.0]))
+    after = history.at(np.arange(3))
+    assert history.at(np.array([1, 0])).loss.tolist() == [0, 4]
+    with pytest.raises(RequirementError, match=r"no losses of 1 examples \(positions 2\)"):
+        _ = history.at(np.array([2])).loss
+    assert after.last_el2n.tolist() == before.last_el2n.tolist()
+    assert after.columns["last_loss"].tolist() == before.columns["last_loss"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("indices", "losses", "error"),
+    [
+        ([0, 1], torch.zeros(1), ShapeError),
+        ([0], torch.zeros(1, 1), ShapeError),
+        ([0], torch.tensor(0.0), ShapeError),
+        ([4], torch.zeros(1), ShapeError),
+        ([-1], torch.zeros(1), ShapeError),
+        ([0.5], torch.zeros(1), ShapeError),
+        ([0, 1], torch.tensor([1.0, float("nan")]), NonFiniteError),
+        ([0, 1], torch.tensor([1.0, float("inf")]), NonFiniteError),
+    ],
+)
+def test_refused_losses_leave_nothing_behind(indices: Any, losses: Any, error: type[Exception]) -> None:
+    """A mean for a batch, other lengths, positions outside the pool and NaN: one sentence, no trace."""
+    history = History(4)
+    history.record_losses([0, 1], torch.tensor([2.0, 3.0]))
+    before = history.state_dict()
+    with pytest.raises(error) as caught:
+        history.record_losses(indices, losses)
+    assert str(caught.value).count("\n") == 0
+    assert all(np.array_equal(column, history.state_dict()[name]) for name, column in before.items())
+
+
+def test_losses_travel_in_the_state() -> None:
+    """Saved and loaded, a history of losses is the same history."""
+    one, two = cases.history(5), History(5)
+    one.record_losses(range(3), torch.arange(3.0))
+    two.load_state_dict(one.state_dict())
+    assert two.at(np.arange(3)).loss.tolist() == [0, 1, 2]
+    assert all(np.array_equal(column, two.state_dict()[name]) for name, column in one.state_dict().items())
+
+
+def test_a_state_of_an_earlier_version_is_gone_on_from() -> None:
+    """Without the later columns: no losses were given, and the mean stands for the last ‖p − e_y‖ until seen again."""
+    history = cases.history(4)
+    old = {k: v for k, v in history.state_dict().items() if k not in ("last_el2n", "given_loss", "loss_seen")}
+    again = History(4)
+    again.load_state_dict(old)
+    both, n = (history.at(np.arange(4)), again.at(np.arange(4))), np.arange(4)
+    assert both[1].last_el2n.tolist() == both[0].el2n.tolist()
+    assert both[1].loss.tolist() == both[0].loss.tolist()
+    assert not both[1].losses_given
+    z = torch.tensor([[3.0, 0, 1, 2]])
+    for one in (history, again):
+        one.record([1], z, [0], attacked=True)
+    assert again.at(n[1:2]).last_el2n == history.at(n[1:2]).last_el2n == pytest.approx([el2n(z[0].tolist(), 0)])
+    fresh = History(3)
+    fresh.load_state_dict({k: v for k, v in History(3).state_dict().items() if k in old})
+    assert fresh.state_dict()["last_el2n"].tolist() == [0, 0, 0]
+    with pytest.raises(ShapeError, match="not of a history"):
+        again.load_state_dict({**old, "loss_seen": torch.zeros(3)})
+
+
 @pytest.mark.parametrize(
     ("indices", "logits", "labels", "attacked", "error"),
     [
@@ -180,6 +271,20 @@ def test_a_snapshot_reads_its_own_examples() -> None:
         assert "history" in task.provides
         with task.restrict(keep).snapshot(0, 0) as shot:
             assert shot.restrict([2, 0]).history().aum.tolist() == history.at(np.array([7, 20])).aum.tolist()
+
+
+def test_a_task_without_classes_provides_losses_and_no_history_of_logits() -> None:
+    """What reads logits is refused before any training of a contrastive loss, unless some were recorded all the same."""
+    empty = History(24)
+    assert {"losses", "history"} <= cases.sat_task(24, history=empty).provides
+    task = cases.acl_task(24, history=empty)
+    assert "losses" in task.provides
+    with pytest.raises(
+        RequirementError, match="'aum' needs history, and this task has none: give one in which training"
+    ):
+        select(task, AUM(), 3)
+    assert "history" in cases.acl_task(24, history=cases.history(24)).provides
+    assert not {"losses", "history"} & cases.acl_task(24).provides
 
 
 def test_a_task_reads_the_history_as_it_stands() -> None:

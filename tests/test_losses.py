@@ -1,5 +1,6 @@
 """Claims about training losses, against loops."""
 
+import math
 from typing import Any
 
 import oracles
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coreselect.errors import UnknownNameError
-from coreselect.losses import ACL, CL, LOSSES, SAT, TRADES, loss, nt_xent
+from coreselect.losses import ACL, CL, LOSSES, SAT, TRADES, Divided, loss, nt_xent, nt_xent_each
 
 
 def z(b: int, d: int, seed: int) -> torch.Tensor:
@@ -62,6 +63,48 @@ def test_acl_weighs_adversarial_and_natural_terms(omega: float) -> None:
     want = 0.5 * ((1 + omega) * oracles.nt_xent(*a, 0.5) + (1 - omega) * oracles.nt_xent(*n, 0.5))
     assert torch.allclose(ACL(omega=omega)(a, n, None), want)
     assert torch.allclose(ACL(omega=omega).ascend(a, n, None), oracles.nt_xent(*a, 0.5))
+
+
+def anchors(first: torch.Tensor, second: torch.Tensor, t: float) -> list[float]:
+    """Mean over the two anchors of each pair, by a loop over all others."""
+    every = [v / v.norm() for v in (*first, *second)]
+    b, out = len(first), []
+    for k in range(b):
+        both = []
+        for u, partner in ((k, k + b), (k + b, k)):
+            others = sum(math.exp(float(every[u] @ v) / t) for i, v in enumerate(every) if i != u)
+            both.append(-math.log(math.exp(float(every[u] @ every[partner]) / t) / others))
+        out.append(sum(both) / 2)
+    return out
+
+
+@given(st.integers(1, 6), st.integers(1, 5), st.integers(0, 99), st.sampled_from([0.1, 0.5, 2.0]))
+def test_each_example_adds_the_mean_of_its_two_anchors(b: int, d: int, seed: int, t: float) -> None:
+    """`each` equals a loop in float64 to 1e-10, is never negative, and its mean is the loss, in CL and in ACL."""
+    a, n = (z(b, d, seed), z(b, d, seed + 500)), (z(b, d, seed + 1000), z(b, d, seed + 1500))
+    natural, attacked = (torch.tensor(anchors(*v, t), dtype=torch.float64) for v in (n, a))
+    assert torch.allclose(nt_xent_each(*n, t), natural, rtol=1e-10, atol=1e-10)
+    for own, want in (
+        (CL(t), natural),
+        (ACL(t, omega=0.3), 0.5 * (1.3 * attacked + 0.7 * natural)),
+    ):
+        assert isinstance(own, Divided)
+        got = own.each(a, n, None)
+        assert torch.allclose(got, want, rtol=1e-10, atol=1e-10)
+        assert bool((got >= 0).all())
+        assert torch.equal(got.mean(), own(a, n, None))
+
+
+def test_the_mean_over_examples_has_the_gradient_of_the_mean_over_anchors() -> None:
+    """The loss by `each` and the cross-entropy over all 2B anchors at once: value and gradient agree to rounding."""
+    views = z(6, 4, 0).requires_grad_(), z(6, 4, 1).requires_grad_()
+    unit = torch.nn.functional.normalize(torch.cat(views), dim=1)
+    similarity = (unit @ unit.T / 0.5).masked_fill(torch.eye(12, dtype=torch.bool), float("-inf"))
+    want = torch.nn.functional.cross_entropy(similarity, torch.arange(12).roll(6))
+    got = CL()((), views, None)
+    assert torch.allclose(got, want, rtol=1e-14)
+    for one, two in zip(torch.autograd.grad(got, views), torch.autograd.grad(want, views), strict=True):
+        assert torch.allclose(one, two, rtol=1e-12, atol=1e-15)
 
 
 def test_cl_reads_natural_views_alone() -> None:

@@ -1,13 +1,13 @@
 """Training losses whose gradient is a row: what they read, how their inputs are attacked, what they are worth."""
 
 from coreselect.errors import UnknownNameError
-from coreselect.losses.contrastive import ACL, CL, nt_xent
+from coreselect.losses.contrastive import ACL, CL, Divided, nt_xent, nt_xent_each
 from coreselect.losses.supervised import CE, SAT, TRADES
 from coreselect.protocols import Loss
 
 LOSSES = {"ce": CE, "sat": SAT, "trades": TRADES, "cl": CL, "acl": ACL}
 
-__all__ = ["ACL", "CE", "CL", "LOSSES", "SAT", "TRADES", "loss", "nt_xent"]
+__all__ = ["ACL", "CE", "CL", "LOSSES", "SAT", "TRADES", "Divided", "loss", "nt_xent", "nt_xent_each"]
 
 
 def loss(which: str | Loss) -> Loss:

@@ -2,13 +2,17 @@
 
 NT-Xent (Chen et al. 2020) over the 2B views of a batch, z normalised, temperature t:
 
-    ℓ = (1/2B) Σ_u −log ( e^{⟨z_u, z_u⁺⟩/t} / Σ_{v ≠ u} e^{⟨z_u, z_v⟩/t} )
+    ℓ = (1/2B) Σ_u a_u = (1/B) Σ_k ℓ_k,    a_u = −log ( e^{⟨z_u, z_u⁺⟩/t} / Σ_{v ≠ u} e^{⟨z_u, z_v⟩/t} ) ≥ 0
+
+ℓ_k = ½(a_k + a_{k+B}), the mean over the two anchors of example k, is what the example adds: `each` of a loss. A row, a gradient
+of the loss, is of the batch all the same: ℓ_k reads every other example.
 
 ACL (Jiang et al. 2020; weights of DynACL, Luo et al. 2023):  ½ [ (1+ω)·ℓ(adversarial views) + (1−ω)·ℓ(natural views) ],
 the adversarial views attacked jointly to raise ℓ.
 """
 
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +23,15 @@ from coreselect.errors import ShapeError
 from coreselect.protocols import Views
 
 
+@runtime_checkable
+class Divided(Protocol):
+    """A batch loss that says what each example adds to it."""
+
+    def each(self, adversarial: Views, natural: Views, labels: Tensor | None) -> Tensor:
+        """Outputs per view of each route → [B], whose mean is the loss."""
+        ...
+
+
 def nt_xent(first: Tensor, second: Tensor, temperature: float = 0.5) -> Tensor:
     """Compute the normalised-temperature cross-entropy of two views: [B, D], [B, D] → scalar, nats.
 
@@ -27,6 +40,11 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float = 0.5) -> Tensor:
 
     Half precision is raised to float32: e^{1/t} leaves its range. With one pair the loss is 0.
     """
+    return nt_xent_each(first, second, temperature).mean()
+
+
+def nt_xent_each(first: Tensor, second: Tensor, temperature: float = 0.5) -> Tensor:
+    """Compute NT-Xent's mean over the two anchors of each pair: [B, D], [B, D] → [B], nats, ≥ 0; arguments as `nt_xent`."""
     z = torch.cat([first, second])  # [2B, D]
     if z.dtype in (torch.float16, torch.bfloat16):
         z = z.float()
@@ -35,7 +53,7 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float = 0.5) -> Tensor:
     similarity = similarity.masked_fill(torch.eye(len(z), dtype=torch.bool, device=z.device), float("-inf"))
     b = len(first)
     partner = torch.arange(2 * b, device=z.device).roll(b)  # [2B]: u ↔ u + B
-    return F.cross_entropy(similarity, partner)
+    return F.cross_entropy(similarity, partner, reduction="none").view(2, b).mean(0)  # [B]
 
 
 def _refuse(temperature: float, omega: float) -> None:
@@ -68,8 +86,12 @@ class CL:
     def ascend(self, adversarial: Views, natural: Views, labels: Tensor | None) -> Tensor:
         return nt_xent(*adversarial, temperature=self.temperature)
 
+    def each(self, adversarial: Views, natural: Views, labels: Tensor | None) -> Tensor:
+        """What each example adds, [B], ≥ 0: the loss is their mean."""
+        return nt_xent_each(*natural, temperature=self.temperature)
+
     def __call__(self, adversarial: Views, natural: Views, labels: Tensor | None) -> Tensor:
-        return nt_xent(*natural, temperature=self.temperature)
+        return self.each(adversarial, natural, labels).mean()
 
 
 @dataclass(frozen=True)
@@ -98,9 +120,13 @@ class ACL:
     def ascend(self, adversarial: Views, natural: Views, labels: Tensor | None) -> Tensor:
         return nt_xent(*adversarial, temperature=self.temperature)
 
-    def __call__(self, adversarial: Views, natural: Views, labels: Tensor | None) -> Tensor:
+    def each(self, adversarial: Views, natural: Views, labels: Tensor | None) -> Tensor:
+        """What each example adds, [B], ≥ 0: the loss is their mean."""
         t = self.temperature
         return 0.5 * (
-            (1 + self.omega) * nt_xent(*adversarial, temperature=t)
-            + (1 - self.omega) * nt_xent(*natural, temperature=t)
+            (1 + self.omega) * nt_xent_each(*adversarial, temperature=t)
+            + (1 - self.omega) * nt_xent_each(*natural, temperature=t)
         )
+
+    def __call__(self, adversarial: Views, natural: Views, labels: Tensor | None) -> Tensor:
+        return self.each(adversarial, natural, labels).mean()

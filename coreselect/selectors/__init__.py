@@ -19,6 +19,7 @@ from coreselect.selectors.gradmatch import ACSGradMatch, GradMatch
 from coreselect.selectors.grand import GraNd
 from coreselect.selectors.graph_cut import GraphCut
 from coreselect.selectors.herding import Herding
+from coreselect.selectors.importance import Importance
 from coreselect.selectors.k_center import KCenter
 from coreselect.selectors.less import LESS
 from coreselect.selectors.log_det import LogDet
@@ -43,6 +44,7 @@ SELECTORS: dict[str, type[Any]] = {
         Random,
         Redraw,
         RS2,
+        Importance,
         PerClass,
         Windowed,
         Mixture,
@@ -109,6 +111,7 @@ __all__ = [
     "GradMatch",
     "GraphCut",
     "Herding",
+    "Importance",
     "KCenter",
     "LeastConfidence",
     "LogDet",

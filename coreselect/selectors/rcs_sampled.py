@@ -2,8 +2,8 @@
 
     π_i ∝ (1 − α)/N + α·softmax(z_i / τ)_i,  Σ π_i = k, π_i ≤ 1;    weight_i = k / (N π_i)
 
-z_i is the standardised first-order gain ⟨∇_θ ℓ_i, ∇ L_RD(U; θ)⟩ at θ. Exactly k are drawn, each i with probability π_i, by
-systematic sampling over a random order (Madow 1949), so (1/k) Σ weight_i·ℓ_i is an unbiased estimate of the pool's mean loss.
+z_i is the standardised first-order gain ⟨∇_θ ℓ_i, ∇ L_RD(U; θ)⟩ at θ. Exactly k are drawn, each i with probability π_i
+(`drawing.py`), so (1/k) Σ weight_i·ℓ_i is an unbiased estimate of the pool's mean loss.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,8 @@ from coreselect.objectives import Objective
 from coreselect.objectives import objective as find_objective
 from coreselect.protocols import TaskLike
 from coreselect.seeding import generator as seeded
-from coreselect.types import Float64, Int64, Selection
+from coreselect.selectors.drawing import capped, systematic
+from coreselect.types import Float64, Selection
 
 
 @dataclass(frozen=True)
@@ -72,24 +73,4 @@ def inclusion(gains: Float64, k: int, alpha: float, temperature: float) -> Float
     z = (gains - gains.mean()) / spread if spread > 0 else np.zeros_like(gains)
     tilt = np.exp((z - z.max()) / temperature)
     p = (1 - alpha) / len(gains) + alpha * tilt / tilt.sum()
-    sure = np.zeros(len(p), dtype=bool)  # those whose share would pass 1 are taken for certain
-    pi = np.ones(len(p))
-    while True:
-        free = k - int(sure.sum())
-        pi[~sure] = free * p[~sure] / p[~sure].sum() if free else 0.0
-        over = ~sure & (pi >= 1)
-        if not over.any() or sure.all():
-            return np.minimum(pi, 1.0)
-        sure |= over
-        pi[sure] = 1.0
-
-
-def systematic(pi: Float64, generator: torch.Generator) -> Int64:
-    """Draw round(Σπ) positions, i with probability π_i: equal steps through the cumulated π of a random order."""
-    order = torch.randperm(len(pi), generator=generator).numpy()
-    k = round(float(pi.sum()))
-    start = float(torch.rand((), generator=generator, dtype=torch.float64))
-    edges = np.cumsum(pi[order])
-    edges *= k / edges[-1]  # rounding must not lose the last
-    at = np.searchsorted(edges, start + np.arange(k), side="right")
-    return order[np.minimum(at, len(order) - 1)]
+    return capped(p, k)

@@ -7,7 +7,7 @@ NT-Xent jointly, each within its ball, and natural and attacked views pass throu
 DynACL (`dynacl.py`); IR() adds invariant regularisation, and reads the image itself as a third view (`air.py`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -18,7 +18,9 @@ from torch.utils.data import Dataset
 
 from coreselect import Task
 from coreselect.attacks import PGD
-from coreselect.losses import ACL
+from coreselect.errors import RequirementError
+from coreselect.history import History
+from coreselect.losses import ACL, Divided
 from coreselect.protocols import Attack, Call, Loss, MakeViews, Progress, Route, Views
 from coreselect_integrations.epochs import fit
 from coreselect_integrations.modes import evaluating, precise
@@ -41,6 +43,8 @@ def train_epoch(
     views: MakeViews = two_views,
     call: Call = route_call,
     scheduler: Steps | None = None,
+    weights: Callable[[Tensor], Tensor] | None = None,
+    history: History | None = None,
     precision: torch.dtype | None = None,
     device: torch.device | str | None = None,
 ) -> EpochLog:
@@ -48,7 +52,8 @@ def train_epoch(
 
     Args:
         model: called through `call`; left in training mode.
-        loader: yields x [B, C, H, W], or tuples that begin with it; labels are never read.
+        loader: yields x [B, C, H, W], or tuples that begin with it, and end with the index when `weights` or `history` is
+            given (`Indexed`); labels are never read.
         optimizer: of the parameters to train (LARS in the published runs, SGD for small ones).
         attack: raises NT-Xent of both views together, through the adversarial route; None for a loss that reads
             natural views alone.
@@ -58,14 +63,19 @@ def train_epoch(
         views: (x, generator) → as many views of each image as the loss reads.
         call: (model, x, route) → representations [B, D].
         scheduler: stepped after each update.
+        weights: indices [B] → weights [B] that multiply what each example adds to the loss (`CoresetSampler.weights`).
+        history: records what each example added to the loss of its update, before weighting: NT-Xent's mean over its two
+            anchors, of natural and attacked views as the loss weighs them.
         precision: of mixed-precision forward passes; None for that of the model.
         device: where batches are moved; None leaves them.
     Returns:
         the mean loss; there is no accuracy.
     Raises:
-        RequirementError: loss and attack do not belong together.
+        RequirementError: loss and attack do not belong together, or weights or a history are given and the loss does not say
+            what each example adds (`each`), or the loader has no indices.
     """
     check_attack(loss, attack)
+    divided = None if weights is None and history is None else _divided(loss)
     start, loss_sum, examples = perf_counter(), 0.0, 0
     attacked = [view for route, view in loss.streams if route == "adversarial"]
 
@@ -93,7 +103,13 @@ def train_epoch(
         z_natural = together("natural", natural[-2:])
         if len(natural) > 2:
             z_natural = together("natural", natural[:-2]) + z_natural
-        value = loss(z_adversarial, z_natural, None)
+        if divided is None:
+            value = loss(z_adversarial, z_natural, None)
+        else:
+            losses = divided.each(z_adversarial, z_natural, None)  # [B]
+            value = (losses if weights is None else losses * weights(_index(batch)).to(losses)).mean()
+            if history is not None:
+                history.record_losses(_index(batch), losses)
         optimizer.zero_grad()
         value.backward()
         optimizer.step()
@@ -102,6 +118,24 @@ def train_epoch(
         loss_sum += value.item() * len(x)
         examples += len(x)
     return EpochLog(loss_sum / max(1, examples), None, examples, perf_counter() - start)
+
+
+def _divided(loss: Loss) -> Divided:
+    if not isinstance(loss, Divided):
+        why = (
+            f"the loss {loss.name!r} does not say what each example adds to it: give it a method each(adversarial, natural, "
+            "labels) → [B] whose mean is the loss, or give neither weights nor history."
+        )
+        raise RequirementError(why)
+    return loss
+
+
+def _index(batch: Any) -> Tensor:
+    """Positions in the pool [B]."""
+    if not isinstance(batch, tuple | list) or len(batch) < 2:
+        why = "weights and a history need batches that end with the index, got x alone: load from Indexed(pool)."
+        raise RequirementError(why)
+    return batch[-1]
 
 
 def warm_up(

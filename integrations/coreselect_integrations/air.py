@@ -154,15 +154,22 @@ class IR:
     def ascend(self, adversarial: Views, natural: Views, labels: Tensor | None) -> Tensor:
         return nt_xent(*adversarial, temperature=self.temperature)
 
-    def __call__(self, adversarial: Views, natural: Views, labels: Tensor | None) -> Tensor:
+    def each(self, adversarial: Views, natural: Views, labels: Tensor | None) -> Tensor:
+        """What each example adds, [B]: ACL's, and the same share of the invariance terms, which are of the whole batch.
+
+        ≥ 0 in the form `"kl"`; the loss is their mean.
+        """
         t = self.temperature
         z, z_i, z_j = natural  # [B, D] each
-        total = ACL(t, omega=self.omega)(adversarial, (z_i, z_j), labels)
+        total = ACL(t, omega=self.omega).each(adversarial, (z_i, z_j), labels)
         if self.sir:
             total = total + 0.5 * self.sir * sir(z, z_i, z_j, temperature=t, form=self.form)
         if self.air:
             total = total + 0.5 * self.air * air(z, z_i, z_j, *adversarial, temperature=t, form=self.form)
         return total
+
+    def __call__(self, adversarial: Views, natural: Views, labels: Tensor | None) -> Tensor:
+        return self.each(adversarial, natural, labels).mean()
 
 
 def with_original(views: MakeViews) -> MakeViews:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from coreselect import CoresetSampler, Indexed, Selector, Task, get_selector
+from coreselect import CoresetSampler, Indexed, Selector, Task
 from coreselect.history import History
 from coreselect.io.fingerprint import fingerprint
 from coreselect.protocols import Progress
@@ -98,10 +98,11 @@ def pretrain(
     if isinstance(model, MomentumEncoder):
         model.attach(optimizer)
     schedule = Schedule(optimizer, settings.rate_curve())
-    history = History(n) if SYSTEMS[settings.system].supervised else None
+    history = History(n)  # of logits, or where there are none, of losses
     recipe = Task.from_model(
         network, pool, validation, loss=settings.loss(0), attack=settings.select_attack, call=route_call,
-        views=settings.views(0), batch_size=select_batch_size, num_workers=num_workers, device=where, history=history,
+        capture=None if settings.capture == "head" else settings.capture, views=settings.views(0),
+        batch_size=select_batch_size, num_workers=num_workers, device=where, history=history,
     )  # fmt: skip
     sampler = CoresetSampler(
         recipe if progress is None else recipe.reporting(progress), selector or Random(), settings.fraction,
@@ -114,7 +115,7 @@ def pretrain(
     )
     parts: dict[str, Any] = {
         "model": model, "optimizer": optimizer, "schedule": schedule, "sampler": sampler, "seen": seen,
-        **({} if history is None else {"history": history}),
+        "history": history,
     }  # fmt: skip
     about = {
         **asdict(settings), "selector": None, "selector_settings": None, "data": fingerprint(pool), "pool_size": n,
@@ -123,7 +124,7 @@ def pretrain(
     if selector is not None:
         about |= {"selector": selector.name, "selector_settings": settings_of(selector)}
     with rng_kept():
-        run = Run.open(folder, parts, about, start=start, apart=("sampler", "schedule", "seen"))
+        run = Run.open(folder, parts, about, start=start, apart=("sampler", "schedule", "seen"), added=("history",))
         for epoch in range(run.done, settings.epochs if until is None else until):
             seed_everything(derive(settings.seed, "items", epoch))  # for datasets that draw from global states
             workers.manual_seed(derive(settings.seed, "workers", epoch))
@@ -180,18 +181,6 @@ class Seen:
         self.mask = state["mask"]
 
 
-def selector_for(name: str, settings: Settings) -> Selector:
-    """Make the method of that name for a run: RCS with the RD and the scratch step of the settings.
-
-    Raises:
-        UnknownNameError: no selector has that name.
-    """
-    own: dict[str, dict[str, Any]] = {
-        "rcs": {"objective": settings.rd, "eta": settings.eta}, "rcs_sampled": {"objective": settings.rd},
-    }  # fmt: skip
-    return get_selector(name, **own.get(name, {}))
-
-
 def network_for(settings: Settings, pool: Any, num_workers: int = 0) -> Spec:
     """Say which network the settings ask for on this data."""
     channels, size = image_shape(pool)
@@ -212,7 +201,7 @@ def train_epoch(
     optimizer: torch.optim.Optimizer,
     schedule: Schedule,
     weights: Callable[[Tensor], Tensor],
-    history: History | None,
+    history: History,
     device: torch.device,
 ) -> EpochLog:
     """Run the plain loop of the settings' system for one epoch, every draw a function of (seed, epoch)."""
@@ -225,5 +214,5 @@ def train_epoch(
         )  # fmt: skip
     return acl.train_epoch(
         model, loader, optimizer, settings.attack, generator=own, loss=settings.loss(epoch), views=views,
-        scheduler=schedule, precision=half, device=device,
+        scheduler=schedule, weights=weights, history=history, precision=half, device=device,
     )  # fmt: skip

@@ -58,6 +58,7 @@ class Run:
         restore_rng: bool = True,
         start: str | Path | None = None,
         apart: Collection[str] = (),
+        added: Collection[str] = (),
     ) -> Run:
         """Begin a run in a folder, or take up the one that is there: its parts are restored.
 
@@ -69,6 +70,7 @@ class Run:
             start: folder of another run; where this one has not begun, it begins where that one stands, whatever the
                 settings of that one, and its records are the first of this one's.
             apart: parts that are not taken from there.
+            added: parts that folders of earlier versions may lack; they stay as built where there is no state of them.
         Raises:
             RequirementError: the folder holds a run with other settings.
             DataError: a checkpoint cannot be read or is missing, or there can be no such folder.
@@ -91,7 +93,8 @@ class Run:
             )
             raise RequirementError(said)
         for name, part in parts.items():
-            if not fresh or name not in apart:
+            kept = name in state["parts"] or name not in added
+            if kept and not (fresh and name in apart):
                 part.load_state_dict(state["parts"][name])
         run.records = list(state["records"])
         if restore_rng:

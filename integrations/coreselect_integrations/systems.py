@@ -24,6 +24,7 @@ from coreselect_integrations.views import two_views
 
 HALF: Mapping[str, torch.dtype | None] = MappingProxyType({"fp32": None, "bf16": torch.bfloat16})
 PRECISIONS = tuple(HALF)
+CAPTURES = ("head", "all")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +46,7 @@ class Settings:
         fraction, warmup, every: of the coreset: its share, epochs on everything first, epochs between selections.
         select_attack_steps: of the training attack while gradients are captured; None means training's own attack,
             fewer are a faster approximation, 1¼ radii in all.
+        capture: whose gradients a selection computes: of the `head`, or of `all` parameters, sketched.
         rd_steps, eta: of RD's attack, 1¼ radii in all, and the scratch step of RCS.
         validation: images held out for RD, a share below 1 or a count.
         precision: of forward passes, `fp32` or `bf16` (selection is always in the precision of the model).
@@ -81,6 +83,7 @@ class Settings:
     warmup: int = 10
     every: int = 10
     select_attack_steps: int | None = None
+    capture: str = "head"
     rd_steps: int = 3
     eta: float = 0.01
     validation: float = 0.01
@@ -92,7 +95,7 @@ class Settings:
             why = f"no training system is called {self.system!r}; there are {', '.join(SYSTEMS)}."
             raise UnknownNameError(why)
         maker_of(self.arch)
-        for name, known in (("precision", PRECISIONS), ("optimiser", OPTIMISERS)):
+        for name, known in (("precision", PRECISIONS), ("optimiser", OPTIMISERS), ("capture", CAPTURES)):
             if getattr(self, name) not in known:
                 why = f"{name} is one of {' and '.join(known)}, got {getattr(self, name)!r}."
                 raise UnknownNameError(why)

@@ -1,16 +1,22 @@
 """The contrastive loop attacks both views jointly and averages NT-Xent over two routes."""
 
+import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from coreselect import Task
+from coreselect import Indexed, Task
 from coreselect.attacks import PGD
-from coreselect.losses import nt_xent
+from coreselect.errors import RequirementError
+from coreselect.history import History
+from coreselect.losses import ACL, CL, nt_xent
+from coreselect.protocols import Loss
 from coreselect_integrations import acl
+from coreselect_integrations.air import IR, with_original
 from coreselect_integrations.networks import small_conv_contrastive
 
 ATTACK = PGD(0.05, 0.025, 2)
@@ -117,3 +123,94 @@ def test_task_says_what_this_loop_trains_with() -> None:
 
     assert isinstance(task, Task)
     assert task.n == 16
+
+
+def fixed_views(x: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, ...]:
+    """The image and its mirror image, so that a second forward pass sees what training saw."""
+    del generator
+    return (x, x.flip(-1))
+
+
+def anchors(first: torch.Tensor, second: torch.Tensor) -> np.ndarray:
+    """NT-Xent of t = ½, the mean over both anchors of each pair, by a loop over all the others."""
+    every = [v / v.norm() for v in (*first.double(), *second.double())]
+    b = len(first)
+
+    def anchor(u: int) -> float:
+        others = sum(math.exp(2 * float(every[u] @ v)) for i, v in enumerate(every) if i != u)
+        return math.log(others) - 2 * float(every[u] @ every[(u + b) % (2 * b)])
+
+    return np.array([(anchor(k) + anchor(k + b)) / 2 for k in range(b)])
+
+
+@pytest.mark.parametrize("loss", [CL(), ACL(), ACL(omega=0.4), IR(sir=0.0, air=0.0)])
+def test_a_history_gets_what_each_example_added(loss: Loss) -> None:
+    """Rate 0, no radius: the losses of the last epoch equal a loop over anchors, ω-weighted over the routes, at their positions."""
+    model, x, history = net(), images(10), History(10)
+    attack = PGD(0.0, 1.0, 0) if any(r == "adversarial" for r, _ in loss.streams) else None
+    views = with_original(fixed_views) if loss.views == 3 else fixed_views
+    order = [3, 1, 4, 0, 9, 2, 6, 5, 8, 7]
+    batches = [(x[order[a:b]], "unread", torch.tensor(order[a:b])) for a, b in ((0, 6), (6, 10))]
+    log = epoch(model, batches, lr=0.0, attack=attack, loss=loss, views=views, history=history)
+
+    twin, want = net().train(), np.zeros(10)
+    omega = getattr(loss, "omega", 0.0)
+    for part in (order[:6], order[6:]):
+        both = torch.cat([x[part], x[part].flip(-1)])
+        natural, attacked = (
+            anchors(*(z.detach() for z in twin(both, route).chunk(2))) for route in ("natural", "adversarial")
+        )
+        want[part] = natural if attack is None else 0.5 * ((1 + omega) * attacked + (1 - omega) * natural)
+    record = history.at(np.arange(10))
+    np.testing.assert_allclose(record.loss, want, rtol=1e-5)
+    assert record.loss.mean() == pytest.approx(log.loss, rel=1e-6)
+    assert record.columns["loss_seen"].tolist() == [1] * 10
+    assert record.seen.tolist() == [0] * 10
+
+
+def test_air_s_history_has_its_loss_for_mean() -> None:
+    """With invariance terms, too, the mean of what one batch's examples added is the loss of the batch."""
+    history = History(12)
+    log = epoch(
+        net(), [(images(12), torch.arange(12))], loss=IR(omega=0.3), views=with_original(fixed_views), history=history
+    )
+    assert history.at(np.arange(12)).loss.mean() == pytest.approx(log.loss, rel=1e-6)
+
+
+def test_recording_and_equal_weights_do_not_change_training() -> None:
+    """With a history and weights of 1 the weights of the network are those without, bit for bit."""
+    one, two = net(), net()
+    a = epoch(one, DataLoader(TensorDataset(images()), 12, generator=gen()))
+    loader = DataLoader(Indexed(TensorDataset(images())), 12, generator=gen())
+    b = epoch(two, loader, history=History(24), weights=lambda i: torch.ones(i.shape))
+
+    assert a.loss == b.loss
+    assert all(torch.equal(p, q) for p, q in zip(one.parameters(), two.parameters(), strict=True))
+
+
+def test_weights_multiply_what_each_example_adds() -> None:
+    """One batch at rate 0: the log has the weighted mean of the losses, the history the losses unweighted."""
+    history, w = History(8), torch.tensor([2.0, 0, 1, 1, 0.5, 1.5, 3, 0])
+    log = epoch(net(), [(images(8), torch.arange(8))], lr=0.0, history=history, weights=lambda i: w[i])
+    assert log.loss == pytest.approx(float((history.at(np.arange(8)).loss * w.numpy()).mean()), rel=1e-6)
+
+
+def test_losses_and_loaders_that_cannot_be_recorded_are_refused() -> None:
+    """A loss that is one number for a batch, and batches without positions: one sentence each."""
+
+    class Whole:
+        """NT-Xent, by someone who does not say what an example adds."""
+
+        name, views, streams, per_example, needs_labels = "own", 2, CL().streams, False, False
+        default_attack = None
+        ascend = CL().ascend
+
+        def __call__(self, adversarial: Any, natural: Any, labels: Any) -> torch.Tensor:
+            return nt_xent(*natural)
+
+    with pytest.raises(RequirementError, match="'own' does not say what each example adds"):
+        epoch(net(), [(images(), torch.arange(24))], attack=None, loss=Whole(), history=History(24))
+    assert epoch(net(), [images()], attack=None, loss=Whole()).examples == 24
+    for batch in (images(), (images(),)):
+        with pytest.raises(RequirementError, match="end with the index"):
+            epoch(net(), [batch], history=History(24))

@@ -194,6 +194,18 @@ def test_ir_adds_weighed_terms_to_acl(form: Any) -> None:
     assert (defaults.sir, defaults.air, defaults.omega, defaults.form) == (0.5, 0.5, 0.0, "kl")
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_each_example_bears_its_share_of_the_batch_s_terms(form: Any) -> None:
+    """`each` is ACL's plus the same number for all, the terms of the whole batch; its mean is the loss."""
+    z = outputs(5, 6, 4, 3)
+    adversarial, natural = (z[3], z[4]), (z[0], z[1], z[2])
+    ir = IR(0.3, omega=0.4, sir=0.7, air=0.2, form=form)
+    shares = ir.each(adversarial, natural, None) - ACL(0.3, omega=0.4).each(adversarial, natural[1:], None)
+    want = 0.35 * slow_sir(z, 0.3, form) + 0.1 * slow_air(z, 0.3, form)
+    assert shares.tolist() == pytest.approx([want] * 6, abs=1e-10)
+    assert float(ir.each(adversarial, natural, None).mean()) == float(ir(adversarial, natural, None))
+
+
 def test_with_original_puts_the_image_first() -> None:
     """(x, first, second), the views those of the same generator without it."""
     x = torch.rand(4, 3, 8, 8, generator=gen(1))

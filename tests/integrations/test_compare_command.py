@@ -107,9 +107,16 @@ def test_a_folder_under_other_settings_is_refused(done: tuple[Path, Any]) -> Non
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--selectors", "rs2,best"), "no selector is called best; there are rcs,"),
+        (("--selectors", "rs2,best"), "no selector is called 'best'; there are rcs,"),
         (("--selectors", ","), "--selectors names no method"),
-        (("--selectors", "mixture"), "mixture combines other selectors"),
+        (("--selectors", "mixture"), "'mixture' combines other selectors: write a mixture as rcs+redraw"),
+        (("--selectors", "rcs:eta"), "holds 'eta': after a name stand key=value"),
+        (("--selectors", "rcs:eta=0"), "eta must lie in"),
+        (("--selectors", "rcs:objective=luck"), "no objective is called 'luck'"),
+        (("--selectors", "rs2:eta=1"), "the selector 'rs2' cannot be made with ['eta']"),
+        (("--selectors", "rcs:capture=tail"), "capture is one of head and all, got 'tail'"),
+        (("--selectors", "rcs:capture=all+glister:capture=head"), "its parts share one sweep"),
+        (("--tuning-rows", 9), "--tuning-rows would be without effect here"),
         (("--fractions", "0.1,2"), "--fractions are shares above 0"),
         (("--fractions", "some"), "--fractions are shares above 0"),
         (("--equal", "money"), "--equal is epochs, time or both"),
@@ -161,6 +168,21 @@ def test_data_that_cannot_be_judged_on_are_refused(factory: str, said: str, tmp_
     got = command("--out", tmp_path / "none", *words, "--data", f"{tmp_path}/made.py:{factory}")
     assert isinstance(got.exception, DataError), got.output
     assert said in str(got.exception)
+
+
+def test_another_set_is_judged_on_too(tmp_path: Path) -> None:
+    """`--transfer` adds SLF and ALF there to every cell and every report; a set of other images is refused at once."""
+    short = (*SHORT[:-1], "rs2", "--no-full", "--tuning-epochs", 1, "--tuning-rows", 40)
+    (tmp_path / "made.py").write_text(FACTORIES)
+    got = command("--out", tmp_path / "out", *short, "--transfer", "digits")
+    assert got.exit_code == 0, got.output
+    assert "25 % of the pool, equal epochs, judged by alf@digits" in got.stdout
+    records = json.loads((tmp_path / "out" / "results.json").read_text())["records"]
+    assert [list(r["accuracy"]) for r in records] == [["trained", "slf@digits", "alf@digits"]] * 2
+    got = command("--out", tmp_path / "none", *short, "--transfer", f"{tmp_path}/made.py:uneven")
+    assert isinstance(got.exception, DataError)
+    assert "uneven, test has images of 1 channels and 16 pixels, the network takes 1 and 8" in str(got.exception)
+    assert not (tmp_path / "none").exists()
 
 
 def test_the_widest_table_fits_80_columns(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,16 +19,17 @@ from coreselect.data import load
 from coreselect.errors import DataError, RequirementError
 from coreselect.records import digest_of
 from coreselect.selectors import RS2, Random
-from coreselect_integrations.comparison import Cell, Runtime, Study, compare, study
+from coreselect_integrations.comparison import Cell, Finetuning, Runtime, Study, compare, study
 from coreselect_integrations.comparison.picture import looks_of, on_front, pareto
 from coreselect_integrations.comparison.plan import cells
 from coreselect_integrations.comparison.report import as_csv, as_html, write
 from coreselect_integrations.comparison.statistics import FULL, WARM, Spread, lines, paired
 from coreselect_integrations.comparison.study import RECORD, TERMS, affordable, settings_of
 from coreselect_integrations.comparison.tables import NARROW, WIDE, blocks, filled
+from coreselect_integrations.methods import selector_for
 from coreselect_integrations.networks import load_network
 from coreselect_integrations.presets import defaults
-from coreselect_integrations.pretraining import MODEL, selector_for
+from coreselect_integrations.pretraining import MODEL
 from coreselect_integrations.runs import CHECKPOINT, LOG
 from coreselect_integrations.systems import Settings
 
@@ -260,11 +261,54 @@ def test_at_equal_time_the_faster_trains_longer(tmp_path: Path, monkeypatch: pyt
 def test_contrastive_networks_are_judged_by_fine_tuning(tmp_path: Path) -> None:
     """ACL has no classifier of its own: slf and alf train one on the labelled pool."""
     pytest.importorskip("kornia")
-    plan = few(settings=tiny("acl", epochs=2), methods=("rs2",), judged=("slf", "alf"), tuning_epochs=1)
+    plan = few(settings=tiny("acl", epochs=2), methods=("rs2",), judged=("slf", "alf"), finetuning=Finetuning(1))
     records = run(tmp_path, plan)
     assert [r["error"] for r in records] == [None, None]
     assert all(list(r["accuracy"]) == ["slf", "alf"] for r in records)
     assert (tmp_path / "rs2-0.25-seed0" / "alf" / LOG).exists()
+
+
+def test_a_classifier_is_judged_as_it_is_and_fine_tuned_on_another_set(tmp_path: Path) -> None:
+    """`alf@flipped` reads the other set's first images and its test images; the cell's own are not touched by it."""
+    train, test = load("digits", "train", 100), load("digits", "test", 30)
+    read: dict[str, set[int]] = {"train": set(), "test": set()}
+
+    class Other:
+        def __init__(self, part: str, source: Any) -> None:
+            self.part, self.source = part, source
+
+        def __len__(self) -> int:
+            return len(self.source)
+
+        def __getitem__(self, i: int) -> Any:
+            read[self.part].add(i)
+            x, y = self.source[i]
+            return 1 - x, y
+
+    others = {"flipped": (Other("train", train), Other("test", test))}
+    plan = few(methods=("rs2",), judged=("trained", "alf@flipped"), finetuning=Finetuning(2, rows=40, attack_steps=1))
+    records = compare(plan, train, test, Runtime(tmp_path), others)
+
+    assert [list(r["accuracy"]) for r in records] == [["trained", "alf@flipped"]] * 2
+    assert [r["accuracy"]["alf@flipped"]["n"] for r in records] == [30, 30]
+    log = [json.loads(line) for line in (tmp_path / "rs2-0.25-seed0" / "alf@flipped" / LOG).read_text().splitlines()]
+    assert [r["examples"] for r in log] == [40, 40]
+    assert read["test"] == set(range(30))
+    with pytest.raises(RequirementError, match="train@flipped"):
+        compare(plan, train, test, Runtime(tmp_path), {"flipped": (test, test)})
+
+
+def test_a_method_may_be_written_with_settings_of_its_own(tmp_path: Path) -> None:
+    """Rows of all parameters for one method, of the head for the other: the runs say so, from one warm model."""
+    plan = few(settings=tiny(epochs=2), methods=("rcs", "rcs:capture=all:eta=0.001"))
+    records = run(tmp_path, plan)
+
+    assert [(r["method"], r["error"]) for r in records] == [("warm", None), *((m, None) for m in plan.methods)]
+    names = ("rcs-0.25-seed0", "rcs_capture=all_eta=0.001-0.25-seed0")
+    kept = [load_network(tmp_path / name / MODEL).about for name in names]
+    assert [(k["capture"], k["selector_settings"]["eta"]) for k in kept] == [("head", 0.01), ("all", 0.001)]
+    captured = [Selection.load(tmp_path / name / "coreset.npz").provenance.task["capture"] for name in names]
+    assert captured[0] != captured[1]
 
 
 def test_without_a_warm_up_all_begin_at_the_same_parameters(tmp_path: Path) -> None:

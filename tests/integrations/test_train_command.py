@@ -239,7 +239,7 @@ def test_the_table_knows_real_options_and_lets_every_system_have_its_own(system:
     """Names in the table are options; each belongs to a system, curve or method, and some systems read it."""
     for names, reads, _ in TABLE:
         assert set(names) <= {*OPTIONS}
-        if names[0] in NAMES and names[0] not in ("milestones", "eta", "rd_steps"):
+        if names[0] in NAMES and names[0] not in ("milestones", "capture", "eta", "rd_steps"):
             assert any(reads(defaults(other), None) for other in SYSTEMS)
     common = set(NAMES) - {name for names, _, _ in TABLE for name in names} - {*PLAN}
     assert idle(common, defaults(system), None, named=False) is None

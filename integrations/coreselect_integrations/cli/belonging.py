@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from coreselect import Selector
+from coreselect_integrations.methods import JUDGING, names_of
 from coreselect_integrations.systems import SYSTEMS, Settings
 
 Reads = Callable[[Settings, Selector | None], bool]
@@ -12,7 +13,7 @@ Reads = Callable[[Settings, Selector | None], bool]
 
 def _judges(s: Settings, selector: Selector | None) -> bool:
     """Whether the method reads the RD of held-out images."""
-    return selector is not None and selector.name in ("rcs", "rcs_sampled")
+    return selector is not None and bool({*names_of(selector)} & {*JUDGING})
 
 
 TABLE: tuple[tuple[tuple[str, ...], Reads, str], ...] = (
@@ -25,7 +26,8 @@ TABLE: tuple[tuple[tuple[str, ...], Reads, str], ...] = (
     (("sir", "air", "form"), lambda s, m: SYSTEMS[s.system].regularised, "acl-air and dynacl-air"),
     (("lr_warmup",), lambda s, m: s.curve == "cosine", "the curve cosine"),
     (("milestones",), lambda s, m: s.curve == "stairs", "the curve stairs"),
-    (("eta",), lambda s, m: m is not None and m.name == "rcs", "rcs"),
+    (("capture",), lambda s, m: m is not None and "gradients" in m.requires, "methods that compare gradients"),
+    (("eta",), lambda s, m: m is not None and "rcs" in names_of(m), "rcs"),
     (("rd_steps",), _judges, "rcs and rcs_sampled"),
     (("select_batch_size",), lambda s, m: m is not None and bool(m.requires), "methods that compute gradients"),
 )

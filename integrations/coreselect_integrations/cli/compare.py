@@ -14,18 +14,16 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from coreselect import list_selectors
 from coreselect.budget import resolve
 from coreselect.data import load
-from coreselect.errors import BudgetError, MissingExtraError
-from coreselect.selectors import COMBINATORS
+from coreselect.errors import BudgetError, CoreselectError, MissingExtraError
 from coreselect_integrations.cli.cells import Cells
 from coreselect_integrations.cli.early import check_folder, check_images, classes_in, device_on, held_out
 from coreselect_integrations.cli.live import some
-from coreselect_integrations.comparison import Runtime, Study
+from coreselect_integrations.comparison import Finetuning, Judged, Runtime, Study
 from coreselect_integrations.comparison import compare as run
 from coreselect_integrations.comparison.picture import pareto
-from coreselect_integrations.comparison.plan import cells
+from coreselect_integrations.comparison.plan import TRAINED, cells
 from coreselect_integrations.comparison.report import write
 from coreselect_integrations.comparison.statistics import FULL, REFERENCE, Record
 from coreselect_integrations.comparison.tables import NARROW, blocks, filled
@@ -43,7 +41,8 @@ def compare(
     trainer: Annotated[str, typer.Option(help=f"{', '.join(SYSTEMS)}.")] = "sat",
     data: Annotated[str, typer.Option(help="As `coreselect train --data`, labelled, with test images.")] = "digits",
     selectors: Annotated[
-        str, typer.Option(help="Methods, with commas; the others are held against rs2.")
+        str,
+        typer.Option(help="Methods with commas, e.g. rcs:eta=0.05 or rcs+redraw; rs2 is what they are held against."),
     ] = "rcs,rs2,redraw,random",
     fractions: Annotated[str, typer.Option(help="Shares of the pool, with commas.")] = "0.1",
     seeds: Annotated[int, typer.Option(min=1, help="How many, counted from 0.")] = 3,
@@ -75,6 +74,12 @@ def compare(
     tuning_epochs: Annotated[
         int | None, typer.Option(min=1, help="Of slf, alf, …; else 5.", rich_help_panel=_REPORT)
     ] = None,
+    tuning_rows: Annotated[
+        int | None, typer.Option(min=2, help="Of slf, alf, …: images; else all.", rich_help_panel=_REPORT)
+    ] = None,
+    transfer: Annotated[
+        str | None, typer.Option(help="Other data to fine-tune and judge on, too.", rich_help_panel=_REPORT)
+    ] = None,
     rows: Annotated[int | None, typer.Option(min=2, help="Only so many training images.", rich_help_panel=_RUN)] = None,
     test_rows: Annotated[
         int | None, typer.Option(min=1, help="Only so many test images.", rich_help_panel=_RUN)
@@ -99,7 +104,11 @@ def compare(
     if not 0 < radius <= 1:
         raise typer.BadParameter(f"--radius is above 0 and up to 1, as all are judged under attack, got {radius:g}.")
     system, steps = SYSTEMS[trainer], attack_steps or 5
-    kinds = _words(judged or ("trained" if system.supervised else "slf,alf"))
+    kinds = _words(judged or (TRAINED if system.supervised else "slf,alf"))
+    other = "" if transfer is None else Path(transfer).name
+    if other:
+        kinds += [f"{mode}@{other}" for mode in [k for k in kinds if k != TRAINED] or ("slf", "alf")]
+    tuning = {"epochs": tuning_epochs, "rows": tuning_rows}
     study = Study(
         settings=replace(
             defaults(trainer), arch=arch, epochs=epochs, warmup=warmup, every=every, batch_size=batch_size, lr=lr, curve=curve,
@@ -108,16 +117,26 @@ def compare(
             interval=max(1, epochs // 20), precision=precision, validation=validation,
         ),
         methods=_words(selectors), fractions=_shares(fractions), seeds=range(seeds), equal=_words(equal), full=full,
-        judged=kinds, tuning_epochs=tuning_epochs or 5,
+        judged=kinds, finetuning=Finetuning(**{k: v for k, v in tuning.items() if v is not None}),
     )  # fmt: skip
     given = {"--attack-steps": attack_steps, "--select-attack-steps": select_attack_steps}
-    _check(study, [name for name, value in given.items() if value is not None], tuning_epochs is not None)
+    _check(
+        study,
+        [n for n, v in given.items() if v is not None],
+        [f"--tuning-{n}" for n, v in tuning.items() if v is not None],
+    )
     where = device_on(device)
     if num_threads is not None:
         torch.set_num_threads(num_threads)
     check_folder(out)
     train, test = load(data, "train", rows), load(data, "test", test_rows)
     pool_size = _check_data(study, data, train, test)
+    others = {}
+    if transfer is not None:
+        others[other] = load(transfer, "train", tuning_rows), load(transfer, "test", test_rows)
+        _check_judged_on(transfer, *others[other])
+        for held, name in zip(others[other], (transfer, f"{transfer}, test"), strict=True):
+            check_images(held, network_for(study.settings, train), name)
     about = {
         **study.terms(), "data": data, "pool_size": pool_size, "tested": len(test), "selectors": list(study.methods),
         "fractions": list(study.fractions), "seeds": seeds, "equal": list(study.equal),
@@ -129,7 +148,7 @@ def compare(
             folder=out, device=where, num_workers=num_workers, progress=live, began=live.began, ended=live.ended,
             select_batch_size=64 if where.type == "cpu" else 256,
         )  # fmt: skip
-        records = run(study, train, test, runtime)
+        records = run(study, train, test, runtime, others)
     picture = None
     try:
         picture = pareto(records)
@@ -166,23 +185,24 @@ def _shares(text: str) -> list[float]:
     return list(dict.fromkeys(shares))
 
 
-def _check(study: Study, attack: Sequence[str], tuning: bool) -> None:
+def _check(study: Study, attack: Sequence[str], tuning: Sequence[str]) -> None:
     """Refuse a command line that would not do what it says."""
     s = study.settings
-    foreign = [m for m in study.methods if m not in list_selectors()]
-    combined = [m for m in study.methods if m in {c.name for c in COMBINATORS}]
+    for method in study.methods:
+        try:
+            study.make(method, study.settings)
+        except CoreselectError as why:
+            raise typer.BadParameter(f"--selectors: {why}") from why
     needed = "slf, alf, …" if not SYSTEMS[s.system].supervised else "trained, slf, alf, …"
-    able = {*MODES, *(("trained",) if SYSTEMS[s.system].supervised else ())}
+    able = {*MODES, *((TRAINED,) if SYSTEMS[s.system].supervised else ())}
     for wrong, why in (
-        (foreign, f"no selector is called {', '.join(foreign)}; there are {', '.join(list_selectors())}."),
         (not study.methods, "--selectors names no method; rcs,rs2,redraw,random is a start."),
-        (combined, f"{', '.join(combined)} combines other selectors: compare it from Python, with `Study(make=…)`."),
         (
             not study.equal or not set(study.equal) <= {"epochs", "time"},
             f"--equal is epochs, time or both with a comma, got {','.join(study.equal)!r}.",
         ),
         (
-            not set(study.judged) <= able,
+            not {Judged.named(judged).mode for judged in study.judged} <= able,
             f"--judged is, with {s.system}, some of {needed}, got {','.join(study.judged)!r}.",
         ),
         (
@@ -196,8 +216,8 @@ def _check(study: Study, attack: Sequence[str], tuning: bool) -> None:
             f"{', '.join(attack)} would be without effect here: it is for systems with an attack.",
         ),
         (
-            tuning and set(study.judged) == {"trained"},
-            "--tuning-epochs would be without effect here: it is for --judged slf, alf, ….",
+            tuning and set(study.judged) == {TRAINED},
+            f"{', '.join(tuning)} would be without effect here: it is for --judged slf, alf, … and --transfer.",
         ),
     ):  # fmt: skip
         if wrong:
@@ -218,25 +238,33 @@ def _check_data(study: Study, data: str, train: Any, test: Any) -> int:
         except BudgetError as error:
             why = f"--fractions {fraction:g} of {some(len(pool), 'image')} is none: give a larger one."
             raise BudgetError(why) from error
-    classes_in(train, data, "training or fine-tuning a classifier")
-    classes_in(test, f"{data}, test", "an accuracy")
+    _check_judged_on(data, train, test)
     check_images(test, network_for(study.settings, pool), f"{data}, test")
     return len(pool)
+
+
+def _check_judged_on(data: str, train: Any, test: Any) -> None:
+    """Refuse a set without labels, which no network can be judged on.
+
+    Raises:
+        DataError: it has none.
+    """
+    classes_in(train, data, "training or fine-tuning a classifier")
+    classes_in(test, f"{data}, test", "an accuracy")
 
 
 def show(records: Sequence[Record], files: Sequence[Path]) -> None:
     """Print a table a block, what it can carry, and where everything was written."""
     console = Console(highlight=False)
     for title, lines in blocks(records):
-        table = Table(
-            title=title, box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False, title_justify="left"
-        )
+        table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
         names, rows = filled(NARROW, lines)
         for name in names:
             table.add_column(name, justify="left" if name == "method" else "right", no_wrap=True)
         for line, row in zip(lines, rows, strict=True):
             style = "bold" if line.method == REFERENCE else "dim" if line.method == FULL else None
             table.add_row(*row, style=style)
+        console.print(title, style="italic")
         console.print(table, "")
     if any(line.against is not None for _, lines in blocks(records) for line in lines):
         console.print(

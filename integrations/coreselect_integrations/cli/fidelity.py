@@ -25,9 +25,9 @@ from coreselect_integrations.cli.early import check_images, classes_in, device_o
 from coreselect_integrations.cli.live import some
 from coreselect_integrations.fidelity import Fidelity
 from coreselect_integrations.fidelity import fidelity as measure
+from coreselect_integrations.methods import selector_for
 from coreselect_integrations.networks import RoutedNetwork, restore, route_call
 from coreselect_integrations.presets import defaults
-from coreselect_integrations.pretraining import selector_for
 from coreselect_integrations.systems import NAMES, SYSTEMS, Settings
 from coreselect_integrations.warmup import LOSSES, image_shape, warm_network
 

@@ -11,13 +11,12 @@ from rich.console import Console
 
 from coreselect import Selector
 from coreselect.data import load
-from coreselect.errors import RequirementError
-from coreselect.selectors import COMBINATORS
 from coreselect_integrations.cli.belonging import idle
 from coreselect_integrations.cli.early import check_folder, device_on, held_out
 from coreselect_integrations.cli.live import Live, duration, some
+from coreselect_integrations.methods import selector_for, settings_for
 from coreselect_integrations.presets import defaults, preset
-from coreselect_integrations.pretraining import MODEL, Pretrained, pretrain, selector_for
+from coreselect_integrations.pretraining import MODEL, Pretrained, pretrain
 from coreselect_integrations.runs import LOG
 from coreselect_integrations.systems import NAMES, SYSTEMS, Settings
 
@@ -71,6 +70,9 @@ def train(
         int | None,
         typer.Option(min=0, help="Attack of captured gradients; else training's.", rich_help_panel=_CORESET),
     ] = None,
+    capture: Annotated[
+        str | None, typer.Option(help="Its gradients: of the head, or of all, sketched.", rich_help_panel=_CORESET)
+    ] = None,
     rd_steps: Annotated[
         int | None, typer.Option(min=1, help="Validation attack's steps, else 3.", rich_help_panel=_CORESET)
     ] = None,
@@ -121,6 +123,7 @@ def train(
     where = device_on(device)
     settings = _settings(given, preset_)
     method = _selector(selector, settings)
+    settings = settings if method is None else settings_for(selector or "", settings)
     _check(settings, method, given, named=selector is not None)
     check_folder(out)
     dataset = load(data, "train", rows)
@@ -174,8 +177,6 @@ def _selector(name: str | None, settings: Settings) -> Selector | None:
     """Make the method that is named, None for the whole pool."""
     if name is None or name == "full":
         return None
-    if name in {c.name for c in COMBINATORS}:
-        raise RequirementError(f"{name!r} combines other selectors: use it from Python, with `pretrain`.")
     return selector_for(name, settings)
 
 

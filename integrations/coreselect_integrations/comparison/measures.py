@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch.utils.data import Subset
 
 from coreselect import Selection, Task
 from coreselect.attacks import PGD
 from coreselect.data import labels_of
 from coreselect.signs import effective
 from coreselect_integrations.augment import crop_flip
-from coreselect_integrations.comparison.plan import Runtime, Study
+from coreselect_integrations.comparison.plan import TRAINED, Judged, Runtime, Study
 from coreselect_integrations.evaluation import evaluate
 from coreselect_integrations.finetuning import MODES, finetune
 from coreselect_integrations.networks import RoutedNetwork, route_call
@@ -25,11 +27,11 @@ from coreselect_integrations.warmup import count_classes
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """The data that a cell stands on, and the folder of its run."""
+    """The data that a cell stands on, and the folder of its run; `sets` are (train, test) by name, "" the cell's own."""
 
     pool: Any
     validation: Any
-    test: Any
+    sets: Mapping[str, tuple[Any, Any]]
     folder: Path
 
 
@@ -45,21 +47,23 @@ def measure(result: Pretrained, ground: Ground, study: Study, settings: Settings
 def judge(
     judged: str, result: Pretrained, ground: Ground, study: Study, settings: Settings, runtime: Runtime
 ) -> dict[str, float]:
-    """Evaluate the network as it is, or fine-tuned on the pool by a mode; PGD-20 on the test set."""
-    network, radius = result.network, settings.radius
-    if judged != "trained":
-        mode, spec = MODES[judged], result.spec
+    """Evaluate the network as it is, or fine-tuned by a mode on its pool or another set; PGD-20 on that set's test images."""
+    network, radius, how, name = result.network, settings.radius, study.finetuning, Judged.named(judged)
+    train, test = ground.sets[name.where]
+    if name.mode != TRAINED:
+        mode, spec = MODES[name.mode], result.spec
         if mode.attack is not None:
-            mode = replace(mode, attack=PGD(radius, radius / 4, 10))
+            mode = replace(mode, attack=PGD(radius, 2.5 * radius / how.attack_steps, how.attack_steps))
         mirror = spec.channels > 1 if settings.flip is None else settings.flip
+        few = train if how.rows is None else Subset(train, range(min(how.rows, len(train))))
         network = finetune(
-            mode, network.state_dict(), spec, ground.pool, classes=count_classes(ground.pool), seed=settings.seed,
-            epochs=study.tuning_epochs, lr=study.tuning_lr, batch_size=128, folder=ground.folder / judged,
+            mode, network.state_dict(), spec, few, classes=count_classes(train), seed=settings.seed,
+            epochs=how.epochs, lr=how.lr, batch_size=128, folder=ground.folder / judged,
             augment=partial(crop_flip, pad=spec.size // 8, flip=mirror), num_workers=runtime.num_workers,
             precision=settings.half, device=runtime.device, progress=runtime.progress,
         ).network  # fmt: skip
     found = evaluate(
-        network, ground.test, attack=PGD(radius, radius / 4, 20), seed=settings.seed, call=route_call,
+        network, test, attack=PGD(radius, radius / 4, 20), seed=settings.seed, call=route_call,
         device=runtime.device, progress=runtime.progress,
     )  # fmt: skip
     return {"standard": found.standard, "robust": found.robust, "n": found.n}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,10 +13,42 @@ import torch
 from coreselect import Selector
 from coreselect.protocols import Progress
 from coreselect_integrations.comparison.statistics import FULL, WARM
-from coreselect_integrations.pretraining import selector_for
+from coreselect_integrations.methods import selector_for, settings_for
 from coreselect_integrations.systems import Settings
 
 Make = Callable[[str, Settings], Selector]
+Own = Callable[[str, Settings], Settings]
+TRAINED = "trained"
+
+
+@dataclass(frozen=True, slots=True)
+class Finetuning:
+    """How a network is fine-tuned to be judged: the same for all, so that what differs is the network.
+
+    Args:
+        epochs, lr: of SGD in batches of 128.
+        rows: how many images, the first ones; None: all.
+        attack_steps: of the modes with an attack, 2.5 radii in all.
+    """
+
+    epochs: int = 5
+    lr: float = 0.1
+    rows: int | None = None
+    attack_steps: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One way of judging: `trained`, a classifier as it is, or a mode of fine-tuning; `alf@cifar100` does it on another set."""
+
+    mode: str
+    where: str
+
+    @classmethod
+    def named(cls, name: str) -> Judged:
+        """Read `trained`, `alf` or `alf@cifar100`."""
+        mode, _, where = name.partition("@")
+        return cls(mode, where)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +57,15 @@ class Study:
 
     Args:
         settings: of training; each cell replaces fraction, seed and, at equal time, epochs.
-        methods: names of selectors.
+        methods: names of selectors, with settings of their own as `methods` reads them: `rs2`, `rcs:capture=all`.
         fractions: shares of the pool, in (0, 1].
         seeds: each decides split, warm model, order, augmentation and random starts, the same for every method.
         equal: `epochs`, `time` or both; equal time runs equal epochs first, to know what each method takes.
         full: whether to train on the whole pool, too.
-        judged: what is evaluated: `trained` (a classifier as it is), or modes of fine-tuning, which contrastive networks need.
-        tuning_epochs, tuning_lr: of those modes, in batches of 128.
-        make: (name, settings) → the method.
+        judged: what is evaluated, as `Judged` reads it; contrastive networks need modes of fine-tuning.
+        finetuning: of those modes.
+        make: (name, settings) → the method; in one folder a name stands for one method.
+        own: (name, settings) → the settings of the run that it serves.
     """
 
     settings: Settings
@@ -40,18 +74,17 @@ class Study:
     seeds: Sequence[int]
     equal: Sequence[str] = ("epochs",)
     full: bool = True
-    judged: Sequence[str] = ("trained",)
-    tuning_epochs: int = 5
-    tuning_lr: float = 0.1
+    judged: Sequence[str] = (TRAINED,)
+    finetuning: Finetuning = Finetuning()
     make: Make = selector_for
+    own: Own = settings_for
 
     def terms(self) -> dict[str, Any]:
         """Return what every cell depends on, in values that JSON holds: cells under other terms do not compare."""
         own = asdict(self.settings)
         for replaced in ("seed", "fraction"):
             own.pop(replaced)
-        tuned = [judged for judged in self.judged if judged != "trained"]
-        tuning = {"tuning_epochs": self.tuning_epochs, "tuning_lr": self.tuning_lr} if tuned else {}
+        tuning = {} if set(self.judged) == {TRAINED} else {"finetuning": asdict(self.finetuning)}
         return {**own, "milestones": list(self.settings.milestones), "judged": list(self.judged), **tuning}
 
 
@@ -66,9 +99,10 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """A name for its folder."""
+        """A name for its folder, which any file system takes."""
+        method = re.sub(r"[^\w.+=-]", "_", self.method)
         part = "" if self.fraction is None else f"-{self.fraction:g}"
-        return f"{self.method}{part}-seed{self.seed}" + ("" if self.equal == "epochs" else f"-{self.equal}")
+        return f"{method}{part}-seed{self.seed}" + ("" if self.equal == "epochs" else f"-{self.equal}")
 
 
 @dataclass(frozen=True, slots=True)

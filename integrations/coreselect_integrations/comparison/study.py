@@ -17,6 +17,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from coreselect import holdout
@@ -30,13 +31,16 @@ from coreselect_integrations.pretraining import pretrain
 from coreselect_integrations.systems import Settings
 
 RECORD, TERMS, TRACEBACK = "cell.json", "study.json", "traceback.txt"
+PARTS = ("train", "test")
 NOTHING: dict[str, Any] = {
     "error": None, "accuracy": {}, "epochs": 0, "warm_seconds": 0.0, "train_seconds": 0.0, "select_seconds": 0.0,
     "selection": {}, "rd": None, "seen": None, "classes": None, "trouble": [],
 }  # fmt: skip
 
 
-def compare(study: Study, train: Any, test: Any, runtime: Runtime) -> list[dict[str, Any]]:
+def compare(
+    study: Study, train: Any, test: Any, runtime: Runtime, others: Mapping[str, tuple[Any, Any]] = MappingProxyType({})
+) -> list[dict[str, Any]]:
     """Run every cell that is not finished, and return the records of all.
 
     Args:
@@ -44,6 +48,7 @@ def compare(study: Study, train: Any, test: Any, runtime: Runtime) -> list[dict[
         train: labelled map-style dataset; pool and validation are cut from it.
         test: labelled; read for evaluation alone.
         runtime: where.
+        others: further (train, test) by name, for `judged` such as `alf@cifar100`.
     Returns:
         one record a cell: its names, `error` (None or a sentence), `accuracy` {judged: {standard, robust, n}} in [0, 1],
         `epochs`, `train_seconds` and `select_seconds` (the shared warm-up's `warm_seconds` included), `selection` seconds
@@ -53,7 +58,13 @@ def compare(study: Study, train: Any, test: Any, runtime: Runtime) -> list[dict[
         RequirementError: the folder holds a comparison under other terms.
         DataError: what is there cannot be read, or there can be no such folder.
     """
-    claim(runtime.folder, {**study.terms(), "train": fingerprint(train), "test": fingerprint(test)})
+    sets = {"": (train, test), **others}
+    prints = {
+        f"{part}{name and '@'}{name}": fingerprint(held)
+        for name in sets
+        for part, held in zip(PARTS, sets[name], strict=True)
+    }
+    claim(runtime.folder, {**study.terms(), **prints})
     records: list[dict[str, Any]] = []
     todo = list(cells(study))
     for cell in todo:
@@ -64,7 +75,7 @@ def compare(study: Study, train: Any, test: Any, runtime: Runtime) -> list[dict[
         try:
             settings = settings_of(cell, study, records)
             if record is None or record["epochs"] != (settings.warmup if cell.method == WARM else settings.epochs):
-                fresh, record = True, run_cell(cell, settings, study, train, test, runtime, records)
+                fresh, record = True, run_cell(cell, settings, study, sets, runtime, records)
         except Exception as why:  # whatever a method does, the others are still compared
             fresh, said = True, " ".join(str(why).split())
             record = {**asdict(cell), **NOTHING, "error": f"{type(why).__name__}: {said}"}
@@ -129,7 +140,7 @@ def finished(path: Path) -> dict[str, Any] | None:
 
 def settings_of(cell: Cell, study: Study, before: Sequence[Mapping[str, Any]]) -> Settings:
     """Return the settings of a cell; at equal time what counts epochs of a curve keeps its share of the run."""
-    own = study.settings
+    own = study.settings if cell.method in (FULL, WARM) else study.own(cell.method, study.settings)
     if cell.equal == "time":
         longer = own.over(own.warmup + affordable(cell, study, before))
         own = replace(longer, warmup=own.warmup, every=own.every, lr_warmup=own.lr_warmup)
@@ -163,8 +174,7 @@ def run_cell(
     cell: Cell,
     settings: Settings,
     study: Study,
-    train: Any,
-    test: Any,
+    sets: Mapping[str, tuple[Any, Any]],
     runtime: Runtime,
     before: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
@@ -174,7 +184,7 @@ def run_cell(
         known = next(r for r in before if (r["method"], r["fraction"], r["seed"], r["equal"]) == same)
         return {**known, "equal": cell.equal}
     held = settings.validation
-    pool, validation = holdout(train, int(held) if held >= 1 else held, cell.seed)
+    pool, validation = holdout(sets[""][0], int(held) if held >= 1 else held, cell.seed)
     common: dict[str, Any] = {
         "num_workers": runtime.num_workers, "select_batch_size": runtime.select_batch_size, "device": runtime.device,
         "progress": runtime.progress,
@@ -194,7 +204,7 @@ def run_cell(
     for record in result.records:
         for part, seconds in record["selection"].items():
             parts[part] = parts.get(part, 0.0) + seconds
-    ground = Ground(pool, validation, test, folder)
+    ground = Ground(pool, validation, {**sets, "": (pool, sets[""][1])}, folder)
     return {
         **asdict(cell), **NOTHING, **measure(result, ground, study, settings, runtime), "epochs": len(result.records),
         "warm_seconds": sum(r["seconds"] for r in warmed.records), "selection": parts,

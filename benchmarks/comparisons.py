@@ -1,0 +1,170 @@
+"""The comparisons of docs/results.md: `coreselect compare` with the options that anyone can repeat.
+
+    python -m benchmarks.comparisons sat --data DIR --work DIR --out benchmarks/results/comparisons
+    python -m benchmarks.comparisons --table benchmarks/results/comparisons/sat/results.json
+
+A comparison goes on where it was killed, and keeps what is finished; exit code 1 says that a cell failed, which is a
+result too. `--out` gets, a folder each, its `results.json` and picture.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from coreselect_integrations.comparison.plan import TRAINED
+from coreselect_integrations.comparison.statistics import FULL, REFERENCE, WARM, Line, lines
+from coreselect_integrations.comparison.tables import NONE, WIDE, short
+
+KEPT = ("results.json", "pareto.png")
+_AGAINST = (f"− {REFERENCE}", "p")
+EPOCHS: Mapping[str, Callable[[Line], str]] = {
+    **{name: WIDE[name] for name in ("method", "standard %", "robust %", *_AGAINST, "RD", "seen %")},
+    "s": lambda line: short(line.train_seconds.mean + line.select_seconds.mean),
+    "of them selecting": lambda line: short(line.select_seconds.mean),
+}
+TIME = {name: WIDE[name] for name in ("epochs", "robust %", *_AGAINST)}
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Comparisons of one `folder` share warm models and cells; `options` are those of `coreselect compare`."""
+
+    folder: str
+    methods: tuple[str, ...]
+    options: tuple[str, ...]
+
+
+_SHARED = (
+    "--data",
+    "DATA/cifar10",
+    "--seeds",
+    "3",
+    "--validation",
+    "500",
+    "--select-attack-steps",
+    "1",
+    "--num-threads",
+    "1",
+)
+_SAT = (
+    "--trainer",
+    "sat",
+    *_SHARED,
+    "--rows",
+    "5500",
+    "--test-rows",
+    "2000",
+    "--epochs",
+    "18",
+    "--warmup",
+    "3",
+    "--every",
+    "5",
+)
+_CONTRASTIVE = (
+    *_SHARED, "--rows", "3000", "--test-rows", "1000", "--epochs", "12", "--warmup", "2", "--every", "5", "--lr", "0.1",
+    "--fractions", "0.1", "--equal", "epochs,time", "--transfer", "DATA/cifar100", "--tuning-rows", "2000",
+)  # fmt: skip
+_UNLABELLED = ("rs2", "redraw", "random", "rcs", "rcs:capture=all", "rcs:objective=js", "rcs+redraw", "importance")
+
+COMPARISONS: Mapping[str, Comparison] = {
+    "sat": Comparison(
+        "sat",
+        ("rs2", "redraw", "random", "rcs", "craig", "gradmatch", "el2n", "k_center", "facility_location", "glister"),
+        (*_SAT, "--fractions", "0.05,0.1", "--equal", "epochs"),
+    ),
+    "sat-variants": Comparison(
+        "sat",
+        (
+            "rs2", "redraw", "random", "rcs", "rcs:capture=all", "rcs:objective=adversarial_ce", "rcs:objective=ce_plus_rd",
+            "rcs_sampled", "rcs+redraw", "importance:score=el2n", "importance:score=loss",
+        ),
+        (*_SAT, "--fractions", "0.1", "--equal", "epochs,time"),
+    ),
+    "acl": Comparison("acl", _UNLABELLED, ("--trainer", "acl", *_CONTRASTIVE)),
+    "dynacl-air": Comparison("dynacl-air", _UNLABELLED, ("--trainer", "dynacl-air", *_CONTRASTIVE)),
+}  # fmt: skip
+
+
+def command(name: str, work: Path, data: str) -> list[str]:
+    """Return the words after `coreselect` that make a comparison."""
+    what = COMPARISONS[name]
+    options = [word.replace("DATA", data) for word in what.options]
+    return ["compare", "--out", str(work / what.folder), "--selectors", ",".join(what.methods), *options]
+
+
+def run(name: str, work: Path, data: str, out: Path) -> bool:
+    """Make a comparison or go on with it, and keep what it says; return whether every cell finished."""
+    print(" ".join(["coreselect", *command(name, Path("WORK"), "DATA")]), file=sys.stderr, flush=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "coreselect.cli", *command(name, work, data)], stdout=subprocess.DEVNULL
+    )
+    left = work / COMPARISONS[name].folder
+    if (left / KEPT[0]).exists():
+        (out / name).mkdir(parents=True, exist_ok=True)
+        for part in KEPT:
+            shutil.copy(left / part, out / name / part)
+        text = (out / name / KEPT[0]).read_text(encoding="utf-8")
+        (out / name / KEPT[0]).write_text(text.replace(f"{data}/", ""), encoding="utf-8")
+    return done.returncode == 0
+
+
+def tables(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a table a fraction and judgement, equal epochs and equal time side by side, under its heading."""
+    found = {(line.fraction, line.judged, line.method, line.equal): line for line in lines(records)}
+    methods = dict.fromkeys(r["method"] for r in records)
+    for fraction, judged in sorted(
+        {(f, j) for f, j, *_ in found if f is not None}, key=lambda key: (key[0], order(key[1]))
+    ):
+        rows = []
+        for method in methods:
+            one = found.get((None if method in (FULL, WARM) else fraction, judged, method, "epochs"))
+            if one is not None:
+                rows.append([*row(one, EPOCHS), *row(found.get((fraction, judged, method, "time")), TIME)])
+        head = [*EPOCHS, *(f"{name}, equal time" for name in TIME)]
+        words = "" if judged == TRAINED else f", judged by {judged}"
+        both = [head, ["---"] * len(head), *rows]
+        yield f"**{100 * fraction:g} % of the pool{words}**\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in both)
+
+
+def row(line: Line | None, columns: Mapping[str, Callable[[Line], str]]) -> list[str]:
+    """Write the columns of a line, dashes where there is none."""
+    return [NONE if line is None else column(line) for column in columns.values()]
+
+
+def order(judged: str) -> tuple[bool, bool, str]:
+    """Put what is judged on the data itself before what is judged elsewhere, and `slf` before `alf`."""
+    return "@" in judged, judged.startswith("alf"), judged
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Make the comparisons that are named; or lay one out for a page."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.comparisons", description=(__doc__ or "").split("\n", 1)[0]
+    )
+    parser.add_argument("name", nargs="*", choices=[*COMPARISONS, []], help=", ".join(COMPARISONS))
+    parser.add_argument("--data", default="data", help="the folder that holds cifar10 and cifar100")
+    parser.add_argument("--work", type=Path, default=Path("out/comparisons"), help="where cells are kept")
+    parser.add_argument(
+        "--out", type=Path, default=Path("benchmarks/results/comparisons"), help="gets results and pictures"
+    )
+    parser.add_argument("--table", type=Path, metavar="FILE", help="print the tables of a results.json")
+    args = parser.parse_args(argv)
+    if args.table is not None:
+        records = json.loads(args.table.read_text(encoding="utf-8"))["records"]
+        print("\n\n".join(tables(records)))
+        return 0
+    whole = [run(name, args.work, args.data, args.out) for name in args.name]
+    return 0 if all(whole) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

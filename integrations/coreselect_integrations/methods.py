@@ -1,0 +1,104 @@
+"""Methods of choosing in words, for command lines and tables:
+
+    method = part + part …        several share the budget equally, in order (`Mixture`)
+    part   = name : key=value …   key is a setting of the selector, or one of `RUN` of the run that it serves
+
+`rcs`, `rcs:objective=adversarial_ce:eta=0.05`, `rcs:capture=all`, `importance:score=loss`, `rcs+redraw`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+from coreselect import Selector, get_selector
+from coreselect.errors import RequirementError, UnknownNameError
+from coreselect.objectives import RD, AdversarialCE, CEPlusRD, Objective
+from coreselect.protocols import Attack
+from coreselect.selectors import COMBINATORS, Mixture
+from coreselect_integrations.systems import Settings
+
+RUN = ("capture", "select_attack_steps", "rd_steps")
+OBJECTIVES: Mapping[str, Callable[[Attack], Objective]] = MappingProxyType(
+    {
+        "rd": lambda attack: RD("kl", attack=attack),
+        "js": lambda attack: RD("js", attack=attack),
+        "ot": lambda attack: RD("ot", attack=attack),
+        "adversarial_ce": lambda attack: AdversarialCE(attack=attack),
+        "ce_plus_rd": lambda attack: CEPlusRD(attack=attack),
+    }
+)
+JUDGING = ("rcs", "rcs_sampled")  # they read an objective of held-out images
+
+
+def selector_for(words: str, settings: Settings) -> Selector:
+    """Make the method that is written, for a run: what it does not say of RCS comes from the settings.
+
+    Args:
+        words: as above.
+        settings: of the run; objectives are attacked within its radius.
+    Raises:
+        UnknownNameError: no selector, or no objective, has that name.
+        RequirementError: it has no such setting, or combines others by itself.
+    """
+    run = settings_for(words, settings)
+    made = [_made(name, own, run) for name, own in _parts(words)]
+    return made[0] if len(made) == 1 else Mixture(made)
+
+
+def settings_for(words: str, settings: Settings) -> Settings:
+    """Return the settings of the run that a method serves: those of `RUN` that it names are its own.
+
+    Raises:
+        RequirementError: its parts name two values of one.
+    """
+    own: dict[str, Any] = {}
+    for _, given in _parts(words):
+        for key in RUN:
+            if key in given and own.setdefault(key, given[key]) != given[key]:
+                why = f"{words!r} has {key} {own[key]!r} and {given[key]!r}: its parts share one sweep, so give both the same."
+                raise RequirementError(why)
+    return replace(settings, **own)
+
+
+def names_of(selector: Selector) -> tuple[str, ...]:
+    """Name a method, or the parts of a mixture."""
+    return tuple(s.name for s in selector.selectors) if isinstance(selector, Mixture) else (selector.name,)
+
+
+def _parts(words: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the name of each part and what it sets."""
+    for part in words.split("+"):
+        name, *given = (word.strip() for word in part.split(":"))
+        pairs = [word.partition("=") for word in given]
+        wrong = [word for word, (key, _, value) in zip(given, pairs, strict=True) if not key or not value]
+        if wrong:
+            why = f"{words!r} holds {wrong[0]!r}: after a name stand key=value with colons, such as rcs:eta=0.05."
+            raise RequirementError(why)
+        yield name, {key.replace("-", "_"): _value(value) for key, _, value in pairs}
+
+
+def _value(text: str) -> Any:
+    """Read a number, true, false or null, else a word."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _made(name: str, given: Mapping[str, Any], settings: Settings) -> Selector:
+    """Make one part."""
+    if name in {c.name for c in COMBINATORS}:
+        why = f"{name!r} combines other selectors: write a mixture as rcs+redraw, and use the others from Python."
+        raise RequirementError(why)
+    own = {key: value for key, value in given.items() if key not in RUN}
+    if name in JUDGING:
+        which = own.pop("objective", "rd")
+        if which not in OBJECTIVES:
+            why = f"no objective is called {which!r}; there are {', '.join(OBJECTIVES)}."
+            raise UnknownNameError(why)
+        own["objective"] = OBJECTIVES[which](settings.rd.attack)
+    return get_selector(name, **({"eta": settings.eta} if name == "rcs" else {}) | own)

@@ -1,0 +1,117 @@
+"""Runs that draw by what they have recorded: any system, killed or not, and folders of versions that recorded less."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import TensorDataset
+
+from coreselect import Selection
+from coreselect.errors import RequirementError
+from coreselect.selectors import RS2, Importance
+from coreselect_integrations.presets import defaults
+from coreselect_integrations.pretraining import Pretrained, pretrain
+from coreselect_integrations.runs import CHECKPOINT
+from coreselect_integrations.systems import Settings
+
+pytest.importorskip("kornia")
+N = 48
+
+
+def images(n: int = N, seed: int = 7) -> TensorDataset:
+    g = torch.Generator().manual_seed(seed)
+    y = torch.arange(n) % 2
+    return TensorDataset((0.3 + 0.4 * y.view(-1, 1, 1, 1) + 0.2 * torch.rand(n, 3, 8, 8, generator=g)).clamp(0, 1), y)
+
+
+def tiny(system: str, **changes: Any) -> Settings:
+    fixed = {
+        "arch": "small", "epochs": 3, "batch_size": 12, "optimiser": "sgd", "lr": 0.05, "lr_warmup": 0, "attack_steps": 1,
+        "step": 8 / 255, "interval": 1, "fraction": 0.25, "warmup": 1, "every": 1,
+    }  # fmt: skip
+    return replace(defaults(system), **{**fixed, **changes})
+
+
+def run(folder: Path, settings: Settings, **more: Any) -> Pretrained:
+    return pretrain(settings, images(), images(12, seed=8), folder, **{"selector": Importance(), **more})
+
+
+def state(folder: Path) -> dict[str, Any]:
+    return torch.load(folder / CHECKPOINT, weights_only=True)
+
+
+@pytest.mark.parametrize("system", ["sat", "cl", "acl", "dynacl-air"])
+def test_importance_plugs_in(system: str, tmp_path: Path) -> None:
+    """An epoch on all, then a weighted quarter anew in every epoch, by logits where there are classes, else by losses."""
+    result = run(tmp_path, tiny(system))
+
+    assert [r["examples"] for r in result.records] == [N, N // 4, N // 4]
+    assert result.records[2]["seen"] == 1
+    chosen = Selection.load(tmp_path / "coreset.npz")
+    assert chosen.provenance.round == 1
+    assert chosen.weights is not None
+    assert chosen.weights.max() <= 2
+    by = "‖p − e_y‖₂" if system == "sat" else "loss"
+    assert chosen.provenance.notes[0] == f"drawn by the last {by} of each example in training"
+    kept = state(tmp_path)["parts"]["history"]
+    column = kept["seen" if system == "sat" else "loss_seen"]
+    assert int(column.sum()) == N + 2 * (N // 4)
+    assert int(column.min()) == 1
+
+
+class Stop(Exception):
+    """Somebody pulled the plug."""
+
+
+@pytest.mark.parametrize("system", ["sat", "acl"])
+def test_a_run_that_is_stopped_ends_with_the_same_bits(system: str, tmp_path: Path) -> None:
+    """Stopped inside its second epoch of draws and taken up again: weights and draws are those of the whole run."""
+    whole = run(tmp_path / "whole", tiny(system))
+
+    def plug(part: str, done: int, total: int) -> None:
+        if part == "epoch 3":
+            raise Stop
+
+    with pytest.raises(Stop):
+        run(tmp_path / "cut", tiny(system), progress=plug)
+    again = run(tmp_path / "cut", tiny(system))
+    for name, value in whole.network.state_dict().items():
+        assert torch.equal(value, again.network.state_dict()[name]), name
+    one, two = (Selection.load(tmp_path / where / "coreset.npz") for where in ("whole", "cut"))
+    assert one.indices.tolist() == two.indices.tolist()
+    assert np.array_equal(one.weights, two.weights)  # type: ignore[arg-type]
+
+
+def without(folder: Path, system: str) -> None:
+    """Make a checkpoint what an earlier version would have written."""
+    kept = state(folder)
+    if system == "acl":
+        del kept["parts"]["history"]
+    else:
+        for name in ("last_el2n", "given_loss", "loss_seen"):
+            del kept["parts"]["history"][name]
+    torch.save(kept, folder / CHECKPOINT)
+
+
+@pytest.mark.parametrize("system", ["sat", "acl"])
+def test_a_folder_of_an_earlier_version_goes_on(system: str, tmp_path: Path) -> None:
+    """Without the columns, or without any history, a run goes on and ends with the same bits."""
+    whole = run(tmp_path / "whole", tiny(system), selector=RS2())
+    run(tmp_path / "cut", tiny(system), selector=RS2(), until=2)
+    without(tmp_path / "cut", system)
+    again = run(tmp_path / "cut", tiny(system), selector=RS2())
+    for name, value in whole.network.state_dict().items():
+        assert torch.equal(value, again.network.state_dict()[name]), name
+
+
+def test_draws_need_what_was_recorded(tmp_path: Path) -> None:
+    """Begun where a folder without a history stands, or at epoch 0 without a warm-up: refused in one sentence."""
+    run(tmp_path / "old", tiny("acl"), until=1)
+    without(tmp_path / "old", "acl")
+    for more, changes in (({"start": tmp_path / "old"}, {}), ({}, {"warmup": 0})):
+        with pytest.raises(RequirementError, match="recorded nothing of 48 examples") as caught:
+            run(tmp_path / f"new{len(more)}", tiny("acl", **changes), **more)
+        assert str(caught.value).count("\n") == 0

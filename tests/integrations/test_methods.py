@@ -1,0 +1,78 @@
+"""Methods of choosing written in words make the selectors, and the settings of runs, that they say."""
+
+from dataclasses import replace
+
+import pytest
+
+from coreselect.errors import RequirementError, UnknownNameError
+from coreselect.objectives import RD, AdversarialCE, CEPlusRD
+from coreselect.selectors import RCS, RS2, Mixture, RCSSampled, Redraw
+from coreselect_integrations.methods import names_of, selector_for, settings_for
+from coreselect_integrations.presets import defaults
+
+RUN = replace(defaults("sat"), radius=0.1, rd_steps=2, eta=0.02)
+
+
+def test_a_name_alone_is_that_selector_with_the_rd_and_the_step_of_the_run() -> None:
+    """RCS and its sampled form read both settings; others have none."""
+    assert selector_for("rs2", RUN) == RS2()
+    assert selector_for("rcs", RUN) == RCS(objective=RUN.rd, eta=0.02)
+    assert selector_for("rcs_sampled", RUN) == RCSSampled(objective=RUN.rd)
+
+
+def test_every_objective_is_attacked_within_the_radius_of_the_run() -> None:
+    """2 steps of 1¼ radii in all, whichever is named."""
+    attack = RUN.rd.attack
+    assert (attack.steps, attack.radius) == (2, 0.1)  # type: ignore[attr-defined]
+    for word, wanted in (
+        ("rd", RD(attack=attack)),
+        ("js", RD("js", attack=attack)),
+        ("ot", RD("ot", attack=attack)),
+        ("adversarial_ce", AdversarialCE(attack=attack)),
+        ("ce_plus_rd", CEPlusRD(attack=attack)),
+    ):
+        assert selector_for(f"rcs:objective={word}", RUN) == RCS(objective=wanted, eta=0.02)
+
+
+def test_settings_of_a_selector_are_numbers_or_words() -> None:
+    """`rcs: eta = …` overrides the run's; hyphens are underscores, null is None."""
+    made = selector_for("rcs:eta=0.05:group-size=16:stratify=null:recraft=every", RUN)
+    assert made == RCS(objective=RUN.rd, eta=0.05, group_size=16, stratify=None, recraft="every")
+
+
+def test_settings_of_the_run_are_not_the_selectors() -> None:
+    """`capture`, `select_attack_steps` and `rd_steps` change the run, the last one the attack of RD with it."""
+    words = "rcs:capture=all:select_attack_steps=1:rd_steps=5"
+    assert settings_for(words, RUN) == replace(RUN, capture="all", select_attack_steps=1, rd_steps=5)
+    assert selector_for(words, RUN) == RCS(objective=replace(RUN, rd_steps=5).rd, eta=0.02)
+    assert settings_for("rs2", RUN) == RUN
+
+
+def test_a_plus_shares_the_budget() -> None:
+    """Equal shares in the order written; settings of the run hold for the whole mixture."""
+    assert selector_for("rcs:eta=0.05+redraw", RUN) == Mixture([RCS(objective=RUN.rd, eta=0.05), Redraw()])
+    assert names_of(selector_for("rcs+redraw", RUN)) == ("rcs", "redraw")
+    assert settings_for("redraw+rcs:capture=all", RUN).capture == "all"
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "said"),
+    [
+        ("best", UnknownNameError, "no selector is called 'best'"),
+        ("", UnknownNameError, "no selector is called ''"),
+        ("rcs+", UnknownNameError, "no selector is called ''"),
+        ("rcs:objective=luck", UnknownNameError, "no objective is called 'luck'; there are rd, js, ot"),
+        ("rcs:eta", RequirementError, "holds 'eta': after a name stand key=value with colons"),
+        ("rcs:=1", RequirementError, "holds '=1'"),
+        ("rs2:luck=1", RequirementError, "cannot be made with ['luck']"),
+        ("windowed", RequirementError, "'windowed' combines other selectors"),
+        ("rcs:rd_steps=1+rcs_sampled:rd_steps=2", RequirementError, "has rd_steps 1 and 2: its parts share one sweep"),
+        ("rcs:rd_steps=0", RequirementError, "at least one step of RD's attack"),
+        ("rcs:capture=tail", UnknownNameError, "capture is one of head and all, got 'tail'"),
+    ],
+)
+def test_what_means_nothing_is_refused_in_a_sentence(words: str, kind: type[Exception], said: str) -> None:
+    """Unknown names, settings without values, settings that nobody has, two values of one."""
+    with pytest.raises(kind) as refusal:
+        selector_for(words, RUN)
+    assert said in str(refusal.value)
