@@ -129,7 +129,36 @@ class AttackCase:
     )
 
 
-Case = SweepCase | SelectionCase | SearchCase | SamplerCase | AttackCase
+@dataclass(frozen=True)
+class FacilityCase:
+    """Facility location, in the form it has by default at that size, against apricot's and submodlib's with a matrix."""
+
+    kind: ClassVar[str] = "facility"
+    pool: int
+    budget: int
+    form: Literal["graph", "dense"]
+    thresholds: tuple[Threshold, ...]
+    width: int = 128
+    clusters: int = 100
+    rounds: int = 3
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class BaselineCase:
+    """One `select` of arrays; `oracle`: a plain procedure selects as well."""
+
+    kind: Literal["graph", "gradmatch", "kcenter"]
+    pool: int
+    budget: int
+    thresholds: tuple[Threshold, ...]
+    oracle: bool = False
+    width: int = 128
+    clusters: int = 100
+    seed: int = 0
+
+
+Case = SweepCase | SelectionCase | SearchCase | SamplerCase | AttackCase | FacilityCase | BaselineCase
 
 QUALITY = Threshold("quality", "at least", 0.99)
 # With 64 validation images the random starts of their attack weigh: two draws of them give queries of cosine 0.8. A small
@@ -137,6 +166,8 @@ QUALITY = Threshold("quality", "at least", 0.99)
 ROUGHLY = Threshold("quality", "at least", 0.8)
 ONE_STEP, FIVE_STEPS = PGD(EPSILON, 10 / 255, 1), PGD(EPSILON, 2 / 255, 5)
 SMALL_ETA = 0.001  # after so short a warm-up groups' rows are long, and steps of 0.01 leave the range where gains mean something
+TRUE = Threshold("certificate_off_by", "at most", 1e-6)  # the value that the selection states is that of its picks
+AS_GOOD = Threshold("objective_ratio", "at least", 0.995)
 SHORT, LONG = Warm(images=2000, epochs=2), Warm(images=5000, epochs=3)
 
 CASES: dict[str, Case] = {
@@ -170,6 +201,32 @@ CASES: dict[str, Case] = {
     "sampler-full": SamplerCase(items=1_000_000, rounds=21),
     "attack-small": AttackCase(batches=3),
     "attack-full": AttackCase(batches=20),
+    "facility-small": FacilityCase(pool=1000, budget=100, form="dense", thresholds=(AS_GOOD,)),  # over in an instant
+    "facility-full": FacilityCase(
+        pool=10_000, budget=1000, form="graph",
+        thresholds=(
+            Threshold("ratio", "at least", 2.0), Threshold("cpu_ratio", "at least", 2.0), AS_GOOD,
+            Threshold("memory_share", "at most", 0.2),
+        ),
+    ),
+    # Seconds that are promised are those of one idle core, which is what processor seconds of one thread are like.
+    "graph-small": BaselineCase("graph", 6000, 600, oracle=True, thresholds=(TRUE, Threshold("share", "at least", 0.995))),
+    "graph-full": BaselineCase(
+        "graph", 50_000, 5000,
+        thresholds=(
+            Threshold("cpu_seconds.select", "at most", 60.0), Threshold("peak_mib.select", "at most", GIB_IN_MIB / 2), TRUE,
+        ),
+    ),
+    "gradmatch-small": BaselineCase(
+        "gradmatch", 1000, 100, oracle=True, thresholds=(TRUE, Threshold("share", "at most", 1 + 1e-4)),  # weights are float32
+    ),
+    "gradmatch-full": BaselineCase(
+        "gradmatch", 5000, 500, width=512, thresholds=(Threshold("cpu_seconds.select", "at most", 2.0), TRUE),
+    ),
+    "kcenter-small": BaselineCase("kcenter", 5000, 500, oracle=True, thresholds=(TRUE, Threshold("share", "at most", 1 + 1e-9))),
+    "kcenter-full": BaselineCase(  # features are 24 MiB: not one more copy of them
+        "kcenter", 50_000, 5000, thresholds=(Threshold("peak_mib.select", "at most", 24.0), TRUE),
+    ),
 }  # fmt: skip
 
 SETS: dict[str, tuple[str, ...]] = {

@@ -84,8 +84,8 @@ COMPARISONS: Mapping[str, Comparison] = {
     "sat-variants": Comparison(
         "sat",
         (
-            "rs2", "redraw", "random", "rcs", "rcs:capture=all", "rcs:objective=adversarial_ce", "rcs:objective=ce_plus_rd",
-            "rcs_sampled", "rcs+redraw", "importance:score=el2n", "importance:score=loss",
+            "rs2", "redraw", "random", "rcs", "craig", "rcs:capture=all", "rcs:objective=adversarial_ce",
+            "rcs:objective=ce_plus_rd", "rcs_sampled", "rcs+redraw", "importance:score=el2n", "importance:score=loss",
         ),
         (*_SAT, "--fractions", "0.1", "--equal", "epochs,time"),
     ),

@@ -22,7 +22,18 @@ from typing import Any
 import torch
 
 from benchmarks import measure
-from benchmarks.cases import CASES, SETS, AttackCase, Case, SamplerCase, SearchCase, SelectionCase, SweepCase
+from benchmarks.cases import (
+    CASES,
+    SETS,
+    AttackCase,
+    BaselineCase,
+    Case,
+    FacilityCase,
+    SamplerCase,
+    SearchCase,
+    SelectionCase,
+    SweepCase,
+)
 
 Measure = Callable[[Case, argparse.Namespace], dict[str, Any]]
 DEFAULT_DATA = "data/cifar10"
@@ -55,6 +66,10 @@ def parser() -> argparse.ArgumentParser:
         help="CIFAR-10: a folder with images_train.npy and labels_train.npy, or as published (default: CORESELECT_DATA, "
         f"else {DEFAULT_DATA} unpacked)",
     )  # fmt: skip
+    out.add_argument(
+        "--rivals", metavar="PYTHON", default=os.environ.get("CORESELECT_RIVALS"),
+        help="an interpreter that has apricot-select and submodlib-py, for facility cases (default: CORESELECT_RIVALS)",
+    )  # fmt: skip
     out.add_argument("--out", metavar="FILE", type=Path, help="append the JSON lines to this file")
     out.add_argument(
         "--work", metavar="DIR", type=Path, default=Path("out/benchmarks"), help="checkpoints and rows are kept here"
@@ -65,7 +80,7 @@ def parser() -> argparse.ArgumentParser:
 
 def measured(case: Case, args: argparse.Namespace) -> dict[str, Any]:
     """Run a case's benchmark and return its measures."""
-    from benchmarks import attack, sampler, search, selection, sweep
+    from benchmarks import attack, baselines, facility, sampler, search, selection, sweep
 
     match case:
         case SweepCase():
@@ -78,6 +93,10 @@ def measured(case: Case, args: argparse.Namespace) -> dict[str, Any]:
             return sampler.run(case)
         case AttackCase():
             return attack.run(case)
+        case FacilityCase():
+            return facility.run(case, rivals=args.rivals, work=args.work)
+        case BaselineCase():
+            return baselines.run(case)
 
 
 def result_of(name: str, args: argparse.Namespace, measured: Measure) -> dict[str, Any]:
@@ -121,6 +140,7 @@ def apart(name: str, args: argparse.Namespace) -> dict[str, Any]:
     """Run one case in a process of its own and return its result; one that dies without gives a result that says so."""
     words = [sys.executable, "-m", "benchmarks.run", "--case", name, "--data", args.data, "--work", str(args.work)]
     words += ["--threads", str(args.threads)] if args.threads else []
+    words += ["--rivals", args.rivals] if args.rivals else []
     done = subprocess.run(words, stdout=subprocess.PIPE, stderr=None, text=True)
     lines = done.stdout.strip().splitlines()
     try:
@@ -152,6 +172,7 @@ def tidy(text: str, args: argparse.Namespace) -> str:
         (str(args.data), "DATA"),
         (os.path.abspath(args.data), "DATA"),
         (os.path.abspath(args.work), "WORK"),
+        (args.rivals or "", "RIVALS"),
         (os.getcwd(), "."),
         (os.path.expanduser("~"), "~"),
     ):

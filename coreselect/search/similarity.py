@@ -62,22 +62,24 @@ class Similarity:
         return len(z) - (len(z) * norms - 2 * (z @ z.sum(0)) + norms.sum()) / self.scale
 
     def matrix(self) -> Tensor:
-        """All s_ij on the grid, float32 [N, N]."""
+        """All s_ij on the grid, float32 [N, N]; half of them are computed."""
         n = len(self.points)
         out = torch.empty(n, n, dtype=torch.float32, device=self.points.device)
-        for at, block in self.blocks():
-            out[at : at + len(block)] = self.on_grid(block)
+        for at, block in self.blocks(upper=True):
+            own, after = slice(at, at + len(block)), slice(at + len(block), n)
+            out[own, at:] = self.on_grid(block)
+            out[after, own] = out[own, after].T
         return out
 
-    def blocks(self) -> Iterator[tuple[int, Tensor]]:
-        """Yield all ‖z_i − z_j‖² as (first row, float64 [b, N]), by matrix products."""
+    def blocks(self, *, upper: bool = False) -> Iterator[tuple[int, Tensor]]:
+        """Yield all ‖z_i − z_j‖² as (first row, float64 [b, N]), by matrix products; upper: columns from the first row on."""
         z = self.points.double()  # [N, D]
         norms = z.square().sum(1)  # [N]
         step = max(1, BLOCK_BYTES // (8 * len(z)))
         for at in range(0, len(z), step):
-            own = slice(at, at + step)
-            squares = (norms[own, None] + norms - 2 * (z[own] @ z.T)).clamp_(min=0)
-            squares.diagonal(at).zero_()
+            own, first = slice(at, at + step), at if upper else 0
+            squares = (norms[own, None] + norms[first:] - 2 * (z[own] @ z[first:].T)).clamp_(min=0)
+            squares.diagonal(at - first).zero_()
             yield at, squares
 
 

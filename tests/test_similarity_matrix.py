@@ -1,0 +1,31 @@
+"""The matrix of similarities is made by halves and in blocks, and neither shows."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from coreselect import seeding
+from coreselect.search import similarity as module
+from coreselect.search.similarity import similarity
+
+
+@pytest.mark.parametrize("rows", [1, 7, 23, 40])
+@pytest.mark.parametrize("kind", ["cosine", "euclidean", "rbf"])
+def test_blocks_of_any_size_give_the_same_symmetric_matrix(
+    kind: Any, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 23 points, one row at a time, seven with a short last block, or all at once: entry by entry as by columns."""
+    n = 23
+    x = torch.randn(n, 5, generator=seeding.generator(0, "points"))
+    s = similarity(x, kind)
+    monkeypatch.setattr(module, "BLOCK_BYTES", 8 * n * rows)
+    got = s.matrix()
+    want = torch.stack([s.column(j) for j in range(n)]).div(module.GRID).round().mul(module.GRID)  # [n, n]
+    torch.testing.assert_close(got.double(), want, rtol=0, atol=module.GRID)
+    assert torch.equal(got, got.T)
+    whole = torch.cat([block for _, block in s.blocks()])  # [n, n]
+    upper = torch.zeros(n, n, dtype=torch.float64)
+    for at, block in s.blocks(upper=True):
+        upper[at : at + len(block), at:] = block
+    torch.testing.assert_close(upper.triu(), whole.triu(), rtol=0, atol=1e-12)
