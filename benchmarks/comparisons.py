@@ -43,32 +43,11 @@ class Comparison:
 
 
 _SHARED = (
-    "--data",
-    "DATA/cifar10",
-    "--seeds",
-    "3",
-    "--validation",
-    "500",
-    "--select-attack-steps",
-    "1",
-    "--num-threads",
-    "1",
-)
+    "--data", "DATA/cifar10", "--seeds", "3", "--validation", "500", "--select-attack-steps", "1", "--num-threads", "1",
+)  # fmt: skip
 _SAT = (
-    "--trainer",
-    "sat",
-    *_SHARED,
-    "--rows",
-    "5500",
-    "--test-rows",
-    "2000",
-    "--epochs",
-    "18",
-    "--warmup",
-    "3",
-    "--every",
-    "5",
-)
+    "--trainer", "sat", *_SHARED, "--rows", "5500", "--test-rows", "2000", "--epochs", "18", "--warmup", "3", "--every", "5",
+)  # fmt: skip
 _CONTRASTIVE = (
     *_SHARED, "--rows", "3000", "--test-rows", "1000", "--epochs", "12", "--warmup", "2", "--every", "5", "--lr", "0.1",
     "--fractions", "0.1", "--equal", "epochs,time", "--transfer", "DATA/cifar100", "--tuning-rows", "2000",
@@ -104,13 +83,15 @@ def command(name: str, work: Path, data: str) -> list[str]:
 def run(name: str, work: Path, data: str, out: Path) -> bool:
     """Make a comparison or go on with it, and keep what it says; return whether every cell finished."""
     print(" ".join(["coreselect", *command(name, Path("WORK"), "DATA")]), file=sys.stderr, flush=True)
+    left = work / COMPARISONS[name].folder
+    for part in KEPT:  # another comparison of this folder may have left its own
+        (left / part).unlink(missing_ok=True)
     done = subprocess.run(
         [sys.executable, "-m", "coreselect.cli", *command(name, work, data)], stdout=subprocess.DEVNULL
     )
-    left = work / COMPARISONS[name].folder
     if (left / KEPT[0]).exists():
         (out / name).mkdir(parents=True, exist_ok=True)
-        for part in KEPT:
+        for part in (part for part in KEPT if (left / part).exists()):  # there is no picture without matplotlib
             shutil.copy(left / part, out / name / part)
         text = (out / name / KEPT[0]).read_text(encoding="utf-8")
         (out / name / KEPT[0]).write_text(text.replace(f"{data}/", ""), encoding="utf-8")
@@ -158,11 +139,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--table", type=Path, metavar="FILE", help="print the tables of a results.json")
     args = parser.parse_args(argv)
+    data = args.data.rstrip("/")
     if args.table is not None:
         records = json.loads(args.table.read_text(encoding="utf-8"))["records"]
         print("\n\n".join(tables(records)))
         return 0
-    whole = [run(name, args.work, args.data, args.out) for name in args.name]
+    whole = [run(name, args.work, data, args.out) for name in args.name]
     return 0 if all(whole) else 1
 
 

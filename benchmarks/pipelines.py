@@ -71,7 +71,7 @@ STUDIES: Mapping[str, Study] = {
         tuning=(*_TUNING, *_HALF), alf=("--attack-steps", "2"),
     ),
     "resnet18-contrastive": Study(
-        systems=("acl", "dynacl-air"), selectors=("rs2", "rcs", "full"), seeds=(0,), rows=10_500, tuned=2_000, tested=500,
+        systems=("acl", "dynacl-air"), selectors=("rs2", "rcs", "full"), seeds=(0,), rows=10_500, tuned=1_000, tested=500,
         shared=("--arch", "resnet18", *_CORESET, *_HELD, *_HALF, *_SGD, "--lr", "0.05", *_ONE_STEP),
         own={"acl": (), "dynacl-air": ("--interval", "1")}, tuning=(*_TUNING, *_HALF), alf=("--attack-steps", "2"),
     ),

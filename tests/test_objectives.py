@@ -16,6 +16,7 @@ from coreselect.divergences import OptimalTransport
 from coreselect.errors import NonFiniteError, RequirementError, ShapeError, UnknownNameError
 from coreselect.objectives import OBJECTIVES, RD, AdversarialCE, CEPlusRD, Custom, Objective, objective
 from coreselect.objectives.held import Held
+from coreselect.selectors import RCS, RCSSampled
 
 WEAK = cases.WEAK
 
@@ -235,6 +236,16 @@ def test_missing_validation_labels_are_refused(spec: Objective) -> None:
     task = cases.sat_task(9, validation=cases.Items(cases.images(5, seed=5)))
     with pytest.raises(RequirementError, match="validation labels"):
         select(task, cases.rcs(objective=spec), 4)
+
+
+@pytest.mark.parametrize("selector", [RCS, RCSSampled])
+def test_outputs_that_are_no_classes_have_no_cross_entropy(selector: Any) -> None:
+    """A network trained without labels puts out representations: labels of validation change nothing about that."""
+    task = cases.acl_task(12, validation=cases.Items(cases.images(8, seed=5), cases.classes(8)))
+    for spec in (AdversarialCE(attack=WEAK), CEPlusRD(attack=WEAK)):
+        with pytest.raises(RequirementError):
+            select(task, selector(objective=spec), 4)
+        assert "logits" in set(selector(objective=spec).requires) - set(task.provides)
 
 
 def test_rd_never_reads_labels() -> None:

@@ -31,7 +31,7 @@ Score = Literal["auto", "el2n", "loss"]
 class Importance:
     """Draw exactly k examples every epoch by their last gradient norm or loss in training; weights keep every mean unbiased.
 
-    `CoresetSampler.weights` scales the weights to mean 1 over the draw.
+    `CoresetSampler.weights` scales the weights to mean 1 over the draw, which biases its means by O(1/k).
 
     Args:
         score: "el2n", the last ‖p − e_y‖₂, which needs a history of logits; "loss", the last loss, ≥ 0; "auto": el2n where

@@ -99,7 +99,7 @@ class RCS:
     def requires(self) -> frozenset[str]:
         assert isinstance(self.objective, Objective)
         needs = {"gradients", "validation"}
-        needs |= {"validation_labels"} if self.objective.needs_labels else set()
+        needs |= {"logits", "validation_labels"} if self.objective.needs_labels else set()  # labels are of classes
         needs |= {"labels"} if self.stratify == "labels" else set()
         return frozenset(needs | ({"features"} if self.stratify == "clusters" else set()))
 

@@ -51,7 +51,7 @@ class RCSSampled:
         assert isinstance(self.objective, Objective)
         return frozenset(
             {"gradients", "example_gradients", "validation"}
-            | ({"validation_labels"} if self.objective.needs_labels else set())
+            | ({"logits", "validation_labels"} if self.objective.needs_labels else set())  # labels are of classes
         )
 
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -42,7 +43,7 @@ def selector_for(words: str, settings: Settings) -> Selector:
         settings: of the run; objectives are attacked within its radius.
     Raises:
         UnknownNameError: no selector, or no objective, has that name.
-        RequirementError: it has no such setting, or combines others by itself.
+        RequirementError: it has no such setting, does not read one of the run's, or combines others by itself.
     """
     run = settings_for(words, settings)
     made = [_made(name, own, run) for name, own in _parts(words)]
@@ -53,7 +54,7 @@ def settings_for(words: str, settings: Settings) -> Settings:
     """Return the settings of the run that a method serves: those of `RUN` that it names are its own.
 
     Raises:
-        RequirementError: its parts name two values of one.
+        RequirementError: its parts name two values of one, or steps that are no count.
     """
     own: dict[str, Any] = {}
     for _, given in _parts(words):
@@ -61,6 +62,10 @@ def settings_for(words: str, settings: Settings) -> Settings:
             if key in given and own.setdefault(key, given[key]) != given[key]:
                 why = f"{words!r} has {key} {own[key]!r} and {given[key]!r}: its parts share one sweep, so give both the same."
                 raise RequirementError(why)
+    for key in ("select_attack_steps", "rd_steps"):
+        steps = own.get(key, 1)
+        if not ((type(steps) is int and steps >= 0) or (steps is None and key == "select_attack_steps")):
+            raise RequirementError(f"{words!r} has {key} {steps!r}: a number of steps is needed.")
     return replace(settings, **own)
 
 
@@ -73,7 +78,7 @@ def _parts(words: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the name of each part and what it sets."""
     for part in words.split("+"):
         name, *given = (word.strip() for word in part.split(":"))
-        pairs = [word.partition("=") for word in given]
+        pairs = [tuple(side.strip() for side in word.partition("=")) for word in given]
         wrong = [word for word, (key, _, value) in zip(given, pairs, strict=True) if not key or not value]
         if wrong:
             why = f"{words!r} holds {wrong[0]!r}: after a name stand key=value with colons, such as rcs:eta=0.05."
@@ -83,10 +88,10 @@ def _parts(words: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _value(text: str) -> Any:
     """Read a number, true, false or null, else a word."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
+    for read in (json.loads, float):  # .05 is no JSON
+        with suppress(ValueError):
+            return read(text)
+    return text
 
 
 def _made(name: str, given: Mapping[str, Any], settings: Settings) -> Selector:
@@ -96,9 +101,20 @@ def _made(name: str, given: Mapping[str, Any], settings: Settings) -> Selector:
         raise RequirementError(why)
     own = {key: value for key, value in given.items() if key not in RUN}
     if name in JUDGING:
-        which = own.pop("objective", "rd")
+        which = str(own.pop("objective", "rd"))
         if which not in OBJECTIVES:
             why = f"no objective is called {which!r}; there are {', '.join(OBJECTIVES)}."
             raise UnknownNameError(why)
         own["objective"] = OBJECTIVES[which](settings.rd.attack)
-    return get_selector(name, **({"eta": settings.eta} if name == "rcs" else {}) | own)
+    made = get_selector(name, **({"eta": settings.eta} if name == "rcs" else {}) | own)
+    reads = {
+        "capture": "gradients" in made.requires,
+        "select_attack_steps": settings.attack is not None and bool(made.requires & {"gradients", "inputs"}),
+        "rd_steps": name in JUDGING,
+    }
+    lost = [key for key in RUN if key in given and not reads[key]]
+    if lost:
+        raise RequirementError(
+            f"{', '.join(lost)} would be without effect for {name!r} under {settings.system}: leave it out."
+        )
+    return made

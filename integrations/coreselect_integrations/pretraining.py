@@ -31,7 +31,7 @@ from coreselect_integrations.networks import RoutedNetwork, Spec, make, route_ca
 from coreselect_integrations.optimisers import optimiser
 from coreselect_integrations.runs import Run
 from coreselect_integrations.schedule import Schedule
-from coreselect_integrations.systems import SYSTEMS, Settings
+from coreselect_integrations.systems import EARLIER, SYSTEMS, Settings
 from coreselect_integrations.training import EpochLog, Told, Whole
 from coreselect_integrations.warmup import count_classes, image_shape
 
@@ -124,7 +124,10 @@ def pretrain(
     if selector is not None:
         about |= {"selector": selector.name, "selector_settings": settings_of(selector)}
     with rng_kept():
-        run = Run.open(folder, parts, about, start=start, apart=("sampler", "schedule", "seen"), added=("history",))
+        run = Run.open(
+            folder, parts, about, start=start, apart=("sampler", "schedule", "seen"), added=("history",),
+            earlier=EARLIER,
+        )  # fmt: skip
         for epoch in range(run.done, settings.epochs if until is None else until):
             seed_everything(derive(settings.seed, "items", epoch))  # for datasets that draw from global states
             workers.manual_seed(derive(settings.seed, "workers", epoch))

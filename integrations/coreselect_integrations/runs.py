@@ -16,6 +16,7 @@ import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import torch
@@ -59,6 +60,7 @@ class Run:
         start: str | Path | None = None,
         apart: Collection[str] = (),
         added: Collection[str] = (),
+        earlier: Mapping[str, Any] = MappingProxyType({}),
     ) -> Run:
         """Begin a run in a folder, or take up the one that is there: its parts are restored.
 
@@ -71,6 +73,7 @@ class Run:
                 settings of that one, and its records are the first of this one's.
             apart: parts that are not taken from there.
             added: parts that folders of earlier versions may lack; they stay as built where there is no state of them.
+            earlier: settings that folders of earlier versions may lack, and what held then.
         Raises:
             RequirementError: the folder holds a run with other settings.
             DataError: a checkpoint cannot be read or is missing, or there can be no such folder.
@@ -86,7 +89,7 @@ class Run:
             return run
         fresh = not path.exists()
         state = _read(Path(start or "") / CHECKPOINT if fresh else path)
-        for name, first, second in () if fresh else _differences(state["settings"], run.settings):
+        for name, first, second in () if fresh else _differences({**earlier, **state["settings"]}, run.settings):
             said = (
                 f"{run.folder} holds a run with {name} {first!r}, this one has {second!r}: "
                 "resume with the settings of the first, or give another folder."

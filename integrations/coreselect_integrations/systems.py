@@ -214,3 +214,4 @@ SYSTEMS: Mapping[str, System] = MappingProxyType(
 )
 
 NAMES = tuple(f.name for f in fields(Settings))
+EARLIER: Mapping[str, object] = MappingProxyType({"capture": "head"})  # what earlier versions did and did not write

@@ -74,6 +74,16 @@ def test_a_comparison_leaves_its_results_and_names_no_folder(
     assert subprocess.run is fake  # the module's own name, not a copy
 
 
+def test_a_comparison_that_dies_keeps_nothing_of_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`sat` and `sat-variants` share a folder: what the first left there is not taken for the second's."""
+    left = tmp_path / "sat"
+    left.mkdir()
+    (left / "results.json").write_text("{}")
+    monkeypatch.setattr(comparisons.subprocess, "run", lambda *_, **__: type("Done", (), {"returncode": -9})())
+    assert comparisons.run("sat-variants", tmp_path, "data", tmp_path / "out") is False
+    assert not (tmp_path / "out").exists()
+
+
 def records(**changes: Any) -> dict[str, Any]:
     fixed = {
         "method": "rs2", "fraction": 0.1, "seed": 0, "equal": "epochs", "error": None, "epochs": 3, "warm_seconds": 1.0,

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -183,6 +184,21 @@ def test_another_set_is_judged_on_too(tmp_path: Path) -> None:
     assert isinstance(got.exception, DataError)
     assert "uneven, test has images of 1 channels and 16 pixels, the network takes 1 and 8" in str(got.exception)
     assert not (tmp_path / "none").exists()
+
+
+def test_the_folder_itself_is_another_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--transfer .` has the name of the folder, and what is trained on stays --data."""
+    for part, n in (("train", 40), ("test", 30)):
+        np.save(tmp_path / f"images_{part}.npy", np.full((n, 8, 8, 1), 7, np.uint8))
+        np.save(tmp_path / f"labels_{part}.npy", np.arange(n) % 2)
+    monkeypatch.chdir(tmp_path)
+    judged = ("--judged", "slf", "--tuning-epochs", 1)
+    got = command("--out", "out", *SHORT[:-1], "rs2", "--no-full", *judged, "--transfer", ".")
+    assert got.exit_code == 0, got.output
+    records = json.loads((tmp_path / "out" / "results.json").read_text())["records"]
+    assert [list(r["accuracy"]) for r in records] == [["slf", f"slf@{tmp_path.name}"]] * 2
+    terms = json.loads((tmp_path / "out" / study.TERMS).read_text())
+    assert (terms["train"][:5], terms[f"train@{tmp_path.name}"][:4]) == ("n:100", "n:40")
 
 
 def test_the_widest_table_fits_80_columns(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,6 +20,7 @@ from coreselect.errors import DataError, RequirementError
 from coreselect.records import digest_of
 from coreselect.selectors import RS2, Random
 from coreselect_integrations.comparison import Cell, Finetuning, Runtime, Study, compare, study
+from coreselect_integrations.comparison.measures import spread
 from coreselect_integrations.comparison.picture import looks_of, on_front, pareto
 from coreselect_integrations.comparison.plan import cells
 from coreselect_integrations.comparison.report import as_csv, as_html, write
@@ -269,7 +270,7 @@ def test_contrastive_networks_are_judged_by_fine_tuning(tmp_path: Path) -> None:
 
 
 def test_a_classifier_is_judged_as_it_is_and_fine_tuned_on_another_set(tmp_path: Path) -> None:
-    """`alf@flipped` reads the other set's first images and its test images; the cell's own are not touched by it."""
+    """`alf@flipped` reads some of the other set's images and its test images; the cell's own are not touched by it."""
     train, test = load("digits", "train", 100), load("digits", "test", 30)
     read: dict[str, set[int]] = {"train": set(), "test": set()}
 
@@ -298,6 +299,14 @@ def test_a_classifier_is_judged_as_it_is_and_fine_tuned_on_another_set(tmp_path:
         compare(plan, train, test, Runtime(tmp_path), {"flipped": (test, test)})
 
 
+def test_rows_of_fine_tuning_are_of_all_classes() -> None:
+    """Of a set in the order of its classes as many of each; never more than there are."""
+    ordered = [(0.0, y) for y in np.repeat(np.arange(5), 20)]
+    assert np.bincount([y for _, y in spread(ordered, 10)]).tolist() == [2] * 5
+    assert len(set(spread(ordered, 99).indices)) == 99
+    assert spread(ordered, 100) is spread(ordered, None) is ordered
+
+
 def test_a_method_may_be_written_with_settings_of_its_own(tmp_path: Path) -> None:
     """Rows of all parameters for one method, of the head for the other: the runs say so, from one warm model."""
     plan = few(settings=tiny(epochs=2), methods=("rcs", "rcs:capture=all:eta=0.001"))
@@ -309,6 +318,25 @@ def test_a_method_may_be_written_with_settings_of_its_own(tmp_path: Path) -> Non
     assert [(k["capture"], k["selector_settings"]["eta"]) for k in kept] == [("head", 0.01), ("all", 0.001)]
     captured = [Selection.load(tmp_path / name / "coreset.npz").provenance.task["capture"] for name in names]
     assert captured[0] != captured[1]
+
+
+def test_rd_is_measured_alike_whatever_a_method_reads(tmp_path: Path) -> None:
+    """RD at the end is under one attack: a method with steps of its own that chooses alike has the same RD."""
+    plan = few(
+        methods=("rs2", "other"),
+        own=lambda name, s: s if name == "rs2" else replace(s, rd_steps=4),
+        make=lambda *_: RS2(),
+    )
+    _, one, two = run(tmp_path, plan)
+    assert (one["error"], two["error"]) == (None, None)
+    assert one["rd"] == two["rd"]
+
+
+def test_a_set_that_is_not_there_is_refused_before_anything_trains(tmp_path: Path) -> None:
+    """`alf@there` without that set: one sentence, and no folder."""
+    with pytest.raises(RequirementError, match="no set is called 'there', on which 'alf@there' judges"):
+        run(tmp_path / "none", few(judged=("trained", "alf@there")))
+    assert not (tmp_path / "none").exists()
 
 
 def test_without_a_warm_up_all_begin_at_the_same_parameters(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import copy
 import importlib.util
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from coreselect.signs import correlation
 from coreselect_integrations.cli import fidelity as cli
 from coreselect_integrations.fidelity import Fidelity, fidelity, predict
 from coreselect_integrations.networks import Spec, make, route_call, save_network
+from coreselect_integrations.presets import defaults
 from coreselect_integrations.systems import Settings
 from coreselect_integrations.views import two_views
 from coreselect_integrations.worth import Judge
@@ -330,6 +331,13 @@ def test_wrong_usage_is_exit_code_2(words: tuple[Any, ...], said: str) -> None:
     got = command(*words)
     assert got.exit_code == 2
     assert said in " ".join(got.stderr.split())
+
+
+def test_a_network_of_an_earlier_version_says_enough() -> None:
+    """Before `capture` was a setting, selections read gradients of the head."""
+    about = asdict(defaults("sat"))
+    del about["capture"]
+    assert cli.settings_in(about, None) == defaults("sat")
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def test_every_objective_is_attacked_within_the_radius_of_the_run() -> None:
 
 def test_settings_of_a_selector_are_numbers_or_words() -> None:
     """`rcs: eta = …` overrides the run's; hyphens are underscores, null is None."""
-    made = selector_for("rcs:eta=0.05:group-size=16:stratify=null:recraft=every", RUN)
+    made = selector_for("rcs: eta = .05:group-size=16:stratify=null:recraft=every", RUN)
     assert made == RCS(objective=RUN.rd, eta=0.05, group_size=16, stratify=None, recraft="every")
 
 
@@ -68,6 +68,17 @@ def test_a_plus_shares_the_budget() -> None:
         ("windowed", RequirementError, "'windowed' combines other selectors"),
         ("rcs:rd_steps=1+rcs_sampled:rd_steps=2", RequirementError, "has rd_steps 1 and 2: its parts share one sweep"),
         ("rcs:rd_steps=0", RequirementError, "at least one step of RD's attack"),
+        ("rcs:rd_steps=many", RequirementError, "has rd_steps 'many': a number of steps is needed"),
+        ("rcs:rd_steps=2.5", RequirementError, "has rd_steps 2.5: a number of steps is needed"),
+        ("rcs:select_attack_steps=-1", RequirementError, "has select_attack_steps -1: a number of steps is needed"),
+        ("rcs:objective=[1]", UnknownNameError, "no objective is called '[1]'"),
+        ("redraw:capture=all", RequirementError, "capture would be without effect for 'redraw'"),
+        ("craig:rd_steps=1+rcs", RequirementError, "rd_steps would be without effect for 'craig'"),
+        (
+            "k_center:select_attack_steps=1",
+            RequirementError,
+            "select_attack_steps would be without effect for 'k_center'",
+        ),
         ("rcs:capture=tail", UnknownNameError, "capture is one of head and all, got 'tail'"),
     ],
 )
@@ -76,3 +87,11 @@ def test_what_means_nothing_is_refused_in_a_sentence(words: str, kind: type[Exce
     with pytest.raises(kind) as refusal:
         selector_for(words, RUN)
     assert said in str(refusal.value)
+
+
+def test_the_training_attack_may_be_named_beside_a_faster_one() -> None:
+    """null is the attack of training; a system that has none reads no steps."""
+    fast = replace(RUN, select_attack_steps=1)
+    assert settings_for("rcs:select_attack_steps=null", fast).select_attack == RUN.attack
+    with pytest.raises(RequirementError, match="without effect for 'rcs' under standard"):
+        selector_for("rcs:select_attack_steps=1", defaults("standard"))

@@ -228,6 +228,22 @@ def test_options_of_rcs_are_wrong_usage_with_rs2(option: str, tmp_path: Path) ->
     assert f"{option} would be without effect" in got.stderr
 
 
+@pytest.mark.parametrize(
+    ("selector", "option", "value"),
+    [
+        ("rcs:eta=0.05", "--eta", 0.1), ("rcs:capture=head+redraw", "--capture", "all"), ("rcs:rd_steps=1", "--rd-steps", 2),
+        ("importance", "--select-batch-size", 8),
+    ],
+)  # fmt: skip
+def test_an_option_that_the_method_overrides_is_wrong_usage(
+    selector: str, option: str, value: Any, tmp_path: Path
+) -> None:
+    """What stands in the words wins, so the option beside it is a trap; drawing by a history passes over no pool."""
+    got = command("train", "sat", "--selector", selector, option, value, "--out", tmp_path)
+    assert got.exit_code == 2
+    assert f"{option} would be without effect" in " ".join(got.stderr.split())
+
+
 def test_every_arm_of_a_comparison_takes_the_same_plan() -> None:
     """`full`, if it is named, goes with the coreset's plan and follows none; not named, it would be a trap."""
     assert idle(PLAN, defaults("sat"), None, named=True) is None

@@ -16,6 +16,7 @@ def _judges(s: Settings, selector: Selector | None) -> bool:
     return selector is not None and bool({*names_of(selector)} & {*JUDGING})
 
 
+SEEN = {"history", "losses"}  # by training: no pass of a selection's own reads them
 TABLE: tuple[tuple[tuple[str, ...], Reads, str], ...] = (
     (("step", "attack_steps"), lambda s, m: s.attack is not None, "systems with an attack"),
     (("radius",), lambda s, m: s.attack is not None or _judges(s, m), "systems with an attack, and to rcs"),
@@ -29,7 +30,7 @@ TABLE: tuple[tuple[tuple[str, ...], Reads, str], ...] = (
     (("capture",), lambda s, m: m is not None and "gradients" in m.requires, "methods that compare gradients"),
     (("eta",), lambda s, m: m is not None and "rcs" in names_of(m), "rcs"),
     (("rd_steps",), _judges, "rcs and rcs_sampled"),
-    (("select_batch_size",), lambda s, m: m is not None and bool(m.requires), "methods that compute gradients"),
+    (("select_batch_size",), lambda s, m: m is not None and bool(m.requires - SEEN), "methods that pass over the pool"),
 )
 PLAN = ("fraction", "warmup", "every", "select_attack_steps")
 

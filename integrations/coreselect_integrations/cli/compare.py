@@ -105,7 +105,7 @@ def compare(
         raise typer.BadParameter(f"--radius is above 0 and up to 1, as all are judged under attack, got {radius:g}.")
     system, steps = SYSTEMS[trainer], attack_steps or 5
     kinds = _words(judged or (TRAINED if system.supervised else "slf,alf"))
-    other = "" if transfer is None else Path(transfer).name
+    other = "" if transfer is None else Path(transfer).absolute().name
     if other:
         kinds += [f"{mode}@{other}" for mode in [k for k in kinds if k != TRAINED] or ("slf", "alf")]
     tuning = {"epochs": tuning_epochs, "rows": tuning_rows}
@@ -138,8 +138,8 @@ def compare(
         for held, name in zip(others[other], (transfer, f"{transfer}, test"), strict=True):
             check_images(held, network_for(study.settings, train), name)
     about = {
-        **study.terms(), "data": data, "pool_size": pool_size, "tested": len(test), "selectors": list(study.methods),
-        "fractions": list(study.fractions), "seeds": seeds, "equal": list(study.equal),
+        **study.terms(), "data": data, "rows": rows, "transfer": transfer, "pool_size": pool_size, "tested": len(test),
+        "selectors": list(study.methods), "fractions": list(study.fractions), "seeds": seeds, "equal": list(study.equal),
     }  # fmt: skip
     talk = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     talk.print(f"{trainer}, {arch} on {data}: {some(len(list(cells(study))), 'cell')} on {where}, in {out}")

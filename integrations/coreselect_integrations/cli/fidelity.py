@@ -28,7 +28,7 @@ from coreselect_integrations.fidelity import fidelity as measure
 from coreselect_integrations.methods import selector_for
 from coreselect_integrations.networks import RoutedNetwork, restore, route_call
 from coreselect_integrations.presets import defaults
-from coreselect_integrations.systems import NAMES, SYSTEMS, Settings
+from coreselect_integrations.systems import EARLIER, NAMES, SYSTEMS, Settings
 from coreselect_integrations.warmup import LOSSES, image_shape, warm_network
 
 STEPS = ("head", "all")
@@ -170,10 +170,11 @@ def settings_in(about: Mapping[str, Any], path: Path | None) -> Settings:
     Raises:
         RequirementError: it is no such run.
     """
-    if not set(NAMES) <= set(about):
+    known = {**EARLIER, **about}
+    if not set(NAMES) <= set(known):
         why = f"{path} does not say how it was trained: --from takes the model.pt that `coreselect train` ends with."
         raise RequirementError(why)
-    own = {name: about[name] for name in NAMES}
+    own = {name: known[name] for name in NAMES}
     return Settings(**{**own, "milestones": tuple(own["milestones"])})
 
 

@@ -11,10 +11,10 @@ from rich.console import Console
 
 from coreselect import Selector
 from coreselect.data import load
-from coreselect_integrations.cli.belonging import idle
+from coreselect_integrations.cli.belonging import idle, options
 from coreselect_integrations.cli.early import check_folder, device_on, held_out
 from coreselect_integrations.cli.live import Live, duration, some
-from coreselect_integrations.methods import selector_for, settings_for
+from coreselect_integrations.methods import RUN, selector_for, settings_for
 from coreselect_integrations.presets import defaults, preset
 from coreselect_integrations.pretraining import MODEL, Pretrained, pretrain
 from coreselect_integrations.runs import LOG
@@ -123,8 +123,8 @@ def train(
     where = device_on(device)
     settings = _settings(given, preset_)
     method = _selector(selector, settings)
-    settings = settings if method is None else settings_for(selector or "", settings)
     _check(settings, method, given, named=selector is not None)
+    settings = settings if method is None else _own(selector or "", method, settings, given)
     check_folder(out)
     dataset = load(data, "train", rows)
     pool, held = held_out(dataset, settings.validation, settings.seed)
@@ -178,6 +178,17 @@ def _selector(name: str | None, settings: Settings) -> Selector | None:
     if name is None or name == "full":
         return None
     return selector_for(name, settings)
+
+
+def _own(words: str, method: Selector, settings: Settings, given: Collection[str]) -> Settings:
+    """Return the settings of the run that a method serves; an option that it overrides is refused."""
+    run = settings_for(words, settings)
+    lost = [name for name in RUN if name in given and getattr(run, name) != getattr(settings, name)]
+    if "eta" in given and selector_for(words, replace(settings, eta=settings.eta / 2)) == method:
+        lost.append("eta")
+    if lost:
+        raise typer.BadParameter(f"{options(lost)} would be without effect here: {words} says it itself.")
+    return run
 
 
 def _check(settings: Settings, method: Selector | None, given: Collection[str], *, named: bool) -> None:

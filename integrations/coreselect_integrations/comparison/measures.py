@@ -39,7 +39,7 @@ def measure(result: Pretrained, ground: Ground, study: Study, settings: Settings
     """Return `accuracy` {judged: {standard, robust, n}}, `rd` and `classes` of a network that has been trained."""
     return {
         "accuracy": {j: judge(j, result, ground, study, settings, runtime) for j in study.judged},
-        "rd": divergence(result.network, ground, settings, runtime),
+        "rd": divergence(result.network, ground, replace(study.settings, seed=settings.seed), runtime),
         "classes": coverage(ground),
     }
 
@@ -55,9 +55,8 @@ def judge(
         if mode.attack is not None:
             mode = replace(mode, attack=PGD(radius, 2.5 * radius / how.attack_steps, how.attack_steps))
         mirror = spec.channels > 1 if settings.flip is None else settings.flip
-        few = train if how.rows is None else Subset(train, range(min(how.rows, len(train))))
         network = finetune(
-            mode, network.state_dict(), spec, few, classes=count_classes(train), seed=settings.seed,
+            mode, network.state_dict(), spec, spread(train, how.rows), classes=count_classes(train), seed=settings.seed,
             epochs=how.epochs, lr=how.lr, batch_size=128, folder=ground.folder / judged,
             augment=partial(crop_flip, pad=spec.size // 8, flip=mirror), num_workers=runtime.num_workers,
             precision=settings.half, device=runtime.device, progress=runtime.progress,
@@ -69,8 +68,14 @@ def judge(
     return {"standard": found.standard, "robust": found.robust, "n": found.n}
 
 
+def spread(dataset: Any, rows: int | None) -> Any:
+    """Return so many of its images, evenly spread: the first ones of a set in the order of its classes are of one class."""
+    n = len(dataset)
+    return dataset if rows is None or rows >= n else Subset(dataset, [i * n // rows for i in range(rows)])
+
+
 def divergence(network: RoutedNetwork, ground: Ground, settings: Settings, runtime: Runtime) -> float:
-    """Return RD of the validation images at the trained network, by the objective of the settings."""
+    """Return RD of the validation images at the trained network, by the objective of settings that all cells share."""
     task = Task.from_model(
         network, ground.pool, ground.validation, loss=settings.loss(0), attack=settings.select_attack, call=route_call,
         views=settings.views(0), batch_size=runtime.select_batch_size, device=runtime.device,

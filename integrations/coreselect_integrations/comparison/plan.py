@@ -27,7 +27,7 @@ class Finetuning:
 
     Args:
         epochs, lr: of SGD in batches of 128.
-        rows: how many images, the first ones; None: all.
+        rows: how many images, spread evenly over the set; None: all.
         attack_steps: of the modes with an attack, 2.5 radii in all.
     """
 
@@ -65,7 +65,8 @@ class Study:
         judged: what is evaluated, as `Judged` reads it; contrastive networks need modes of fine-tuning.
         finetuning: of those modes.
         make: (name, settings) → the method; in one folder a name stands for one method.
-        own: (name, settings) → the settings of the run that it serves.
+        own: (name, settings) → the settings of the run that it serves, of the same network, length and warm-up; names that are
+            no words of `methods` need one, too.
     """
 
     settings: Settings

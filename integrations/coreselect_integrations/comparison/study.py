@@ -25,7 +25,7 @@ from coreselect.errors import DataError, RequirementError
 from coreselect.io.fingerprint import fingerprint
 from coreselect.io.whole import whole_file
 from coreselect_integrations.comparison.measures import Ground, measure
-from coreselect_integrations.comparison.plan import Cell, Runtime, Study, cells
+from coreselect_integrations.comparison.plan import Cell, Judged, Runtime, Study, cells
 from coreselect_integrations.comparison.statistics import FULL, WARM
 from coreselect_integrations.pretraining import pretrain
 from coreselect_integrations.systems import Settings
@@ -55,10 +55,14 @@ def compare(
         by part, `rd` of validation at the end, `seen` share of the pool since the warm-up, `classes` as exp(entropy) of the
         last selection's, `trouble` in words.
     Raises:
-        RequirementError: the folder holds a comparison under other terms.
+        RequirementError: the folder holds a comparison under other terms, or there is no set to judge on by a name.
         DataError: what is there cannot be read, or there can be no such folder.
     """
     sets = {"": (train, test), **others}
+    for judged in study.judged:
+        if (name := Judged.named(judged).where) not in sets:
+            why = f"no set is called {name!r}, on which {judged!r} judges: give it by --transfer, or in others."
+            raise RequirementError(why)
     prints = {
         f"{part}{name and '@'}{name}": fingerprint(held)
         for name in sets
