@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import torch
@@ -131,21 +131,23 @@ def pretrain(
         for epoch in range(run.done, settings.epochs if until is None else until):
             seed_everything(derive(settings.seed, "items", epoch))  # for datasets that draw from global states
             workers.manual_seed(derive(settings.seed, "workers", epoch))
-            begun, before = perf_counter(), sampler.selection
+            begun, worked, before = perf_counter(), process_time(), sampler.selection
             sampler.task = replace(sampler.task, loss=settings.loss(epoch), views=settings.views(epoch))
             sampler.set_epoch(epoch)
             chosen = sampler.selection if sampler.selection is not before else None
-            selecting = perf_counter() - begun
+            selecting, select_work = perf_counter() - begun, process_time() - worked
             schedule.set_epoch(epoch, len(loader))
             rate = schedule.rate
             told = Told(loader, f"epoch {epoch + 1}", len(sampler), progress)
+            worked = process_time()
             log = train_epoch(settings, spec, epoch, model, told, optimizer, schedule, sampler.weights, history, where)
             seen.add(sampler)
             if chosen is not None:
                 chosen.save(folder / CORESET)
             record = {
                 "loss": log.loss, "accuracy": log.accuracy, "lr": rate, "examples": log.examples, "updates": len(loader),
-                "seconds": log.seconds, "select_seconds": selecting, "seen": seen.share,
+                "seconds": log.seconds, "select_seconds": selecting, "cpu_seconds": process_time() - worked,
+                "select_cpu_seconds": select_work, "seen": seen.share,
                 "selection": {} if chosen is None else dict(chosen.provenance.seconds),
                 "trouble": list(chosen.signs.words()) if chosen is not None and chosen.signs is not None else [],
             }  # fmt: skip

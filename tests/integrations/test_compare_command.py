@@ -130,6 +130,7 @@ def test_a_folder_under_other_settings_is_refused(done: tuple[Path, Any]) -> Non
         (("--warmup", 3), "nothing would be chosen: --warmup is 3 of 3 epochs in all"),
         (("--radius", 0), "--radius is above 0"),
         (("--validation", 1.5), "--validation is a share below 1, or a whole number"),
+        (("--clock", "sun"), "--clock is one of wall, cpu, got 'sun'"),
         (("--curve", "stairs"), "--curve is one of cosine, triangle, constant, got"),
     ],
 )
@@ -202,11 +203,12 @@ def test_the_folder_itself_is_another_set(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_the_widest_table_fits_80_columns(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """The longest name, two digits before every point, five of seconds: nothing is cut off."""
+    """The longest name, two digits before every point, five of seconds: nothing is cut off; words go on in the next line."""
     monkeypatch.setenv("COLUMNS", "80")
     names = (WARM, FULL, "rs2", "facility_location", "prototypicality")
+    words = "rcs:objective=adversarial_ce:capture=all"
     records = []
-    for at, method in enumerate(names):
+    for at, method in enumerate((*names, words)):
         for seed in range(2):
             cell = Cell(method, None if method in (WARM, FULL) else 0.05, seed)
             right = {"standard": 0.9, "robust": 0.2 + 0.3 * (seed if at % 2 else 1 - seed), "n": 1000}
@@ -220,7 +222,9 @@ def test_the_widest_table_fits_80_columns(monkeypatch: pytest.MonkeyPatch, capsy
     assert "…" not in said
     assert max(map(len, said.splitlines())) <= 80
     assert all(name in said for name in names)
-    assert "45,679" in said
+    width = said.splitlines()[1].index("std %")
+    assert words in "".join(line[:width].strip() for line in said.splitlines())
+    assert said.count("45,679") == 3
 
 
 def test_help_lists_the_commands_in_order() -> None:

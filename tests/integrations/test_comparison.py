@@ -23,7 +23,7 @@ from coreselect_integrations.comparison import Cell, Finetuning, Runtime, Study,
 from coreselect_integrations.comparison.measures import spread
 from coreselect_integrations.comparison.picture import looks_of, on_front, pareto
 from coreselect_integrations.comparison.plan import cells
-from coreselect_integrations.comparison.report import as_csv, as_html, write
+from coreselect_integrations.comparison.report import as_csv, as_html, sentence, write
 from coreselect_integrations.comparison.statistics import FULL, WARM, Spread, lines, paired
 from coreselect_integrations.comparison.study import RECORD, TERMS, affordable, settings_of
 from coreselect_integrations.comparison.tables import NARROW, WIDE, blocks, filled
@@ -307,6 +307,22 @@ def test_rows_of_fine_tuning_are_of_all_classes() -> None:
     assert spread(ordered, 100) is spread(ordered, None) is ordered
 
 
+def test_seconds_may_be_the_processors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that stands still between two looks at the clock costs wall time and no processor time."""
+    from coreselect_integrations import pretraining, sat
+
+    work, wall = iter(np.arange(0.0, 1e6, 3.0)), iter(np.arange(0.0, 1e9, 1000.0))
+    monkeypatch.setattr(pretraining, "process_time", lambda: float(next(work)))
+    for module in (pretraining, sat):
+        monkeypatch.setattr(module, "perf_counter", lambda: float(next(wall)))
+    warm, rs2 = run(tmp_path, few(methods=("rs2",), clock="cpu"))
+    assert (warm["train_seconds"], warm["select_seconds"], rs2["warm_seconds"]) == (3.0, 3.0, 3.0)
+    assert (rs2["train_seconds"], rs2["select_seconds"]) == (9.0, 9.0)
+    assert "; seconds are of the processor." in sentence({**ABOUT, "clock": "cpu"})
+    with pytest.raises(RequirementError, match="clock 'cpu', this one has 'wall'"):
+        run(tmp_path, few(methods=("rs2",)))
+
+
 def test_a_method_may_be_written_with_settings_of_its_own(tmp_path: Path) -> None:
     """Rows of all parameters for one method, of the head for the other: the runs say so, from one warm model."""
     plan = few(settings=tiny(epochs=2), methods=("rcs", "rcs:capture=all:eta=0.001"))
@@ -465,7 +481,7 @@ def test_the_page_needs_nothing_from_outside() -> None:
     text = " ".join(seen.words)
     assert "<b> 0.1, seed 0: ValueError: a < b & c, d" in " ".join(text.split())
     assert all(name in seen.words for name in WIDE)
-    assert "Seconds of selecting, by part" in seen.words
+    assert "Seconds of selecting, by part, of the wall" in seen.words
     assert '"radius": 0.1' in text
 
 

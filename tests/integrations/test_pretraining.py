@@ -109,7 +109,7 @@ def test_a_run_that_is_stopped_ends_with_the_same_bits(
 
     for name, value in whole.network.state_dict().items():
         assert torch.equal(value, again.network.state_dict()[name]), name
-    timed = ("seconds", "select_seconds", "selection")
+    timed = ("seconds", "select_seconds", "cpu_seconds", "select_cpu_seconds", "selection")
     plain = [[{k: v for k, v in r.items() if k not in timed} for r in one.records] for one in (whole, again)]
     assert plain[0] == plain[1]
     if selector is not None:

@@ -23,7 +23,7 @@ from coreselect_integrations.cli.live import some
 from coreselect_integrations.comparison import Finetuning, Judged, Runtime, Study
 from coreselect_integrations.comparison import compare as run
 from coreselect_integrations.comparison.picture import pareto
-from coreselect_integrations.comparison.plan import TRAINED, cells
+from coreselect_integrations.comparison.plan import CLOCKS, TRAINED, cells
 from coreselect_integrations.comparison.report import write
 from coreselect_integrations.comparison.statistics import FULL, REFERENCE, Record
 from coreselect_integrations.comparison.tables import NARROW, blocks, filled
@@ -63,6 +63,9 @@ def compare(
     select_attack_steps: Annotated[
         int | None, typer.Option(min=0, help="Of captured gradients; else training's.", rich_help_panel=_TRAINING)
     ] = None,
+    clock: Annotated[
+        str, typer.Option(help="Seconds of the wall, or of the cpu, on a busy machine.", rich_help_panel=_REPORT)
+    ] = "wall",
     precision: Annotated[str, typer.Option(help="fp32 or bf16.", rich_help_panel=_TRAINING)] = "fp32",
     validation: Annotated[
         float, typer.Option(min=0.0, help="Held out for RD: share or count.", rich_help_panel=_TRAINING)
@@ -99,6 +102,8 @@ def compare(
     """
     if trainer not in SYSTEMS:
         raise typer.BadParameter(f"--trainer is one of {', '.join(SYSTEMS)}, got {trainer!r}.")
+    if clock not in CLOCKS:
+        raise typer.BadParameter(f"--clock is one of {', '.join(CLOCKS)}, got {clock!r}.")
     if curve not in CURVES:
         raise typer.BadParameter(f"--curve is one of {', '.join(CURVES)}, got {curve!r}.")
     if not 0 < radius <= 1:
@@ -117,7 +122,7 @@ def compare(
             interval=max(1, epochs // 20), precision=precision, validation=validation,
         ),
         methods=_words(selectors), fractions=_shares(fractions), seeds=range(seeds), equal=_words(equal), full=full,
-        judged=kinds, finetuning=Finetuning(**{k: v for k, v in tuning.items() if v is not None}),
+        judged=kinds, finetuning=Finetuning(**{k: v for k, v in tuning.items() if v is not None}), clock=clock,
     )  # fmt: skip
     given = {"--attack-steps": attack_steps, "--select-attack-steps": select_attack_steps}
     _check(
@@ -260,7 +265,8 @@ def show(records: Sequence[Record], files: Sequence[Path]) -> None:
         table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
         names, rows = filled(NARROW, lines)
         for name in names:
-            table.add_column(name, justify="left" if name == "method" else "right", no_wrap=True)
+            first = name == "method"  # long ones go on in the next line, numbers are never cut off
+            table.add_column(name, justify="left" if first else "right", no_wrap=not first, overflow="fold")
         for line, row in zip(lines, rows, strict=True):
             style = "bold" if line.method == REFERENCE else "dim" if line.method == FULL else None
             table.add_row(*row, style=style)

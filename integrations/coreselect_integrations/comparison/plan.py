@@ -19,6 +19,7 @@ from coreselect_integrations.systems import Settings
 Make = Callable[[str, Settings], Selector]
 Own = Callable[[str, Settings], Settings]
 TRAINED = "trained"
+CLOCKS = {"wall": "", "cpu": "cpu_"}  # which seconds of a run's records count
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,8 @@ class Study:
         full: whether to train on the whole pool, too.
         judged: what is evaluated, as `Judged` reads it; contrastive networks need modes of fine-tuning.
         finetuning: of those modes.
+        clock: whose seconds count, everywhere: of the `wall`, or of the processor (`cpu`), to which a machine that others use
+            adds little; processes that read images are not in it.
         make: (name, settings) → the method; in one folder a name stands for one method.
         own: (name, settings) → the settings of the run that it serves, of the same network, length and warm-up; names that are
             no words of `methods` need one, too.
@@ -77,6 +80,7 @@ class Study:
     full: bool = True
     judged: Sequence[str] = (TRAINED,)
     finetuning: Finetuning = Finetuning()
+    clock: str = "wall"
     make: Make = selector_for
     own: Own = settings_for
 
@@ -86,7 +90,9 @@ class Study:
         for replaced in ("seed", "fraction"):
             own.pop(replaced)
         tuning = {} if set(self.judged) == {TRAINED} else {"finetuning": asdict(self.finetuning)}
-        return {**own, "milestones": list(self.settings.milestones), "judged": list(self.judged), **tuning}
+        return {
+            **own, "milestones": list(self.settings.milestones), "judged": list(self.judged), "clock": self.clock, **tuning,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,7 @@ def as_html(about: Mapping[str, Any], records: Sequence[Record], picture: bytes 
         body.append(f"<h2>{html.escape(title)}</h2>{table(*filled(WIDE, found))}")
         names, rows = parts(found)
         if rows:
-            body.append(f"<h3>Seconds of selecting, by part</h3>{table(names, rows)}")
+            body.append(f"<h3>Seconds of selecting, by part, of the wall</h3>{table(names, rows)}")
     failed = [r for r in records if r["error"] is not None]
     if failed:
         items = [f"<li>{html.escape(name_of(r))}: {html.escape(str(r['error']))}</li>" for r in failed]
@@ -124,7 +124,8 @@ def sentence(about: Mapping[str, Any]) -> str:
     """Say in a sentence what was compared."""
     plan = f"{about['epochs']} epochs, the first {about['warmup']} on everything, a selection every {about['every']}"
     images = f"{about['pool_size']:,} images to choose from, {about['tested']:,} tested"
-    return f"{about['system']}, {about['arch']}, {about['data']}: {images}; {plan}."
+    clock = "; seconds are of the processor" if about.get("clock") == "cpu" else ""
+    return f"{about['system']}, {about['arch']}, {about['data']}: {images}; {plan}{clock}."
 
 
 def name_of(record: Record) -> str:

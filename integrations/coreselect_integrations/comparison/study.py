@@ -25,7 +25,7 @@ from coreselect.errors import DataError, RequirementError
 from coreselect.io.fingerprint import fingerprint
 from coreselect.io.whole import whole_file
 from coreselect_integrations.comparison.measures import Ground, measure
-from coreselect_integrations.comparison.plan import Cell, Judged, Runtime, Study, cells
+from coreselect_integrations.comparison.plan import CLOCKS, Cell, Judged, Runtime, Study, cells
 from coreselect_integrations.comparison.statistics import FULL, WARM
 from coreselect_integrations.pretraining import pretrain
 from coreselect_integrations.systems import Settings
@@ -51,9 +51,9 @@ def compare(
         others: further (train, test) by name, for `judged` such as `alf@cifar100`.
     Returns:
         one record a cell: its names, `error` (None or a sentence), `accuracy` {judged: {standard, robust, n}} in [0, 1],
-        `epochs`, `train_seconds` and `select_seconds` (the shared warm-up's `warm_seconds` included), `selection` seconds
-        by part, `rd` of validation at the end, `seen` share of the pool since the warm-up, `classes` as exp(entropy) of the
-        last selection's, `trouble` in words.
+        `epochs`, by the study's clock `train_seconds` and `select_seconds` (the shared warm-up's `warm_seconds` included),
+        `selection` seconds of the wall by part, `rd` of validation at the end, `seen` share of the pool since the warm-up,
+        `classes` as exp(entropy) of the last selection's, `trouble` in words.
     Raises:
         RequirementError: the folder holds a comparison under other terms, or there is no set to judge on by a name.
         DataError: what is there cannot be read, or there can be no such folder.
@@ -208,12 +208,13 @@ def run_cell(
     for record in result.records:
         for part, seconds in record["selection"].items():
             parts[part] = parts.get(part, 0.0) + seconds
+    of = CLOCKS[study.clock]
     ground = Ground(pool, validation, {**sets, "": (pool, sets[""][1])}, folder)
     return {
         **asdict(cell), **NOTHING, **measure(result, ground, study, settings, runtime), "epochs": len(result.records),
-        "warm_seconds": sum(r["seconds"] for r in warmed.records), "selection": parts,
-        "train_seconds": sum(r["seconds"] for r in result.records),
-        "select_seconds": sum(r["select_seconds"] for r in result.records),
+        "warm_seconds": sum(r[f"{of}seconds"] for r in warmed.records), "selection": parts,
+        "train_seconds": sum(r[f"{of}seconds"] for r in result.records),
+        "select_seconds": sum(r[f"select_{of}seconds"] for r in result.records),
         "seen": result.records[-1]["seen"] if result.records else 0.0,
         "trouble": sorted({words.split(" (")[0] for r in result.records for words in r["trouble"]}),
     }  # fmt: skip
