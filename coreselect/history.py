@@ -272,6 +272,11 @@ class History:
             )
         return i, array
 
+    @property
+    def without_logits(self) -> bool:
+        """Whether losses were recorded and logits never."""
+        return self.attacked is None and bool(self._columns["loss_seen"].any())
+
     def at(self, positions: Int64) -> Record:
         """Return a copy of what is known of some examples; later records do not change it."""
         found = {name: column[positions] for name, column in self._columns.items()}

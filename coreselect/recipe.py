@@ -123,9 +123,9 @@ class ArrayRecipe(Recipe):
 
     @property
     def provides(self) -> frozenset[str]:
-        out = {w for w in ("features", "labels", "logits", "gradients", "history") if getattr(self, w) is not None}
+        out = {w for w in ("features", "labels", "logits", "gradients") if getattr(self, w) is not None}
         if self.history is not None:
-            out.add("losses")
+            out |= {"losses"} if self.history.without_logits else {"losses", "history"}
         if self.gradients is not None and self.groups is None:
             out.add("example_gradients")
         return frozenset(out | ({"validation"} if self.validation_gradient is not None else set()))

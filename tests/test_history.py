@@ -285,6 +285,9 @@ def test_a_task_without_classes_provides_losses_and_no_history_of_logits() -> No
         select(task, AUM(), 3)
     assert "history" in cases.acl_task(24, history=cases.history(24)).provides
     assert not {"losses", "history"} & cases.acl_task(24).provides
+    assert {"losses", "history"} <= cases.array_task(24, history=empty).provides
+    empty.record_losses(range(24), torch.ones(24))
+    assert "history" not in cases.array_task(24, history=empty).provides
 
 
 def test_a_task_reads_the_history_as_it_stands() -> None:

@@ -180,7 +180,7 @@ def test_refusals() -> None:
         (
             lambda: of_losses(range(N)),
             Importance("el2n"),
-            f"losses and no logits of {N} examples .*: choose by the loss",
+            "needs history, and this task has none: give one in which training",
         ),
         (
             lambda: of_losses([1.0, -0.25, 3]),

@@ -269,6 +269,15 @@ def test_contrastive_networks_are_judged_by_fine_tuning(tmp_path: Path) -> None:
     assert (tmp_path / "rs2-0.25-seed0" / "alf" / LOG).exists()
 
 
+@pytest.mark.parametrize("methods", [("rs2", "rs2"), ("a:b", "a/b"), ("x" * 300,)])
+def test_folders_that_two_methods_would_share_are_refused(methods: tuple[str, ...], tmp_path: Path) -> None:
+    """Before anything trains, and so are names that no file system takes."""
+    plan = few(methods=methods, make=lambda name, settings: Random(), own=lambda name, settings: settings)
+    with pytest.raises(RequirementError, match="would serve two methods, or its name has more than 200 letters"):
+        run(tmp_path / "none", plan)
+    assert not (tmp_path / "none").exists()
+
+
 def test_a_classifier_is_judged_as_it_is_and_fine_tuned_on_another_set(tmp_path: Path) -> None:
     """`alf@flipped` reads some of the other set's images and its test images; the cell's own are not touched by it."""
     train, test = load("digits", "train", 100), load("digits", "test", 30)

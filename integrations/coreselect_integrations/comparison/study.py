@@ -32,6 +32,7 @@ from coreselect_integrations.systems import Settings
 
 RECORD, TERMS, TRACEBACK = "cell.json", "study.json", "traceback.txt"
 PARTS = ("train", "test")
+LONGEST = 200  # letters of a folder's name, which file systems take 255 of
 NOTHING: dict[str, Any] = {
     "error": None, "accuracy": {}, "epochs": 0, "warm_seconds": 0.0, "train_seconds": 0.0, "select_seconds": 0.0,
     "selection": {}, "rd": None, "seen": None, "classes": None, "trouble": [],
@@ -62,6 +63,11 @@ def compare(
     for judged in study.judged:
         if (name := Judged.named(judged).where) not in sets:
             why = f"no set is called {name!r}, on which {judged!r} judges: give it by --transfer, or in others."
+            raise RequirementError(why)
+    names = [cell.name for cell in cells(study)]
+    for name in names:
+        if names.count(name) > 1 or len(name) > LONGEST:
+            why = f"a folder {name[:60]!r}… would serve two methods, or its name has more than {LONGEST} letters: rename them."
             raise RequirementError(why)
     prints = {
         f"{part}{name and '@'}{name}": fingerprint(held)
