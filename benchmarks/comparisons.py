@@ -49,7 +49,7 @@ _SAT = (
     "--trainer", "sat", *_SHARED, "--rows", "5500", "--test-rows", "2000", "--epochs", "18", "--warmup", "3", "--every", "5",
 )  # fmt: skip
 _CONTRASTIVE = (
-    *_SHARED, "--rows", "3000", "--test-rows", "1000", "--epochs", "12", "--warmup", "2", "--every", "5", "--lr", "0.1",
+    *_SHARED, "--rows", "5500", "--test-rows", "2000", "--epochs", "12", "--warmup", "2", "--every", "5", "--lr", "0.1",
     "--fractions", "0.1", "--equal", "epochs,time", "--clock", "cpu", "--transfer", "DATA/cifar100", "--tuning-rows", "2000",
 )  # fmt: skip
 _UNLABELLED = ("rs2", "redraw", "random", "rcs", "rcs:capture=all", "rcs:objective=js", "rcs+redraw", "importance")
