@@ -49,9 +49,14 @@ _SHARED = (
 _SAT = (
     "--trainer", "sat", *_SHARED, "--rows", "5500", "--test-rows", "2000", "--epochs", "18", "--warmup", "3", "--every", "5",
 )  # fmt: skip
+_ELSEWHERE = ("--transfer", "DATA/cifar100-coarse", "--tuning-rows", "2000")
 _CONTRASTIVE = (
     *_SHARED, "--rows", "5500", "--test-rows", "2000", "--epochs", "12", "--warmup", "2", "--every", "5", "--lr", "0.1",
-    "--fractions", "0.1", "--equal", "epochs,time", "--clock", "cpu", "--transfer", "DATA/cifar100-coarse", "--tuning-rows", "2000",
+    "--fractions", "0.1", "--equal", "epochs,time", "--clock", "cpu", *_ELSEWHERE,
+)  # fmt: skip
+_RESNET18 = (
+    "--trainer", "sat", *_SHARED, "--arch", "resnet18", "--precision", "bf16", "--rows", "5500", "--test-rows", "1000",
+    "--epochs", "10", "--warmup", "2", "--every", "4", "--attack-steps", "2", "--fractions", "0.1", "--clock", "cpu", "--no-full",
 )  # fmt: skip
 _UNLABELLED = ("rs2", "redraw", "random", "rcs", "rcs:capture=all", "rcs:objective=js", "rcs+redraw", "importance")
 
@@ -74,6 +79,15 @@ COMPARISONS: Mapping[str, Comparison] = {
         ("rs2", "craig", "rcs", "rcs:objective=adversarial_ce", "importance:score=loss"),
         (*_SAT, "--fractions", "0.1", "--equal", "epochs,time", "--clock", "cpu", "--no-full"),
     ),
+    "sat-transfer": Comparison(
+        "sat-transfer",
+        (
+            "rs2", "redraw", "random", "rcs", "craig", "rcs:capture=all", "rcs:objective=adversarial_ce", "rcs+redraw",
+            "importance:score=loss",
+        ),
+        (*_SAT, "--fractions", "0.1", "--clock", "cpu", "--judged", "trained,slf,alf", *_ELSEWHERE),
+    ),
+    "sat-resnet18": Comparison("sat-resnet18", ("rs2", "redraw", "rcs", "craig"), _RESNET18),
     "acl": Comparison("acl", _UNLABELLED, ("--trainer", "acl", *_CONTRASTIVE)),
     "dynacl-air": Comparison("dynacl-air", _UNLABELLED, ("--trainer", "dynacl-air", *_CONTRASTIVE)),
 }  # fmt: skip
@@ -141,7 +155,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("name", nargs="*", choices=[*COMPARISONS, []], help=", ".join(COMPARISONS))
     parser.add_argument(
-        "--data", default="data", help="the folder that holds cifar10, and for the contrastive ones cifar100-coarse"
+        "--data",
+        default="data",
+        help="the folder that holds cifar10, and for those that judge elsewhere cifar100-coarse",
     )
     parser.add_argument("--work", type=Path, default=Path("out/comparisons"), help="where cells are kept")
     parser.add_argument(

@@ -59,12 +59,14 @@ def progress() -> Iterator[Report]:
 def _lines(console: Console) -> Report:
     """Report by lines, at most one in `EVERY` seconds a part."""
     began: dict[str, tuple[float, int]] = {}
+    last: dict[str, int] = {}
     said: dict[str, float] = {}
 
     def report(part: str, done: int, total: int) -> None:
         now = time.monotonic()
-        if part not in began or done < began[part][1]:
+        if part not in last or done < last[part]:  # a part that runs again begins anew
             began[part], said[part] = (now, done), now
+        last[part] = done
         since, first = began[part]
         if now - said[part] < EVERY or done == first:
             return

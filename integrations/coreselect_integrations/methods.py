@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -76,7 +77,7 @@ def names_of(selector: Selector) -> tuple[str, ...]:
 
 def _parts(words: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the name of each part and what it sets."""
-    for part in words.split("+"):
+    for part in re.split(r"\+(?!\d)", words):  # no name begins with a digit, but 1e+5 is a value
         name, *given = (word.strip() for word in part.split(":"))
         pairs = [tuple(side.strip() for side in word.partition("=")) for word in given]
         wrong = [word for word, (key, _, value) in zip(given, pairs, strict=True) if not key or not value]

@@ -317,6 +317,8 @@ def test_without_a_checkpoint_a_network_is_warmed_up_and_json_is_alone(place: Pa
         (("--selectors", "rcs,nonesuch"), "--selectors"),
         (("--selectors", "mixture"), "--selectors"),
         (("--selectors", ","), "--selectors"),
+        (("--selectors", "rcs:objective=nonesuch"), "--selectors: no objective is called"),
+        (("--selectors", "rcs:capture=all"), "give --step"),
         (("--step", "tail"), "--step"),
         (("--sketch", "64,x"), "--sketch"),
         (("--sketch", "0"), "--sketch"),

@@ -40,6 +40,12 @@ def test_settings_of_a_selector_are_numbers_or_words() -> None:
     assert made == RCS(objective=RUN.rd, eta=0.05, group_size=16, stratify=None, recraft="every")
 
 
+def test_a_plus_before_a_digit_belongs_to_a_number() -> None:
+    """`1e+5` is a value, the plus before a name shares the budget."""
+    assert selector_for("rcs:eta=1e+5", RUN) == RCS(objective=RUN.rd, eta=1e5)
+    assert selector_for("rcs:eta=5e+1+rs2", RUN) == Mixture([RCS(objective=RUN.rd, eta=50.0), RS2()])
+
+
 def test_settings_of_the_run_are_not_the_selectors() -> None:
     """`capture`, `select_attack_steps` and `rd_steps` change the run, the last one the attack of RD with it."""
     words = "rcs:capture=all:select_attack_steps=1:rd_steps=5"

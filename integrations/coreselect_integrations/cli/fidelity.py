@@ -14,18 +14,18 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from coreselect import Task, list_selectors
+from coreselect import Selector, Task
 from coreselect.cli.progress import progress
 from coreselect.data import load
-from coreselect.errors import RequirementError
+from coreselect.errors import CoreselectError, RequirementError
 from coreselect.io.fingerprint import fingerprint
 from coreselect.protocols import Progress
-from coreselect.selectors import COMBINATORS, RCS
+from coreselect.selectors import RCS
 from coreselect_integrations.cli.early import check_images, classes_in, device_on, held_out, network_at
 from coreselect_integrations.cli.live import some
 from coreselect_integrations.fidelity import Fidelity
 from coreselect_integrations.fidelity import fidelity as measure
-from coreselect_integrations.methods import selector_for
+from coreselect_integrations.methods import selector_for, settings_for
 from coreselect_integrations.networks import RoutedNetwork, restore, route_call
 from coreselect_integrations.presets import defaults
 from coreselect_integrations.systems import EARLIER, NAMES, SYSTEMS, Settings
@@ -45,7 +45,9 @@ def fidelity(
     validation: Annotated[
         float | None, typer.Option(min=0.0, help="Held out for RD, share or count; else as in training, or 0.05.")
     ] = None,
-    selectors: Annotated[str, typer.Option(help="Methods whose G is measured, with commas.")] = "rcs,random",
+    selectors: Annotated[
+        str, typer.Option(help="Methods whose G is measured, with commas, e.g. rcs:objective=js or rcs+redraw.")
+    ] = "rcs,random",
     fraction: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Of a set; else as in training.")] = None,
     groups: Annotated[int, typer.Option(min=3, help="Random groups that gains are judged on.")] = 32,
     sets: Annotated[int, typer.Option(min=2, help="Random sets that G is held against.")] = 20,
@@ -101,7 +103,7 @@ def fidelity(
         raise typer.BadParameter(f"--step is {' or '.join(STEPS)}, got {step!r}.")
     if validation is not None and validation > 1 and validation != int(validation):
         raise typer.BadParameter("--validation is a share below 1, or a whole number of images.")
-    names, widths = _methods(selectors), _widths(sketch)
+    widths = _widths(sketch)
     where = device_on(device)
     if num_threads is not None:
         torch.set_num_threads(num_threads)
@@ -117,6 +119,10 @@ def fidelity(
         "select_attack_steps": attack_steps,
     }  # fmt: skip
     settings = replace(found, **{name: value for name, value in changed.items() if value is not None})
+    rcs = selector_for("rcs", settings)
+    assert isinstance(rcs, RCS)
+    rcs = replace(rcs, group_size=group_size)
+    methods = _methods(selectors, settings)
     supervised = SYSTEMS[settings.system].supervised
     dataset = load(data, "train", rows)
     pool, held = held_out(dataset, settings.validation, settings.seed)
@@ -129,9 +135,6 @@ def fidelity(
         check_images(pool, saved.spec, data)
         if validation is None and saved.about.get("data") != fingerprint(pool):
             talk.print(f"note: {from_} was trained on another pool than this one of {data}", style="yellow")
-    rcs = selector_for("rcs", settings)
-    assert isinstance(rcs, RCS)
-    rcs = replace(rcs, group_size=group_size)
     with progress() as report:
         if saved is not None:
             network, said = restore(saved).to(where).eval(), str(from_)
@@ -144,8 +147,7 @@ def fidelity(
             batch_size=batch_size or (64 if where.type == "cpu" else 256),
         )  # fmt: skip
         result = measure(
-            task.reporting(report), {name: selector_for(name, settings) for name in names}, settings.fraction, rcs=rcs,
-            groups=groups, sets=sets, widths=widths, seed=seed,
+            task.reporting(report), methods, settings.fraction, rcs=rcs, groups=groups, sets=sets, widths=widths, seed=seed,
         )  # fmt: skip
     if json:
         about = {"network": said, "data": data, "system": settings.system, "step": step, "seed": seed}
@@ -190,14 +192,21 @@ def _warmed(
     return network, f"{settings.arch}, warmed up for {some(epochs, 'epoch')} in {record.seconds:.0f} s"
 
 
-def _methods(text: str) -> list[str]:
-    """Read names with commas, each once."""
-    names = list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
-    foreign = [name for name in names if name not in list_selectors() or name in {c.name for c in COMBINATORS}]
-    if not names or foreign:
-        why = f"--selectors are names of `coreselect methods` that stand alone, with commas, got {text!r}."
-        raise typer.BadParameter(why)
-    return names
+def _methods(text: str, settings: Settings) -> dict[str, Selector]:
+    """Make methods written with commas, each once; all read one sweep, so none has settings of the run to itself."""
+    words = dict.fromkeys(word.strip() for word in text.split(",") if word.strip())
+    if not words:
+        raise typer.BadParameter(f"--selectors names no method, got {text!r}; rcs,random is a start.")
+    try:
+        made = {word: selector_for(word, settings) for word in words}
+        own = [word for word in words if settings_for(word, settings) != settings]
+    except CoreselectError as why:
+        raise typer.BadParameter(f"--selectors: {why}") from why
+    if own:
+        raise typer.BadParameter(
+            f"--selectors: {own[0]!r} asks for a sweep of its own: give --step, --attack-steps or --rd-steps for all methods."
+        )
+    return made
 
 
 def _widths(text: str | None) -> list[int] | None:

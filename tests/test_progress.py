@@ -1,0 +1,43 @@
+"""Progress in a log: a line now and then, with the rate of the sweep that is running."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from coreselect.cli import progress as module
+from coreselect.cli.progress import EVERY, progress
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> tuple[io.StringIO, list[float]]:
+    """A stderr that is no terminal, and the clock that progress reads."""
+    text, now = io.StringIO(), [0.0]
+    monkeypatch.setattr(module, "Console", lambda **_: Console(file=text, width=200))
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    return text, now
+
+
+def test_a_line_says_rate_and_time_left(log: tuple[io.StringIO, list[float]]) -> None:
+    """200 in 40 s after the first report are 5 a second, and 700 are left."""
+    text, now = log
+    with progress() as report:
+        report("attack", 100, 1000)
+        now[0] = EVERY - 1
+        report("attack", 200, 1000)
+        now[0] = 40.0
+        report("attack", 300, 1000)
+    assert text.getvalue() == "attack: 300 of 1,000, 5/s, 140 s left\n"
+
+
+def test_a_part_that_runs_again_is_timed_anew(log: tuple[io.StringIO, list[float]]) -> None:
+    """An hour between two sweeps is no time of the second, whose first report is of as many examples as the first's was."""
+    text, now = log
+    with progress() as report:
+        report("attack", 100, 1000)
+        report("attack", 1000, 1000)
+        now[0] = 3600.0
+        report("attack", 100, 1000)
+        now[0] = 3640.0
+        report("attack", 300, 1000)
+    assert text.getvalue() == "attack: 300 of 1,000, 5/s, 140 s left\n"
