@@ -77,6 +77,7 @@ class SelectionCase:
     eta: float = 0.01
     batch_size: int = BATCH
     random_sets: int = 20
+    half: bool = False  # attacks of ours are in bfloat16, those of the plain procedure are not
     seed: int = 0
 
 
@@ -182,6 +183,14 @@ CASES: dict[str, Case] = {
     "selection-full": SelectionCase(
         pool=10_000, validation=500, group_size=64, budget=1000, attack=ONE_STEP, warm=LONG,
         thresholds=(Threshold("ratio", "at least", 3.0), QUALITY),
+    ),
+    "half-small": SelectionCase(
+        pool=1280, validation=64, group_size=32, budget=512, attack=ONE_STEP, warm=SHORT, eta=SMALL_ETA, half=True,
+        thresholds=(Threshold("cpu_ratio", "at least", 4.0), ROUGHLY),
+    ),
+    "half-full": SelectionCase(
+        pool=10_000, validation=500, group_size=64, budget=1000, attack=ONE_STEP, warm=LONG, half=True,
+        thresholds=(Threshold("cpu_ratio", "at least", 4.0), QUALITY),
     ),
     # Published: N = 49,500, |U| = 500, groups of 512, k = 0.2, 5 + 3 steps: 19 picks, |U| a hundredth of the pool.
     # Scaled down by ten: the same proportions. The small case keeps picks · |U| / N = 0.2.

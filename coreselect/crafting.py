@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from coreselect import seeding
 from coreselect.clock import Clock
 from coreselect.errors import NonFiniteError, OverlapError, RequirementError, ShapeError, name_some
+from coreselect.half import in_full, raised
 from coreselect.network import Network
 from coreselect.protocols import Attack, Call, Loss, MakeViews, Stream, Views
 from coreselect.reading import Unpack, read
@@ -168,16 +169,17 @@ class Sweeper:
 
             def ascend(at: Views) -> Tensor:
                 joint = self.call(self.model, torch.cat(at), "adversarial")  # [V·B, C]: one forward for all views
-                outputs = joint.chunk(len(at))
-                terms = [
-                    self.loss.ascend(
-                        tuple(o[p] for o in outputs),
-                        tuple(o[p] for o in natural),
-                        None if labels is None else labels[p],
-                    )
-                    for p in pieces
-                ]
-                return torch.stack(terms).sum()
+                with in_full(joint):
+                    outputs = raised(joint, self.dtype).chunk(len(at))
+                    terms = [
+                        self.loss.ascend(
+                            tuple(o[p] for o in outputs),
+                            tuple(o[p] for o in natural),
+                            None if labels is None else labels[p],
+                        )
+                        for p in pieces
+                    ]
+                    return torch.stack(terms).sum()
 
             return self.attack(ascend, tuple(views[i] for i in numbers), noise)
 

@@ -19,7 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("clock", "layout", "seeding", "budget", "records", "models", "io", "factories"),
     ("types", "subsets", "arrays", "data", "history"),
     ("protocols",),
-    ("attacks", "divergences", "losses", "reading", "network"),
+    ("attacks", "half", "divergences", "losses", "reading", "network"),
     ("split", "crafting", "recipe"),
     ("validation",),
     ("gradients", "objectives"),

@@ -1,6 +1,7 @@
 """`coreselect select`: from data and a model (or a small network, or arrays alone) to an index file."""
 
 import json as json_
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +19,7 @@ from coreselect.cli.progress import progress
 from coreselect.data import labels_of, load, names_of
 from coreselect.errors import DataError, RequirementError
 from coreselect.gradients.sketch import Sketch
+from coreselect.half import HalfPrecision
 from coreselect.io import index_file
 from coreselect.losses import loss as find_loss
 from coreselect.objectives import OBJECTIVES, RD
@@ -27,6 +29,7 @@ from coreselect.subsets import holdout
 from coreselect.task import Task
 
 _MODEL, _METHOD, _ATTACK, _ARRAYS = "Model", "Method", "Attacks", "Arrays instead of a model"
+LOWERED: Mapping[str, Callable[[Attack], Attack]] = {"fp32": lambda attack: attack, "bf16": HalfPrecision}
 
 
 def select(
@@ -96,6 +99,9 @@ def select(
         int | None, typer.Option(min=0, help="Training attack's; else the loss's own.", rich_help_panel=_ATTACK)
     ] = None,
     rd_steps: Annotated[int, typer.Option(min=0, help="Validation attack's steps.", rich_help_panel=_ATTACK)] = 3,
+    precision: Annotated[
+        str, typer.Option(help="Of both attacks' passes: fp32 or bf16; gradients are in full.", rich_help_panel=_ATTACK)
+    ] = "fp32",
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Of forward passes; else 256, or 64 on a CPU.", rich_help_panel=_ATTACK)
     ] = None,
@@ -127,8 +133,11 @@ def select(
         raise typer.BadParameter(
             "--checkpoint goes with --model, --save-model with the network that is warmed up without one."
         )
+    if precision not in LOWERED:
+        raise typer.BadParameter(f"--precision is {' or '.join(LOWERED)}, got {precision!r}.")
     if validation > 1 and validation != int(validation):
         raise typer.BadParameter("--validation is a share below 1, or a whole number of images.")
+    lower = LOWERED[precision]
     index_file.ending(out)  # refuse an unknown format here, not an hour later
     talk = Console(stderr=True, highlight=False)
     arrays = {
@@ -151,8 +160,7 @@ def select(
             search,
             sketch,
             certify,
-            radius,
-            rd_steps,
+            lower(_pgd(radius, rd_steps)),
         ),
     )
     if per_class:
@@ -170,6 +178,7 @@ def select(
             # activations of large batches are mapped anew at every pass on a CPU
             batch = batch_size or (64 if where.type == "cpu" else 256)
             own = find_loss(loss)
+            attack = _training_attack(own, radius, attack_steps)
             if model is not None:
                 ready = from_factory(model, checkpoint, views, own.views, where)
             else:
@@ -182,8 +191,9 @@ def select(
             talk.print(f"{data}: {len(pool)} to choose from, {len(held)} held out for validation; {ready.said}")
             record = dict(ready.record)
             task = Task.from_model(
-                ready.model, pool, held, loss=own, attack=_training_attack(own, radius, attack_steps), head=head, capture=capture,
-                call=ready.call, views=ready.views, batch_size=batch, num_workers=num_workers, device=where,
+                ready.model, pool, held, loss=own, attack=None if attack is None else lower(attack),
+                head=head, capture=capture, call=ready.call, views=ready.views, batch_size=batch,
+                num_workers=num_workers, device=where,
             )  # fmt: skip
         selection = choose(task.reporting(report), picker, budget, seed)
     selection.save(out)
@@ -197,15 +207,13 @@ def select(
 
 def _settings(
     selector: str, objective: str, divergence: str, eta: float, group_size: int | None, stratify: str, recraft: str, search: str,
-    sketch: int | None, certify: str, radius: float, rd_steps: int,
+    sketch: int | None, certify: str, attack: Attack,
 ) -> dict[str, Any]:  # fmt: skip
     """Collect what the named method takes."""
     if objective not in OBJECTIVES:
         raise RequirementError(f"no objective is called {objective!r}; there are {', '.join(OBJECTIVES)}.")
     if selector in {c.name for c in COMBINATORS}:
         raise RequirementError(f"{selector!r} combines other selectors: use it from Python, or --per-class.")
-    attack = _pgd(radius, rd_steps)
-    assert attack is not None  # rd_steps is a number
     goal = RD(divergence, attack=attack) if objective == "rd" else OBJECTIVES[objective](attack=attack)
     if selector == "rcs_sampled":
         return {"objective": goal}
@@ -226,15 +234,15 @@ def _settings(
 def _training_attack(loss: Loss, radius: float, steps: int | None) -> Attack | None:
     """The loss's own attack at this radius, or one of so many steps; losses without an attack keep none."""
     own = loss.default_attack
-    if own is None or steps is not None or not isinstance(own, PGD):
-        return None if own is None else _pgd(radius, steps)
-    return replace(own, radius=radius, step=own.step * radius / own.radius or 1.0)
-
-
-def _pgd(radius: float, steps: int | None) -> PGD | None:
-    """Steps that together walk 1¼ radii, as published: 10/255 in all at 8/255."""
-    if steps is None:
+    if own is None:
         return None
+    if steps is not None:
+        return _pgd(radius, steps)
+    return replace(own, radius=radius, step=own.step * radius / own.radius or 1.0) if isinstance(own, PGD) else own
+
+
+def _pgd(radius: float, steps: int) -> PGD:
+    """Steps that together walk 1¼ radii, as published: 10/255 in all at 8/255."""
     return PGD(radius, 1.25 * radius / max(1, steps) or 1.0, steps)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from coreselect.clock import Clock
 from coreselect.errors import NonFiniteError, RequirementError, name_some
+from coreselect.half import in_full, raised
 from coreselect.layout import Layout
 from coreselect.network import Network
 from coreselect.objectives.objective import Objective
@@ -134,7 +135,9 @@ class Held:
                     views: tuple[Tensor, ...], natural: Tensor = natural, labels: Tensor | None = labels
                 ) -> Tensor:
                     prepared = self._net.prepare(views[0], "adversarial")
-                    return self.objective.ascend(self._net.apply(params, prepared, "adversarial"), natural, labels)
+                    attacked = self._net.apply(params, prepared, "adversarial")  # [B, C]
+                    with in_full(attacked):
+                        return self.objective.ascend(raised(attacked, natural.dtype), natural, labels)
 
                 out.append(self.objective.attack(ascend, (x,), (self._noise(self._crafted, part),))[0])
             self._crafted += 1

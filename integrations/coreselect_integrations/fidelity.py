@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from time import perf_counter
 
 import numpy as np
@@ -25,6 +25,7 @@ from coreselect.choosing import require
 from coreselect.errors import BudgetError, RequirementError
 from coreselect.gradients.sketch import Sketch
 from coreselect.groups import deal, default_size
+from coreselect.half import HalfPrecision
 from coreselect.objectives import Objective
 from coreselect.seeding import generator
 from coreselect.selectors import RCS
@@ -245,6 +246,10 @@ def approximations(task: ModelTask, rcs: RCS, widths: Sequence[int]) -> list[tup
     if isinstance(attack, PGD) and attack.steps > 1:
         one = replace(attack, steps=1, step=1.25 * attack.radius or 1.0)
         out.append((f"1 attack step, not {attack.steps}", replace(task, attack=one), rcs))
+    goal = rcs.objective
+    if isinstance(attack, PGD) and isinstance(goal, Objective) and is_dataclass(goal):
+        rough = replace(rcs, objective=replace(goal, attack=HalfPrecision(goal.attack)))  # type: ignore[call-arg]
+        out.append(("attacks in bfloat16", replace(task, attack=HalfPrecision(attack)), rough))
     out += [(f"recraft {r}", task, replace(rcs, recraft=r)) for r in ("once", "every") if r != rcs.recraft]
     out += [(f"refresh every {n}", task, replace(rcs, refresh=n)) for n in (1, 4) if n != rcs.refresh]
     return out + [(f"sketch of width {w}", task, replace(rcs, sketch=Sketch(w))) for w in widths]

@@ -106,7 +106,7 @@ def _made(name: str, given: Mapping[str, Any], settings: Settings) -> Selector:
         if which not in OBJECTIVES:
             why = f"no objective is called {which!r}; there are {', '.join(OBJECTIVES)}."
             raise UnknownNameError(why)
-        own["objective"] = OBJECTIVES[which](settings.rd.attack)
+        own["objective"] = OBJECTIVES[which](settings.lowered(settings.rd.attack))
     made = get_selector(name, **({"eta": settings.eta} if name == "rcs" else {}) | own)
     reads = {
         "capture": "gradients" in made.requires,

@@ -12,9 +12,10 @@ import torch
 
 from coreselect.attacks import PGD
 from coreselect.errors import RequirementError, UnknownNameError
+from coreselect.half import HalfPrecision
 from coreselect.losses import ACL, CE, CL, SAT, TRADES
 from coreselect.objectives import RD
-from coreselect.protocols import Loss, MakeViews
+from coreselect.protocols import Attack, Loss, MakeViews
 from coreselect_integrations.air import IR, with_original
 from coreselect_integrations.dynacl import omega, strength
 from coreselect_integrations.networks.making import maker_of
@@ -49,7 +50,8 @@ class Settings:
         capture: whose gradients a selection computes: of the `head`, or of `all` parameters, sketched.
         rd_steps, eta: of RD's attack, 1¼ radii in all, and the scratch step of RCS.
         validation: images held out for RD, a share below 1 or a count.
-        precision: of forward passes, `fp32` or `bf16` (selection is always in the precision of the model).
+        precision: of training's passes and of a selection's attacks, `fp32` or `bf16`; gradients, and what is reported, are
+            always in the precision of the model.
         seed: decides every draw.
     """
 
@@ -124,14 +126,18 @@ class Settings:
         return PGD(self.radius, self.step, self.attack_steps) if SYSTEMS[self.system].attacked else None
 
     @property
-    def select_attack(self) -> PGD | None:
+    def select_attack(self) -> Attack | None:
         """The attack under which the gradients of a selection are captured: `select_attack_steps` of 1¼ radii in all."""
-        n, r = self.select_attack_steps, self.radius
-        return self.attack if n is None or self.attack is None else PGD(r, 1.25 * r / max(1, n) or 1.0, n)
+        n, r, own = self.select_attack_steps, self.radius, self.attack
+        return None if own is None else self.lowered(own if n is None else PGD(r, 1.25 * r / max(1, n) or 1.0, n))
+
+    def lowered(self, attack: Attack) -> Attack:
+        """Return an attack of a selection in the precision of training's passes."""
+        return attack if self.half is None else HalfPrecision(attack)
 
     @property
     def rd(self) -> RD:
-        """The objective of RCS: KL, attacked within the radius of training."""
+        """What is reported as RD, and in its `lowered` form the objective of RCS: KL, attacked within the radius of training."""
         return RD("kl", attack=PGD(self.radius, 1.25 * self.radius / self.rd_steps or 1.0, self.rd_steps))
 
     @property

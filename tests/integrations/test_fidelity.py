@@ -188,7 +188,14 @@ def test_a_report_answers_all_three_questions(make_task: Any) -> None:
     ]  # fmt: skip
     assert all(a.held is not None and -1 <= a.held <= 1 for a in got.agreements)
     assert [w.name for w in got.methods] == ["rcs", "random"]
-    names = ["rcs", "1 attack step, not 2", "recraft every", "refresh every 4", "sketch of width 6"]
+    names = [
+        "rcs",
+        "1 attack step, not 2",
+        "attacks in bfloat16",
+        "recraft every",
+        "refresh every 4",
+        "sketch of width 6",
+    ]
     assert [c.name for c in got.costs] == names
     assert (got.costs[0].g, got.costs[0].shared) == (got.methods[0].g, 1.0)
     assert got.costs[0].kept in (None, 1.0)
@@ -215,7 +222,7 @@ def test_methods_with_weights_and_the_whole_model_are_reported() -> None:
     got = report(whole, methods={"gradmatch": GradMatch()}, widths=None)
     assert [w.name for w in got.methods] == ["gradmatch"]
     assert got.parameters == sum(p.numel() for p in whole.model.parameters())
-    assert [c.name for c in got.costs[4:]] == ["sketch of width 64"]
+    assert [c.name for c in got.costs[5:]] == ["sketch of width 64"]
 
 
 @pytest.mark.parametrize(
@@ -307,7 +314,8 @@ def test_without_a_checkpoint_a_network_is_warmed_up_and_json_is_alone(place: Pa
     assert got.exit_code == 0, got.output
     told = json.loads(got.stdout)
     assert (told["eta"], told["group_size"], told["system"], told["step"]) == (0.02, 3, "acl", "all")
-    assert [c["name"] for c in told["costs"]] == ["rcs", "recraft every", "refresh every 4", "sketch of width 16"]
+    rough = ["attacks in bfloat16", "recraft every", "refresh every 4", "sketch of width 16"]
+    assert [c["name"] for c in told["costs"]] == ["rcs", *rough]
     assert math.isfinite(told["random_sd"])
 
 

@@ -118,7 +118,8 @@ def fidelity(
         "validation": validation, "fraction": fraction, "eta": eta, "rd_steps": rd_steps, "arch": arch,
         "select_attack_steps": attack_steps,
     }  # fmt: skip
-    settings = replace(found, **{name: value for name, value in changed.items() if value is not None})
+    # approximations are held against full precision
+    settings = replace(found, precision="fp32", **{name: v for name, v in changed.items() if v is not None})
     rcs = selector_for("rcs", settings)
     assert isinstance(rcs, RCS)
     rcs = replace(rcs, group_size=group_size)

@@ -1,0 +1,116 @@
+"""Claims about attacks in half precision: the network's passes are in bfloat16, the loss and all that is measured are not."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import cases
+import oracles
+import pytest
+import torch
+from cases import RD_WEAK, WEAK
+from torch import Tensor, nn
+
+from coreselect import select
+from coreselect.attacks import PGD
+from coreselect.half import HalfPrecision
+from coreselect.objectives import RD
+from coreselect.records import settings_of
+from coreselect.selectors import RCS
+
+F32 = torch.float32
+X, Y = cases.images(5, dtype=F32), cases.classes(5)
+NOISE = oracles.noise_one_by_one((1, 6, 6), F32, 0, "test", indices=range(5))
+RD_HALF = RD("kl", attack=HalfPrecision(WEAK))
+
+
+def convolutions(model: nn.Module) -> list[tuple[torch.dtype, bool]]:
+    """A list that grows by (precision of the result, whether gradients flow) with every forward pass from now on."""
+    seen: list[tuple[torch.dtype, bool]] = []
+    model.conv.register_forward_hook(lambda _, __, out: seen.append((out.dtype, out.requires_grad)))  # type: ignore[union-attr]
+    return seen
+
+
+@pytest.mark.parametrize("steps", [0, 1, 4])
+def test_equals_a_second_transcription(steps: int) -> None:
+    """Sign steps on gradients of a network in bfloat16 under a loss in float32, written out."""
+    model = cases.built(cases.ConvNet, dtype=F32)
+
+    def lowered(at: Tensor) -> Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            out = model(at)
+        return oracles.cross_entropy(out.float(), Y).sum()
+
+    def ascend(views: tuple[Tensor, ...]) -> Tensor:
+        out = model(views[0])
+        with torch.autocast("cpu", enabled=False):
+            return oracles.cross_entropy(out.float(), Y).sum()
+
+    got = HalfPrecision(PGD(0.1, 0.04, steps))(ascend, (X,), (NOISE,))[0]
+    want = oracles.pgd_linf(lowered, X, NOISE, 0.1, 0.04, steps)
+    assert got.dtype == F32
+    assert torch.equal(got, want)
+
+
+@pytest.mark.parametrize("make", [cases.sat_task, cases.acl_task])
+def test_only_passes_of_attacks_are_lowered(make: Callable[..., Any]) -> None:
+    """In a whole selection, a pass is in bfloat16 exactly where a gradient with respect to inputs is asked for."""
+    task = make(dtype=F32, attack=HalfPrecision(WEAK))
+    seen = convolutions(task.model)
+    chosen = select(task, RCS(objective=RD_HALF, group_size=4), 8, seed=0)
+    assert len(chosen.indices) == 8
+    assert {dtype for dtype, ascending in seen if ascending} == {torch.bfloat16}
+    assert {dtype for dtype, ascending in seen if not ascending} == {F32}
+    assert not torch.is_autocast_enabled("cpu")
+
+
+@pytest.mark.parametrize("make", [cases.sat_task, cases.acl_task])
+def test_the_loss_is_in_full(make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What losses and objectives raise is computed in float32, outside autocast."""
+    task = make(dtype=F32, attack=HalfPrecision(WEAK))
+    read: list[tuple[torch.dtype, bool]] = []
+
+    def watched(owner: type, first: Callable[..., Tensor]) -> None:
+        ascend = owner.ascend  # type: ignore[attr-defined]
+
+        def spy(self: Any, *given: Any) -> Any:
+            read.append((first(*given).dtype, torch.is_autocast_enabled("cpu")))
+            return ascend(self, *given)
+
+        monkeypatch.setattr(owner, "ascend", spy)
+
+    watched(type(task.loss), lambda adversarial, *_: adversarial[0])
+    watched(RD, lambda adversarial, *_: adversarial)
+    select(task, RCS(objective=RD_HALF, group_size=4), 8, seed=0)
+    assert set(read) == {(F32, False)}
+
+
+def test_a_model_in_double_precision_is_left_as_it_is() -> None:
+    """Autocast does not lower doubles: the same selection, to the last bit."""
+    plain, half = cases.sat_task(), cases.sat_task(attack=HalfPrecision(WEAK))
+    a = select(plain, RCS(objective=RD_WEAK, group_size=4), 8, seed=3)
+    b = select(half, RCS(objective=RD_HALF, group_size=4), 8, seed=3)
+    assert a.indices.tolist() == b.indices.tolist()
+    assert a.gains.tolist() == b.gains.tolist()
+
+
+def test_attacked_inputs_move_little_and_stay_in_the_ball() -> None:
+    """Most signs are those of full precision, and the ball is that of the attack."""
+    a, b = (
+        task.snapshot(0, 0)
+        for task in (cases.sat_task(dtype=F32), cases.sat_task(dtype=F32, attack=HalfPrecision(WEAK)))
+    )
+    with a as plain, b as half:
+        x, y = plain.objective(RD_WEAK), half.objective(RD_HALF)
+        assert (x.adversarial == y.adversarial).float().mean() > 0.75
+        inputs = torch.stack([cases.sat_task(dtype=F32).validation[i][0] for i in range(x.size)])
+        assert (y.adversarial - inputs).abs().max() <= WEAK.radius + 1e-6
+
+
+def test_it_is_named_in_what_is_recorded() -> None:
+    """An approximation is a type, and stands in provenance."""
+    task = cases.sat_task(dtype=F32, attack=HalfPrecision(WEAK))
+    chosen = select(task, RCS(objective=RD_HALF, group_size=4), 8, seed=0)
+    assert chosen.provenance.task["attack"] == {"type": "HalfPrecision", "attack": settings_of(WEAK)}
+    assert HalfPrecision(WEAK) == HalfPrecision(replace(WEAK))
+    assert HalfPrecision(PGD(0.1, 0.1, 1, random_start=False)).random_start is False
