@@ -1,18 +1,16 @@
 """Runs that draw by what they have recorded: any system, killed or not, and folders of versions that recorded less."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import TensorDataset
+from tiny_runs import images, tiny
 
 from coreselect import Selection
 from coreselect.errors import RequirementError
 from coreselect.selectors import RS2, Importance
-from coreselect_integrations.presets import defaults
 from coreselect_integrations.pretraining import Pretrained, pretrain
 from coreselect_integrations.runs import CHECKPOINT
 from coreselect_integrations.systems import Settings
@@ -21,22 +19,8 @@ pytest.importorskip("kornia")
 N = 48
 
 
-def images(n: int = N, seed: int = 7) -> TensorDataset:
-    g = torch.Generator().manual_seed(seed)
-    y = torch.arange(n) % 2
-    return TensorDataset((0.3 + 0.4 * y.view(-1, 1, 1, 1) + 0.2 * torch.rand(n, 3, 8, 8, generator=g)).clamp(0, 1), y)
-
-
-def tiny(system: str, **changes: Any) -> Settings:
-    fixed = {
-        "arch": "small", "epochs": 3, "batch_size": 12, "optimiser": "sgd", "lr": 0.05, "lr_warmup": 0, "attack_steps": 1,
-        "step": 8 / 255, "interval": 1, "fraction": 0.25, "warmup": 1, "every": 1,
-    }  # fmt: skip
-    return replace(defaults(system), **{**fixed, **changes})
-
-
 def run(folder: Path, settings: Settings, **more: Any) -> Pretrained:
-    return pretrain(settings, images(), images(12, seed=8), folder, **{"selector": Importance(), **more})
+    return pretrain(settings, images(N), images(12, seed=8), folder, **{"selector": Importance(), **more})
 
 
 def state(folder: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import TensorDataset
+from tiny_runs import images, tiny
 
 from coreselect import Selection
 from coreselect.attacks import PGD
@@ -22,7 +22,6 @@ from coreselect.errors import RequirementError
 from coreselect.objectives import RD
 from coreselect.selectors import RCS, RS2, Random
 from coreselect_integrations.networks import load_network, restore
-from coreselect_integrations.presets import defaults
 from coreselect_integrations.pretraining import MODEL, Pretrained, pretrain
 from coreselect_integrations.runs import LOG
 from coreselect_integrations.systems import SYSTEMS, Settings
@@ -31,27 +30,12 @@ pytest.importorskip("kornia")
 N = 96
 
 
-def images(n: int = N, seed: int = 7) -> TensorDataset:
-    """Bright and dark images of three channels, labelled so."""
-    g = torch.Generator().manual_seed(seed)
-    y = torch.arange(n) % 2
-    return TensorDataset((0.3 + 0.4 * y.view(-1, 1, 1, 1) + 0.2 * torch.rand(n, 3, 8, 8, generator=g)).clamp(0, 1), y)
-
-
-def tiny(system: str, **changes: Any) -> Settings:
-    fixed = {
-        "arch": "small", "epochs": 3, "batch_size": 16, "optimiser": "sgd", "lr": 0.05, "lr_warmup": 0, "attack_steps": 1,
-        "step": 8 / 255, "interval": 1, "fraction": 0.25, "warmup": 1, "every": 1,
-    }  # fmt: skip
-    return replace(defaults(system), **{**fixed, **changes})
-
-
 def rcs() -> RCS:
     return RCS(objective=RD("kl", attack=PGD(8 / 255, 10 / 255, 1)))
 
 
 def run(folder: Path, settings: Settings, **more: Any) -> Pretrained:
-    return pretrain(settings, images(), images(20, seed=8), folder, **{"selector": rcs(), **more})
+    return pretrain(settings, images(N), images(20, seed=8), folder, **{"selector": rcs(), **more})
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
