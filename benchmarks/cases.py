@@ -77,7 +77,7 @@ class SelectionCase:
     eta: float = 0.01
     batch_size: int = BATCH
     random_sets: int = 20
-    half: bool = False  # attacks of ours are in bfloat16, those of the plain procedure are not
+    half: bool = False  # our attack on the pool is in bfloat16, the plain procedure's is not
     seed: int = 0
 
 

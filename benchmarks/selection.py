@@ -28,7 +28,6 @@ from coreselect.attacks import PGD
 from coreselect.groups import deal
 from coreselect.half import HalfPrecision
 from coreselect.objectives import RD
-from coreselect.protocols import Attack
 from coreselect.selectors import RCS
 
 HEAD = "head"
@@ -40,9 +39,8 @@ def run(case: SelectionCase, *, data: str, work: Path) -> dict[str, Any]:
     dataset = problem.images(data, case.pool + case.validation)
     pool, validation = holdout(dataset, size=case.validation, seed=case.seed)
     plain = plainly(case, model, pool, validation, HEAD)
-    task = Task.from_model(
-        model, pool, validation, loss="sat", attack=_as(case, case.attack), batch_size=case.batch_size
-    )
+    attack = HalfPrecision(case.attack) if case.half else case.attack
+    task = Task.from_model(model, pool, validation, loss="sat", attack=attack, batch_size=case.batch_size)
     with torch.no_grad():
         model(torch.stack([pool[i][0] for i in range(case.group_size)]))  # kernels are chosen at the first pass
     with Meter() as meter:
@@ -64,17 +62,12 @@ def run(case: SelectionCase, *, data: str, work: Path) -> dict[str, Any]:
 def selector(case: SelectionCase, **changed: Any) -> RCS:
     """Return RCS as the case compares it: published, label-free groups, so that dealing is equal."""
     settings: dict[str, Any] = {
-        "objective": RD("kl", attack=_as(case, case.validation_attack)),
+        "objective": RD("kl", attack=case.validation_attack),
         "eta": case.eta,
         "group_size": case.group_size,
         "stratify": None,
     }
     return RCS(**{**settings, **changed})
-
-
-def _as(case: SelectionCase, attack: PGD) -> Attack:
-    """An attack as our side walks it."""
-    return HalfPrecision(attack) if case.half else attack
 
 
 def plainly(case: SelectionCase, model: nn.Module, pool: Any, validation: Any, head: str) -> Plain:

@@ -9,12 +9,15 @@ from coreselect.certificates import Method
 from coreselect.divergences import DIVERGENCES
 from coreselect.errors import RequirementError
 from coreselect.gradients.sketch import Sketch
+from coreselect.half import HalfPrecision
 from coreselect.objectives import OBJECTIVES
 from coreselect.protocols import TaskLike
 from coreselect.selectors import SELECTORS
 from coreselect.types import Certificate, Selection
 
-_KNOWN: dict[str, Any] = {t.__name__: t for t in (PGD, Sketch, *OBJECTIVES.values(), *DIVERGENCES.values())}
+_KNOWN: dict[str, Any] = {
+    t.__name__: t for t in (PGD, HalfPrecision, Sketch, *OBJECTIVES.values(), *DIVERGENCES.values())
+}
 
 
 def certify(

@@ -177,12 +177,13 @@ class ModelSnapshot(Snapshot):
         return self._dense(matrix, groups, sketch), losses
 
     def _crafted(self, batches: Batches) -> Iterator[Crafted]:
-        """Sweep, reporting progress."""
-        done = 0
+        """Sweep, reporting progress from 0."""
+        done, total = 0, sum(len(group) for batch in batches for group in batch)
+        self.shared.progress("sweep", done, total)
         for crafted in self._sweeper().sweep(batches):
             yield crafted
             done += len(crafted.positions)
-            self.shared.progress("sweep", done, self.n)
+            self.shared.progress("sweep", done, total)
 
     def _dense(self, matrix: Tensor, groups: Groups, sketch: Sketch | None) -> DenseRows:
         def full(m: int, kept: Int64 | None) -> Tensor:

@@ -41,3 +41,19 @@ def test_a_part_that_runs_again_is_timed_anew(log: tuple[io.StringIO, list[float
         now[0] = 3640.0
         report("attack", 300, 1000)
     assert text.getvalue() == "attack: 300 of 1,000, 5/s, 140 s left\n"
+
+
+def test_many_small_sweeps_are_no_part_of_the_large_one_after_them(log: tuple[io.StringIO, list[float]]) -> None:
+    """Each begins at 0, and is over at its own total."""
+    text, now = log
+    with progress() as report:
+        for start in range(0, 600, 60):
+            now[0] = start
+            report("sweep", 0, 64)
+            now[0] = start + 8.0
+            report("sweep", 64, 64)
+        now[0] = 600.0
+        report("sweep", 0, 1000)
+        now[0] = 640.0
+        report("sweep", 400, 1000)
+    assert text.getvalue() == "sweep: 400 of 1,000, 10/s, 60 s left\n"

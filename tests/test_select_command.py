@@ -233,11 +233,10 @@ def test_a_warmed_up_network_can_be_kept_and_used_again(tmp_path):
         ["--checkpoint", "w.pt"],
         ["--model", "a:b", "--features", "f.npy"],
         ["--validation", "1.5"],
-        ["--precision", "fp8"],
     ],
 )
 def test_options_that_would_be_ignored_are_wrong_usage(tmp_path, words):
-    """A checkpoint without a model, a model beside arrays, 1.5 images or 8 bits are refused with exit code 2."""
+    """A checkpoint without a model, a model beside arrays, or 1.5 validation images are refused with exit code 2."""
     got = command("select", "--fraction", 0.1, *words, "--out", tmp_path / "a.npz")
     assert got.exit_code == 2
 
@@ -265,12 +264,26 @@ def test_the_radius_reaches_every_attack(tmp_path):
     assert attack["steps"] == 10
 
 
-def test_half_precision_is_of_both_attacks(tmp_path):
-    """`--precision bf16` lowers the training attack and RD's, and the index file says so."""
+def test_half_precision_is_of_the_training_attack(tmp_path):
+    """`--precision bf16` lowers it and not RD's, and the index file says so."""
     (tmp_path / "nets.py").write_text(MODEL)
     got = command("select", "--rows", 60, "--validation", 10, "--count", 8, "--model", f"{tmp_path}/nets.py:plain",
                   "--precision", "bf16", "--out", tmp_path / "a.npz")  # fmt: skip
     assert got.exit_code == 0, got.output
     told = Selection.load(tmp_path / "a.npz").provenance
-    assert told.task["attack"]["type"] == told.settings["objective"]["attack"]["type"] == "HalfPrecision"
-    assert (told.task["attack"]["attack"]["steps"], told.settings["objective"]["attack"]["attack"]["steps"]) == (10, 3)
+    assert (told.task["attack"]["type"], told.settings["objective"]["attack"]["type"]) == ("HalfPrecision", "PGD")
+    assert (told.task["attack"]["attack"]["steps"], told.settings["objective"]["attack"]["steps"]) == (10, 3)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--precision", "fp8"), "fp32 or bf16, got 'fp8'"),
+        (("--precision", "bf16", "--features", "f.npy"), "nothing is attacked"),
+    ],
+)
+def test_a_precision_that_means_nothing_is_wrong_usage(tmp_path, words, said):
+    """Eight bits, or attacks on arrays."""
+    got = command("select", "--fraction", 0.1, *words, "--out", tmp_path / "a.npz")
+    assert got.exit_code == 2
+    assert said in " ".join(got.stderr.replace("│", "").split())

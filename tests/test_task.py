@@ -345,13 +345,13 @@ class TestFromModel:
         assert moved.gains.tolist() == fresh.gains.tolist() != first.gains.tolist()
 
     def test_progress_is_reported(self) -> None:
-        """reporting() hears of the sweep and of greedy, each up to its total."""
+        """reporting() hears of the sweep from 0 and of greedy, each up to its total."""
         seen: dict[str, list[tuple[int, int]]] = {}
         task = cases.sat_task(24, batch_size=7).reporting(
             lambda part, done, total: seen.setdefault(part, []).append((done, total))
         )
         select(task, cases.rcs(), 7)
-        assert seen["sweep"][-1] == (24, 24)
+        assert (seen["sweep"][0], seen["sweep"][-1]) == ((0, 24), (24, 24))
         assert seen["greedy"][-1] == (7, 7)
 
     def test_seconds_are_told_by_part(self) -> None:

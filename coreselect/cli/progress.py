@@ -49,8 +49,10 @@ def progress() -> Iterator[Report]:
         tasks = {}
 
         def report(part: str, done: int, total: int) -> None:
-            if part not in tasks or done < bar.tasks[tasks[part]].completed:
+            if part not in tasks:
                 tasks[part] = bar.add_task(part, total=total)
+            elif done <= bar.tasks[tasks[part]].completed:
+                bar.reset(tasks[part], total=total)  # it runs again
             bar.update(tasks[part], completed=done, total=total)
 
         yield report
@@ -64,7 +66,7 @@ def _lines(console: Console) -> Report:
 
     def report(part: str, done: int, total: int) -> None:
         now = time.monotonic()
-        if part not in last or done < last[part]:  # a part that runs again begins anew
+        if part not in last or done <= last[part]:  # a part that runs again begins anew
             began[part], said[part] = (now, done), now
         last[part] = done
         since, first = began[part]

@@ -100,7 +100,7 @@ def select(
     ] = None,
     rd_steps: Annotated[int, typer.Option(min=0, help="Validation attack's steps.", rich_help_panel=_ATTACK)] = 3,
     precision: Annotated[
-        str, typer.Option(help="Of both attacks' passes: fp32 or bf16; gradients are in full.", rich_help_panel=_ATTACK)
+        str, typer.Option(help="bf16 runs the training attack in bfloat16, all else in full.", rich_help_panel=_ATTACK)
     ] = "fp32",
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Of forward passes; else 256, or 64 on a CPU.", rich_help_panel=_ATTACK)
@@ -129,6 +129,8 @@ def select(
         raise typer.BadParameter("give one of --fraction and --count.")
     if any((features, gradients, labels)) and (model or checkpoint or save_model):
         raise typer.BadParameter("arrays take the place of a model: leave --model, --checkpoint and --save-model out.")
+    if any((features, gradients, labels)) and precision != "fp32":
+        raise typer.BadParameter("nothing is attacked over arrays: leave --precision out.")
     if (checkpoint and not model) or (save_model and model):
         raise typer.BadParameter(
             "--checkpoint goes with --model, --save-model with the network that is warmed up without one."
@@ -160,7 +162,7 @@ def select(
             search,
             sketch,
             certify,
-            lower(_pgd(radius, rd_steps)),
+            _pgd(radius, rd_steps),
         ),
     )
     if per_class:

@@ -79,8 +79,8 @@ class RCS:
             raise ShapeError(f"eta must lie in (0, 10⁶], got {self.eta}.")
         if self.groups not in ("batch", "example"):
             raise ShapeError(f"groups must be 'batch' or 'example', got {self.groups!r}.")
-        if self.group_size is not None and self.group_size < 1:
-            raise ShapeError(f"group_size must be at least 1, got {self.group_size}.")
+        if self.group_size is not None and (type(self.group_size) is not int or self.group_size < 1):
+            raise ShapeError(f"group_size must be a whole number of at least 1, got {self.group_size}.")
         if self.refresh < 1 or (isinstance(self.recraft, int) and self.recraft < 1):
             raise ShapeError(f"refresh and recraft count picks from 1, got {self.refresh} and {self.recraft}.")
         if isinstance(self.recraft, str) and self.recraft not in ("once", "every"):

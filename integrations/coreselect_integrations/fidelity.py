@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, is_dataclass, replace
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 import numpy as np
@@ -28,7 +28,7 @@ from coreselect.groups import deal, default_size
 from coreselect.half import HalfPrecision
 from coreselect.objectives import Objective
 from coreselect.seeding import generator
-from coreselect.selectors import RCS
+from coreselect.selectors import RCS, Mixture
 from coreselect.signs import correlation
 from coreselect.task import ModelTask
 from coreselect.types import Int64
@@ -117,8 +117,8 @@ def fidelity(
         task: a model's, with validation; G moves what it captures. Its attack is what fewer steps are held against.
         methods: chosen with and held against random sets; those called `rcs` are `rcs` itself.
         budget: as `coreselect.select` takes it; below the whole pool.
-        rcs: objective, η, group size and everything else that approximations change one by one. Seconds leave its
-            certificate out.
+        rcs: objective, η, group size and everything else that approximations change one by one. Other forms of RCS are given
+            its group size where they have none. Seconds leave certificates out.
         groups: random groups that gains and true decreases are compared on, 3 or more; all there are, if they are fewer.
         sets: random sets, 2 or more.
         widths: of sketches; None: those of 64, 512 and 4096 that shorten a row.
@@ -135,7 +135,7 @@ def fidelity(
         if number < least:
             why = f"a report of fidelity needs {least} or more random {what}, got {number}."
             raise RequirementError(why)
-    methods = {name: rcs if name == "rcs" else method for name, method in methods.items()}
+    methods = {name: rcs if name == "rcs" else alike(method, rcs) for name, method in methods.items()}
     for method in (rcs, *methods.values()):
         require(method, task.provides)
     k = resolve(budget, task.n)
@@ -193,6 +193,16 @@ def fidelity(
     )  # fmt: skip
 
 
+def alike(method: Selector, rcs: RCS) -> Selector:
+    """Return a method without certificates, forms of RCS in groups of the size of `rcs` where they name none."""
+    if isinstance(method, RCS):
+        return replace(method, certify=None, group_size=method.group_size or rcs.group_size)
+    if isinstance(method, Mixture):  # its parts have smaller budgets, and so smaller groups
+        parts = [replace(part, certify=None) if isinstance(part, RCS) else part for part in method.selectors]
+        return replace(method, selectors=parts)
+    return method
+
+
 def agree(
     task: ModelTask, objective: Objective, groups: Sequence[Int64], eta: float, seed: int, sketch: Sketch
 ) -> tuple[Agreement, ...]:
@@ -246,10 +256,8 @@ def approximations(task: ModelTask, rcs: RCS, widths: Sequence[int]) -> list[tup
     if isinstance(attack, PGD) and attack.steps > 1:
         one = replace(attack, steps=1, step=1.25 * attack.radius or 1.0)
         out.append((f"1 attack step, not {attack.steps}", replace(task, attack=one), rcs))
-    goal = rcs.objective
-    if isinstance(attack, PGD) and isinstance(goal, Objective) and is_dataclass(goal):
-        rough = replace(rcs, objective=replace(goal, attack=HalfPrecision(goal.attack)))  # type: ignore[call-arg]
-        out.append(("attacks in bfloat16", replace(task, attack=HalfPrecision(attack)), rough))
+    if isinstance(attack, PGD):
+        out.append(("attack in bfloat16", replace(task, attack=HalfPrecision(attack)), rcs))
     out += [(f"recraft {r}", task, replace(rcs, recraft=r)) for r in ("once", "every") if r != rcs.recraft]
     out += [(f"refresh every {n}", task, replace(rcs, refresh=n)) for n in (1, 4) if n != rcs.refresh]
     return out + [(f"sketch of width {w}", task, replace(rcs, sketch=Sketch(w))) for w in widths]

@@ -23,6 +23,7 @@ from coreselect.protocols import Attack
 from coreselect.selectors import COMBINATORS, Mixture
 from coreselect_integrations.systems import Settings
 
+MOST = 10_000  # steps of an attack
 RUN = ("capture", "select_attack_steps", "rd_steps")
 OBJECTIVES: Mapping[str, Callable[[Attack], Objective]] = MappingProxyType(
     {
@@ -65,7 +66,7 @@ def settings_for(words: str, settings: Settings) -> Settings:
                 raise RequirementError(why)
     for key in ("select_attack_steps", "rd_steps"):
         steps = own.get(key, 1)
-        if not ((type(steps) is int and steps >= 0) or (steps is None and key == "select_attack_steps")):
+        if not ((type(steps) is int and 0 <= steps <= MOST) or (steps is None and key == "select_attack_steps")):
             raise RequirementError(f"{words!r} has {key} {steps!r}: a number of steps is needed.")
     return replace(settings, **own)
 
@@ -90,7 +91,7 @@ def _parts(words: str) -> Iterator[tuple[str, dict[str, Any]]]:
 def _value(text: str) -> Any:
     """Read a number, true, false or null, else a word."""
     for read in (json.loads, float):  # .05 is no JSON
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):
             return read(text)
     return text
 
@@ -106,7 +107,7 @@ def _made(name: str, given: Mapping[str, Any], settings: Settings) -> Selector:
         if which not in OBJECTIVES:
             why = f"no objective is called {which!r}; there are {', '.join(OBJECTIVES)}."
             raise UnknownNameError(why)
-        own["objective"] = OBJECTIVES[which](settings.lowered(settings.rd.attack))
+        own["objective"] = OBJECTIVES[which](settings.rd.attack)
     made = get_selector(name, **({"eta": settings.eta} if name == "rcs" else {}) | own)
     reads = {
         "capture": "gradients" in made.requires,

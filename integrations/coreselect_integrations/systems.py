@@ -50,8 +50,8 @@ class Settings:
         capture: whose gradients a selection computes: of the `head`, or of `all` parameters, sketched.
         rd_steps, eta: of RD's attack, 1¼ radii in all, and the scratch step of RCS.
         validation: images held out for RD, a share below 1 or a count.
-        precision: of training's passes and of a selection's attacks, `fp32` or `bf16`; gradients, and what is reported, are
-            always in the precision of the model.
+        precision: of training's passes, those of its attack in a selection among them, `fp32` or `bf16`; gradients, RD and its
+            attack are always in the precision of the model.
         seed: decides every draw.
     """
 
@@ -127,17 +127,17 @@ class Settings:
 
     @property
     def select_attack(self) -> Attack | None:
-        """The attack under which the gradients of a selection are captured: `select_attack_steps` of 1¼ radii in all."""
+        """The attack under which the gradients of a selection are captured: training's, in training's precision, or
+        `select_attack_steps` of 1¼ radii in all."""
         n, r, own = self.select_attack_steps, self.radius, self.attack
-        return None if own is None else self.lowered(own if n is None else PGD(r, 1.25 * r / max(1, n) or 1.0, n))
-
-    def lowered(self, attack: Attack) -> Attack:
-        """Return an attack of a selection in the precision of training's passes."""
+        if own is None:
+            return None
+        attack = own if n is None else PGD(r, 1.25 * r / max(1, n) or 1.0, n)
         return attack if self.half is None else HalfPrecision(attack)
 
     @property
     def rd(self) -> RD:
-        """What is reported as RD, and in its `lowered` form the objective of RCS: KL, attacked within the radius of training."""
+        """The objective of RCS: KL, attacked within the radius of training."""
         return RD("kl", attack=PGD(self.radius, 1.25 * self.radius / self.rd_steps or 1.0, self.rd_steps))
 
     @property

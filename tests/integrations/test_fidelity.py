@@ -21,11 +21,11 @@ from coreselect import Task, holdout, seeding, select
 from coreselect.attacks import PGD
 from coreselect.errors import BudgetError, CoreselectError, NonFiniteError, RequirementError, ShapeError
 from coreselect.objectives import RD
-from coreselect.selectors import RCS, GradMatch, Random
+from coreselect.selectors import RCS, GradMatch, Mixture, Random
 from coreselect.signs import correlation
 from coreselect_integrations.cli import fidelity as cli
-from coreselect_integrations.fidelity import Fidelity, fidelity, predict
-from coreselect_integrations.networks import Spec, make, route_call, save_network
+from coreselect_integrations.fidelity import Fidelity, alike, fidelity, predict
+from coreselect_integrations.networks import Spec, load_network, make, restore, route_call, save_network
 from coreselect_integrations.presets import defaults
 from coreselect_integrations.systems import Settings
 from coreselect_integrations.views import two_views
@@ -191,7 +191,7 @@ def test_a_report_answers_all_three_questions(make_task: Any) -> None:
     names = [
         "rcs",
         "1 attack step, not 2",
-        "attacks in bfloat16",
+        "attack in bfloat16",
         "recraft every",
         "refresh every 4",
         "sketch of width 6",
@@ -260,6 +260,17 @@ def test_tasks_that_cannot_be_stepped_are_refused() -> None:
         report(acl(), rcs=RCS(objective=RD_WEAK, group_size=1))
 
 
+def test_forms_of_rcs_are_compared_on_equal_terms() -> None:
+    """The same method under another name has the same G: its groups are as large, and no certificate is timed with it."""
+    own = RCS(objective=RD_WEAK, eta=0.3, group_size=3)
+    same, mixed = replace(own, group_size=None, certify="instance"), Mixture([own, Random()])
+    got = report(sat(), methods={"rcs": RCS(), "same": same, "mixed": mixed})
+    assert got.methods[0].g == got.methods[1].g
+    assert alike(same, replace(own, certify=None)) == replace(own, certify=None)
+    assert alike(mixed, own) == Mixture([replace(own, certify=None), Random()])
+    assert alike(Random(), own) == Random()
+
+
 FACTORY = """
 import torch
 
@@ -307,6 +318,18 @@ def test_a_checkpoint_is_reported_in_80_columns(place: Path) -> None:
     assert "trained on another pool" in got.stderr
 
 
+def test_a_network_trained_in_half_precision_is_reported_in_full(place: Path) -> None:
+    """What bfloat16 costs is among the costs, so RCS as set is without."""
+    saved = load_network(place / "model.pt")
+    save_network(place / "half.pt", restore(saved), saved.spec, {**saved.about, "precision": "bf16"})
+    answers = [
+        json.loads(command("--from", place / name, "--data", f"{place / 'data.py'}:images", "--json", *QUICK).stdout)
+        for name in ("model.pt", "half.pt")
+    ]
+    assert [c["name"] for c in answers[1]["costs"]][1:3] == ["1 attack step, not 2", "attack in bfloat16"]
+    assert [a["costs"][0]["g"] for a in answers] == [answers[0]["costs"][0]["g"]] * 2
+
+
 def test_without_a_checkpoint_a_network_is_warmed_up_and_json_is_alone(place: Path) -> None:
     """Settings on the command line hold, and JSON has every number."""
     got = command("--data", f"{place / 'data.py'}:images", "--warmup-epochs", 0, "--eta", 0.02, "--attack-steps", 1,
@@ -314,7 +337,7 @@ def test_without_a_checkpoint_a_network_is_warmed_up_and_json_is_alone(place: Pa
     assert got.exit_code == 0, got.output
     told = json.loads(got.stdout)
     assert (told["eta"], told["group_size"], told["system"], told["step"]) == (0.02, 3, "acl", "all")
-    rough = ["attacks in bfloat16", "recraft every", "refresh every 4", "sketch of width 16"]
+    rough = ["attack in bfloat16", "recraft every", "refresh every 4", "sketch of width 16"]
     assert [c["name"] for c in told["costs"]] == ["rcs", *rough]
     assert math.isfinite(told["random_sd"])
 
@@ -326,7 +349,7 @@ def test_without_a_checkpoint_a_network_is_warmed_up_and_json_is_alone(place: Pa
         (("--selectors", "mixture"), "--selectors"),
         (("--selectors", ","), "--selectors"),
         (("--selectors", "rcs:objective=nonesuch"), "--selectors: no objective is called"),
-        (("--selectors", "rcs:capture=all"), "give --step"),
+        (("--selectors", "rcs:capture=all"), "needs another capture or attack"),
         (("--step", "tail"), "--step"),
         (("--sketch", "64,x"), "--sketch"),
         (("--sketch", "0"), "--sketch"),

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from coreselect.errors import RequirementError, UnknownNameError
+from coreselect.errors import RequirementError, ShapeError, UnknownNameError
 from coreselect.objectives import RD, AdversarialCE, CEPlusRD
 from coreselect.selectors import RCS, RS2, Mixture, RCSSampled, Redraw
 from coreselect_integrations.methods import names_of, selector_for, settings_for
@@ -76,6 +76,10 @@ def test_a_plus_shares_the_budget() -> None:
         ("rcs:rd_steps=0", RequirementError, "at least one step of RD's attack"),
         ("rcs:rd_steps=many", RequirementError, "has rd_steps 'many': a number of steps is needed"),
         ("rcs:rd_steps=2.5", RequirementError, "has rd_steps 2.5: a number of steps is needed"),
+        ("rcs:rd_steps=" + "9" * 400, RequirementError, "a number of steps is needed"),
+        ("rcs:eta=" + "[" * 100_000, RequirementError, "cannot be made with ['eta'"),
+        ("rcs:group_size=1.5", ShapeError, "group_size must be a whole number of at least 1, got 1.5"),
+        ("rcs:group_size=true", ShapeError, "got True"),
         ("rcs:select_attack_steps=-1", RequirementError, "has select_attack_steps -1: a number of steps is needed"),
         ("rcs:objective=[1]", UnknownNameError, "no objective is called '[1]'"),
         ("redraw:capture=all", RequirementError, "capture would be without effect for 'redraw'"),

@@ -194,7 +194,7 @@ def _warmed(
 
 
 def _methods(text: str, settings: Settings) -> dict[str, Selector]:
-    """Make methods written with commas, each once; all read one sweep, so none has settings of the run to itself."""
+    """Make methods written with commas, each once; all read one capture and attack, so none has its own."""
     words = dict.fromkeys(word.strip() for word in text.split(",") if word.strip())
     if not words:
         raise typer.BadParameter(f"--selectors names no method, got {text!r}; rcs,random is a start.")
@@ -205,7 +205,8 @@ def _methods(text: str, settings: Settings) -> dict[str, Selector]:
         raise typer.BadParameter(f"--selectors: {why}") from why
     if own:
         raise typer.BadParameter(
-            f"--selectors: {own[0]!r} asks for a sweep of its own: give --step, --attack-steps or --rd-steps for all methods."
+            f"--selectors: {own[0]!r} needs another capture or attack than the other methods: give --step, --attack-steps or "
+            "--rd-steps, which are for all."
         )
     return made
 

@@ -44,7 +44,9 @@ def train(
         int | None, typer.Option(min=2, help="Only the first so many images.", rich_help_panel=_RUN)
     ] = None,
     flip: Annotated[bool | None, typer.Option(help="Mirror images.", rich_help_panel=_RUN)] = None,
-    precision: Annotated[str | None, typer.Option(help="fp32 or bf16.", rich_help_panel=_RUN)] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="fp32 or bf16; of a selection, its attack.", rich_help_panel=_RUN)
+    ] = None,
     num_workers: Annotated[int, typer.Option(min=0, help="Processes that read images.", rich_help_panel=_RUN)] = 0,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, …; else cuda if any.", rich_help_panel=_RUN)] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the last epoch's record.", rich_help_panel=_RUN)] = False,
