@@ -36,35 +36,34 @@ TIME = {name: WIDE[name] for name in ("epochs", "robust %", *_AGAINST)}
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Comparisons of one `folder` share warm models and cells; `options` are those of `coreselect compare`."""
+    """Comparisons of one `folder` share warm models and cells; `options` are those of `coreselect compare`, None a flag's."""
 
     folder: str
     methods: tuple[str, ...]
-    options: tuple[str, ...]
+    options: Mapping[str, object]
 
 
-_SHARED = (
-    "--data", "DATA/cifar10", "--seeds", "3", "--validation", "500", "--select-attack-steps", "1", "--num-threads", "1",
-)  # fmt: skip
-_SAT = (
-    "--trainer", "sat", *_SHARED, "--rows", "5500", "--test-rows", "2000", "--epochs", "18", "--warmup", "3", "--every", "5",
-)  # fmt: skip
-_ELSEWHERE = ("--transfer", "DATA/cifar100-coarse", "--tuning-rows", "2000")
-_CONTRASTIVE = (
-    *_SHARED, "--rows", "5500", "--test-rows", "2000", "--epochs", "12", "--warmup", "2", "--every", "5", "--lr", "0.1",
-    "--fractions", "0.1", "--equal", "epochs,time", "--clock", "cpu", *_ELSEWHERE,
-)  # fmt: skip
-_RESNET18 = (
-    "--trainer", "sat", *_SHARED, "--arch", "resnet18", "--precision", "bf16", "--rows", "5500", "--test-rows", "1000",
-    "--epochs", "10", "--warmup", "2", "--every", "4", "--attack-steps", "2", "--fractions", "0.1", "--clock", "cpu", "--no-full",
-)  # fmt: skip
+_SHARED = {
+    "--data": "DATA/cifar10", "--seeds": 3, "--fractions": 0.1, "--validation": 500, "--select-attack-steps": 1, "--num-threads": 1,
+}  # fmt: skip
+_SMALL = {**_SHARED, "--rows": 5500, "--test-rows": 2000}
+_SAT = {"--trainer": "sat", **_SMALL, "--epochs": 18, "--warmup": 3, "--every": 5}
+_ELSEWHERE = {"--transfer": "DATA/cifar100-coarse", "--tuning-rows": 2000}
+_CONTRASTIVE = {
+    **_SMALL, "--epochs": 12, "--warmup": 2, "--every": 5, "--lr": 0.1, "--equal": "epochs,time", "--clock": "cpu", **_ELSEWHERE,
+}  # fmt: skip
+_RESNET18 = {
+    "--trainer": "sat", **_SHARED, "--arch": "resnet18", "--precision": "bf16", "--rows": 5500, "--test-rows": 1000,
+    "--epochs": 10, "--warmup": 2, "--every": 4, "--attack-steps": 2, "--clock": "cpu", "--no-full": None,
+}  # fmt: skip
+_FRESH = {"--seeds": "3:6", "--no-full": None}  # for what a comparison with seeds 0 to 2 seemed to show
 _UNLABELLED = ("rs2", "redraw", "random", "rcs", "rcs:capture=all", "rcs:objective=js", "rcs+redraw", "importance")
 
 COMPARISONS: Mapping[str, Comparison] = {
     "sat": Comparison(
         "sat",
         ("rs2", "redraw", "random", "rcs", "craig", "gradmatch", "el2n", "k_center", "facility_location", "glister"),
-        (*_SAT, "--fractions", "0.05,0.1", "--equal", "epochs"),
+        {**_SAT, "--fractions": "0.05,0.1", "--equal": "epochs"},
     ),
     "sat-variants": Comparison(
         "sat",
@@ -72,12 +71,12 @@ COMPARISONS: Mapping[str, Comparison] = {
             "rs2", "redraw", "random", "rcs", "craig", "rcs:capture=all", "rcs:objective=adversarial_ce",
             "rcs:objective=ce_plus_rd", "rcs_sampled", "rcs+redraw", "importance:score=el2n", "importance:score=loss",
         ),
-        (*_SAT, "--fractions", "0.1", "--equal", "epochs"),
+        {**_SAT, "--equal": "epochs"},
     ),
     "sat-time": Comparison(
         "sat-time",
         ("rs2", "craig", "rcs", "rcs:objective=adversarial_ce", "importance:score=loss"),
-        (*_SAT, "--fractions", "0.1", "--equal", "epochs,time", "--clock", "cpu", "--no-full"),
+        {**_SAT, "--equal": "epochs,time", "--clock": "cpu", "--no-full": None},
     ),
     "sat-transfer": Comparison(
         "sat-transfer",
@@ -85,19 +84,29 @@ COMPARISONS: Mapping[str, Comparison] = {
             "rs2", "redraw", "random", "rcs", "craig", "rcs:capture=all", "rcs:objective=adversarial_ce", "rcs+redraw",
             "importance:score=loss",
         ),
-        (*_SAT, "--fractions", "0.1", "--clock", "cpu", "--judged", "trained,slf,alf", *_ELSEWHERE),
+        {**_SAT, "--clock": "cpu", "--judged": "trained,slf,alf", **_ELSEWHERE},
     ),
     "sat-resnet18": Comparison("sat-resnet18", ("rs2", "redraw", "rcs", "craig"), _RESNET18),
-    "acl": Comparison("acl", _UNLABELLED, ("--trainer", "acl", *_CONTRASTIVE)),
-    "dynacl-air": Comparison("dynacl-air", _UNLABELLED, ("--trainer", "dynacl-air", *_CONTRASTIVE)),
+    "sat-resnet18-fresh": Comparison(
+        "sat-resnet18-fresh", ("rs2", "craig"), {**_RESNET18, **_FRESH, "--equal": "epochs,time"}
+    ),
+    "acl": Comparison("acl", _UNLABELLED, {"--trainer": "acl", **_CONTRASTIVE}),
+    "dynacl-air": Comparison("dynacl-air", _UNLABELLED, {"--trainer": "dynacl-air", **_CONTRASTIVE}),
+    "dynacl-air-fresh": Comparison(
+        "dynacl-air-fresh",
+        ("rs2", "random"),
+        {"--trainer": "dynacl-air", **_CONTRASTIVE, **_FRESH, "--epochs": 38, "--equal": "epochs"},
+    ),
 }  # fmt: skip
 
 
 def command(name: str, work: Path, data: str) -> list[str]:
     """Return the words after `coreselect` that make a comparison."""
     what = COMPARISONS[name]
-    options = [word.replace("DATA", data) for word in what.options]
-    return ["compare", "--out", str(work / what.folder), "--selectors", ",".join(what.methods), *options]
+    words = ["compare", "--out", str(work / what.folder), "--selectors", ",".join(what.methods)]
+    for option, value in what.options.items():
+        words += [option] if value is None else [option, str(value).replace("DATA", data)]
+    return words
 
 
 def run(name: str, work: Path, data: str, out: Path) -> bool:

@@ -120,6 +120,10 @@ def test_a_folder_under_other_settings_is_refused(done: tuple[Path, Any]) -> Non
         (("--tuning-rows", 9), "--tuning-rows would be without effect here"),
         (("--fractions", "0.1,2"), "--fractions are shares above 0"),
         (("--fractions", "some"), "--fractions are shares above 0"),
+        (("--seeds", 0), "--seeds is how many, at least 1, or the first and the one after the last"),
+        (("--seeds", "3:3"), "such as 3:6, got '3:3'"),
+        (("--seeds", "some"), "--seeds is how many"),
+        (("--seeds", "-1:2"), "--seeds is how many"),
         (("--equal", "money"), "--equal is epochs, time or both"),
         (("--equal", ""), "--equal is epochs, time or both"),
         (("--trainer", "gan"), "--trainer is one of"),
@@ -170,6 +174,15 @@ def test_data_that_cannot_be_judged_on_are_refused(factory: str, said: str, tmp_
     got = command("--out", tmp_path / "none", *words, "--data", f"{tmp_path}/made.py:{factory}")
     assert isinstance(got.exception, DataError), got.output
     assert said in str(got.exception)
+
+
+def test_a_range_of_seeds_is_fresh(tmp_path: Path) -> None:
+    """`--seeds 1:3` trains seeds 1 and 2 from warm models of their own, and the files say so."""
+    got = command("--out", tmp_path / "out", *SHORT[:-1], "rs2", "--no-full", "--seeds", "1:3")
+    assert got.exit_code == 0, got.output
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert found["study"]["seeds"] == [1, 2]
+    assert sorted((r["method"], r["seed"]) for r in found["records"]) == [("rs2", 1), ("rs2", 2), (WARM, 1), (WARM, 2)]
 
 
 def test_another_set_is_judged_on_too(tmp_path: Path) -> None:

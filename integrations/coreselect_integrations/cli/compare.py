@@ -45,7 +45,7 @@ def compare(
         typer.Option(help="Methods with commas, e.g. rcs:eta=0.05 or rcs+redraw; rs2 is what they are held against."),
     ] = "rcs,rs2,redraw,random",
     fractions: Annotated[str, typer.Option(help="Shares of the pool, with commas.")] = "0.1",
-    seeds: Annotated[int, typer.Option(min=1, help="How many, counted from 0.")] = 3,
+    seeds: Annotated[str, typer.Option(help="How many, counted from 0; or fresh ones, 3:6 for 3, 4 and 5.")] = "3",
     equal: Annotated[str, typer.Option(help="epochs, time, or both with a comma.")] = "epochs",
     full: Annotated[bool, typer.Option(help="Also train on everything, for the speed-up.")] = True,
     arch: Annotated[str, typer.Option(help="As `coreselect train --arch`.", rich_help_panel=_TRAINING)] = "small",
@@ -121,7 +121,7 @@ def compare(
             radius=radius, step=2.5 * radius / steps, attack_steps=steps, select_attack_steps=select_attack_steps,
             interval=max(1, epochs // 20), precision=precision, validation=validation,
         ),
-        methods=_words(selectors), fractions=_shares(fractions), seeds=range(seeds), equal=_words(equal), full=full,
+        methods=_words(selectors), fractions=_shares(fractions), seeds=_seeds(seeds), equal=_words(equal), full=full,
         judged=kinds, finetuning=Finetuning(**{k: v for k, v in tuning.items() if v is not None}), clock=clock,
     )  # fmt: skip
     given = {"--attack-steps": attack_steps, "--select-attack-steps": select_attack_steps}
@@ -144,7 +144,8 @@ def compare(
             check_images(held, network_for(study.settings, train), name)
     about = {
         **study.terms(), "data": data, "rows": rows, "transfer": transfer, "pool_size": pool_size, "tested": len(test),
-        "selectors": list(study.methods), "fractions": list(study.fractions), "seeds": seeds, "equal": list(study.equal),
+        "selectors": list(study.methods), "fractions": list(study.fractions), "seeds": list(study.seeds),
+        "equal": list(study.equal),
     }  # fmt: skip
     talk = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     talk.print(f"{trainer}, {arch} on {data}: {some(len(list(cells(study))), 'cell')} on {where}, in {out}")
@@ -175,6 +176,20 @@ def compare(
 def _words(text: str) -> list[str]:
     """Read names with commas, each once."""
     return list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+
+
+def _seeds(text: str) -> range:
+    """Read `3`, which counts from 0, or `3:6`, which ends before 6."""
+    first, colon, end = text.rpartition(":")
+    try:
+        seeds = range(int(first) if colon else 0, int(end))
+    except ValueError:
+        seeds = range(0)
+    if not seeds or seeds.start < 0:
+        raise typer.BadParameter(
+            f"--seeds is how many, at least 1, or the first and the one after the last, such as 3:6, got {text!r}."
+        )
+    return seeds
 
 
 def _shares(text: str) -> list[float]:
