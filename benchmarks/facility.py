@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -127,8 +128,8 @@ def one(name: str, features: Path, k: int, rivals: str) -> Run:
                     raise MissingExtraError(f"the rivals' interpreter says {last!r}: {HOW}.")
                 raise RuntimeError(f"{name} did not start: {last}")
             with Meter(memory=lambda: held_by(process.pid)) as meter, meter(name):
-                process.stdin.write("go\n")
-                process.stdin.flush()
+                with suppress(BrokenPipeError):  # it has ended, and gives no answer
+                    os.write(process.stdin.fileno(), b"go\n")
                 answer = process.stdout.readline()
             if not answer:
                 raise RuntimeError(f"{name} ended with {process.wait()} and no answer")

@@ -16,7 +16,7 @@ INTEGRATIONS = ROOT / "integrations" / "coreselect_integrations"
 # the line that data travels, from the ground up: a module may import from its own line and from the lines before it.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("clock", "layout", "seeding", "budget", "records", "models", "io", "factories"),
+    ("clock", "layout", "seeding", "budget", "records", "models", "io", "factories", "kinds"),
     ("types", "subsets", "arrays", "data", "history"),
     ("protocols",),
     ("attacks", "half", "divergences", "losses", "reading", "network"),

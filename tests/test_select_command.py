@@ -279,11 +279,17 @@ def test_half_precision_is_of_the_training_attack(tmp_path):
     ("words", "said"),
     [
         (("--precision", "fp8"), "fp32 or bf16, got 'fp8'"),
-        (("--precision", "bf16", "--features", "f.npy"), "nothing is attacked"),
+        (("--precision", "bf16", "--features", "f.npy"), "nothing is attacked over arrays"),
+        (
+            ("--precision", "bf16", "--loss", "ce", "--rows", 60, "--validation", 10, "--model", "NETS"),
+            "nothing is attacked under --loss ce",
+        ),
     ],
 )
 def test_a_precision_that_means_nothing_is_wrong_usage(tmp_path, words, said):
-    """Eight bits, or attacks on arrays."""
+    """Eight bits, attacks on arrays, and a loss without one."""
+    (tmp_path / "nets.py").write_text(MODEL)
+    words = [str(word).replace("NETS", f"{tmp_path}/nets.py:plain") for word in words]
     got = command("select", "--fraction", 0.1, *words, "--out", tmp_path / "a.npz")
     assert got.exit_code == 2
     assert said in " ".join(got.stderr.replace("│", "").split())

@@ -181,6 +181,8 @@ def select(
             batch = batch_size or (64 if where.type == "cpu" else 256)
             own = find_loss(loss)
             attack = _training_attack(own, radius, attack_steps)
+            if attack is None and precision != "fp32":
+                raise typer.BadParameter(f"nothing is attacked under --loss {loss}: leave --precision out.")
             if model is not None:
                 ready = from_factory(model, checkpoint, views, own.views, where)
             else:

@@ -1,9 +1,11 @@
 """Methods of choosing, one published method a file; third parties register under the entry-point group `coreselect.selectors`."""
 
 from importlib.metadata import entry_points
-from typing import Any
+from reprlib import repr as short
+from typing import Any, get_type_hints
 
 from coreselect.errors import RequirementError, UnknownNameError
+from coreselect.kinds import admits, described
 from coreselect.protocols import Selector
 from coreselect.selectors.aign import AIGN
 from coreselect.selectors.aum import AUM
@@ -139,7 +141,7 @@ def list_selectors() -> list[str]:
     return [*SELECTORS, *others]
 
 
-def get_selector(name: str, **settings: Any) -> Selector:
+def get_selector(name: str, /, **settings: Any) -> Selector:
     """Make the selector of that name.
 
     Args:
@@ -147,7 +149,7 @@ def get_selector(name: str, **settings: Any) -> Selector:
         settings: of its constructor.
     Raises:
         UnknownNameError: no selector has that name.
-        RequirementError: it has no such setting.
+        RequirementError: it has no such setting, or one of another kind.
     """
     factory: Any = SELECTORS.get(name)
     if factory is None:
@@ -155,6 +157,11 @@ def get_selector(name: str, **settings: Any) -> Selector:
         if not found:
             raise UnknownNameError(f"no selector is called {name!r}; there are {', '.join(list_selectors())}.")
         factory = found[0].load()
+    hints = get_type_hints(factory) if isinstance(factory, type) else {}
+    for key, value in settings.items():
+        if key in hints and not admits(hints[key], value):
+            why = f"the selector {name!r} takes {key} as {described(hints[key])}, got {short(value)}."
+            raise RequirementError(why)
     try:
         return factory(**settings)
     except TypeError as why:

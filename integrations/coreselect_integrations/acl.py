@@ -131,7 +131,7 @@ def _divided(loss: Loss) -> Divided:
 
 
 def _index(batch: Any) -> Tensor:
-    """Positions in the pool [B]."""
+    """Positions in the pool [B]: what a batch of several ends with, which are labels where the loader is not of `Indexed(pool)`."""
     if not isinstance(batch, tuple | list) or len(batch) < 2:
         why = "weights and a history need batches that end with the index, got x alone: load from Indexed(pool)."
         raise RequirementError(why)

@@ -3,7 +3,7 @@
     method = part + part …        several share the budget equally, in order (`Mixture`)
     part   = name : key=value …   key is a setting of the selector, or one of `RUN` of the run that it serves
 
-`rcs`, `rcs:objective=adversarial_ce:eta=0.05`, `rcs:capture=all`, `importance:score=loss`, `rcs+redraw`.
+`rcs`, `rcs:objective=adversarial_ce:eta=0.05`, `rcs:capture=all:sketch=512`, `importance:score=loss`, `rcs+redraw`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from typing import Any
 
 from coreselect import Selector, get_selector
 from coreselect.errors import RequirementError, UnknownNameError
+from coreselect.gradients.sketch import Sketch
 from coreselect.objectives import RD, AdversarialCE, CEPlusRD, Objective
 from coreselect.protocols import Attack
 from coreselect.selectors import COMBINATORS, Mixture
-from coreselect_integrations.systems import Settings
+from coreselect_integrations.systems import SYSTEMS, Settings
 
 MOST = 10_000  # steps of an attack
 RUN = ("capture", "select_attack_steps", "rd_steps")
@@ -45,10 +46,14 @@ def selector_for(words: str, settings: Settings) -> Selector:
         settings: of the run; objectives are attacked within its radius.
     Raises:
         UnknownNameError: no selector, or no objective, has that name.
-        RequirementError: it has no such setting, does not read one of the run's, or combines others by itself.
+        RequirementError: it has no such setting, does not read one of the run's, combines others by itself, or
+            reads classes that the run's network does not have.
     """
     run = settings_for(words, settings)
     made = [_made(name, own, run) for name, own in _parts(words)]
+    if not SYSTEMS[settings.system].supervised and any("logits" in one.requires for one in made):
+        why = f"{words!r} reads classes from the network's outputs, and networks of {settings.system} have none."
+        raise RequirementError(why)
     return made[0] if len(made) == 1 else Mixture(made)
 
 
@@ -85,6 +90,9 @@ def _parts(words: str) -> Iterator[tuple[str, dict[str, Any]]]:
         if wrong:
             why = f"{words!r} holds {wrong[0]!r}: after a name stand key=value with colons, such as rcs:eta=0.05."
             raise RequirementError(why)
+        keys = [key.replace("-", "_") for key, *_ in pairs]
+        if len(set(keys)) < len(keys):
+            raise RequirementError(f"{words!r} sets {max(keys, key=keys.count)} twice: leave one out.")
         yield name, {key.replace("-", "_"): _value(value) for key, _, value in pairs}
 
 
@@ -108,6 +116,8 @@ def _made(name: str, given: Mapping[str, Any], settings: Settings) -> Selector:
             why = f"no objective is called {which!r}; there are {', '.join(OBJECTIVES)}."
             raise UnknownNameError(why)
         own["objective"] = OBJECTIVES[which](settings.rd.attack)
+    if type(own.get("sketch")) is int:
+        own["sketch"] = Sketch(own["sketch"])
     made = get_selector(name, **({"eta": settings.eta} if name == "rcs" else {}) | own)
     reads = {
         "capture": "gradients" in made.requires,

@@ -119,10 +119,11 @@ def pretrain(
     }  # fmt: skip
     about = {
         **asdict(settings), "selector": None, "selector_settings": None, "data": fingerprint(pool), "pool_size": n,
-        "network": asdict(spec),
+        "network": asdict(spec), "select_precision": "fp32",
     }  # fmt: skip
     if selector is not None:
         about |= {"selector": selector.name, "selector_settings": settings_of(selector)}
+        about["select_precision"] = "fp32" if settings.attack is None else settings.precision
     with rng_kept():
         run = Run.open(
             folder, parts, about, start=start, apart=("sampler", "schedule", "seen"), added=("history",),

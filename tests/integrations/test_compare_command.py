@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from coreselect.cli.app import ORDER, build
+from coreselect.data import load
 from coreselect.errors import BudgetError, DataError, RequirementError
 from coreselect.selectors import Random
 from coreselect_integrations.cli.compare import show
@@ -194,6 +195,8 @@ def test_another_set_is_judged_on_too(tmp_path: Path) -> None:
     assert "25 % of the pool, equal epochs, judged by alf@digits" in got.stdout
     records = json.loads((tmp_path / "out" / "results.json").read_text())["records"]
     assert [list(r["accuracy"]) for r in records] == [["trained", "slf@digits", "alf@digits"]] * 2
+    terms = json.loads((tmp_path / "out" / study.TERMS).read_text())  # the 40 are spread over all of it
+    assert terms["train@digits"].startswith(f"n:{len(load('digits', 'train'))}")
     got = command("--out", tmp_path / "none", *short, "--transfer", f"{tmp_path}/made.py:uneven")
     assert isinstance(got.exception, DataError)
     assert "uneven, test has images of 1 channels and 16 pixels, the network takes 1 and 8" in str(got.exception)

@@ -308,6 +308,13 @@ def test_a_classifier_is_judged_as_it_is_and_fine_tuned_on_another_set(tmp_path:
         compare(plan, train, test, Runtime(tmp_path), {"flipped": (test, test)})
 
 
+def test_the_processors_clock_does_not_time_a_gpu(tmp_path: Path) -> None:
+    """Refused before anything is read or written."""
+    with pytest.raises(RequirementError, match="does not see what a cuda device does"):
+        run(tmp_path / "out", few(clock="cpu"), device="cuda")
+    assert not (tmp_path / "out").exists()
+
+
 def test_rows_of_fine_tuning_are_of_all_classes() -> None:
     """Of a set in the order of its classes as many of each; never more than there are."""
     ordered = [(0.0, y) for y in np.repeat(np.arange(5), 20)]

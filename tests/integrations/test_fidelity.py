@@ -330,6 +330,17 @@ def test_a_network_trained_in_half_precision_is_reported_in_full(place: Path) ->
     assert [a["costs"][0]["g"] for a in answers] == [answers[0]["costs"][0]["g"]] * 2
 
 
+def test_a_capture_of_training_is_not_that_of_the_report(place: Path) -> None:
+    """A network whose run captured everything is measured by --step all the same, and refuses a method of another capture."""
+    saved = load_network(place / "model.pt")
+    save_network(place / "whole.pt", restore(saved), saved.spec, {**saved.about, "capture": "all"})
+    for word, code in (("rcs:capture=all", 2), ("rcs:capture=head", 0)):
+        got = command(
+            "--from", place / "whole.pt", "--data", f"{place / 'data.py'}:images", *QUICK, "--selectors", word
+        )
+        assert got.exit_code == code, got.output
+
+
 def test_without_a_checkpoint_a_network_is_warmed_up_and_json_is_alone(place: Path) -> None:
     """Settings on the command line hold, and JSON has every number."""
     got = command("--data", f"{place / 'data.py'}:images", "--warmup-epochs", 0, "--eta", 0.02, "--attack-steps", 1,
@@ -363,7 +374,7 @@ def test_wrong_usage_is_exit_code_2(words: tuple[Any, ...], said: str) -> None:
     """Each says which option."""
     got = command(*words)
     assert got.exit_code == 2
-    assert said in " ".join(got.stderr.split())
+    assert said in " ".join(got.stderr.replace("│", " ").split())
 
 
 def test_a_network_of_an_earlier_version_says_enough() -> None:

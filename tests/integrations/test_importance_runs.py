@@ -72,7 +72,8 @@ def test_a_run_that_is_stopped_ends_with_the_same_bits(system: str, tmp_path: Pa
 def without(folder: Path, system: str) -> None:
     """Make a checkpoint what an earlier version would have written."""
     kept = state(folder)
-    kept["settings"].pop("capture", None)
+    for name in ("capture", "select_precision"):
+        kept["settings"].pop(name, None)
     if system == "acl":
         del kept["parts"]["history"]
     else:
@@ -90,6 +91,17 @@ def test_a_folder_of_an_earlier_version_goes_on(system: str, tmp_path: Path) -> 
     again = run(tmp_path / "cut", tiny(system), selector=RS2())
     for name, value in whole.network.state_dict().items():
         assert torch.equal(value, again.network.state_dict()[name]), name
+
+
+def test_a_folder_of_another_selection_is_refused(tmp_path: Path) -> None:
+    """Runs in bfloat16 once selected in full: one that began so does not go on otherwise, one that selects nothing does."""
+    for name, selector in (("rs2", RS2()), ("full", None)):
+        half = tiny("sat", precision="bf16")
+        run(tmp_path / name, half, selector=selector, until=1)
+        without(tmp_path / name, "sat")
+    run(tmp_path / "full", half, selector=None, until=2)
+    with pytest.raises(RequirementError, match="a run with select_precision 'fp32', this one has 'bf16'"):
+        run(tmp_path / "rs2", half, selector=RS2(), until=2)
 
 
 def test_draws_need_what_was_recorded(tmp_path: Path) -> None:

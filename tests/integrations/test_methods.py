@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from coreselect.errors import RequirementError, ShapeError, UnknownNameError
+from coreselect.gradients.sketch import Sketch
 from coreselect.objectives import RD, AdversarialCE, CEPlusRD
 from coreselect.selectors import RCS, RS2, Mixture, RCSSampled, Redraw
 from coreselect_integrations.methods import names_of, selector_for, settings_for
@@ -38,6 +39,21 @@ def test_settings_of_a_selector_are_numbers_or_words() -> None:
     """`rcs: eta = …` overrides the run's; hyphens are underscores, null is None."""
     made = selector_for("rcs: eta = .05:group-size=16:stratify=null:recraft=every", RUN)
     assert made == RCS(objective=RUN.rd, eta=0.05, group_size=16, stratify=None, recraft="every")
+
+
+def test_a_sketch_is_named_by_its_width() -> None:
+    """`sketch=512` is a `Sketch` of that width, null the selector's own."""
+    assert selector_for("rcs:sketch=512", RUN) == RCS(objective=RUN.rd, eta=0.02, sketch=Sketch(512))
+    assert selector_for("rcs:sketch=null", RUN) == RCS(objective=RUN.rd, eta=0.02)
+
+
+@pytest.mark.parametrize("words", ["rcs:objective=adversarial_ce", "rcs+rcs:objective=ce_plus_rd", "el2n"])
+def test_a_network_without_classes_is_asked_for_none(words: str) -> None:
+    """Before anything trains, in the words of the user."""
+    with pytest.raises(
+        RequirementError, match="reads classes from the network's outputs, and networks of acl have none"
+    ):
+        selector_for(words, defaults("acl"))
 
 
 def test_a_plus_before_a_digit_belongs_to_a_number() -> None:
@@ -77,9 +93,16 @@ def test_a_plus_shares_the_budget() -> None:
         ("rcs:rd_steps=many", RequirementError, "has rd_steps 'many': a number of steps is needed"),
         ("rcs:rd_steps=2.5", RequirementError, "has rd_steps 2.5: a number of steps is needed"),
         ("rcs:rd_steps=" + "9" * 400, RequirementError, "a number of steps is needed"),
-        ("rcs:eta=" + "[" * 100_000, RequirementError, "cannot be made with ['eta'"),
-        ("rcs:group_size=1.5", ShapeError, "group_size must be a whole number of at least 1, got 1.5"),
-        ("rcs:group_size=true", ShapeError, "got True"),
+        ("rcs:eta=" + "[" * 100_000, RequirementError, "the selector 'rcs' takes eta as float, got '[[["),
+        ("rcs:eta=0.1:eta=0.2", RequirementError, "sets eta twice: leave one out"),
+        ("rcs:name=best", RequirementError, "the selector 'rcs' cannot be made with ['eta', 'name', 'objective']"),
+        ("rcs:refresh=1.5", RequirementError, "the selector 'rcs' takes refresh as int, got 1.5"),
+        ("rcs:recraft=2.5", RequirementError, "the selector 'rcs' takes recraft as "),
+        ("rcs:clusters=true", RequirementError, "the selector 'rcs' takes clusters as int, got True"),
+        ("rcs:sketch=wide", RequirementError, "the selector 'rcs' takes sketch as "),
+        ("facility_location:neighbours=2.5", RequirementError, "takes neighbours as "),
+        ("rcs:group_size=1.5", RequirementError, "the selector 'rcs' takes group_size as int | None, got 1.5"),
+        ("rcs:group_size=0", ShapeError, "group_size must be a whole number of at least 1, got 0"),
         ("rcs:select_attack_steps=-1", RequirementError, "has select_attack_steps -1: a number of steps is needed"),
         ("rcs:objective=[1]", UnknownNameError, "no objective is called '[1]'"),
         ("redraw:capture=all", RequirementError, "capture would be without effect for 'redraw'"),

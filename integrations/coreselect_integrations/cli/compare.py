@@ -138,7 +138,7 @@ def compare(
     pool_size = _check_data(study, data, train, test)
     others = {}
     if transfer is not None:
-        others[other] = load(transfer, "train", tuning_rows), load(transfer, "test", test_rows)
+        others[other] = load(transfer, "train"), load(transfer, "test", test_rows)
         _check_judged_on(transfer, *others[other])
         for held, name in zip(others[other], (transfer, f"{transfer}, test"), strict=True):
             check_images(held, network_for(study.settings, train), name)

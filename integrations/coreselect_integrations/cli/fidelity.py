@@ -116,7 +116,7 @@ def fidelity(
         found = settings_in(saved.about, from_)
     changed = {
         "validation": validation, "fraction": fraction, "eta": eta, "rd_steps": rd_steps, "arch": arch,
-        "select_attack_steps": attack_steps,
+        "select_attack_steps": attack_steps, "capture": step,
     }  # fmt: skip
     # approximations are held against full precision
     settings = replace(found, precision="fp32", **{name: v for name, v in changed.items() if v is not None})

@@ -66,7 +66,7 @@ class Study:
         judged: what is evaluated, as `Judged` reads it; contrastive networks need modes of fine-tuning.
         finetuning: of those modes.
         clock: whose seconds count, everywhere: of the `wall`, or of the processor (`cpu`), to which a machine that others use
-            adds little; processes that read images are not in it.
+            adds little; neither processes that read images nor a GPU are in it.
         make: (name, settings) → the method; in one folder a name stands for one method.
         own: (name, settings) → the settings of the run that it serves, of the same network, length and warm-up; names that are
             no words of `methods` need one, too.

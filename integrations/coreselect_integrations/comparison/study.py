@@ -20,6 +20,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import torch
+
 from coreselect import holdout
 from coreselect.errors import DataError, RequirementError
 from coreselect.io.fingerprint import fingerprint
@@ -56,9 +58,14 @@ def compare(
         `selection` seconds of the wall by part, `rd` of validation at the end, `seen` share of the pool since the warm-up,
         `classes` as exp(entropy) of the last selection's, `trouble` in words.
     Raises:
-        RequirementError: the folder holds a comparison under other terms, or there is no set to judge on by a name.
+        RequirementError: the folder holds a comparison under other terms, there is no set to judge on by a name, or the clock
+            does not see the device.
         DataError: what is there cannot be read, or there can be no such folder.
     """
+    where = torch.device(runtime.device or "cpu")
+    if study.clock == "cpu" and where.type != "cpu":
+        why = f"the processor's clock does not see what a {where.type} device does: count seconds of the wall there."
+        raise RequirementError(why)
     sets = {"": (train, test), **others}
     for judged in study.judged:
         if (name := Judged.named(judged).where) not in sets:

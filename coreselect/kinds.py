@@ -1,0 +1,33 @@
+"""Whether a value is of the kind that an annotation names: `int`, `float | None`, `Literal["once"] | int`, a class.
+
+Whole numbers serve as floats, and truth values as no number. What an annotation says beyond that (of items, of
+arguments) is let through.
+"""
+
+from __future__ import annotations
+
+from inspect import formatannotation
+from numbers import Integral, Real
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+
+def admits(hint: Any, value: object) -> bool:
+    """Say whether the value may stand where the annotation does."""
+    if get_origin(hint) in (Union, UnionType):
+        return any(admits(part, value) for part in get_args(hint))
+    if get_origin(hint) is Literal:
+        return any(type(value) is type(word) and value == word for word in get_args(hint))
+    if hint is Any:
+        return True
+    if hint in (int, float):
+        return isinstance(value, Integral if hint is int else Real) and not isinstance(value, bool)
+    if hint in (None, NoneType):
+        return value is None
+    plain = hint if get_origin(hint) is None else get_origin(hint)
+    return not isinstance(plain, type) or isinstance(value, plain)
+
+
+def described(hint: Any) -> str:
+    """Write an annotation for a reader, `int | None`."""
+    return formatannotation(hint)
