@@ -4,8 +4,7 @@
     python -m benchmarks.comparisons --table benchmarks/results/comparisons/sat/results.json
 
 A comparison goes on where it was killed, and keeps what is finished; exit code 1 says that a cell failed, which is a
-result too. `--out` gets, a folder each, its `results.json` and picture. `cifar100-coarse` is an array folder of CIFAR-100 with the
-labels of its 20 superclasses: 2,000 images of 100 classes teach a linear head next to nothing.
+result too. `--out` gets, a folder each, its `results.json` and picture. `cifar100-coarse` is what `benchmarks.coarse` writes.
 """
 
 from __future__ import annotations
