@@ -151,9 +151,9 @@ def row(line: Line | None, columns: Mapping[str, Callable[[Line], str]]) -> list
     return [NONE if line is None else column(line) for column in columns.values()]
 
 
-def order(judged: str) -> tuple[bool, bool, str]:
-    """Put what is judged on the data itself before what is judged elsewhere, and `slf` before `alf`."""
-    return "@" in judged, judged.startswith("alf"), judged
+def order(judged: str) -> tuple[bool, bool, bool, str]:
+    """Put what is judged as trained first, on the data itself before elsewhere, and by `slf` before `alf`."""
+    return judged != TRAINED, "@" in judged, judged.startswith("alf"), judged
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from benchmarks import comparisons
-from benchmarks.comparisons import COMPARISONS, command, tables
+from benchmarks.comparisons import COMPARISONS, command, order, tables
 from coreselect.data import load
 from coreselect_integrations.cli import compare
 from coreselect_integrations.comparison import Study
@@ -92,6 +92,11 @@ def records(**changes: Any) -> dict[str, Any]:
         "selection": {}, "rd": 0.01, "seen": 0.5, "classes": 9.0, "trouble": [],
     }  # fmt: skip
     return {**fixed, **changes}
+
+
+def test_tables_begin_with_the_network_as_it_was_trained() -> None:
+    """Then come new heads on its data, natural before attacked, then those elsewhere."""
+    assert sorted(["alf@x", "slf@x", "alf", "slf", "trained"], key=order) == ["trained", "slf", "alf", "slf@x", "alf@x"]
 
 
 def test_a_table_sets_both_ways_of_being_equal_side_by_side() -> None:
