@@ -74,7 +74,7 @@ COMPARISONS: Mapping[str, Comparison] = {
     ),
     "sat-time": Comparison(
         "sat-time",
-        ("rs2", "craig", "rcs", "rcs:objective=adversarial_ce", "importance:score=loss"),
+        ("rs2", "craig", "facility_location", "rcs", "rcs:objective=adversarial_ce", "importance:score=loss"),
         {**_SAT, "--equal": "epochs,time", "--clock": "cpu", "--no-full": None},
     ),
     "sat-transfer": Comparison(
