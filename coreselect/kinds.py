@@ -6,10 +6,18 @@ arguments) is let through.
 
 from __future__ import annotations
 
-from inspect import formatannotation
+from dataclasses import is_dataclass
 from numbers import Integral, Real
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+
+def hints_of(made: object) -> dict[str, Any]:
+    """Return the annotation of every field of a dataclass; nothing of what is none, or names what only type checkers see."""
+    try:
+        return get_type_hints(made) if is_dataclass(made) else {}
+    except NameError:
+        return {}
 
 
 def admits(hint: Any, value: object) -> bool:
@@ -25,9 +33,7 @@ def admits(hint: Any, value: object) -> bool:
     if hint in (None, NoneType):
         return value is None
     plain = hint if get_origin(hint) is None else get_origin(hint)
-    return not isinstance(plain, type) or isinstance(value, plain)
-
-
-def described(hint: Any) -> str:
-    """Write an annotation for a reader, `int | None`."""
-    return formatannotation(hint)
+    try:
+        return not isinstance(plain, type) or isinstance(value, plain)
+    except TypeError:  # a protocol that is not for run time
+        return True

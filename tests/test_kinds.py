@@ -1,15 +1,20 @@
 """Which values stand where an annotation does, so that a word typed by a user is refused before anything is computed."""
 
 from collections.abc import Callable
-from typing import Any, Literal, get_type_hints
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, get_type_hints
 
 import numpy as np
 import pytest
 
 from coreselect import get_selector, list_selectors
 from coreselect.errors import RequirementError
-from coreselect.kinds import admits, described
+from coreselect.kinds import admits, hints_of
 from coreselect.selectors import SELECTORS
+
+
+class Unseen(Protocol):
+    """A protocol that says nothing at run time."""
 
 
 @pytest.mark.parametrize(
@@ -25,6 +30,7 @@ from coreselect.selectors import SELECTORS
         (list[int], [[1], ["let through"]], [1]),
         (Callable[[int], int] | None, [abs, None], [3]),
         (Any, [3, "a", None], []),
+        (Unseen, [3], []),
     ],
 )
 def test_a_value_is_of_its_kind_or_not(hint: Any, right: list[Any], wrong: list[Any]) -> None:
@@ -33,10 +39,19 @@ def test_a_value_is_of_its_kind_or_not(hint: Any, right: list[Any], wrong: list[
     assert [admits(hint, value) for value in wrong] == [False] * len(wrong)
 
 
-def test_an_annotation_is_written_for_a_reader() -> None:
-    """No module names where none help."""
-    assert described(int | None) == "int | None"
-    assert described(float) == "float"
+def test_only_dataclasses_that_can_be_read_have_hints() -> None:
+    """A function has none, nor a class that names what is imported for type checkers alone."""
+
+    @dataclass
+    class Known:
+        k: int = 1
+
+    @dataclass
+    class Unknown:
+        k: "Nowhere"  # type: ignore[name-defined]  # noqa: F821
+
+    assert hints_of(Known) == {"k": int}
+    assert hints_of(Unknown) == hints_of(lambda k: k) == {}
 
 
 @pytest.mark.parametrize("name", SELECTORS)

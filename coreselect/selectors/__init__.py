@@ -1,11 +1,12 @@
 """Methods of choosing, one published method a file; third parties register under the entry-point group `coreselect.selectors`."""
 
 from importlib.metadata import entry_points
+from inspect import formatannotation
 from reprlib import repr as short
-from typing import Any, get_type_hints
+from typing import Any
 
 from coreselect.errors import RequirementError, UnknownNameError
-from coreselect.kinds import admits, described
+from coreselect.kinds import admits, hints_of
 from coreselect.protocols import Selector
 from coreselect.selectors.aign import AIGN
 from coreselect.selectors.aum import AUM
@@ -157,10 +158,10 @@ def get_selector(name: str, /, **settings: Any) -> Selector:
         if not found:
             raise UnknownNameError(f"no selector is called {name!r}; there are {', '.join(list_selectors())}.")
         factory = found[0].load()
-    hints = get_type_hints(factory) if isinstance(factory, type) else {}
+    hints = hints_of(factory)
     for key, value in settings.items():
         if key in hints and not admits(hints[key], value):
-            why = f"the selector {name!r} takes {key} as {described(hints[key])}, got {short(value)}."
+            why = f"the selector {name!r} takes {key} as {formatannotation(hints[key])}, got {short(value)}."
             raise RequirementError(why)
     try:
         return factory(**settings)
