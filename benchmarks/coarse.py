@@ -35,15 +35,16 @@ def write(data: str, out: Path, rows: int) -> None:
     Raises:
         DataError: these are no images with CIFAR-100's labels.
     """
-    out.mkdir(parents=True, exist_ok=True)
     sets: dict[str, Any] = {"train": load(data, "train", rows), "test": load(data, "test")}
-    for split, held in sets.items():
-        fine = labels_of(held)
-        if fine is None or np.max(fine) >= len(COARSE):
+    fine = {split: labels_of(held) for split, held in sets.items()}
+    for split, labels in fine.items():
+        if labels is None or np.max(labels) >= len(COARSE):
             raise DataError(f"{data}, {split}, has no labels of CIFAR-100's {len(COARSE)} classes.")
+    out.mkdir(parents=True, exist_ok=True)
+    for split, held in sets.items():
         images = np.stack([np.asarray(x) for x, _ in held])  # [N, C, H, W] in [0, 1]
         np.save(out / f"images_{split}.npy", np.rint(255 * images.transpose(0, 2, 3, 1)).astype(np.uint8))
-        np.save(out / f"labels_{split}.npy", COARSE[np.asarray(fine, np.int64)])
+        np.save(out / f"labels_{split}.npy", COARSE[np.asarray(fine[split], np.int64)])
 
 
 def main(argv: Sequence[str] | None = None) -> int:

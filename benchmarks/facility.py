@@ -128,7 +128,7 @@ def one(name: str, features: Path, k: int, rivals: str) -> Run:
                     raise MissingExtraError(f"the rivals' interpreter says {last!r}: {HOW}.")
                 raise RuntimeError(f"{name} did not start: {last}")
             with Meter(memory=lambda: held_by(process.pid)) as meter, meter(name):
-                with suppress(BrokenPipeError):  # it has ended, and gives no answer
+                with suppress(BrokenPipeError):  # it has ended; nothing stays in a buffer that closing would flush
                     os.write(process.stdin.fileno(), b"go\n")
                 answer = process.stdout.readline()
             if not answer:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, get_type_hints
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import pytest
@@ -58,7 +58,7 @@ def test_only_dataclasses_that_can_be_read_have_hints() -> None:
 def test_every_selector_takes_its_own_defaults(name: str) -> None:
     """What a constructor sets by itself is of the kinds that it asks for; a value of another kind is refused by its name."""
     factory = SELECTORS[name]
-    hints = get_type_hints(factory)
+    hints = hints_of(factory)
     given = getattr(factory, "__dataclass_fields__", {})
     for key in given:
         default = getattr(factory, key, None)

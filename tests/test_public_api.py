@@ -146,6 +146,8 @@ def test_protocol_members() -> None:
         {"eta": float("nan")},
         {"groups": "pairs"},
         {"group_size": 0},
+        {"group_size": 1.5},
+        {"group_size": True},
         {"refresh": 0},
         {"recraft": 0},
         {"recraft": "sometimes"},

@@ -174,15 +174,15 @@ def select(
             given: dict[str, Any] = {k: _array(p) for k, p in arrays.items() if p is not None}
             task: Task = Task.from_arrays(**given)
         else:
+            own = find_loss(loss)
+            attack = _training_attack(own, radius, attack_steps)
+            if attack is None and precision != "fp32":
+                raise typer.BadParameter(f"nothing is attacked under --loss {loss}: leave --precision out.")
             about = load(data, "train", rows, size=size)
             pool, held = holdout(about, int(validation) if validation >= 1 else validation, seed)
             where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
             # activations of large batches are mapped anew at every pass on a CPU
             batch = batch_size or (64 if where.type == "cpu" else 256)
-            own = find_loss(loss)
-            attack = _training_attack(own, radius, attack_steps)
-            if attack is None and precision != "fp32":
-                raise typer.BadParameter(f"nothing is attacked under --loss {loss}: leave --precision out.")
             if model is not None:
                 ready = from_factory(model, checkpoint, views, own.views, where)
             else:

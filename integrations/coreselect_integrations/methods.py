@@ -85,15 +85,16 @@ def _parts(words: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the name of each part and what it sets."""
     for part in re.split(r"\+(?!\d)", words):  # no name begins with a digit, but 1e+5 is a value
         name, *given = (word.strip() for word in part.split(":"))
-        pairs = [tuple(side.strip() for side in word.partition("=")) for word in given]
-        wrong = [word for word, (key, _, value) in zip(given, pairs, strict=True) if not key or not value]
+        sides = [[side.strip() for side in word.partition("=")] for word in given]
+        pairs = [(key.replace("-", "_"), value) for key, _, value in sides]
+        wrong = [word for word, pair in zip(given, pairs, strict=True) if not all(pair)]
         if wrong:
             why = f"{words!r} holds {wrong[0]!r}: after a name stand key=value with colons, such as rcs:eta=0.05."
             raise RequirementError(why)
-        keys = [key.replace("-", "_") for key, *_ in pairs]
+        keys = [key for key, _ in pairs]
         if len(set(keys)) < len(keys):
             raise RequirementError(f"{words!r} sets {max(keys, key=keys.count)} twice: leave one out.")
-        yield name, {key.replace("-", "_"): _value(value) for key, _, value in pairs}
+        yield name, {key: _value(value) for key, value in pairs}
 
 
 def _value(text: str) -> Any:

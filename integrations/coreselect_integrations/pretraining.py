@@ -122,8 +122,10 @@ def pretrain(
         "network": asdict(spec), "select_precision": "fp32",
     }  # fmt: skip
     if selector is not None:
-        about |= {"selector": selector.name, "selector_settings": settings_of(selector)}
-        about["select_precision"] = "fp32" if settings.attack is None else settings.precision
+        about |= {
+            "selector": selector.name, "selector_settings": settings_of(selector),
+            "select_precision": "fp32" if settings.attack is None else settings.precision,
+        }  # fmt: skip
     with rng_kept():
         run = Run.open(
             folder, parts, about, start=start, apart=("sampler", "schedule", "seen"), added=("history",),

@@ -220,6 +220,5 @@ SYSTEMS: Mapping[str, System] = MappingProxyType(
 )
 
 NAMES = tuple(f.name for f in fields(Settings))
-EARLIER: Mapping[str, object] = MappingProxyType(
-    {"capture": "head", "select_precision": "fp32"}
-)  # what earlier versions did and did not write
+# what earlier versions did and did not write
+EARLIER: Mapping[str, object] = MappingProxyType({"capture": "head", "select_precision": "fp32"})

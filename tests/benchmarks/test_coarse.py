@@ -37,3 +37,4 @@ def test_other_labels_are_refused(tmp_path: Path) -> None:
     made(tmp_path / "fine", np.arange(101))
     with pytest.raises(DataError, match="has no labels of CIFAR-100's 100 classes"):
         main(["--data", str(tmp_path / "fine"), "--out", str(tmp_path / "out"), "--rows", "9"])
+    assert not (tmp_path / "out").exists()
