@@ -3,12 +3,10 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from coreselect.errors import DataError, NonFiniteError, ShapeError, name_some
-from coreselect.types import Int64
-
-BLOCK_BYTES = 64 << 20  # how much of an array is looked at at once
+from coreselect.errors import DataError, NonFiniteError, ShapeError
+from coreselect.support.array_checks import as_array, integers, matrix
 
 
 def checked(
@@ -31,7 +29,7 @@ def checked(
     }
     members = integers("groups", groups)
     classes = integers("labels", labels)
-    query = None if validation_gradient is None else _array("validation_gradient", validation_gradient)
+    query = None if validation_gradient is None else as_array("validation_gradient", validation_gradient)
     lengths = {k: len(v) for k, v in {**arrays, "labels": classes}.items() if v is not None}
     if members is not None:
         rows = lengths.pop("gradients", None)
@@ -62,43 +60,3 @@ def checked(
         "groups": members,
         "validation_gradient": query,
     }
-
-
-def matrix(name: str, values: ArrayLike | None) -> NDArray[Any] | None:
-    """Return a finite floating-point matrix, half precision raised to single; memory-mapped ones stay where they are."""
-    if values is None:
-        return None
-    array = values if isinstance(values, np.ndarray) else _array(name, values)
-    if array.ndim != 2 or array.dtype.kind != "f":
-        raise ShapeError(f"{name} must be a floating-point matrix, got {array.dtype} {list(array.shape)}.")
-    own = np.float32 if array.dtype.itemsize <= 4 else np.float64
-    if array.dtype != own or any(s < 0 for s in array.strides):  # half or long precision, another byte order, reversed
-        array = np.ascontiguousarray(array, dtype=own)
-    step = max(1, BLOCK_BYTES // max(1, array.shape[1] * array.itemsize))
-    bad = [
-        at + int(i)
-        for at in range(0, len(array), step)
-        for i in np.flatnonzero(~np.isfinite(array[at : at + step]).all(axis=1))
-    ]
-    if bad:
-        raise NonFiniteError(
-            f"{name} of {len(bad)} examples hold NaN or infinity (rows {name_some(bad)}): remove or mend them.", bad
-        )
-    return array
-
-
-def integers(name: str, values: ArrayLike | None) -> Int64 | None:
-    """Return a vector of int64."""
-    if values is None:
-        return None
-    array = _array(name, values)
-    if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise ShapeError(f"{name} must be a vector of integers, got {array.dtype} {list(array.shape)}.")
-    return array.astype(np.int64)
-
-
-def _array(name: str, values: ArrayLike) -> NDArray[Any]:
-    try:
-        return np.asarray(values)
-    except ValueError as why:
-        raise ShapeError(f"{name} must be a rectangular array, got rows of different lengths.") from why

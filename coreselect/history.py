@@ -29,8 +29,8 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 from torch import Tensor
 
-from coreselect.arrays import integers
 from coreselect.errors import NonFiniteError, RequirementError, ShapeError, name_some
+from coreselect.support.array_checks import integers
 from coreselect.types import Float64, Int64
 
 Integers = Tensor | NDArray[Any] | Sequence[int]

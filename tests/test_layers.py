@@ -13,27 +13,25 @@ PACKAGE = Path(inspect.getfile(coreselect)).parent
 ROOT = PACKAGE.parent
 INTEGRATIONS = ROOT / "integrations" / "coreselect_integrations"
 
-# the line that data travels, from the ground up: a module may import from its own line and from the lines before it.
+# The rooms in the order of their imports: a module may import from its own line and from the lines before it.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("clock", "layout", "seeding", "budget", "records", "models", "io", "factories", "kinds"),
-    ("types", "subsets", "arrays", "data", "history"),
+    ("support", "budget", "seeding", "clock", "kinds", "records", "factories"),
+    ("io", "data", "reading", "subsets"),
+    ("types",),
     ("protocols",),
-    ("attacks", "half", "divergences", "losses", "reading", "network"),
-    ("split", "crafting", "recipe"),
-    ("validation",),
-    ("gradients", "objectives"),
-    ("search", "curvature"),
-    ("greedy", "submodular", "omp", "bounds"),
-    ("certificates",),
-    ("snapshot",),
-    ("array_snapshot", "model_snapshot", "groups", "strata", "signs"),
-    ("task",),
+    ("attacks", "divergences", "losses", "network", "history", "split", "layout", "models", "half"),
+    ("objectives",),
+    ("gradients", "crafting", "curvature"),
+    ("search",),
+    ("solvers", "greedy", "omp", "submodular"),
+    ("task", "recipe", "snapshot", "model_snapshot", "array_snapshot", "arrays", "validation", "groups", "strata"),
+    ("certificates", "bounds", "signs"),
     ("choosing",),
     ("selectors",),
-    ("certify", "sampler", "infobatch"),
+    ("certify", "loop", "sampler", "infobatch"),
     ("",),  # coreselect itself: the public names
-    ("facts", "gallery", "agreement", "projection", "overlay"),
+    ("report", "facts", "agreement", "projection", "gallery", "overlay"),
     ("cli",),
 )
 RANK = {name: rank for rank, line in enumerate(LAYERS) for name in line}

@@ -9,13 +9,13 @@ import typer
 from rich.console import Console
 
 from coreselect.agreement import check_same_pool
-from coreselect.arrays import matrix
 from coreselect.cli.show import as_json, summary
 from coreselect.cli.side_by_side import as_json as all_as_json
 from coreselect.cli.side_by_side import comparison, letters
 from coreselect.data import labels_of, load, names_of
 from coreselect.errors import DataError
 from coreselect.facts import check_length, pool_positions, same_data
+from coreselect.support.array_checks import matrix
 from coreselect.types import Int64, Selection
 
 OTHER_DATA = "note: the pool's fingerprint is another: the data have changed since, or are read in another way."

@@ -1,0 +1,1 @@
+"""Small helpers that every room uses: seeding, clocks, type checks, settings and factories."""

@@ -1,0 +1,51 @@
+"""Check one array that a user gives: its shape, its kind of number, and that its values are finite."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from coreselect.errors import NonFiniteError, ShapeError, name_some
+
+BLOCK_BYTES = 64 << 20  # how much of an array is looked at at once
+
+
+def matrix(name: str, values: ArrayLike | None) -> NDArray[Any] | None:
+    """Return a finite floating-point matrix, half precision raised to single; memory-mapped ones stay where they are."""
+    if values is None:
+        return None
+    array = values if isinstance(values, np.ndarray) else as_array(name, values)
+    if array.ndim != 2 or array.dtype.kind != "f":
+        raise ShapeError(f"{name} must be a floating-point matrix, got {array.dtype} {list(array.shape)}.")
+    own = np.float32 if array.dtype.itemsize <= 4 else np.float64
+    if array.dtype != own or any(s < 0 for s in array.strides):  # half or long precision, another byte order, reversed
+        array = np.ascontiguousarray(array, dtype=own)
+    step = max(1, BLOCK_BYTES // max(1, array.shape[1] * array.itemsize))
+    bad = [
+        at + int(i)
+        for at in range(0, len(array), step)
+        for i in np.flatnonzero(~np.isfinite(array[at : at + step]).all(axis=1))
+    ]
+    if bad:
+        raise NonFiniteError(
+            f"{name} of {len(bad)} examples hold NaN or infinity (rows {name_some(bad)}): remove or mend them.", bad
+        )
+    return array
+
+
+def integers(name: str, values: ArrayLike | None) -> NDArray[np.int64] | None:
+    """Return a vector of int64."""
+    if values is None:
+        return None
+    array = as_array(name, values)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise ShapeError(f"{name} must be a vector of integers, got {array.dtype} {list(array.shape)}.")
+    return array.astype(np.int64)
+
+
+def as_array(name: str, values: ArrayLike) -> NDArray[Any]:
+    """Return the values as an array; rows of different lengths are refused."""
+    try:
+        return np.asarray(values)
+    except ValueError as why:
+        raise ShapeError(f"{name} must be a rectangular array, got rows of different lengths.") from why
