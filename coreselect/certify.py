@@ -5,7 +5,7 @@ from dataclasses import fields
 from typing import Any
 
 from coreselect.attacks import PGD
-from coreselect.certificates import Method
+from coreselect.certificates.instance import Method
 from coreselect.divergences import DIVERGENCES
 from coreselect.errors import RequirementError
 from coreselect.gradients.sketch import Sketch

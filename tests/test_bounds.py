@@ -17,7 +17,7 @@ from torch.func import functional_call, jacrev
 
 from coreselect import Selection, certify, select
 from coreselect.attacks import PGD
-from coreselect.bounds import Quadratic, instance, paper, ratio, submodularity_ratio
+from coreselect.certificates.bounds import Quadratic, instance, paper, ratio, submodularity_ratio
 from coreselect.curvature import curvature
 from coreselect.errors import RequirementError
 from coreselect.gradients.sketch import Sketch

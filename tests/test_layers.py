@@ -26,7 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("search",),
     ("solvers", "greedy", "omp", "submodular"),
     ("task", "recipe", "snapshot", "model_snapshot", "array_snapshot", "arrays", "validation", "groups", "strata"),
-    ("certificates", "bounds", "signs"),
+    ("certificates",),
     ("choosing",),
     ("selectors",),
     ("certify", "loop", "sampler", "infobatch"),

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from coreselect.budget import Budget, resolve
-from coreselect.certificates import METHODS, Made, Method, certificate, refuse
+from coreselect.certificates.instance import METHODS, Made, Method, certificate, refuse
+from coreselect.certificates.signs import read_signs
 from coreselect.errors import CoreselectWarning, RequirementError, ShapeError, UnknownNameError
 from coreselect.gradients.rows import Groups, alone
 from coreselect.gradients.sketch import Sketch
@@ -27,7 +28,6 @@ from coreselect.objectives.held import Held
 from coreselect.protocols import TaskLike
 from coreselect.search import SEARCHES, search
 from coreselect.seeding import generator as seeded
-from coreselect.signs import read_signs
 from coreselect.snapshot import Snapshot
 from coreselect.strata import CLUSTERS, Stratify, strata
 from coreselect.types import Certificate, Selection

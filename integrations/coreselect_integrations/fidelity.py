@@ -21,6 +21,7 @@ from torch import Tensor
 from coreselect import Selection, Selector, Task, select
 from coreselect.attacks import PGD
 from coreselect.budget import resolve
+from coreselect.certificates.signs import correlation
 from coreselect.choosing import require
 from coreselect.errors import BudgetError, RequirementError
 from coreselect.gradients.sketch import Sketch
@@ -29,7 +30,6 @@ from coreselect.half import HalfPrecision
 from coreselect.objectives import Objective
 from coreselect.seeding import generator
 from coreselect.selectors import RCS, Mixture
-from coreselect.signs import correlation
 from coreselect.task import ModelTask
 from coreselect.types import Int64
 from coreselect_integrations.worth import Judge, after, opened

@@ -13,8 +13,8 @@ from torch.utils.data import Subset
 
 from coreselect import Selection, Task
 from coreselect.attacks import PGD
+from coreselect.certificates.signs import effective
 from coreselect.data import labels_of
-from coreselect.signs import effective
 from coreselect_integrations.augment import crop_flip
 from coreselect_integrations.comparison.plan import TRAINED, Judged, Runtime, Study
 from coreselect_integrations.evaluation import evaluate

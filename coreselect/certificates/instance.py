@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coreselect.bounds import Quadratic, instance, paper, ratio, submodularity_ratio
+from coreselect.certificates.bounds import Quadratic, instance, paper, ratio, submodularity_ratio
 from coreselect.curvature import curvature
 from coreselect.errors import RequirementError
 from coreselect.gradients.factored import FactoredRows

@@ -1,0 +1,1 @@
+"""What can be said about a selection: bounds, certificates and diagnostics."""
