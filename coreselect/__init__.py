@@ -2,6 +2,7 @@
 
 from coreselect.certify import certify
 from coreselect.choosing import select
+from coreselect.data.subsets import Indexed, holdout
 from coreselect.errors import CoreselectError, CoreselectWarning
 from coreselect.history import History
 from coreselect.infobatch import InfoBatchSampler
@@ -9,7 +10,6 @@ from coreselect.models import Normalized
 from coreselect.protocols import Selector
 from coreselect.sampler import CoresetSampler
 from coreselect.selectors import get_selector, list_selectors
-from coreselect.subsets import Indexed, holdout
 from coreselect.task import Task
 from coreselect.types import Certificate, Provenance, Selection, Signs
 

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from coreselect import seeding
 from coreselect.clock import Clock
+from coreselect.data.reading import Unpack, read
 from coreselect.errors import NonFiniteError, OverlapError, RequirementError, ShapeError, name_some
 from coreselect.half import in_full, raised
 from coreselect.network import Network
 from coreselect.protocols import Attack, Call, Loss, MakeViews, Stream, Views
-from coreselect.reading import Unpack, read
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from coreselect import seeding
 from coreselect.crafting import Batches, Crafted, Sweeper, outside, pack, refuse_inputs, refuse_labels, to_model
+from coreselect.data.reading import chunks, read
 from coreselect.errors import RequirementError
 from coreselect.gradients.batch import group_row
 from coreselect.gradients.factored import FactoredRows, factors, holds, views_of
@@ -24,7 +25,6 @@ from coreselect.network import ROUTES, HeadSplit, Network
 from coreselect.objectives.held import Held
 from coreselect.objectives.objective import Objective
 from coreselect.protocols import Loss, Stream
-from coreselect.reading import chunks, read
 from coreselect.recipe import ModelRecipe
 from coreselect.records import digest_of, settings_of
 from coreselect.snapshot import Shared, Snapshot, mean_rows, none_such

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from coreselect.data.reading import Unpack, labels_of
 from coreselect.history import History
 from coreselect.protocols import Attack, Call, Loss, MakeViews, Progress
-from coreselect.reading import Unpack, labels_of
 from coreselect.seeding import rng_kept
 from coreselect.types import Int64
 

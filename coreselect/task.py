@@ -15,6 +15,9 @@ from torch import nn
 from coreselect.array_snapshot import ArraySnapshot
 from coreselect.arrays import checked
 from coreselect.clock import Clock
+from coreselect.data.reading import Unpack, read
+from coreselect.data.reading import unpack as default_unpack
+from coreselect.data.subsets import origin, provably_disjoint
 from coreselect.errors import DataError, RequirementError, ShapeError
 from coreselect.gradients.frozen import frozen, unwrap
 from coreselect.history import History
@@ -23,12 +26,9 @@ from coreselect.losses import loss as find_loss
 from coreselect.model_snapshot import ModelSnapshot
 from coreselect.network import default_call
 from coreselect.protocols import Attack, Call, Loss, MakeViews
-from coreselect.reading import Unpack, read
-from coreselect.reading import unpack as default_unpack
 from coreselect.recipe import ArrayRecipe, ModelRecipe, Recipe
 from coreselect.seeding import rng_kept
 from coreselect.snapshot import Shared, Snapshot
-from coreselect.subsets import origin, provably_disjoint
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from coreselect.crafting import digest, refuse_inputs, to_model
+from coreselect.data.reading import chunks, read
 from coreselect.errors import RequirementError
-from coreselect.reading import chunks, read
 from coreselect.recipe import ModelRecipe
 
 

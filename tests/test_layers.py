@@ -17,7 +17,7 @@ INTEGRATIONS = ROOT / "integrations" / "coreselect_integrations"
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("support", "budget", "seeding", "clock", "kinds", "records", "factories"),
-    ("io", "data", "reading", "subsets"),
+    ("io", "data"),
     ("types",),
     ("protocols",),
     ("attacks", "divergences", "losses", "network", "history", "split", "layout", "models", "half"),

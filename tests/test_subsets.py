@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from torch.utils.data import Subset
 
 from coreselect import Indexed, Selection, holdout, select
+from coreselect.data.subsets import origin, provably_disjoint
 from coreselect.errors import BudgetError, IndexFileError, OverlapError
 from coreselect.selectors import Random
-from coreselect.subsets import origin, provably_disjoint
 
 
 @given(st.integers(2, 60), st.data(), st.integers(0, 99))

@@ -17,6 +17,7 @@ from coreselect.cli import show
 from coreselect.cli.model import from_factory, save_weights, warmed
 from coreselect.cli.progress import progress
 from coreselect.data import labels_of, load, names_of
+from coreselect.data.subsets import holdout
 from coreselect.errors import DataError, RequirementError
 from coreselect.gradients.sketch import Sketch
 from coreselect.half import HalfPrecision
@@ -25,7 +26,6 @@ from coreselect.losses import loss as find_loss
 from coreselect.objectives import OBJECTIVES, RD
 from coreselect.protocols import Attack, Loss
 from coreselect.selectors import COMBINATORS, PerClass, get_selector
-from coreselect.subsets import holdout
 from coreselect.task import Task
 
 _MODEL, _METHOD, _ATTACK, _ARRAYS = "Model", "Method", "Attacks", "Arrays instead of a model"

@@ -38,11 +38,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from coreselect.budget import Budget
+from coreselect.data.subsets import holdout
 from coreselect.divergences import KL
 from coreselect.io.fingerprint import fingerprint
 from coreselect.protocols import Attack, Progress, Views
 from coreselect.records import digest_of, settings_of
-from coreselect.subsets import holdout
 from coreselect_integrations import sat
 from coreselect_integrations.augment import crop_flip
 from coreselect_integrations.epochs import Ended, each_epoch
@@ -189,7 +189,7 @@ def autolora(
 
     Args:
         epochs: published 50; the checkpoints of the rate keep their share of another number.
-        held: how many examples of `dataset` to hold out, by `coreselect.subsets.holdout`, and never train on; published
+        held: how many examples of `dataset` to hold out, by `coreselect.data.subsets.holdout`, and never train on; published
             0.05.
         lr: the first rate; published 0.1.
         rank: as `LowRank` says.
