@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from coreselect import seeding
-from coreselect.crafting import Batches, Crafted, Sweeper, outside, pack, refuse_inputs, refuse_labels, to_model
 from coreselect.data.reading import chunks, read
 from coreselect.errors import RequirementError
 from coreselect.gradients.batch import group_row
@@ -19,6 +18,7 @@ from coreselect.gradients.factored import FactoredRows, factors, holds, views_of
 from coreselect.gradients.rows import DenseRows, Groups, Rows, are_alone
 from coreselect.gradients.sketch import Sketch
 from coreselect.gradients.store import allocate
+from coreselect.gradients.sweep import Batches, Crafted, Sweeper, outside, pack, refuse_inputs, refuse_labels, to_model
 from coreselect.gradients.swept import swept_rows
 from coreselect.layout import Layout
 from coreselect.network import ROUTES, HeadSplit, Network

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coreselect.crafting import digest, refuse_inputs, to_model
 from coreselect.data.reading import chunks, read
 from coreselect.errors import RequirementError
+from coreselect.gradients.sweep import digest, refuse_inputs, to_model
 from coreselect.recipe import ModelRecipe
 
 

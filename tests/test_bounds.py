@@ -18,8 +18,8 @@ from torch.func import functional_call, jacrev
 from coreselect import Selection, certify, select
 from coreselect.attacks import PGD
 from coreselect.certificates.bounds import Quadratic, instance, paper, ratio, submodularity_ratio
-from coreselect.curvature import curvature
 from coreselect.errors import RequirementError
+from coreselect.gradients.curvature import curvature
 from coreselect.gradients.sketch import Sketch
 from coreselect.objectives import RD, AdversarialCE, Custom
 from coreselect.selectors import Random

@@ -22,7 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("protocols",),
     ("attacks", "divergences", "losses", "network", "history", "split", "layout", "models", "half"),
     ("objectives",),
-    ("gradients", "crafting", "curvature"),
+    ("gradients",),
     ("search",),
     ("solvers", "greedy", "omp", "submodular"),
     ("task", "recipe", "snapshot", "model_snapshot", "array_snapshot", "arrays", "validation", "groups", "strata"),

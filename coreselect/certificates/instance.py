@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from coreselect.certificates.bounds import Quadratic, instance, paper, ratio, submodularity_ratio
-from coreselect.curvature import curvature
 from coreselect.errors import RequirementError
+from coreselect.gradients.curvature import curvature
 from coreselect.gradients.factored import FactoredRows
 from coreselect.gradients.rows import DenseRows, Rows
 from coreselect.layout import Layout

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from coreselect.clock import Clock
-from coreselect.crafting import Crafted
 from coreselect.gradients.batch import group_row
 from coreselect.gradients.example import example_rows
 from coreselect.gradients.rows import BLOCK_BYTES
 from coreselect.gradients.sketch import Sketch
 from coreselect.gradients.store import allocate
+from coreselect.gradients.sweep import Crafted
 from coreselect.layout import Layout
 from coreselect.network import Network
 from coreselect.protocols import Loss

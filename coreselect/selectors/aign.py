@@ -13,8 +13,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from coreselect.crafting import refuse_labels
 from coreselect.errors import RequirementError
+from coreselect.gradients.sweep import refuse_labels
 from coreselect.selectors.ranking import End, Ranked, Scores, finite, recorded
 from coreselect.snapshot import Snapshot
 from coreselect.types import Float64

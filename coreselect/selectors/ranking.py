@@ -11,8 +11,8 @@ from scipy.special import log_softmax
 from torch import Tensor
 
 from coreselect.budget import Budget, resolve
-from coreselect.crafting import refuse_labels
 from coreselect.errors import NonFiniteError, RequirementError, ShapeError, UnknownNameError, name_some
+from coreselect.gradients.sweep import refuse_labels
 from coreselect.history import Record
 from coreselect.protocols import TaskLike
 from coreselect.snapshot import Snapshot
