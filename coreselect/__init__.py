@@ -5,10 +5,10 @@ from coreselect.choosing import select
 from coreselect.data.subsets import Indexed, holdout
 from coreselect.errors import CoreselectError, CoreselectWarning
 from coreselect.history import History
-from coreselect.infobatch import InfoBatchSampler
+from coreselect.loop.infobatch import InfoBatchSampler
+from coreselect.loop.sampler import CoresetSampler
 from coreselect.models import Normalized
 from coreselect.protocols import Selector
-from coreselect.sampler import CoresetSampler
 from coreselect.selectors import get_selector, list_selectors
 from coreselect.task import Task
 from coreselect.types import Certificate, Provenance, Selection, Signs

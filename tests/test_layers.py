@@ -29,7 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("certificates",),
     ("choosing",),
     ("selectors",),
-    ("certify", "loop", "sampler", "infobatch"),
+    ("certify", "loop"),
     ("",),  # coreselect itself: the public names
     ("report", "facts", "agreement", "projection", "gallery", "overlay"),
     ("cli",),

@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import coreselect
-from coreselect.sampler import CoresetSampler
+from coreselect.loop.sampler import CoresetSampler
 from coreselect.selectors import RCS
 
 README = Path(coreselect.__file__).parent.parent / "README.md"

@@ -1,0 +1,1 @@
+"""Samplers for a training loop: when to select, and what to iterate."""
