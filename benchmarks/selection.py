@@ -26,7 +26,7 @@ from benchmarks.plain import Int64, Picked, Plain, Steps, kl
 from coreselect import Selection, Task, holdout, seeding, select
 from coreselect.attacks import PGD
 from coreselect.groups import deal
-from coreselect.half import HalfPrecision
+from coreselect.network.precision import HalfPrecision
 from coreselect.objectives import RD
 from coreselect.selectors import RCS
 

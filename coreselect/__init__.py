@@ -7,7 +7,7 @@ from coreselect.errors import CoreselectError, CoreselectWarning
 from coreselect.history import History
 from coreselect.loop.infobatch import InfoBatchSampler
 from coreselect.loop.sampler import CoresetSampler
-from coreselect.models import Normalized
+from coreselect.network.normalized import Normalized
 from coreselect.protocols import Selector
 from coreselect.selectors import get_selector, list_selectors
 from coreselect.task import Task

@@ -15,7 +15,7 @@ from coreselect.errors import RequirementError
 from coreselect.gradients.rows import DenseRows, Groups, Rows, are_alone
 from coreselect.gradients.sketch import Sketch
 from coreselect.gradients.store import allocate
-from coreselect.layout import Layout
+from coreselect.network.layout import Layout
 from coreselect.objectives.objective import Objective
 from coreselect.recipe import ArrayRecipe
 from coreselect.snapshot import Shared, Snapshot, none_such

@@ -9,7 +9,7 @@ from coreselect.certificates.instance import Method
 from coreselect.divergences import DIVERGENCES
 from coreselect.errors import RequirementError
 from coreselect.gradients.sketch import Sketch
-from coreselect.half import HalfPrecision
+from coreselect.network.precision import HalfPrecision
 from coreselect.objectives import OBJECTIVES
 from coreselect.protocols import TaskLike
 from coreselect.selectors import SELECTORS

@@ -20,15 +20,15 @@ from coreselect.gradients.sketch import Sketch
 from coreselect.gradients.store import allocate
 from coreselect.gradients.sweep import Batches, Crafted, Sweeper, outside, pack, refuse_inputs, refuse_labels, to_model
 from coreselect.gradients.swept import swept_rows
-from coreselect.layout import Layout
-from coreselect.network import ROUTES, HeadSplit, Network
+from coreselect.network.layout import Layout
+from coreselect.network.network import ROUTES, HeadSplit, Network
+from coreselect.network.split import split
 from coreselect.objectives.held import Held
 from coreselect.objectives.objective import Objective
 from coreselect.protocols import Loss, Stream
 from coreselect.recipe import ModelRecipe
 from coreselect.records import digest_of, settings_of
 from coreselect.snapshot import Shared, Snapshot, mean_rows, none_such
-from coreselect.split import split
 from coreselect.types import Int64
 from coreselect.validation import Validation, read_validation
 

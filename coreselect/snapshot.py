@@ -21,7 +21,7 @@ from coreselect.errors import RequirementError
 from coreselect.gradients.rows import Groups, Rows
 from coreselect.gradients.sketch import Sketch
 from coreselect.history import History, Record
-from coreselect.layout import Layout
+from coreselect.network.layout import Layout
 from coreselect.objectives.objective import Objective
 from coreselect.protocols import Loss, Progress
 from coreselect.records import settings_of, versions

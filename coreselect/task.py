@@ -19,12 +19,12 @@ from coreselect.data.reading import Unpack, read
 from coreselect.data.reading import unpack as default_unpack
 from coreselect.data.subsets import origin, provably_disjoint
 from coreselect.errors import DataError, RequirementError, ShapeError
-from coreselect.gradients.frozen import frozen, unwrap
 from coreselect.history import History
 from coreselect.io.fingerprint import fingerprint
 from coreselect.losses import loss as find_loss
 from coreselect.model_snapshot import ModelSnapshot
-from coreselect.network import default_call
+from coreselect.network.frozen import frozen, unwrap
+from coreselect.network.network import default_call
 from coreselect.protocols import Attack, Call, Loss, MakeViews
 from coreselect.recipe import ArrayRecipe, ModelRecipe, Recipe
 from coreselect.seeding import rng_kept

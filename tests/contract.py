@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from coreselect import Selection, Selector, holdout, select
 from coreselect.errors import BudgetError, NonFiniteError, RequirementError
-from coreselect.gradients.frozen import unwrap
+from coreselect.network.frozen import unwrap
 
 N = 24
 

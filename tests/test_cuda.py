@@ -10,7 +10,7 @@ from contract import photograph, random_states
 
 from coreselect import select
 from coreselect.gradients.rows import DenseRows, argmax
-from coreselect.half import HalfPrecision
+from coreselect.network.precision import HalfPrecision
 from coreselect.search import ExactSearch
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")

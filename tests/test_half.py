@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from coreselect import certify, select
 from coreselect.attacks import PGD
-from coreselect.half import HalfPrecision
+from coreselect.network.precision import HalfPrecision
 from coreselect.objectives import RD
 from coreselect.records import settings_of
 from coreselect.selectors import RCS

@@ -20,7 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("io", "data"),
     ("types",),
     ("protocols",),
-    ("attacks", "divergences", "losses", "network", "history", "split", "layout", "models", "half"),
+    ("attacks", "divergences", "losses", "network", "history"),
     ("objectives",),
     ("gradients",),
     ("search",),

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coreselect.errors import ShapeError
-from coreselect.layout import Layout
+from coreselect.network.layout import Layout
 
 shapes = st.lists(st.lists(st.integers(1, 4), max_size=3), min_size=1, max_size=5)
 

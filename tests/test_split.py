@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from coreselect.errors import HeadError
-from coreselect.network import HeadSplit, WholeModel, default_call
+from coreselect.network.network import HeadSplit, WholeModel, default_call
+from coreselect.network.split import split
 from coreselect.protocols import Route
-from coreselect.split import split
 
 X = cases.images(5)
 

@@ -13,7 +13,7 @@ from coreselect.errors import RequirementError
 from coreselect.gradients.curvature import curvature
 from coreselect.gradients.factored import FactoredRows
 from coreselect.gradients.rows import DenseRows, Rows
-from coreselect.layout import Layout
+from coreselect.network.layout import Layout
 from coreselect.objectives.held import Held
 from coreselect.seeding import generator as seeded
 from coreselect.types import Certificate, Int64

@@ -20,9 +20,9 @@ from coreselect.data import labels_of, load, names_of
 from coreselect.data.subsets import holdout
 from coreselect.errors import DataError, RequirementError
 from coreselect.gradients.sketch import Sketch
-from coreselect.half import HalfPrecision
 from coreselect.io import index_file
 from coreselect.losses import loss as find_loss
+from coreselect.network.precision import HalfPrecision
 from coreselect.objectives import OBJECTIVES, RD
 from coreselect.protocols import Attack, Loss
 from coreselect.selectors import COMBINATORS, PerClass, get_selector

@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.func import grad_and_value
 
 from coreselect.gradients.factored import views_of
-from coreselect.layout import Layout
-from coreselect.network import Network
+from coreselect.network.layout import Layout
+from coreselect.network.network import Network
 from coreselect.protocols import Loss, Params, Stream
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from coreselect.layout import Layout
+from coreselect.network.layout import Layout
 from coreselect.objectives.held import Held
 
 

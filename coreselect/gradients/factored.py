@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from coreselect.gradients.rows import BLOCK_BYTES, Groups, alone, dots, gamma, refuse_rows
-from coreselect.layout import Layout
-from coreselect.network import HeadSplit
+from coreselect.network.layout import Layout
+from coreselect.network.network import HeadSplit
 from coreselect.protocols import Loss, Stream
 from coreselect.seeding import noise, seeds
 from coreselect.types import Float64

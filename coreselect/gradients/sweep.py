@@ -18,8 +18,8 @@ from coreselect import seeding
 from coreselect.clock import Clock
 from coreselect.data.reading import Unpack, read
 from coreselect.errors import NonFiniteError, OverlapError, RequirementError, ShapeError, name_some
-from coreselect.half import in_full, raised
-from coreselect.network import Network
+from coreselect.network.network import Network
+from coreselect.network.precision import in_full, raised
 from coreselect.protocols import Attack, Call, Loss, MakeViews, Stream, Views
 
 

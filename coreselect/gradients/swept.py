@@ -12,8 +12,8 @@ from coreselect.gradients.rows import BLOCK_BYTES
 from coreselect.gradients.sketch import Sketch
 from coreselect.gradients.store import allocate
 from coreselect.gradients.sweep import Crafted
-from coreselect.layout import Layout
-from coreselect.network import Network
+from coreselect.network.layout import Layout
+from coreselect.network.network import Network
 from coreselect.protocols import Loss
 
 

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from coreselect.clock import Clock
 from coreselect.errors import NonFiniteError, RequirementError, name_some
-from coreselect.half import in_full, raised
-from coreselect.layout import Layout
-from coreselect.network import Network
+from coreselect.network.layout import Layout
+from coreselect.network.network import Network
+from coreselect.network.precision import in_full, raised
 from coreselect.objectives.objective import Objective
 from coreselect.protocols import Params
 

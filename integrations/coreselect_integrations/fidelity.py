@@ -26,7 +26,7 @@ from coreselect.choosing import require
 from coreselect.errors import BudgetError, RequirementError
 from coreselect.gradients.sketch import Sketch
 from coreselect.groups import deal, default_size
-from coreselect.half import HalfPrecision
+from coreselect.network.precision import HalfPrecision
 from coreselect.objectives import Objective
 from coreselect.seeding import generator
 from coreselect.selectors import RCS, Mixture

@@ -12,8 +12,8 @@ import torch
 
 from coreselect.attacks import PGD
 from coreselect.errors import RequirementError, UnknownNameError
-from coreselect.half import HalfPrecision
 from coreselect.losses import ACL, CE, CL, SAT, TRADES
+from coreselect.network.precision import HalfPrecision
 from coreselect.objectives import RD
 from coreselect.protocols import Attack, Loss, MakeViews
 from coreselect_integrations.air import IR, with_original

@@ -8,8 +8,8 @@ import torch
 
 from coreselect.attacks import PGD
 from coreselect.errors import RequirementError, UnknownNameError
-from coreselect.half import HalfPrecision
 from coreselect.losses import ACL, CE, CL, SAT, TRADES
+from coreselect.network.precision import HalfPrecision
 from coreselect_integrations.air import IR
 from coreselect_integrations.methods import selector_for
 from coreselect_integrations.networks import spec_for

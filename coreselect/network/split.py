@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from coreselect.errors import HeadError, name_some
-from coreselect.network import ROUTES, Entry, HeadSplit, WholeModel
+from coreselect.network.network import ROUTES, Entry, HeadSplit, WholeModel
 from coreselect.protocols import Call, Route
 
 

@@ -1,0 +1,1 @@
+"""A model seen as features followed by a head: how it is split, flattened, run and restored."""
