@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from coreselect import gallery
+from coreselect.report import gallery
 from coreselect.data import Images
 from coreselect.errors import DataError, IndexFileError, MissingExtraError
 

@@ -19,8 +19,8 @@ from coreselect.cli.inspect import inspect
 from coreselect.cli.show import as_json, summary
 from coreselect.data import load
 from coreselect.errors import CoreselectError, DataError, IndexFileError, ShapeError
-from coreselect.facts import balance, check_length, group_gains, pool_positions, same_data
 from coreselect.io import fingerprint, read_indices
+from coreselect.report.facts import balance, check_length, group_gains, pool_positions, same_data
 from coreselect.types import Certificate, Selection, Signs
 
 APP = typer.Typer()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from coreselect.errors import NonFiniteError, ShapeError
-from coreselect.projection import principal_plane, project
+from coreselect.report.projection import principal_plane, project
 
 
 @pytest.mark.parametrize("shape", [(40, 5), (5, 40), (7, 2)])

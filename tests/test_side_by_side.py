@@ -18,10 +18,10 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from coreselect.agreement import check_same_pool, concordance, overlap, pairs
 from coreselect.cli.inspect import inspect
 from coreselect.cli.side_by_side import as_json, comparison
 from coreselect.errors import DataError, IndexFileError, MissingExtraError, NonFiniteError, ShapeError
+from coreselect.report.agreement import check_same_pool, concordance, overlap, pairs
 from coreselect.types import Selection
 
 APP = typer.Typer()

@@ -8,13 +8,13 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from coreselect.agreement import check_same_pool
 from coreselect.cli.show import as_json, summary
 from coreselect.cli.side_by_side import as_json as all_as_json
 from coreselect.cli.side_by_side import comparison, letters
 from coreselect.data import labels_of, load, names_of
 from coreselect.errors import DataError
-from coreselect.facts import check_length, pool_positions, same_data
+from coreselect.report.agreement import check_same_pool
+from coreselect.report.facts import check_length, pool_positions, same_data
 from coreselect.support.array_checks import matrix
 from coreselect.types import Int64, Selection
 
@@ -89,7 +89,7 @@ def inspect(
             talk.print(OTHER_DATA, style="yellow")
     if gallery is not None:
         if one:
-            from coreselect.gallery import draw  # brings matplotlib, which is slow to import
+            from coreselect.report.gallery import draw  # brings matplotlib, which is slow to import
 
             draw(selections[0], dataset, gallery, labels=labels, class_names=names)
         else:
@@ -106,8 +106,8 @@ def inspect(
 
 def _map(selections: list[Selection], path: Path, features: Path | None, dataset: Any) -> str:
     """Draw the picks in the plane of the features, or else of the dataset's pixels; say which."""
-    from coreselect.overlay import draw_map
-    from coreselect.projection import project
+    from coreselect.report.overlay import draw_map
+    from coreselect.report.projection import project
 
     if features is not None:
         table = _features(features)
@@ -140,7 +140,7 @@ def _features(path: Path) -> np.ndarray:
 
 def _pixels(dataset: Any, positions: Int64) -> np.ndarray:
     """Images as rows [m, H·W·C] of one length."""
-    from coreselect.gallery import images_at
+    from coreselect.report.gallery import images_at
 
     images = images_at(dataset, positions)
     if len({image.shape for image in images}) > 1:

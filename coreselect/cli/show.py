@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from coreselect.facts import Balance, balance, group_gains
+from coreselect.report.facts import Balance, balance, group_gains
 from coreselect.types import Certificate, Float64, Int64, Provenance, Selection
 
 _BLOCKS = "▁▂▃▄▅▆▇█"

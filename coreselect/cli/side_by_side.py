@@ -9,9 +9,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from coreselect.agreement import Pair, pairs
 from coreselect.cli.show import bar
-from coreselect.facts import Balance, balance
+from coreselect.report.agreement import Pair, pairs
+from coreselect.report.facts import Balance, balance
 from coreselect.types import Int64, Selection
 
 _MANY = 20  # more classes than this are cut to those in which the selections differ most
@@ -34,7 +34,7 @@ def comparison(
     """Return what selections have in common as something `rich` prints, readable from 80 columns on.
 
     Args:
-        selections: at least two, of one pool (`coreselect.agreement.check_same_pool`).
+        selections: at least two, of one pool (`coreselect.report.agreement.check_same_pool`).
         files: where each was read from.
         labels: int64 [n], of the dataset that `source_indices` are positions in; None leaves class balance out.
         class_names: one per label value.

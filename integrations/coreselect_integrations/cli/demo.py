@@ -21,7 +21,7 @@ from rich.table import Table
 
 from coreselect import Selection
 from coreselect.data import ImageSet, load
-from coreselect.gallery import draw
+from coreselect.report.gallery import draw
 from coreselect_integrations.cli.cells import Cells
 from coreselect_integrations.comparison import Cell, Runtime, Study, compare
 from coreselect_integrations.comparison.statistics import REFERENCE, WARM, Record, Spread, paired

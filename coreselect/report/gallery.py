@@ -14,8 +14,8 @@ from torch.utils.data import Dataset
 
 from coreselect.data import labels_of, names_of
 from coreselect.errors import DataError, IndexFileError, missing_extra
-from coreselect.facts import Balance, balance, group_gains, pool_positions
 from coreselect.io.whole import whole_file
+from coreselect.report.facts import Balance, balance, group_gains, pool_positions
 from coreselect.seeding import derive, rng_kept, seed_everything, seeds
 from coreselect.types import Float64, Int64, Selection
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coreselect.gallery import save, sheet, words
-from coreselect.projection import Projection
+from coreselect.report.gallery import save, sheet, words
+from coreselect.report.projection import Projection
 from coreselect.types import Float64, Selection
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""What people look at: facts about a selection, agreement between selections, and pictures."""
