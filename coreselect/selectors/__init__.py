@@ -12,6 +12,9 @@ from coreselect.selectors.aign import AIGN
 from coreselect.selectors.aum import AUM
 from coreselect.selectors.cal import CAL
 from coreselect.selectors.ccs import CCS
+from coreselect.selectors.combinators.mixture import Mixture
+from coreselect.selectors.combinators.per_class import PerClass
+from coreselect.selectors.combinators.windowed import Windowed
 from coreselect.selectors.craig import CRAIG, ACSCraig
 from coreselect.selectors.d2 import D2
 from coreselect.selectors.deepfool import DeepFool
@@ -26,9 +29,7 @@ from coreselect.selectors.importance import Importance
 from coreselect.selectors.k_center import KCenter
 from coreselect.selectors.less import LESS
 from coreselect.selectors.log_det import LogDet
-from coreselect.selectors.mixture import Mixture
 from coreselect.selectors.moderate import Moderate
-from coreselect.selectors.per_class import PerClass
 from coreselect.selectors.prototypicality import Prototypicality
 from coreselect.selectors.rcs import RCS
 from coreselect.selectors.rcs_sampled import RCSSampled
@@ -36,7 +37,6 @@ from coreselect.selectors.sas import SAS
 from coreselect.selectors.semdedup import SemDeDup
 from coreselect.selectors.uncertainty import EL2N, EL2NAdv, Entropy, LeastConfidence, Loss, Margin, MarginAdv
 from coreselect.selectors.uniform import RS2, Random, Redraw
-from coreselect.selectors.windowed import Windowed
 from coreselect.selectors.zcore import ZCore
 
 SELECTORS: dict[str, type[Any]] = {

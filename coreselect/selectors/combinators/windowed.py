@@ -12,7 +12,7 @@ from coreselect.budget import Budget, resolve
 from coreselect.errors import ShapeError
 from coreselect.protocols import Selector, TaskLike
 from coreselect.seeding import generator as seeded
-from coreselect.selectors.joining import Part, join
+from coreselect.selectors.combinators.joining import Part, join
 from coreselect.types import Selection
 
 

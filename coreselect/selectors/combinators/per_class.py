@@ -7,7 +7,7 @@ import torch
 
 from coreselect.budget import Budget, largest_remainder, resolve
 from coreselect.protocols import Selector, TaskLike
-from coreselect.selectors.joining import Part, join
+from coreselect.selectors.combinators.joining import Part, join
 from coreselect.types import Selection
 
 

@@ -10,7 +10,7 @@ import torch
 from coreselect.budget import Budget, largest_remainder, resolve
 from coreselect.errors import RequirementError
 from coreselect.protocols import Selector, TaskLike
-from coreselect.selectors.joining import Part, join
+from coreselect.selectors.combinators.joining import Part, join
 from coreselect.types import Selection
 
 _OFTEN = {"never": 0, "round": 1, "epoch": 2}

@@ -1,0 +1,1 @@
+"""Selectors made of other selectors: class by class, window by window, several at once."""
