@@ -18,17 +18,17 @@ from coreselect.selectors.combinators.windowed import Windowed
 from coreselect.selectors.craig import CRAIG, ACSCraig
 from coreselect.selectors.d2 import D2
 from coreselect.selectors.deepfool import DeepFool
-from coreselect.selectors.facility_location import FacilityLocation
 from coreselect.selectors.forgetting import Forgetting, ForgettingAdv
+from coreselect.selectors.geometry.facility_location import FacilityLocation
+from coreselect.selectors.geometry.graph_cut import GraphCut
+from coreselect.selectors.geometry.herding import Herding
+from coreselect.selectors.geometry.k_center import KCenter
+from coreselect.selectors.geometry.log_det import LogDet
 from coreselect.selectors.glister import GLISTER
 from coreselect.selectors.gradmatch import ACSGradMatch, GradMatch
 from coreselect.selectors.grand import GraNd
-from coreselect.selectors.graph_cut import GraphCut
-from coreselect.selectors.herding import Herding
 from coreselect.selectors.importance import Importance
-from coreselect.selectors.k_center import KCenter
 from coreselect.selectors.less import LESS
-from coreselect.selectors.log_det import LogDet
 from coreselect.selectors.moderate import Moderate
 from coreselect.selectors.prototypicality import Prototypicality
 from coreselect.selectors.rcs import RCS

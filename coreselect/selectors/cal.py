@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from coreselect.errors import ShapeError
-from coreselect.selectors.graph import others
+from coreselect.selectors.geometry.graph import others
 from coreselect.selectors.ranking import Ranked, Scores, log_probabilities
 from coreselect.snapshot import Snapshot
 

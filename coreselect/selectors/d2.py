@@ -18,7 +18,7 @@ import torch
 from coreselect.budget import Budget, resolve
 from coreselect.errors import ShapeError
 from coreselect.protocols import TaskLike
-from coreselect.selectors.graph import others
+from coreselect.selectors.geometry.graph import others
 from coreselect.selectors.ranking import Ranked
 from coreselect.selectors.uncertainty import EL2N
 from coreselect.types import Float64, Int64, Selection

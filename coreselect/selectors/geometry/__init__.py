@@ -1,0 +1,1 @@
+"""Methods that cover or match the features of the pool."""
