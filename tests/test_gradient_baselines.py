@@ -20,7 +20,7 @@ from coreselect.gradients.rows import DenseRows, alone
 from coreselect.omp import _Held, omp
 from coreselect.selectors import CRAIG, GLISTER, LESS, ACSCraig, ACSGradMatch, GradMatch, GraNd, PerClass
 from coreselect.selectors.covering import Distances, cover
-from coreselect.selectors.single import NaturalCE
+from coreselect.selectors.gradient.single import NaturalCE
 
 ALL = [CRAIG(), GradMatch(), GLISTER(), GraNd(), ACSCraig(), ACSGradMatch(), LESS()]
 Array = NDArray[np.float64]

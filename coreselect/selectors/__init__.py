@@ -15,7 +15,6 @@ from coreselect.selectors.ccs import CCS
 from coreselect.selectors.combinators.mixture import Mixture
 from coreselect.selectors.combinators.per_class import PerClass
 from coreselect.selectors.combinators.windowed import Windowed
-from coreselect.selectors.craig import CRAIG, ACSCraig
 from coreselect.selectors.d2 import D2
 from coreselect.selectors.deepfool import DeepFool
 from coreselect.selectors.forgetting import Forgetting, ForgettingAdv
@@ -24,11 +23,12 @@ from coreselect.selectors.geometry.graph_cut import GraphCut
 from coreselect.selectors.geometry.herding import Herding
 from coreselect.selectors.geometry.k_center import KCenter
 from coreselect.selectors.geometry.log_det import LogDet
-from coreselect.selectors.glister import GLISTER
-from coreselect.selectors.gradmatch import ACSGradMatch, GradMatch
-from coreselect.selectors.grand import GraNd
+from coreselect.selectors.gradient.craig import CRAIG, ACSCraig
+from coreselect.selectors.gradient.glister import GLISTER
+from coreselect.selectors.gradient.gradmatch import ACSGradMatch, GradMatch
+from coreselect.selectors.gradient.grand import GraNd
+from coreselect.selectors.gradient.less import LESS
 from coreselect.selectors.importance import Importance
-from coreselect.selectors.less import LESS
 from coreselect.selectors.moderate import Moderate
 from coreselect.selectors.prototypicality import Prototypicality
 from coreselect.selectors.rcs import RCS

@@ -19,7 +19,7 @@ from coreselect.gradients.rows import Rows
 from coreselect.omp import row_of
 from coreselect.protocols import TaskLike
 from coreselect.selectors.covering import AT_ONCE, Cover, Distances, cover, distances
-from coreselect.selectors.single import attacked, natural, single_rows
+from coreselect.selectors.gradient.single import attacked, natural, single_rows
 from coreselect.snapshot import Snapshot
 from coreselect.types import Certificate, Float64, Int64, Selection
 

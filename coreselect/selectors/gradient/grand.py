@@ -11,7 +11,7 @@ import torch
 
 from coreselect.budget import Budget, resolve
 from coreselect.protocols import TaskLike
-from coreselect.selectors.single import natural, single_rows
+from coreselect.selectors.gradient.single import natural, single_rows
 from coreselect.types import Selection
 
 

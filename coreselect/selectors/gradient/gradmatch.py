@@ -18,7 +18,7 @@ from coreselect.errors import RequirementError, ShapeError
 from coreselect.objectives import Objective
 from coreselect.omp import Matching, omp
 from coreselect.protocols import TaskLike
-from coreselect.selectors.single import (
+from coreselect.selectors.gradient.single import (
     NaturalCE,
     attacked,
     attacked_objective,

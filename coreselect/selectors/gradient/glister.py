@@ -17,7 +17,7 @@ from coreselect.errors import ShapeError
 from coreselect.greedy import greedy
 from coreselect.protocols import TaskLike
 from coreselect.search import search
-from coreselect.selectors.single import NaturalCE, natural, single_rows, validation_query
+from coreselect.selectors.gradient.single import NaturalCE, natural, single_rows, validation_query
 from coreselect.types import Selection
 
 

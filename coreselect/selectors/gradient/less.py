@@ -15,7 +15,7 @@ import torch
 from coreselect.budget import Budget, resolve
 from coreselect.gradients.rows import Rows
 from coreselect.protocols import TaskLike
-from coreselect.selectors.single import NaturalCE, natural, single_rows, validation_query
+from coreselect.selectors.gradient.single import NaturalCE, natural, single_rows, validation_query
 from coreselect.types import Float64, Int64, Selection
 
 

@@ -1,0 +1,1 @@
+"""Methods that match or rank training gradients."""
