@@ -11,10 +11,10 @@ from coreselect import Task, select
 from coreselect.errors import CoreselectError, NonFiniteError, RequirementError
 from coreselect.seeding import generator as seeded
 from coreselect.selectors import SAS, Prototypicality, SemDeDup, ZCore
-from coreselect.selectors.latent import cluster, descending, unit
-from coreselect.selectors.sas import greedy_cut
-from coreselect.selectors.semdedup import nearest_earlier
-from coreselect.selectors.zcore import ENTRIES, smallest, subspaces
+from coreselect.selectors.label_free.latent import cluster, descending, unit
+from coreselect.selectors.label_free.sas import greedy_cut
+from coreselect.selectors.label_free.semdedup import nearest_earlier
+from coreselect.selectors.label_free.zcore import ENTRIES, smallest, subspaces
 
 ALL: tuple[Any, ...] = (
     Prototypicality(),
@@ -123,7 +123,7 @@ def test_semdedup_decides_ties_by_index_and_says_so() -> None:
 def test_similarities_do_not_depend_on_their_blocks(entries: int, monkeypatch: Any) -> None:
     """A row at a time, a few at a time or all at once: the same largest cosine to an earlier row, as sklearn's."""
     pairwise = pytest.importorskip("sklearn.metrics.pairwise")
-    monkeypatch.setattr("coreselect.selectors.semdedup.ENTRIES", entries)
+    monkeypatch.setattr("coreselect.selectors.label_free.semdedup.ENTRIES", entries)
     X = features(13)
     similar = pairwise.cosine_similarity(X)
     want = [-1.0] + [similar[i, :i].max() for i in range(1, 13)]

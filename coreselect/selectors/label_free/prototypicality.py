@@ -16,7 +16,7 @@ import torch
 from coreselect.budget import Budget, resolve
 from coreselect.errors import ShapeError, UnknownNameError
 from coreselect.protocols import TaskLike
-from coreselect.selectors.latent import cluster, cosine_distances, descending, finite_features, unit
+from coreselect.selectors.label_free.latent import cluster, cosine_distances, descending, finite_features, unit
 from coreselect.types import Float64, Selection
 
 

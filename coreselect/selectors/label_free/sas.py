@@ -22,7 +22,7 @@ import torch
 from coreselect.budget import Budget, largest_remainder, resolve
 from coreselect.errors import ShapeError, UnknownNameError
 from coreselect.protocols import TaskLike
-from coreselect.selectors.latent import cluster, finite_features, members, unit
+from coreselect.selectors.label_free.latent import cluster, finite_features, members, unit
 from coreselect.types import Float64, Int64, Selection
 
 ROUNDING = 1e-12  # gains that differ by less than this times the class's size are ties

@@ -18,7 +18,14 @@ import torch
 from coreselect.budget import Budget, resolve
 from coreselect.errors import ShapeError, UnknownNameError
 from coreselect.protocols import TaskLike
-from coreselect.selectors.latent import DECIMALS, cluster, cosine_distances, descending, finite_features, unit
+from coreselect.selectors.label_free.latent import (
+    DECIMALS,
+    cluster,
+    cosine_distances,
+    descending,
+    finite_features,
+    unit,
+)
 from coreselect.types import Float64, Selection
 
 ENTRIES = 2**22  # similarities held at a time

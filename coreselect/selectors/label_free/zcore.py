@@ -18,7 +18,7 @@ from coreselect.budget import Budget, resolve
 from coreselect.errors import ShapeError
 from coreselect.protocols import TaskLike
 from coreselect.seeding import generator as seeded
-from coreselect.selectors.latent import descending, finite_features
+from coreselect.selectors.label_free.latent import descending, finite_features
 from coreselect.snapshot import Snapshot
 from coreselect.types import Selection
 

@@ -1,0 +1,1 @@
+"""Published methods that read features alone and no labels."""
