@@ -15,7 +15,7 @@ from coreselect import CoresetSampler, Task, select
 from coreselect.errors import RequirementError, ScheduleError, ShapeError, UnknownNameError
 from coreselect.history import History
 from coreselect.selectors import Importance, Mixture, PerClass, Redraw
-from coreselect.selectors.importance import inclusion
+from coreselect.selectors.sampling.importance import inclusion
 
 N = 24
 

@@ -14,8 +14,8 @@ from coreselect import select
 from coreselect.errors import RequirementError, ShapeError
 from coreselect.gradients.rows import DenseRows
 from coreselect.selectors import RCSSampled
-from coreselect.selectors.drawing import systematic
-from coreselect.selectors.rcs_sampled import inclusion
+from coreselect.selectors.sampling.drawing import systematic
+from coreselect.selectors.sampling.rcs_sampled import inclusion
 
 gains_of = st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=40)
 

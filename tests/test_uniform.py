@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from coreselect import select
 from coreselect.selectors import RS2, Random, Redraw
-from coreselect.selectors.uniform import draw, permutation
+from coreselect.selectors.sampling.uniform import draw, permutation
 
 
 @given(st.integers(1, 40), st.data())

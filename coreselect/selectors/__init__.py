@@ -28,16 +28,16 @@ from coreselect.selectors.gradient.glister import GLISTER
 from coreselect.selectors.gradient.gradmatch import ACSGradMatch, GradMatch
 from coreselect.selectors.gradient.grand import GraNd
 from coreselect.selectors.gradient.less import LESS
-from coreselect.selectors.importance import Importance
 from coreselect.selectors.label_free.prototypicality import Prototypicality
 from coreselect.selectors.label_free.sas import SAS
 from coreselect.selectors.label_free.semdedup import SemDeDup
 from coreselect.selectors.label_free.zcore import ZCore
 from coreselect.selectors.moderate import Moderate
 from coreselect.selectors.rcs import RCS
-from coreselect.selectors.rcs_sampled import RCSSampled
+from coreselect.selectors.sampling.importance import Importance
+from coreselect.selectors.sampling.rcs_sampled import RCSSampled
+from coreselect.selectors.sampling.uniform import RS2, Random, Redraw
 from coreselect.selectors.uncertainty import EL2N, EL2NAdv, Entropy, LeastConfidence, Loss, Margin, MarginAdv
-from coreselect.selectors.uniform import RS2, Random, Redraw
 
 SELECTORS: dict[str, type[Any]] = {
     s.name: s

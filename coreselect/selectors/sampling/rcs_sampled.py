@@ -19,7 +19,7 @@ from coreselect.objectives import Objective
 from coreselect.objectives import objective as find_objective
 from coreselect.protocols import TaskLike
 from coreselect.seeding import generator as seeded
-from coreselect.selectors.drawing import capped, systematic
+from coreselect.selectors.sampling.drawing import capped, systematic
 from coreselect.types import Float64, Selection
 
 

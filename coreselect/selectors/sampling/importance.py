@@ -21,7 +21,7 @@ from coreselect.errors import RequirementError, ShapeError, UnknownNameError, na
 from coreselect.history import Record
 from coreselect.protocols import TaskLike
 from coreselect.seeding import generator as seeded
-from coreselect.selectors.drawing import capped, systematic
+from coreselect.selectors.sampling.drawing import capped, systematic
 from coreselect.types import Float64, Selection
 
 Score = Literal["auto", "el2n", "loss"]
