@@ -33,9 +33,9 @@ from coreselect.selectors import (
     MarginAdv,
     Moderate,
 )
-from coreselect.selectors.ccs import allocate
-from coreselect.selectors.d2 import pick
-from coreselect.selectors.ranking import Ranked
+from coreselect.selectors.score.ccs import allocate
+from coreselect.selectors.score.d2 import pick
+from coreselect.selectors.score.ranking import Ranked
 
 N = 20
 select: Any = coreselect.select  # scores are looked at without asking whether there are any
@@ -520,7 +520,7 @@ def test_a_selector_by_a_score_is_made_of_one_method() -> None:
         needs = frozenset({"logits"})
 
         def score(self, shot: Any) -> Any:
-            from coreselect.selectors.ranking import Scores
+            from coreselect.selectors.score.ranking import Scores
 
             return Scores(shot.logits()[:, 0].double().numpy())
 

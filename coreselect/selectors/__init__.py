@@ -8,16 +8,9 @@ from typing import Any
 from coreselect.errors import RequirementError, UnknownNameError
 from coreselect.kinds import admits, hints_of
 from coreselect.protocols import Selector
-from coreselect.selectors.aign import AIGN
-from coreselect.selectors.aum import AUM
-from coreselect.selectors.cal import CAL
-from coreselect.selectors.ccs import CCS
 from coreselect.selectors.combinators.mixture import Mixture
 from coreselect.selectors.combinators.per_class import PerClass
 from coreselect.selectors.combinators.windowed import Windowed
-from coreselect.selectors.d2 import D2
-from coreselect.selectors.deepfool import DeepFool
-from coreselect.selectors.forgetting import Forgetting, ForgettingAdv
 from coreselect.selectors.geometry.facility_location import FacilityLocation
 from coreselect.selectors.geometry.graph_cut import GraphCut
 from coreselect.selectors.geometry.herding import Herding
@@ -32,12 +25,19 @@ from coreselect.selectors.label_free.prototypicality import Prototypicality
 from coreselect.selectors.label_free.sas import SAS
 from coreselect.selectors.label_free.semdedup import SemDeDup
 from coreselect.selectors.label_free.zcore import ZCore
-from coreselect.selectors.moderate import Moderate
 from coreselect.selectors.rcs import RCS
 from coreselect.selectors.sampling.importance import Importance
 from coreselect.selectors.sampling.rcs_sampled import RCSSampled
 from coreselect.selectors.sampling.uniform import RS2, Random, Redraw
-from coreselect.selectors.uncertainty import EL2N, EL2NAdv, Entropy, LeastConfidence, Loss, Margin, MarginAdv
+from coreselect.selectors.score.aign import AIGN
+from coreselect.selectors.score.aum import AUM
+from coreselect.selectors.score.cal import CAL
+from coreselect.selectors.score.ccs import CCS
+from coreselect.selectors.score.d2 import D2
+from coreselect.selectors.score.deepfool import DeepFool
+from coreselect.selectors.score.forgetting import Forgetting, ForgettingAdv
+from coreselect.selectors.score.moderate import Moderate
+from coreselect.selectors.score.uncertainty import EL2N, EL2NAdv, Entropy, LeastConfidence, Loss, Margin, MarginAdv
 
 SELECTORS: dict[str, type[Any]] = {
     s.name: s

@@ -3,7 +3,7 @@
 import torch
 
 from coreselect.search.neighbours import neighbours
-from coreselect.selectors.ranking import finite
+from coreselect.selectors.score.ranking import finite
 from coreselect.snapshot import Snapshot
 from coreselect.types import Float64, Int64
 

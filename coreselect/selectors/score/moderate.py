@@ -15,7 +15,7 @@ import torch
 from coreselect.budget import Budget, largest_remainder, resolve
 from coreselect.errors import UnknownNameError
 from coreselect.protocols import TaskLike
-from coreselect.selectors.ranking import finite, rank
+from coreselect.selectors.score.ranking import finite, rank
 from coreselect.types import Selection
 
 

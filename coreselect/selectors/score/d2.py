@@ -19,8 +19,8 @@ from coreselect.budget import Budget, resolve
 from coreselect.errors import ShapeError
 from coreselect.protocols import TaskLike
 from coreselect.selectors.geometry.graph import others
-from coreselect.selectors.ranking import Ranked
-from coreselect.selectors.uncertainty import EL2N
+from coreselect.selectors.score.ranking import Ranked
+from coreselect.selectors.score.uncertainty import EL2N
 from coreselect.types import Float64, Int64, Selection
 
 

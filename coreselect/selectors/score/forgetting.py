@@ -10,7 +10,7 @@ over the times t that training has seen i. `forgetting` reads whichever inputs t
 from dataclasses import dataclass
 
 from coreselect.history import Record
-from coreselect.selectors.ranking import Ranked, Scores, recorded
+from coreselect.selectors.score.ranking import Ranked, Scores, recorded
 from coreselect.snapshot import Snapshot
 
 

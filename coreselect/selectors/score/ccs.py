@@ -17,8 +17,8 @@ from coreselect.budget import Budget, resolve
 from coreselect.errors import ShapeError
 from coreselect.protocols import TaskLike
 from coreselect.seeding import generator as seeded
-from coreselect.selectors.aum import AUM
-from coreselect.selectors.ranking import Ranked, rank
+from coreselect.selectors.score.aum import AUM
+from coreselect.selectors.score.ranking import Ranked, rank
 from coreselect.types import Float64, Int64, Selection
 
 

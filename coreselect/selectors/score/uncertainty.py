@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.special import entr
 
-from coreselect.selectors.ranking import Ranked, Scores, class_labels, log_probabilities, recorded
+from coreselect.selectors.score.ranking import Ranked, Scores, class_labels, log_probabilities, recorded
 from coreselect.snapshot import Snapshot
 from coreselect.types import Float64
 

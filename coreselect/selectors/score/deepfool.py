@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from coreselect.errors import ShapeError
-from coreselect.selectors.ranking import Ranked, Scores, finite
+from coreselect.selectors.score.ranking import Ranked, Scores, finite
 from coreselect.snapshot import Snapshot
 from coreselect.types import Int64
 
