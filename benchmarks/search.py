@@ -21,10 +21,10 @@ from benchmarks.cases import SearchCase
 from benchmarks.measure import Meter
 from coreselect import Task, select
 from coreselect.gradients.rows import DenseRows
-from coreselect.greedy import greedy
 from coreselect.search import search
 from coreselect.selectors import RCS
 from coreselect.selectors.rcs import SingleExamplesWarning
+from coreselect.solvers.greedy import greedy
 
 BLOCK = 16_384  # rows that are made or multiplied at once, outside the measured parts
 

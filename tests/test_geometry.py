@@ -18,7 +18,7 @@ from coreselect.errors import MissingExtraError, NonFiniteError, RequirementErro
 from coreselect.search.neighbours import neighbours
 from coreselect.search.similarity import GRID, distinct, similarity, squares_to, usable
 from coreselect.selectors import FacilityLocation, GraphCut, Herding, KCenter, LogDet, PerClass
-from coreselect.submodular import GREEDY, DenseCover, first_largest, maximise
+from coreselect.solvers.submodular import GREEDY, DenseCover, first_largest, maximise
 
 EVERY = (KCenter(), Herding(), FacilityLocation(), FacilityLocation(dense_up_to=0, neighbours=6), GraphCut(), LogDet())
 Kernel = np.ndarray

@@ -17,10 +17,10 @@ from scipy.optimize import nnls
 from coreselect import Task, select
 from coreselect.errors import NonFiniteError, RequirementError, ShapeError
 from coreselect.gradients.rows import DenseRows, alone
-from coreselect.omp import _Held, omp
 from coreselect.selectors import CRAIG, GLISTER, LESS, ACSCraig, ACSGradMatch, GradMatch, GraNd, PerClass
-from coreselect.selectors.covering import Distances, cover
 from coreselect.selectors.gradient.single import NaturalCE
+from coreselect.solvers.covering import Distances, cover
+from coreselect.solvers.omp import _Held, omp
 
 ALL = [CRAIG(), GradMatch(), GLISTER(), GraNd(), ACSCraig(), ACSGradMatch(), LESS()]
 Array = NDArray[np.float64]

@@ -24,7 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("objectives",),
     ("gradients",),
     ("search",),
-    ("solvers", "greedy", "omp", "submodular"),
+    ("solvers",),
     ("task", "recipe", "snapshot", "model_snapshot", "array_snapshot", "arrays", "validation", "groups", "strata"),
     ("certificates",),
     ("choosing",),

@@ -20,7 +20,6 @@ from coreselect.certificates.signs import read_signs
 from coreselect.errors import CoreselectWarning, RequirementError, ShapeError, UnknownNameError
 from coreselect.gradients.rows import Groups, alone
 from coreselect.gradients.sketch import Sketch
-from coreselect.greedy import Recraft, greedy
 from coreselect.groups import deal, default_size
 from coreselect.objectives import Objective
 from coreselect.objectives import objective as find_objective
@@ -29,6 +28,7 @@ from coreselect.protocols import TaskLike
 from coreselect.search import SEARCHES, search
 from coreselect.seeding import generator as seeded
 from coreselect.snapshot import Snapshot
+from coreselect.solvers.greedy import Recraft, greedy
 from coreselect.strata import CLUSTERS, Stratify, strata
 from coreselect.types import Certificate, Selection
 

@@ -18,7 +18,7 @@ from coreselect.protocols import TaskLike
 from coreselect.search.neighbours import ENGINES, Engine, neighbours
 from coreselect.search.similarity import Kind, Similarity, distinct, refuse, similarity, usable
 from coreselect.snapshot import Snapshot
-from coreselect.submodular import Cover, DenseCover, GraphCover, greedy_certificate, maximise
+from coreselect.solvers.submodular import Cover, DenseCover, GraphCover, greedy_certificate, maximise
 from coreselect.types import Selection
 
 

@@ -15,7 +15,7 @@ from coreselect.budget import Budget, resolve
 from coreselect.errors import ShapeError
 from coreselect.protocols import TaskLike
 from coreselect.search.similarity import Kind, refuse, similarity, usable
-from coreselect.submodular import first_largest, greedy_certificate
+from coreselect.solvers.submodular import first_largest, greedy_certificate
 from coreselect.types import Selection
 
 

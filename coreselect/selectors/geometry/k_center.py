@@ -15,7 +15,7 @@ import torch
 from coreselect.budget import Budget, resolve
 from coreselect.protocols import TaskLike
 from coreselect.search.similarity import mean, squares_to, usable
-from coreselect.submodular import first_largest
+from coreselect.solvers.submodular import first_largest
 from coreselect.types import Certificate, Selection
 
 

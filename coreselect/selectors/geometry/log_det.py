@@ -20,7 +20,7 @@ from coreselect.budget import Budget, resolve
 from coreselect.errors import RequirementError, ShapeError
 from coreselect.protocols import TaskLike
 from coreselect.search.similarity import refuse, similarity, usable
-from coreselect.submodular import first_largest
+from coreselect.solvers.submodular import first_largest
 from coreselect.types import Selection
 
 SPANNED = 10  # times the jitter: a pick with less volume adds next to nothing but it

@@ -16,11 +16,11 @@ import torch
 from coreselect.budget import Budget, largest_remainder, resolve
 from coreselect.errors import ShapeError
 from coreselect.gradients.rows import Rows
-from coreselect.omp import row_of
 from coreselect.protocols import TaskLike
-from coreselect.selectors.covering import AT_ONCE, Cover, Distances, cover, distances
 from coreselect.selectors.gradient.single import attacked, natural, single_rows
 from coreselect.snapshot import Snapshot
+from coreselect.solvers.covering import AT_ONCE, Cover, Distances, cover, distances
+from coreselect.solvers.omp import row_of
 from coreselect.types import Certificate, Float64, Int64, Selection
 
 

@@ -14,10 +14,10 @@ import torch
 
 from coreselect.budget import Budget, resolve
 from coreselect.errors import ShapeError
-from coreselect.greedy import greedy
 from coreselect.protocols import TaskLike
 from coreselect.search import search
 from coreselect.selectors.gradient.single import NaturalCE, natural, single_rows, validation_query
+from coreselect.solvers.greedy import greedy
 from coreselect.types import Selection
 
 

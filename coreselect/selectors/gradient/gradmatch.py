@@ -4,7 +4,7 @@ unleashing efficient adversarial training", ECCV 2022.
 
     min over w ≥ 0, |S| ≤ k of ‖Σ_{i ∈ S} w_i g_i − b‖² + λ‖w‖²,   b = the pool's mean gradient, or validation's
 
-by orthogonal matching pursuit (`coreselect.omp`). The published forms match class by class (`PerClass(GradMatch())`) or
+by orthogonal matching pursuit (`coreselect.solvers.omp`). The published forms match class by class (`PerClass(GradMatch())`) or
 mini-batches in place of examples (not here).
 """
 
@@ -16,7 +16,6 @@ import torch
 from coreselect.budget import Budget, resolve
 from coreselect.errors import RequirementError, ShapeError
 from coreselect.objectives import Objective
-from coreselect.omp import Matching, omp
 from coreselect.protocols import TaskLike
 from coreselect.selectors.gradient.single import (
     NaturalCE,
@@ -27,6 +26,7 @@ from coreselect.selectors.gradient.single import (
     validation_query,
 )
 from coreselect.snapshot import Snapshot
+from coreselect.solvers.omp import Matching, omp
 from coreselect.types import Certificate, Selection
 
 
