@@ -24,7 +24,7 @@ from benchmarks import problem
 from benchmarks.cases import AttackCase
 from benchmarks.measure import Alongside, Meter
 from benchmarks.plain import Steps, attacked
-from coreselect import seeding
+from coreselect.support import seeding
 from coreselect_integrations import sat
 from coreselect_integrations.training import random_start
 

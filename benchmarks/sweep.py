@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from benchmarks import problem
 from benchmarks.cases import SweepCase
 from benchmarks.measure import Alongside, Meter
-from coreselect import Task, holdout, seeding
+from coreselect import Task, holdout
 from coreselect.attacks import PGD
 from coreselect.groups import deal
+from coreselect.support import seeding
 
 
 def run(case: SweepCase, *, data: str) -> dict[str, Any]:

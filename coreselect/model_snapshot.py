@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from coreselect import seeding
 from coreselect.data.reading import chunks, read
 from coreselect.errors import RequirementError
 from coreselect.gradients.batch import group_row
@@ -27,8 +26,9 @@ from coreselect.objectives.held import Held
 from coreselect.objectives.objective import Objective
 from coreselect.protocols import Loss, Stream
 from coreselect.recipe import ModelRecipe
-from coreselect.records import digest_of, settings_of
 from coreselect.snapshot import Shared, Snapshot, mean_rows, none_such
+from coreselect.support import seeding
+from coreselect.support.records import digest_of, settings_of
 from coreselect.types import Int64
 from coreselect.validation import Validation, read_validation
 

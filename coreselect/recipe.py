@@ -14,7 +14,7 @@ from torch import nn
 from coreselect.data.reading import Unpack, labels_of
 from coreselect.history import History
 from coreselect.protocols import Attack, Call, Loss, MakeViews, Progress
-from coreselect.seeding import rng_kept
+from coreselect.support.seeding import rng_kept
 from coreselect.types import Int64
 
 

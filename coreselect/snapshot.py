@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coreselect.clock import Clock
 from coreselect.errors import RequirementError
 from coreselect.gradients.rows import Groups, Rows
 from coreselect.gradients.sketch import Sketch
@@ -24,8 +23,9 @@ from coreselect.history import History, Record
 from coreselect.network.layout import Layout
 from coreselect.objectives.objective import Objective
 from coreselect.protocols import Loss, Progress
-from coreselect.records import settings_of, versions
-from coreselect.seeding import derive
+from coreselect.support.clock import Clock
+from coreselect.support.records import settings_of, versions
+from coreselect.support.seeding import derive
 from coreselect.types import Certificate, Float64, Int64, Provenance, Selection, Signs
 
 

@@ -14,7 +14,6 @@ from torch import nn
 
 from coreselect.array_snapshot import ArraySnapshot
 from coreselect.arrays import checked
-from coreselect.clock import Clock
 from coreselect.data.reading import Unpack, read
 from coreselect.data.reading import unpack as default_unpack
 from coreselect.data.subsets import origin, provably_disjoint
@@ -27,8 +26,9 @@ from coreselect.network.frozen import frozen, unwrap
 from coreselect.network.network import default_call
 from coreselect.protocols import Attack, Call, Loss, MakeViews
 from coreselect.recipe import ArrayRecipe, ModelRecipe, Recipe
-from coreselect.seeding import rng_kept
 from coreselect.snapshot import Shared, Snapshot
+from coreselect.support.clock import Clock
+from coreselect.support.seeding import rng_kept
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from coreselect.attacks import PGD
 from coreselect.errors import ShapeError
-from coreselect.seeding import noise, seeds
+from coreselect.support.seeding import noise, seeds
 
 X = cases.images(5)
 Y = cases.classes(5)

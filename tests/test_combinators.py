@@ -17,7 +17,7 @@ def windows_of(chosen: Any, task: Any, window: int) -> list[int]:
     """How many picks each window has, by the order the windows were dealt in."""
     import torch
 
-    from coreselect.seeding import generator
+    from coreselect.support.seeding import generator
 
     order = torch.randperm(task.n, generator=generator(chosen.provenance.seed, "windows", chosen.provenance.round))
     place = {int(i): j // window for j, i in enumerate(order)}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from coreselect.errors import DataError, UnknownNameError
-from coreselect.factories import is_spec, resolve
+from coreselect.support.factories import is_spec, resolve
 
 CODE = """
 from dataclasses import dataclass

@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from coreselect.report import gallery
 from coreselect.data import Images
 from coreselect.errors import DataError, IndexFileError, MissingExtraError
+from coreselect.report import gallery
 
 pytest.importorskip("matplotlib", reason="galleries need coreselect[plot]")
 PIXELS = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), dtype=np.uint8)

@@ -16,8 +16,8 @@ from coreselect import certify, select
 from coreselect.attacks import PGD
 from coreselect.network.precision import HalfPrecision
 from coreselect.objectives import RD
-from coreselect.records import settings_of
 from coreselect.selectors import RCS
+from coreselect.support.records import settings_of
 
 F32 = torch.float32
 X, Y = cases.images(5, dtype=F32), cases.classes(5)

@@ -9,8 +9,8 @@ import pytest
 
 from coreselect import get_selector, list_selectors
 from coreselect.errors import RequirementError
-from coreselect.kinds import admits, hints_of
 from coreselect.selectors import SELECTORS
+from coreselect.support.kinds import admits, hints_of
 
 
 class Unseen(Protocol):

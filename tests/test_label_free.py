@@ -9,12 +9,12 @@ import torch
 
 from coreselect import Task, select
 from coreselect.errors import CoreselectError, NonFiniteError, RequirementError
-from coreselect.seeding import generator as seeded
 from coreselect.selectors import SAS, Prototypicality, SemDeDup, ZCore
 from coreselect.selectors.label_free.latent import cluster, descending, unit
 from coreselect.selectors.label_free.sas import greedy_cut
 from coreselect.selectors.label_free.semdedup import nearest_earlier
 from coreselect.selectors.label_free.zcore import ENTRIES, smallest, subspaces
+from coreselect.support.seeding import generator as seeded
 
 ALL: tuple[Any, ...] = (
     Prototypicality(),

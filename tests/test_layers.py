@@ -16,7 +16,7 @@ INTEGRATIONS = ROOT / "integrations" / "coreselect_integrations"
 # The rooms in the order of their imports: a module may import from its own line and from the lines before it.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("support", "budget", "seeding", "clock", "kinds", "records", "factories"),
+    ("support", "budget"),
     ("io", "data"),
     ("types",),
     ("protocols",),

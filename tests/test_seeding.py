@@ -10,7 +10,7 @@ from contract import random_states
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coreselect.seeding import derive, generator, rng_kept, seed_everything, seeds
+from coreselect.support.seeding import derive, generator, rng_kept, seed_everything, seeds
 
 words = st.lists(st.one_of(st.integers(-(2**63), 2**64), st.text(max_size=8)), max_size=4)
 

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import torch
 
-from coreselect import seeding
 from coreselect.search import similarity as module
 from coreselect.search.similarity import similarity
+from coreselect.support import seeding
 
 
 @pytest.mark.parametrize("rows", [1, 7, 23, 40])

@@ -15,7 +15,7 @@ from coreselect.gradients.factored import FactoredRows
 from coreselect.gradients.rows import DenseRows, Rows
 from coreselect.network.layout import Layout
 from coreselect.objectives.held import Held
-from coreselect.seeding import generator as seeded
+from coreselect.support.seeding import generator as seeded
 from coreselect.types import Certificate, Int64
 
 Method = Literal["instance", "paper", "sampled"]

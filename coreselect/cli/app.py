@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from coreselect.errors import CoreselectError
-from coreselect.records import versions
+from coreselect.support.records import versions
 
 ORDER = ("demo", "select", "inspect", "convert", "methods", "train", "finetune", "evaluate", "compare", "fidelity")
 

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from coreselect.errors import DataError, RequirementError
-from coreselect.factories import resolve
 from coreselect.io.whole import whole_file
 from coreselect.protocols import Call, MakeViews, Progress
+from coreselect.support.factories import resolve
 
 
 @dataclass(frozen=True)

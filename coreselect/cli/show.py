@@ -227,7 +227,7 @@ def _short(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, dict):
-        if "type" in value:  # how `coreselect.records` writes an object
+        if "type" in value:  # how `coreselect.support.records` writes an object
             return f"{value['type']}({', '.join(f'{k}={_short(v)}' for k, v in value.items() if k != 'type')})"
         return "{" + ", ".join(f"{k}: {_short(v)}" for k, v in value.items()) + "}"
     return "[" + ", ".join(map(_short, value)) + "]" if isinstance(value, list | tuple) else str(value)

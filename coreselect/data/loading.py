@@ -14,7 +14,7 @@ from coreselect.data.downsampled import downsampled_folder, is_downsampled
 from coreselect.data.image_folder import image_folder, is_image_folder
 from coreselect.data.images import ImageSet, check_rows
 from coreselect.errors import CoreselectError, DataError
-from coreselect.factories import is_spec, resolve
+from coreselect.support.factories import is_spec, resolve
 
 Split = Literal["train", "test"]
 

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from coreselect import seeding
 from coreselect.data.images import labels_of as listed_labels
 from coreselect.errors import DataError
+from coreselect.support import seeding
 
 Unpack = Callable[[Any], tuple[Tensor, Tensor | None]]
 _IMAGES = ("image", "images", "pixel_values", "img", "x", "input", "inputs")

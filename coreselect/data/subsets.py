@@ -9,7 +9,7 @@ from torch.utils.data import Dataset, Subset
 
 from coreselect.budget import Budget, resolve
 from coreselect.errors import BudgetError, OverlapError, name_some
-from coreselect.seeding import generator
+from coreselect.support.seeding import generator
 
 
 class MapStyle(Protocol):

@@ -22,7 +22,7 @@ from coreselect.gradients.rows import BLOCK_BYTES, Groups, alone, dots, gamma, r
 from coreselect.network.layout import Layout
 from coreselect.network.network import HeadSplit
 from coreselect.protocols import Loss, Stream
-from coreselect.seeding import noise, seeds
+from coreselect.support.seeding import noise, seeds
 from coreselect.types import Float64
 
 

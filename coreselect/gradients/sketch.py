@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from coreselect.errors import ShapeError
-from coreselect.seeding import generator
+from coreselect.support.seeding import generator
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from coreselect import seeding
-from coreselect.clock import Clock
 from coreselect.data.reading import Unpack, read
 from coreselect.errors import NonFiniteError, OverlapError, RequirementError, ShapeError, name_some
 from coreselect.network.network import Network
 from coreselect.network.precision import in_full, raised
 from coreselect.protocols import Attack, Call, Loss, MakeViews, Stream, Views
+from coreselect.support import seeding
+from coreselect.support.clock import Clock
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from coreselect.clock import Clock
 from coreselect.gradients.batch import group_row
 from coreselect.gradients.example import example_rows
 from coreselect.gradients.rows import BLOCK_BYTES
@@ -15,6 +14,7 @@ from coreselect.gradients.sweep import Crafted
 from coreselect.network.layout import Layout
 from coreselect.network.network import Network
 from coreselect.protocols import Loss
+from coreselect.support.clock import Clock
 
 
 def swept_rows(

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from coreselect.errors import DataError, ShapeError
-from coreselect.seeding import rng_kept, seed_everything, seeds
+from coreselect.support.seeding import rng_kept, seed_everything, seeds
 
 
 class _Digest(Protocol):

@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from coreselect.errors import NonFiniteError, ScheduleError, ShapeError, name_some
-from coreselect.seeding import generator as seeded
-from coreselect.seeding import seeds
+from coreselect.support.seeding import generator as seeded
+from coreselect.support.seeding import seeds
 from coreselect.types import Int64
 
 

@@ -19,8 +19,8 @@ from coreselect.budget import Budget, resolve
 from coreselect.choosing import require, select
 from coreselect.errors import ScheduleError
 from coreselect.protocols import Selector
-from coreselect.records import settings_of
-from coreselect.seeding import generator as seeded
+from coreselect.support.records import settings_of
+from coreselect.support.seeding import generator as seeded
 from coreselect.task import Task
 from coreselect.types import Selection
 

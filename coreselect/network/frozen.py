@@ -7,7 +7,7 @@ from typing import cast
 import torch
 from torch import nn
 
-from coreselect.seeding import rng_kept
+from coreselect.support.seeding import rng_kept
 
 
 def unwrap(model: nn.Module) -> nn.Module:

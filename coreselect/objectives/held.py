@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from coreselect.clock import Clock
 from coreselect.errors import NonFiniteError, RequirementError, name_some
 from coreselect.network.layout import Layout
 from coreselect.network.network import Network
 from coreselect.network.precision import in_full, raised
 from coreselect.objectives.objective import Objective
 from coreselect.protocols import Params
+from coreselect.support.clock import Clock
 
 
 class Held:

@@ -11,7 +11,7 @@ from coreselect.protocols import Attack, Route
 class Objective(ABC):
     """L(U; θ) = mean over U of `value`; lower is better.
 
-    Subclasses are frozen dataclasses: equal settings are equal objects, and `coreselect.records` can describe them.
+    Subclasses are frozen dataclasses: equal settings are equal objects, and `coreselect.support.records` can describe them.
     """
 
     name: ClassVar[str]

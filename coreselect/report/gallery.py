@@ -16,7 +16,7 @@ from coreselect.data import labels_of, names_of
 from coreselect.errors import DataError, IndexFileError, missing_extra
 from coreselect.io.whole import whole_file
 from coreselect.report.facts import Balance, balance, group_gains, pool_positions
-from coreselect.seeding import derive, rng_kept, seed_everything, seeds
+from coreselect.support.seeding import derive, rng_kept, seed_everything, seeds
 from coreselect.types import Float64, Int64, Selection
 
 if TYPE_CHECKING:

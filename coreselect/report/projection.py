@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coreselect.errors import NonFiniteError, ShapeError, name_some
-from coreselect.seeding import derive
+from coreselect.support.seeding import derive
 from coreselect.types import Float64, Int64
 
 Rows = Callable[[Int64], NDArray[Any]]

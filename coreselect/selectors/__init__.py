@@ -6,7 +6,6 @@ from reprlib import repr as short
 from typing import Any
 
 from coreselect.errors import RequirementError, UnknownNameError
-from coreselect.kinds import admits, hints_of
 from coreselect.protocols import Selector
 from coreselect.selectors.combinators.mixture import Mixture
 from coreselect.selectors.combinators.per_class import PerClass
@@ -38,6 +37,7 @@ from coreselect.selectors.score.deepfool import DeepFool
 from coreselect.selectors.score.forgetting import Forgetting, ForgettingAdv
 from coreselect.selectors.score.moderate import Moderate
 from coreselect.selectors.score.uncertainty import EL2N, EL2NAdv, Entropy, LeastConfidence, Loss, Margin, MarginAdv
+from coreselect.support.kinds import admits, hints_of
 
 SELECTORS: dict[str, type[Any]] = {
     s.name: s

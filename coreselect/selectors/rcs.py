@@ -26,10 +26,10 @@ from coreselect.objectives import objective as find_objective
 from coreselect.objectives.held import Held
 from coreselect.protocols import TaskLike
 from coreselect.search import SEARCHES, search
-from coreselect.seeding import generator as seeded
 from coreselect.snapshot import Snapshot
 from coreselect.solvers.greedy import Recraft, greedy
 from coreselect.strata import CLUSTERS, Stratify, strata
+from coreselect.support.seeding import generator as seeded
 from coreselect.types import Certificate, Selection
 
 GIVEN = "the query is the validation gradient given, at every pick: no objective was evaluated"

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from coreselect.errors import RequirementError
 from coreselect.protocols import Progress
-from coreselect.seeding import derive, rng_kept, seed_everything
+from coreselect.support.seeding import derive, rng_kept, seed_everything
 from coreselect_integrations.optimisers import optimiser
 from coreselect_integrations.runs import Run
 from coreselect_integrations.schedule import Schedule, Steps, triangle

@@ -21,9 +21,9 @@ from coreselect import CoresetSampler, Indexed, Selector, Task
 from coreselect.history import History
 from coreselect.io.fingerprint import fingerprint
 from coreselect.protocols import Progress
-from coreselect.records import settings_of
-from coreselect.seeding import derive, generator, rng_kept, seed_everything
 from coreselect.selectors import Random
+from coreselect.support.records import settings_of
+from coreselect.support.seeding import derive, generator, rng_kept, seed_everything
 from coreselect_integrations import acl, sat
 from coreselect_integrations.augment import crop_flip
 from coreselect_integrations.dynacl import MomentumEncoder

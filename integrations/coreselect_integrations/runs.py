@@ -24,7 +24,7 @@ from torch import nn
 
 from coreselect.errors import DataError, NonFiniteError, RequirementError
 from coreselect.io.whole import whole_file
-from coreselect.seeding import rng_state, set_rng_state
+from coreselect.support.seeding import rng_state, set_rng_state
 
 CHECKPOINT, LOG = "last.pt", "log.jsonl"
 KINDS = ("system", "mode", "selector")  # the settings that are compared first

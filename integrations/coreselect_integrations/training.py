@@ -12,7 +12,7 @@ from torch.utils.data import Sampler
 
 from coreselect.errors import RequirementError
 from coreselect.protocols import Attack, Loss, Progress
-from coreselect.seeding import generator
+from coreselect.support.seeding import generator
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 

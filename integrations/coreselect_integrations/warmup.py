@@ -14,7 +14,7 @@ from coreselect.attacks import PGD
 from coreselect.data import labels_of
 from coreselect.errors import DataError, RequirementError, UnknownNameError
 from coreselect.protocols import Call, MakeViews, Progress
-from coreselect.seeding import generator, rng_kept
+from coreselect.support.seeding import generator, rng_kept
 from coreselect_integrations import acl, sat
 from coreselect_integrations.augment import crop_flip
 from coreselect_integrations.networks import SUPERVISED, build, route_call

@@ -20,8 +20,8 @@ from coreselect.errors import NonFiniteError
 from coreselect.model_snapshot import ModelSnapshot
 from coreselect.objectives import Objective
 from coreselect.objectives.held import Held
-from coreselect.seeding import noise, seeds
 from coreselect.snapshot import Snapshot
+from coreselect.support.seeding import noise, seeds
 from coreselect.types import Int64
 from coreselect.validation import read_validation
 

@@ -14,9 +14,10 @@ from benchmarks.cases import ONE_STEP, Case, SelectionCase, Warm
 from benchmarks.plain import Picked, Plain, attacked, kl
 from benchmarks.selection import Judge, ours, plainly, selector
 from benchmarks.sweep import floor
-from coreselect import Selection, Task, seeding, select
+from coreselect import Selection, Task, select
 from coreselect.attacks import PGD
 from coreselect.groups import deal
+from coreselect.support import seeding
 
 CASE = SelectionCase(
     pool=45, validation=7, group_size=6, budget=20, attack=PGD(0.1, 0.05, 2), validation_attack=PGD(0.1, 0.05, 2), eta=2.0,

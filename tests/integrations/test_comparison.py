@@ -17,8 +17,8 @@ from scipy.stats import ttest_rel
 from coreselect import Selection, get_selector
 from coreselect.data import load
 from coreselect.errors import DataError, RequirementError
-from coreselect.records import digest_of
 from coreselect.selectors import RS2, Random
+from coreselect.support.records import digest_of
 from coreselect_integrations.comparison import Cell, Finetuning, Runtime, Study, compare, study
 from coreselect_integrations.comparison.measures import spread
 from coreselect_integrations.comparison.picture import looks_of, on_front, pareto

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from coreselect.attacks import PGD
 from coreselect.errors import RequirementError
-from coreselect.seeding import noise, seeds
+from coreselect.support.seeding import noise, seeds
 from coreselect_integrations.evaluation import evaluate
 from coreselect_integrations.networks import small_conv, small_conv_contrastive
 

@@ -17,12 +17,13 @@ from torch.utils.data import TensorDataset
 from typer import Typer
 from typer.testing import CliRunner
 
-from coreselect import Task, holdout, seeding, select
+from coreselect import Task, holdout, select
 from coreselect.attacks import PGD
 from coreselect.certificates.signs import correlation
 from coreselect.errors import BudgetError, CoreselectError, NonFiniteError, RequirementError, ShapeError
 from coreselect.objectives import RD
 from coreselect.selectors import RCS, GradMatch, Mixture, Random
+from coreselect.support import seeding
 from coreselect_integrations.cli import fidelity as cli
 from coreselect_integrations.fidelity import Fidelity, alike, fidelity, predict
 from coreselect_integrations.networks import Spec, load_network, make, restore, route_call, save_network

@@ -14,8 +14,8 @@ from coreselect.data import load
 from coreselect.gradients.factored import FactoredRows
 from coreselect.groups import deal
 from coreselect.objectives import RD
-from coreselect.seeding import generator
 from coreselect.selectors import RCS
+from coreselect.support.seeding import generator
 from coreselect_integrations import acl, sat
 from coreselect_integrations.networks import build, route_call
 from coreselect_integrations.views import two_views

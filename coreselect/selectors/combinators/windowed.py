@@ -11,8 +11,8 @@ import torch
 from coreselect.budget import Budget, resolve
 from coreselect.errors import ShapeError
 from coreselect.protocols import Selector, TaskLike
-from coreselect.seeding import generator as seeded
 from coreselect.selectors.combinators.joining import Part, join
+from coreselect.support.seeding import generator as seeded
 from coreselect.types import Selection
 
 

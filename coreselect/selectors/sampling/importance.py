@@ -20,8 +20,8 @@ from coreselect.budget import Budget, resolve
 from coreselect.errors import RequirementError, ShapeError, UnknownNameError, name_some
 from coreselect.history import Record
 from coreselect.protocols import TaskLike
-from coreselect.seeding import generator as seeded
 from coreselect.selectors.sampling.drawing import capped, systematic
+from coreselect.support.seeding import generator as seeded
 from coreselect.types import Float64, Selection
 
 Score = Literal["auto", "el2n", "loss"]

@@ -18,8 +18,8 @@ from coreselect.gradients.sketch import Sketch
 from coreselect.objectives import Objective
 from coreselect.objectives import objective as find_objective
 from coreselect.protocols import TaskLike
-from coreselect.seeding import generator as seeded
 from coreselect.selectors.sampling.drawing import capped, systematic
+from coreselect.support.seeding import generator as seeded
 from coreselect.types import Float64, Selection
 
 

@@ -14,7 +14,7 @@ import torch
 
 from coreselect.budget import Budget, resolve
 from coreselect.protocols import TaskLike
-from coreselect.seeding import generator as seeded
+from coreselect.support.seeding import generator as seeded
 from coreselect.types import Int64, Selection
 
 

@@ -16,9 +16,9 @@ import torch
 from coreselect.budget import Budget, resolve
 from coreselect.errors import ShapeError
 from coreselect.protocols import TaskLike
-from coreselect.seeding import generator as seeded
 from coreselect.selectors.score.aum import AUM
 from coreselect.selectors.score.ranking import Ranked, rank
+from coreselect.support.seeding import generator as seeded
 from coreselect.types import Float64, Int64, Selection
 
 

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from coreselect.attacks import PGD
 from coreselect.errors import RequirementError
 from coreselect.protocols import Attack, Call, Progress, Route, Views
-from coreselect.seeding import generator, noise, seeds
+from coreselect.support.seeding import generator, noise, seeds
 from coreselect_integrations.modes import evaluating
 
 Unpack = Callable[[Any], tuple[Tensor, Tensor]]  # batch -> (x, y)

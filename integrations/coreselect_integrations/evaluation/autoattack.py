@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from coreselect.errors import RequirementError, ShapeError, UnknownNameError, missing_extra
 from coreselect.protocols import Call, Progress, Route
-from coreselect.seeding import derive, rng_kept
+from coreselect.support.seeding import derive, rng_kept
 from coreselect_integrations.evaluation.accuracy import Evaluation, Unpack, batches, count, logits_of, refuse_nothing
 from coreselect_integrations.modes import evaluating
 

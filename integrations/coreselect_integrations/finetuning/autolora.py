@@ -42,7 +42,7 @@ from coreselect.data.subsets import holdout
 from coreselect.divergences import KL
 from coreselect.io.fingerprint import fingerprint
 from coreselect.protocols import Attack, Progress, Views
-from coreselect.records import digest_of, settings_of
+from coreselect.support.records import digest_of, settings_of
 from coreselect_integrations import sat
 from coreselect_integrations.augment import crop_flip
 from coreselect_integrations.epochs import Ended, each_epoch

@@ -10,7 +10,7 @@ from torch.func import functional_call
 
 from coreselect.errors import RequirementError
 from coreselect.protocols import Route
-from coreselect.seeding import generator as generator_of
+from coreselect.support.seeding import generator as generator_of
 from coreselect_integrations.networks import RoutedNetwork
 
 

@@ -28,7 +28,7 @@ from coreselect.errors import RequirementError
 from coreselect.losses import CE, TRADES
 from coreselect.protocols import Attack, Progress, Route
 from coreselect.search.kmeans import kmeans
-from coreselect.seeding import derive, generator
+from coreselect.support.seeding import derive, generator
 from coreselect.types import Int64
 from coreselect_integrations.augment import crop_flip
 from coreselect_integrations.epochs import Ended

@@ -35,7 +35,7 @@ from coreselect.attacks import PGD
 from coreselect.io.fingerprint import fingerprint
 from coreselect.losses import CE, SAT, TRADES
 from coreselect.protocols import Attack, Call, Loss, Progress
-from coreselect.records import digest_of, settings_of
+from coreselect.support.records import digest_of, settings_of
 from coreselect_integrations import sat
 from coreselect_integrations.augment import crop_flip
 from coreselect_integrations.epochs import Ended, each_epoch

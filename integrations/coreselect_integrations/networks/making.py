@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from coreselect.errors import RequirementError, UnknownNameError
-from coreselect.seeding import derive, rng_kept
+from coreselect.support.seeding import derive, rng_kept
 from coreselect_integrations.networks.resnet import resnet18, resnet34, resnet50
 from coreselect_integrations.networks.routes import RoutedNetwork
 from coreselect_integrations.networks.small import SmallConv
