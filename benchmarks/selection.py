@@ -25,11 +25,11 @@ from benchmarks.measure import Alongside, Meter
 from benchmarks.plain import Int64, Picked, Plain, Steps, kl
 from coreselect import Selection, Task, holdout, select
 from coreselect.attacks import PGD
-from coreselect.groups import deal
 from coreselect.network.precision import HalfPrecision
 from coreselect.objectives import RD
 from coreselect.selectors import RCS
 from coreselect.support import seeding
+from coreselect.task.groups import deal
 
 HEAD = "head"
 

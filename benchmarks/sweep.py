@@ -20,8 +20,8 @@ from benchmarks.cases import SweepCase
 from benchmarks.measure import Alongside, Meter
 from coreselect import Task, holdout
 from coreselect.attacks import PGD
-from coreselect.groups import deal
 from coreselect.support import seeding
+from coreselect.task.groups import deal
 
 
 def run(case: SweepCase, *, data: str) -> dict[str, Any]:

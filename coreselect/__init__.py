@@ -10,7 +10,7 @@ from coreselect.loop.sampler import CoresetSampler
 from coreselect.network.normalized import Normalized
 from coreselect.protocols import Selector
 from coreselect.selectors import get_selector, list_selectors
-from coreselect.task import Task
+from coreselect.task.task import Task
 from coreselect.types import Certificate, Provenance, Selection, Signs
 
 __all__ = [

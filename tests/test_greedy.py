@@ -15,9 +15,9 @@ from torch import Tensor
 from coreselect import select
 from coreselect.errors import RequirementError
 from coreselect.gradients.rows import DenseRows
-from coreselect.groups import deal
 from coreselect.search import search
 from coreselect.solvers.greedy import greedy
+from coreselect.task.groups import deal
 
 
 class Bowl:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coreselect import select
-from coreselect.groups import deal, default_size
+from coreselect.task.groups import deal, default_size
 
 
 @given(st.integers(1, 200), st.data())

@@ -25,7 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("gradients",),
     ("search",),
     ("solvers",),
-    ("task", "recipe", "snapshot", "model_snapshot", "array_snapshot", "arrays", "validation", "groups", "strata"),
+    ("task",),
     ("certificates",),
     ("choosing",),
     ("selectors",),

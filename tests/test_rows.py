@@ -18,7 +18,7 @@ from coreselect.gradients.factored import FactoredRows
 from coreselect.gradients.rows import DenseRows, argmax
 from coreselect.gradients.sketch import Sketch
 from coreselect.gradients.store import allocate
-from coreselect.groups import deal
+from coreselect.task.groups import deal
 
 TOL = {"rtol": 0, "atol": 1e-10}
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from coreselect.errors import RequirementError, UnknownNameError
-from coreselect.strata import strata
+from coreselect.task.strata import strata
 
 
 def of(task: Any, how: Any, **more: Any) -> Any:

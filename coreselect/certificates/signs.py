@@ -8,7 +8,7 @@ from torch import Tensor
 
 from coreselect.gradients.rows import Rows
 from coreselect.objectives.held import Held
-from coreselect.snapshot import Snapshot
+from coreselect.task.snapshot import Snapshot
 from coreselect.types import Int64, Signs
 
 SAMPLE = 32  # how many groups' true decrease is compared with the predicted one

@@ -26,7 +26,7 @@ from coreselect.network.precision import HalfPrecision
 from coreselect.objectives import OBJECTIVES, RD
 from coreselect.protocols import Attack, Loss
 from coreselect.selectors import COMBINATORS, PerClass, get_selector
-from coreselect.task import Task
+from coreselect.task.task import Task
 
 _MODEL, _METHOD, _ATTACK, _ARRAYS = "Model", "Method", "Attacks", "Arrays instead of a model"
 LOWERED: Mapping[str, Callable[[Attack], Attack]] = {"fp32": lambda attack: attack, "bf16": HalfPrecision}

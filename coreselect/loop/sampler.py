@@ -21,7 +21,7 @@ from coreselect.errors import ScheduleError
 from coreselect.protocols import Selector
 from coreselect.support.records import settings_of
 from coreselect.support.seeding import generator as seeded
-from coreselect.task import Task
+from coreselect.task.task import Task
 from coreselect.types import Selection
 
 

@@ -20,16 +20,16 @@ from coreselect.certificates.signs import read_signs
 from coreselect.errors import CoreselectWarning, RequirementError, ShapeError, UnknownNameError
 from coreselect.gradients.rows import Groups, alone
 from coreselect.gradients.sketch import Sketch
-from coreselect.groups import deal, default_size
 from coreselect.objectives import Objective
 from coreselect.objectives import objective as find_objective
 from coreselect.objectives.held import Held
 from coreselect.protocols import TaskLike
 from coreselect.search import SEARCHES, search
-from coreselect.snapshot import Snapshot
 from coreselect.solvers.greedy import Recraft, greedy
-from coreselect.strata import CLUSTERS, Stratify, strata
 from coreselect.support.seeding import generator as seeded
+from coreselect.task.groups import deal, default_size
+from coreselect.task.snapshot import Snapshot
+from coreselect.task.strata import CLUSTERS, Stratify, strata
 from coreselect.types import Certificate, Selection
 
 GIVEN = "the query is the validation gradient given, at every pick: no objective was evaluated"

@@ -25,12 +25,12 @@ from coreselect.certificates.signs import correlation
 from coreselect.choosing import require
 from coreselect.errors import BudgetError, RequirementError
 from coreselect.gradients.sketch import Sketch
-from coreselect.groups import deal, default_size
 from coreselect.network.precision import HalfPrecision
 from coreselect.objectives import Objective
 from coreselect.selectors import RCS, Mixture
 from coreselect.support.seeding import generator
-from coreselect.task import ModelTask
+from coreselect.task.groups import deal, default_size
+from coreselect.task.task import ModelTask
 from coreselect.types import Int64
 from coreselect_integrations.worth import Judge, after, opened
 

@@ -17,13 +17,13 @@ from torch import Tensor
 
 from coreselect import Selection
 from coreselect.errors import NonFiniteError
-from coreselect.model_snapshot import ModelSnapshot
 from coreselect.objectives import Objective
 from coreselect.objectives.held import Held
-from coreselect.snapshot import Snapshot
 from coreselect.support.seeding import noise, seeds
+from coreselect.task.model_snapshot import ModelSnapshot
+from coreselect.task.snapshot import Snapshot
+from coreselect.task.validation import read_validation
 from coreselect.types import Int64
-from coreselect.validation import read_validation
 
 PIECE = 8  # rows of single examples held at once, where weights make them needed
 

@@ -16,8 +16,8 @@ from benchmarks.selection import Judge, ours, plainly, selector
 from benchmarks.sweep import floor
 from coreselect import Selection, Task, select
 from coreselect.attacks import PGD
-from coreselect.groups import deal
 from coreselect.support import seeding
+from coreselect.task.groups import deal
 
 CASE = SelectionCase(
     pool=45, validation=7, group_size=6, budget=20, attack=PGD(0.1, 0.05, 2), validation_attack=PGD(0.1, 0.05, 2), eta=2.0,

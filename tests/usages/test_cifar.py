@@ -12,10 +12,10 @@ from coreselect import Selection, Task, certify, holdout, select
 from coreselect.attacks import PGD
 from coreselect.data import load
 from coreselect.gradients.factored import FactoredRows
-from coreselect.groups import deal
 from coreselect.objectives import RD
 from coreselect.selectors import RCS
 from coreselect.support.seeding import generator
+from coreselect.task.groups import deal
 from coreselect_integrations import acl, sat
 from coreselect_integrations.networks import build, route_call
 from coreselect_integrations.views import two_views

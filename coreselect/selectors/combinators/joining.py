@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from coreselect.snapshot import Snapshot
+from coreselect.task.snapshot import Snapshot
 from coreselect.types import Float64, Int64, Selection
 
 

@@ -17,8 +17,8 @@ from coreselect.errors import ShapeError, UnknownNameError
 from coreselect.protocols import TaskLike
 from coreselect.search.neighbours import ENGINES, Engine, neighbours
 from coreselect.search.similarity import Kind, Similarity, distinct, refuse, similarity, usable
-from coreselect.snapshot import Snapshot
 from coreselect.solvers.submodular import Cover, DenseCover, GraphCover, greedy_certificate, maximise
+from coreselect.task.snapshot import Snapshot
 from coreselect.types import Selection
 
 

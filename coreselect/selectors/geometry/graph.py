@@ -4,7 +4,7 @@ import torch
 
 from coreselect.search.neighbours import neighbours
 from coreselect.selectors.score.ranking import finite
-from coreselect.snapshot import Snapshot
+from coreselect.task.snapshot import Snapshot
 from coreselect.types import Float64, Int64
 
 

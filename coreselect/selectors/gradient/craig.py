@@ -18,9 +18,9 @@ from coreselect.errors import ShapeError
 from coreselect.gradients.rows import Rows
 from coreselect.protocols import TaskLike
 from coreselect.selectors.gradient.single import attacked, natural, single_rows
-from coreselect.snapshot import Snapshot
 from coreselect.solvers.covering import AT_ONCE, Cover, Distances, cover, distances
 from coreselect.solvers.omp import row_of
+from coreselect.task.snapshot import Snapshot
 from coreselect.types import Certificate, Float64, Int64, Selection
 
 

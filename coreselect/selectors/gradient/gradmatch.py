@@ -25,8 +25,8 @@ from coreselect.selectors.gradient.single import (
     single_rows,
     validation_query,
 )
-from coreselect.snapshot import Snapshot
 from coreselect.solvers.omp import Matching, omp
+from coreselect.task.snapshot import Snapshot
 from coreselect.types import Certificate, Selection
 
 

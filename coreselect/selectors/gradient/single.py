@@ -12,10 +12,10 @@ from coreselect.errors import NonFiniteError, RequirementError
 from coreselect.gradients.rows import Rows, alone
 from coreselect.gradients.sketch import Sketch
 from coreselect.losses import CE
-from coreselect.model_snapshot import ModelSnapshot
 from coreselect.objectives import AdversarialCE, Objective
 from coreselect.protocols import Attack, Views
-from coreselect.snapshot import Snapshot
+from coreselect.task.model_snapshot import ModelSnapshot
+from coreselect.task.snapshot import Snapshot
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from torch import Tensor
 
 from coreselect.errors import NonFiniteError, name_some
 from coreselect.search.kmeans import kmeans
-from coreselect.snapshot import Snapshot
 from coreselect.support.seeding import derive
+from coreselect.task.snapshot import Snapshot
 from coreselect.types import Float64, Int64
 
 DECIMALS = 12  # values that agree to so many digits of the largest are ties: the rest is rounding

@@ -18,8 +18,8 @@ from coreselect.budget import Budget, resolve
 from coreselect.errors import ShapeError
 from coreselect.protocols import TaskLike
 from coreselect.selectors.label_free.latent import descending, finite_features
-from coreselect.snapshot import Snapshot
 from coreselect.support.seeding import generator as seeded
+from coreselect.task.snapshot import Snapshot
 from coreselect.types import Selection
 
 MOST = 1_000_000  # published number of draws

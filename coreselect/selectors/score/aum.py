@@ -9,7 +9,7 @@ on logits, over the T times that training has seen i. Low: hard, or labelled wro
 from dataclasses import dataclass
 
 from coreselect.selectors.score.ranking import End, Ranked, Scores, check_end, recorded
-from coreselect.snapshot import Snapshot
+from coreselect.task.snapshot import Snapshot
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 from coreselect.errors import ShapeError
 from coreselect.selectors.geometry.graph import others
 from coreselect.selectors.score.ranking import Ranked, Scores, log_probabilities
-from coreselect.snapshot import Snapshot
+from coreselect.task.snapshot import Snapshot
 
 BLOCK_BYTES = 32 << 20  # of neighbours' probabilities looked at at once
 

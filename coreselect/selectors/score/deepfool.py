@@ -17,7 +17,7 @@ from torch import Tensor
 
 from coreselect.errors import ShapeError
 from coreselect.selectors.score.ranking import Ranked, Scores, finite
-from coreselect.snapshot import Snapshot
+from coreselect.task.snapshot import Snapshot
 from coreselect.types import Int64
 
 

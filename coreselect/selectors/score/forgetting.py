@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from coreselect.history import Record
 from coreselect.selectors.score.ranking import Ranked, Scores, recorded
-from coreselect.snapshot import Snapshot
+from coreselect.task.snapshot import Snapshot
 
 
 @dataclass(frozen=True)

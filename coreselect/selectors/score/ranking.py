@@ -15,7 +15,7 @@ from coreselect.errors import NonFiniteError, RequirementError, ShapeError, Unkn
 from coreselect.gradients.sweep import refuse_labels
 from coreselect.history import Record
 from coreselect.protocols import TaskLike
-from coreselect.snapshot import Snapshot
+from coreselect.task.snapshot import Snapshot
 from coreselect.types import Float64, Int64, Selection
 
 End = Literal["highest", "lowest"]

@@ -18,7 +18,7 @@ import numpy as np
 from scipy.special import entr
 
 from coreselect.selectors.score.ranking import Ranked, Scores, class_labels, log_probabilities, recorded
-from coreselect.snapshot import Snapshot
+from coreselect.task.snapshot import Snapshot
 from coreselect.types import Float64
 
 

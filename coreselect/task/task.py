@@ -12,8 +12,6 @@ import torch
 from numpy.typing import ArrayLike
 from torch import nn
 
-from coreselect.array_snapshot import ArraySnapshot
-from coreselect.arrays import checked
 from coreselect.data.reading import Unpack, read
 from coreselect.data.reading import unpack as default_unpack
 from coreselect.data.subsets import origin, provably_disjoint
@@ -21,14 +19,16 @@ from coreselect.errors import DataError, RequirementError, ShapeError
 from coreselect.history import History
 from coreselect.io.fingerprint import fingerprint
 from coreselect.losses import loss as find_loss
-from coreselect.model_snapshot import ModelSnapshot
 from coreselect.network.frozen import frozen, unwrap
 from coreselect.network.network import default_call
 from coreselect.protocols import Attack, Call, Loss, MakeViews
-from coreselect.recipe import ArrayRecipe, ModelRecipe, Recipe
-from coreselect.snapshot import Shared, Snapshot
 from coreselect.support.clock import Clock
 from coreselect.support.seeding import rng_kept
+from coreselect.task.array_snapshot import ArraySnapshot
+from coreselect.task.arrays import checked
+from coreselect.task.model_snapshot import ModelSnapshot
+from coreselect.task.recipe import ArrayRecipe, ModelRecipe, Recipe
+from coreselect.task.snapshot import Shared, Snapshot
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -43,7 +43,7 @@ class Task(Recipe):
         raise NotImplementedError
 
     def snapshot(self, seed: int, round: int) -> Any:
-        """Open what one selection computes: a context manager that gives a `coreselect.snapshot.Snapshot`."""
+        """Open what one selection computes: a context manager that gives a `coreselect.task.snapshot.Snapshot`."""
         raise NotImplementedError
 
     @staticmethod

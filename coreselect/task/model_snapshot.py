@@ -25,12 +25,12 @@ from coreselect.network.split import split
 from coreselect.objectives.held import Held
 from coreselect.objectives.objective import Objective
 from coreselect.protocols import Loss, Stream
-from coreselect.recipe import ModelRecipe
-from coreselect.snapshot import Shared, Snapshot, mean_rows, none_such
 from coreselect.support import seeding
 from coreselect.support.records import digest_of, settings_of
+from coreselect.task.recipe import ModelRecipe
+from coreselect.task.snapshot import Shared, Snapshot, mean_rows, none_such
+from coreselect.task.validation import Validation, read_validation
 from coreselect.types import Int64
-from coreselect.validation import Validation, read_validation
 
 
 @dataclass(frozen=True)

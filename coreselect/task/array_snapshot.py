@@ -17,8 +17,8 @@ from coreselect.gradients.sketch import Sketch
 from coreselect.gradients.store import allocate
 from coreselect.network.layout import Layout
 from coreselect.objectives.objective import Objective
-from coreselect.recipe import ArrayRecipe
-from coreselect.snapshot import Shared, Snapshot, none_such
+from coreselect.task.recipe import ArrayRecipe
+from coreselect.task.snapshot import Shared, Snapshot, none_such
 from coreselect.types import Int64
 
 

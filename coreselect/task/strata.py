@@ -4,8 +4,8 @@ from typing import Literal
 
 from coreselect.errors import UnknownNameError
 from coreselect.search.kmeans import kmeans
-from coreselect.snapshot import Snapshot
 from coreselect.support.seeding import derive
+from coreselect.task.snapshot import Snapshot
 from coreselect.types import Int64
 
 Stratify = Literal["auto", "labels", "clusters"] | None

@@ -1,0 +1,1 @@
+"""A selection task: the recipe that a user states, and the snapshot that one selection computes from it."""
