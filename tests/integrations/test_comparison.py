@@ -21,13 +21,13 @@ from coreselect.selectors import RS2, Random
 from coreselect.support.records import digest_of
 from coreselect_integrations.comparison import Cell, Finetuning, Runtime, Study, compare, study
 from coreselect_integrations.comparison.measures import spread
+from coreselect_integrations.comparison.methods import selector_for
 from coreselect_integrations.comparison.picture import looks_of, on_front, pareto
 from coreselect_integrations.comparison.plan import cells
 from coreselect_integrations.comparison.report import as_csv, as_html, sentence, write
 from coreselect_integrations.comparison.statistics import FULL, WARM, Spread, lines, paired
 from coreselect_integrations.comparison.study import RECORD, TERMS, affordable, settings_of
 from coreselect_integrations.comparison.tables import NARROW, WIDE, blocks, filled
-from coreselect_integrations.methods import selector_for
 from coreselect_integrations.networks import load_network
 from coreselect_integrations.presets import defaults
 from coreselect_integrations.pretraining import MODEL

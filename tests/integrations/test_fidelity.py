@@ -25,12 +25,12 @@ from coreselect.objectives import RD
 from coreselect.selectors import RCS, GradMatch, Mixture, Random
 from coreselect.support import seeding
 from coreselect_integrations.cli import fidelity as cli
-from coreselect_integrations.fidelity import Fidelity, alike, fidelity, predict
+from coreselect_integrations.comparison.fidelity import Fidelity, alike, fidelity, predict
+from coreselect_integrations.comparison.worth import Judge
 from coreselect_integrations.networks import Spec, load_network, make, restore, route_call, save_network
 from coreselect_integrations.presets import defaults
 from coreselect_integrations.systems import Settings
 from coreselect_integrations.views import two_views
-from coreselect_integrations.worth import Judge
 
 WEAK = PGD(0.1, 0.05, 2)
 RD_WEAK = RD("kl", attack=WEAK)

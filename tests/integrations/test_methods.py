@@ -8,7 +8,7 @@ from coreselect.errors import RequirementError, ShapeError, UnknownNameError
 from coreselect.gradients.sketch import Sketch
 from coreselect.objectives import RD, AdversarialCE, CEPlusRD
 from coreselect.selectors import RCS, RS2, Mixture, RCSSampled, Redraw
-from coreselect_integrations.methods import names_of, selector_for, settings_for
+from coreselect_integrations.comparison.methods import names_of, selector_for, settings_for
 from coreselect_integrations.presets import defaults
 
 RUN = replace(defaults("sat"), radius=0.1, rd_steps=2, eta=0.02)

@@ -11,7 +11,7 @@ from coreselect.errors import RequirementError, UnknownNameError
 from coreselect.losses import ACL, CE, CL, SAT, TRADES
 from coreselect.network.precision import HalfPrecision
 from coreselect_integrations.air import IR
-from coreselect_integrations.methods import selector_for
+from coreselect_integrations.comparison.methods import selector_for
 from coreselect_integrations.networks import spec_for
 from coreselect_integrations.presets import PRESETS, defaults, preset
 from coreselect_integrations.systems import SYSTEMS, Settings

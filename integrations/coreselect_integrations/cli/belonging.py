@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from coreselect import Selector
-from coreselect_integrations.methods import JUDGING, names_of
+from coreselect_integrations.comparison.methods import JUDGING, names_of
 from coreselect_integrations.systems import SYSTEMS, Settings
 
 Reads = Callable[[Settings, Selector | None], bool]

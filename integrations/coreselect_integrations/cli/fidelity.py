@@ -23,9 +23,9 @@ from coreselect.protocols import Progress
 from coreselect.selectors import RCS
 from coreselect_integrations.cli.early import check_images, classes_in, device_on, held_out, network_at
 from coreselect_integrations.cli.live import some
-from coreselect_integrations.fidelity import Fidelity
-from coreselect_integrations.fidelity import fidelity as measure
-from coreselect_integrations.methods import selector_for, settings_for
+from coreselect_integrations.comparison.fidelity import Fidelity
+from coreselect_integrations.comparison.fidelity import fidelity as measure
+from coreselect_integrations.comparison.methods import selector_for, settings_for
 from coreselect_integrations.networks import RoutedNetwork, restore, route_call
 from coreselect_integrations.presets import defaults
 from coreselect_integrations.systems import EARLIER, NAMES, SYSTEMS, Settings

@@ -14,7 +14,7 @@ from coreselect.data import load
 from coreselect_integrations.cli.belonging import idle, options
 from coreselect_integrations.cli.early import check_folder, device_on, held_out
 from coreselect_integrations.cli.live import Live, duration, some
-from coreselect_integrations.methods import RUN, selector_for, settings_for
+from coreselect_integrations.comparison.methods import RUN, selector_for, settings_for
 from coreselect_integrations.presets import defaults, preset
 from coreselect_integrations.pretraining import MODEL, Pretrained, pretrain
 from coreselect_integrations.runs import LOG

@@ -12,8 +12,8 @@ import torch
 
 from coreselect import Selector
 from coreselect.protocols import Progress
+from coreselect_integrations.comparison.methods import selector_for, settings_for
 from coreselect_integrations.comparison.statistics import FULL, WARM
-from coreselect_integrations.methods import selector_for, settings_for
 from coreselect_integrations.systems import Settings
 
 Make = Callable[[str, Settings], Selector]

@@ -32,7 +32,7 @@ from coreselect.support.seeding import generator
 from coreselect.task.groups import deal, default_size
 from coreselect.task.task import ModelTask
 from coreselect.types import Int64
-from coreselect_integrations.worth import Judge, after, opened
+from coreselect_integrations.comparison.worth import Judge, after, opened
 
 WIDTHS = (64, 512, 4096)
 
