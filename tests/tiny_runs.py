@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch.utils.data import TensorDataset
 
-from coreselect_integrations.presets import defaults
-from coreselect_integrations.systems import Settings
+from coreselect_integrations.pretraining.presets import defaults
+from coreselect_integrations.pretraining.settings import Settings
 
 
 def images(n: int, seed: int = 7) -> TensorDataset:

@@ -29,10 +29,10 @@ from coreselect_integrations.comparison.statistics import FULL, WARM, Spread, li
 from coreselect_integrations.comparison.study import RECORD, TERMS, affordable, settings_of
 from coreselect_integrations.comparison.tables import NARROW, WIDE, blocks, filled
 from coreselect_integrations.networks import load_network
-from coreselect_integrations.presets import defaults
-from coreselect_integrations.pretraining import MODEL
+from coreselect_integrations.pretraining.presets import defaults
+from coreselect_integrations.pretraining.run import MODEL
+from coreselect_integrations.pretraining.settings import Settings
 from coreselect_integrations.runs import CHECKPOINT, LOG
-from coreselect_integrations.systems import Settings
 
 pytest.importorskip("sklearn", reason="digits come with scikit-learn")
 
@@ -325,7 +325,8 @@ def test_rows_of_fine_tuning_are_of_all_classes() -> None:
 
 def test_seconds_may_be_the_processors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that stands still between two looks at the clock costs wall time and no processor time."""
-    from coreselect_integrations import pretraining, sat
+    from coreselect_integrations import sat
+    from coreselect_integrations.pretraining import run as pretraining
 
     work, wall = iter(np.arange(0.0, 1e6, 3.0)), iter(np.arange(0.0, 1e9, 1000.0))
     monkeypatch.setattr(pretraining, "process_time", lambda: float(next(work)))

@@ -11,9 +11,9 @@ from tiny_runs import images, tiny
 from coreselect import Selection
 from coreselect.errors import RequirementError
 from coreselect.selectors import RS2, Importance
-from coreselect_integrations.pretraining import Pretrained, pretrain
+from coreselect_integrations.pretraining.run import Pretrained, pretrain
+from coreselect_integrations.pretraining.settings import Settings
 from coreselect_integrations.runs import CHECKPOINT
-from coreselect_integrations.systems import Settings
 
 pytest.importorskip("kornia")
 N = 48

@@ -9,7 +9,7 @@ from coreselect.gradients.sketch import Sketch
 from coreselect.objectives import RD, AdversarialCE, CEPlusRD
 from coreselect.selectors import RCS, RS2, Mixture, RCSSampled, Redraw
 from coreselect_integrations.comparison.methods import names_of, selector_for, settings_for
-from coreselect_integrations.presets import defaults
+from coreselect_integrations.pretraining.presets import defaults
 
 RUN = replace(defaults("sat"), radius=0.1, rd_steps=2, eta=0.02)
 

@@ -22,9 +22,9 @@ from coreselect.errors import RequirementError
 from coreselect.objectives import RD
 from coreselect.selectors import RCS, RS2, Random
 from coreselect_integrations.networks import load_network, restore
-from coreselect_integrations.pretraining import MODEL, Pretrained, pretrain
+from coreselect_integrations.pretraining.run import MODEL, Pretrained, pretrain
+from coreselect_integrations.pretraining.settings import SYSTEMS, Settings
 from coreselect_integrations.runs import LOG
-from coreselect_integrations.systems import SYSTEMS, Settings
 
 pytest.importorskip("kornia")
 N = 96

@@ -15,10 +15,10 @@ from coreselect.errors import CoreselectError, DataError, NonFiniteError, Requir
 from coreselect_integrations.cli.belonging import PLAN, TABLE, idle
 from coreselect_integrations.cli.train import OPTIONS
 from coreselect_integrations.networks import load_network
-from coreselect_integrations.presets import defaults
-from coreselect_integrations.pretraining import CORESET, MODEL
+from coreselect_integrations.pretraining.presets import defaults
+from coreselect_integrations.pretraining.run import CORESET, MODEL
+from coreselect_integrations.pretraining.settings import NAMES, SYSTEMS
 from coreselect_integrations.runs import CHECKPOINT, LOG
-from coreselect_integrations.systems import NAMES, SYSTEMS
 
 pytest.importorskip("kornia")
 pytest.importorskip("sklearn", reason="digits come with scikit-learn")

@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import Dataset, TensorDataset
 
 from coreselect.errors import DataError, RequirementError, UnknownNameError
-from coreselect_integrations.warmup import warm_network
+from coreselect_integrations.pretraining.warmup import warm_network
 
 
 def data(n: int = 24, channels: int = 1, labels: bool = True) -> TensorDataset:

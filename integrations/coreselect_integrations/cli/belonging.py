@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 
 from coreselect import Selector
 from coreselect_integrations.comparison.methods import JUDGING, names_of
-from coreselect_integrations.systems import SYSTEMS, Settings
+from coreselect_integrations.pretraining.settings import SYSTEMS, Settings
 
 Reads = Callable[[Settings, Selector | None], bool]
 

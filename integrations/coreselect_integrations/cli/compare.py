@@ -28,9 +28,9 @@ from coreselect_integrations.comparison.report import write
 from coreselect_integrations.comparison.statistics import FULL, REFERENCE, Record
 from coreselect_integrations.comparison.tables import NARROW, blocks, filled
 from coreselect_integrations.finetuning import MODES
-from coreselect_integrations.presets import defaults
-from coreselect_integrations.pretraining import network_for
-from coreselect_integrations.systems import SYSTEMS
+from coreselect_integrations.pretraining.presets import defaults
+from coreselect_integrations.pretraining.run import network_for
+from coreselect_integrations.pretraining.settings import SYSTEMS
 
 CURVES = ("cosine", "triangle", "constant")
 _TRAINING, _REPORT, _RUN = "Training, the same for all", "What is reported", "Run"

@@ -26,9 +26,9 @@ from coreselect_integrations.cli.cells import Cells
 from coreselect_integrations.comparison import Cell, Runtime, Study, compare
 from coreselect_integrations.comparison.statistics import REFERENCE, WARM, Record, Spread, paired
 from coreselect_integrations.comparison.tables import NONE, percent
-from coreselect_integrations.pretraining import CORESET
+from coreselect_integrations.pretraining.run import CORESET
+from coreselect_integrations.pretraining.settings import Settings
 from coreselect_integrations.runs import LOG
-from coreselect_integrations.systems import Settings
 
 METHODS = ("rs2", "redraw", "random", "rcs")
 DIGITS = Settings(

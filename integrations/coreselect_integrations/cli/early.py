@@ -13,7 +13,7 @@ from torch.utils.data import Subset
 from coreselect import holdout
 from coreselect.errors import BudgetError, DataError, RequirementError
 from coreselect_integrations.networks import Saved, Spec, load_network
-from coreselect_integrations.warmup import count_classes, image_shape
+from coreselect_integrations.pretraining.warmup import count_classes, image_shape
 
 
 def device_on(name: str | None) -> torch.device:

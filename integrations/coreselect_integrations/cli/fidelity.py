@@ -27,9 +27,9 @@ from coreselect_integrations.comparison.fidelity import Fidelity
 from coreselect_integrations.comparison.fidelity import fidelity as measure
 from coreselect_integrations.comparison.methods import selector_for, settings_for
 from coreselect_integrations.networks import RoutedNetwork, restore, route_call
-from coreselect_integrations.presets import defaults
-from coreselect_integrations.systems import EARLIER, NAMES, SYSTEMS, Settings
-from coreselect_integrations.warmup import LOSSES, image_shape, warm_network
+from coreselect_integrations.pretraining.presets import defaults
+from coreselect_integrations.pretraining.settings import EARLIER, NAMES, SYSTEMS, Settings
+from coreselect_integrations.pretraining.warmup import LOSSES, image_shape, warm_network
 
 STEPS = ("head", "all")
 LINEAR = 0.9  # where a first-order gain is exact but for η², ranks agree by more than this

@@ -22,9 +22,9 @@ from coreselect_integrations.finetuning import finetune as finetune_by
 from coreselect_integrations.finetuning.autolora import autolora
 from coreselect_integrations.finetuning.pseudo_labels import FULL, PROBE, PostTrained, post_train
 from coreselect_integrations.networks import Saved, save_network
-from coreselect_integrations.pretraining import MODEL
+from coreselect_integrations.pretraining.run import MODEL
+from coreselect_integrations.pretraining.settings import HALF, PRECISIONS
 from coreselect_integrations.runs import CHECKPOINT, LOG
-from coreselect_integrations.systems import HALF, PRECISIONS
 
 ALL = (*MODES, "autolora", "lpaft")
 FIRST, LAST = "probe", "full"  # where `post_train` keeps its two trainings

@@ -15,10 +15,10 @@ from coreselect_integrations.cli.belonging import idle, options
 from coreselect_integrations.cli.early import check_folder, device_on, held_out
 from coreselect_integrations.cli.live import Live, duration, some
 from coreselect_integrations.comparison.methods import RUN, selector_for, settings_for
-from coreselect_integrations.presets import defaults, preset
-from coreselect_integrations.pretraining import MODEL, Pretrained, pretrain
+from coreselect_integrations.pretraining.presets import defaults, preset
+from coreselect_integrations.pretraining.run import MODEL, Pretrained, pretrain
+from coreselect_integrations.pretraining.settings import NAMES, SYSTEMS, Settings
 from coreselect_integrations.runs import LOG
-from coreselect_integrations.systems import NAMES, SYSTEMS, Settings
 
 OPTIONS = (*NAMES, "eta", "rd_steps", "select_batch_size")
 _RUN, _OPTIMISER, _ATTACK, _CORESET, _CONTRASTIVE = "Run", "Optimiser", "Attack", "Coreset", "Contrastive systems"

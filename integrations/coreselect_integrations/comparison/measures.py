@@ -20,9 +20,9 @@ from coreselect_integrations.comparison.plan import TRAINED, Judged, Runtime, St
 from coreselect_integrations.evaluation import evaluate
 from coreselect_integrations.finetuning import MODES, finetune
 from coreselect_integrations.networks import RoutedNetwork, route_call
-from coreselect_integrations.pretraining import CORESET, Pretrained
-from coreselect_integrations.systems import Settings
-from coreselect_integrations.warmup import count_classes
+from coreselect_integrations.pretraining.run import CORESET, Pretrained
+from coreselect_integrations.pretraining.settings import Settings
+from coreselect_integrations.pretraining.warmup import count_classes
 
 
 @dataclass(frozen=True, slots=True)

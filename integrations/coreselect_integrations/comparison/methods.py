@@ -22,7 +22,7 @@ from coreselect.gradients.sketch import Sketch
 from coreselect.objectives import RD, AdversarialCE, CEPlusRD, Objective
 from coreselect.protocols import Attack
 from coreselect.selectors import COMBINATORS, Mixture
-from coreselect_integrations.systems import SYSTEMS, Settings
+from coreselect_integrations.pretraining.settings import SYSTEMS, Settings
 
 MOST = 10_000  # steps of an attack
 RUN = ("capture", "select_attack_steps", "rd_steps")

@@ -14,7 +14,7 @@ from coreselect import Selector
 from coreselect.protocols import Progress
 from coreselect_integrations.comparison.methods import selector_for, settings_for
 from coreselect_integrations.comparison.statistics import FULL, WARM
-from coreselect_integrations.systems import Settings
+from coreselect_integrations.pretraining.settings import Settings
 
 Make = Callable[[str, Settings], Selector]
 Own = Callable[[str, Settings], Settings]

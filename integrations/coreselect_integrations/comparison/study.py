@@ -29,8 +29,8 @@ from coreselect.io.whole import whole_file
 from coreselect_integrations.comparison.measures import Ground, measure
 from coreselect_integrations.comparison.plan import CLOCKS, Cell, Judged, Runtime, Study, cells
 from coreselect_integrations.comparison.statistics import FULL, WARM
-from coreselect_integrations.pretraining import pretrain
-from coreselect_integrations.systems import Settings
+from coreselect_integrations.pretraining.run import pretrain
+from coreselect_integrations.pretraining.settings import Settings
 
 RECORD, TERMS, TRACEBACK = "cell.json", "study.json", "traceback.txt"
 PARTS = ("train", "test")

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 from coreselect.errors import UnknownNameError
-from coreselect_integrations.systems import SYSTEMS, Settings
+from coreselect_integrations.pretraining.settings import SYSTEMS, Settings
 
 _CONTRASTIVE = {
     "epochs": 1000, "batch_size": 512, "optimiser": "lars", "lr": 5.0, "weight_decay": 1e-6, "lr_warmup": 10,

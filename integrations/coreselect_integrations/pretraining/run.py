@@ -29,11 +29,11 @@ from coreselect_integrations.augment import crop_flip
 from coreselect_integrations.dynacl import MomentumEncoder
 from coreselect_integrations.networks import RoutedNetwork, Spec, make, route_call, save_network, spec_for
 from coreselect_integrations.optimisers import optimiser
+from coreselect_integrations.pretraining.settings import EARLIER, SYSTEMS, Settings
+from coreselect_integrations.pretraining.warmup import count_classes, image_shape
 from coreselect_integrations.runs import Run
 from coreselect_integrations.schedule import Schedule
-from coreselect_integrations.systems import EARLIER, SYSTEMS, Settings
 from coreselect_integrations.training import EpochLog, Told, Whole
-from coreselect_integrations.warmup import count_classes, image_shape
 
 MODEL, CORESET = "model.pt", "coreset.npz"
 

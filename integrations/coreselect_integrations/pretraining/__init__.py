@@ -1,0 +1,1 @@
+"""Pre-training runs from settings to weights: settings, presets, warm-up and the run itself."""
