@@ -15,8 +15,8 @@ from coreselect.attacks import PGD
 from coreselect.data import load
 from coreselect.errors import DataError
 from coreselect.io.fingerprint import fingerprint
-from coreselect_integrations import sat
 from coreselect_integrations.networks import build
+from coreselect_integrations.systems import sat
 
 HOW = (
     "give --data DIR (or CORESELECT_DATA), a folder with images_train.npy uint8 [N, 32, 32, 3] and labels_train.npy, or "

@@ -331,7 +331,7 @@ def test_means_of_the_unseen_are_refused_by_name() -> None:
 @pytest.mark.parametrize("attacked", [True, False])
 def test_the_supervised_trainer_fills_it(attacked: bool) -> None:
     """One epoch of a learning rate of 0: the logits recorded are those whose accuracy and loss the log has."""
-    sat = pytest.importorskip("coreselect_integrations.sat")
+    sat = pytest.importorskip("coreselect_integrations.systems.sat")
     n = 12
     pool = TensorDataset(cases.images(n), cases.classes(n))
     model = cases.built(cases.ConvNet)

@@ -79,8 +79,8 @@ def test_the_loop_takes_five_added_lines_and_trains_on_what_was_selected() -> No
 def test_dynacl_by_hand_runs_as_printed() -> None:
     """docs/training.md: the loop selects under each epoch's own loss and ends at the schedule's last rate."""
     pytest.importorskip("kornia")
-    from coreselect_integrations import acl
     from coreselect_integrations.networks import small_conv_contrastive
+    from coreselect_integrations.systems import acl
 
     x = torch.rand(72, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     pool, validation = coreselect.holdout(TensorDataset(x, torch.zeros(72, dtype=torch.int64)), 8, 0)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from benchmarks import attack, problem, run
 from benchmarks.cases import CASES, AttackCase
 from coreselect.attacks import PGD
-from coreselect_integrations import sat
+from coreselect_integrations.systems import sat
 
 CASE = AttackCase(batches=4, batch_size=8, attack=PGD(0.1, 0.03, 5))
 

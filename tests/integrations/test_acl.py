@@ -15,9 +15,9 @@ from coreselect.errors import RequirementError
 from coreselect.history import History
 from coreselect.losses import ACL, CL, nt_xent
 from coreselect.protocols import Loss
-from coreselect_integrations import acl
-from coreselect_integrations.air import IR, with_original
 from coreselect_integrations.networks import small_conv_contrastive
+from coreselect_integrations.systems import acl
+from coreselect_integrations.systems.air import IR, with_original
 
 ATTACK = PGD(0.05, 0.025, 2)
 

@@ -17,9 +17,9 @@ from coreselect.errors import ShapeError, UnknownNameError
 from coreselect.losses import ACL
 from coreselect.objectives import RD
 from coreselect.selectors import RCS
-from coreselect_integrations.air import IR, air, sir, with_original
 from coreselect_integrations.networks import route_call, small_conv_contrastive
-from coreselect_integrations.views import two_views
+from coreselect_integrations.systems.air import IR, air, sir, with_original
+from coreselect_integrations.systems.views import two_views
 
 ATTACK = PGD(0.05, 0.025, 2)
 FORMS = ("kl", "published")

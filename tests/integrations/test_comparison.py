@@ -325,8 +325,8 @@ def test_rows_of_fine_tuning_are_of_all_classes() -> None:
 
 def test_seconds_may_be_the_processors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that stands still between two looks at the clock costs wall time and no processor time."""
-    from coreselect_integrations import sat
     from coreselect_integrations.pretraining import run as pretraining
+    from coreselect_integrations.systems import sat
 
     work, wall = iter(np.arange(0.0, 1e6, 3.0)), iter(np.arange(0.0, 1e9, 1000.0))
     monkeypatch.setattr(pretraining, "process_time", lambda: float(next(work)))

@@ -30,7 +30,7 @@ from coreselect_integrations.comparison.worth import Judge
 from coreselect_integrations.networks import Spec, load_network, make, restore, route_call, save_network
 from coreselect_integrations.pretraining.presets import defaults
 from coreselect_integrations.pretraining.settings import Settings
-from coreselect_integrations.views import two_views
+from coreselect_integrations.systems.views import two_views
 
 WEAK = PGD(0.1, 0.05, 2)
 RD_WEAK = RD("kl", attack=WEAK)

@@ -10,11 +10,11 @@ from coreselect.attacks import PGD
 from coreselect.errors import RequirementError, UnknownNameError
 from coreselect.losses import ACL, CE, CL, SAT, TRADES
 from coreselect.network.precision import HalfPrecision
-from coreselect_integrations.air import IR
 from coreselect_integrations.comparison.methods import selector_for
 from coreselect_integrations.networks import spec_for
 from coreselect_integrations.pretraining.presets import PRESETS, defaults, preset
 from coreselect_integrations.pretraining.settings import SYSTEMS, Settings
+from coreselect_integrations.systems.air import IR
 
 LOSSES: dict[str, Any] = {
     "standard": CE(), "sat": SAT(), "trades": TRADES(6.0), "fast-at": SAT(), "cl": CL(0.5), "acl": ACL(0.5),

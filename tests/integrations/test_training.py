@@ -11,9 +11,9 @@ from torch.utils.data import SequentialSampler
 from coreselect.attacks import PGD
 from coreselect.errors import RequirementError
 from coreselect.losses import ACL, CE, CL, SAT, TRADES
-from coreselect_integrations import acl, sat
-from coreselect_integrations.air import IR
 from coreselect_integrations.networks import small_conv, small_conv_contrastive
+from coreselect_integrations.systems import acl, sat
+from coreselect_integrations.systems.air import IR
 from coreselect_integrations.training import Whole
 
 

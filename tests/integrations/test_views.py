@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from coreselect.errors import MissingExtraError, RequirementError, ShapeError
-from coreselect_integrations.augment import crop_flip
-from coreselect_integrations.views import Kornia, crop, crop_boxes, jitter, load_kornia, two_views
+from coreselect_integrations.systems.augment import crop_flip
+from coreselect_integrations.systems.views import Kornia, crop, crop_boxes, jitter, load_kornia, two_views
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from coreselect.objectives import RD
 from coreselect.selectors import RCS
 from coreselect.support.seeding import generator
 from coreselect.task.groups import deal
-from coreselect_integrations import acl, sat
 from coreselect_integrations.networks import build, route_call
-from coreselect_integrations.views import two_views
+from coreselect_integrations.systems import acl, sat
+from coreselect_integrations.systems.views import two_views
 
 WHERE = os.environ.get("CORESELECT_DATA")
 pytestmark = [

@@ -14,7 +14,6 @@ from rich.console import Console
 from coreselect.attacks import PGD
 from coreselect.data import load
 from coreselect.errors import BudgetError, RequirementError
-from coreselect_integrations.augment import crop_flip
 from coreselect_integrations.cli.early import check_folder, check_images, classes_in, device_on, network_at
 from coreselect_integrations.cli.live import Live, duration, some
 from coreselect_integrations.finetuning import MODES, Finetuned
@@ -25,6 +24,7 @@ from coreselect_integrations.networks import Saved, save_network
 from coreselect_integrations.pretraining.run import MODEL
 from coreselect_integrations.pretraining.settings import HALF, PRECISIONS
 from coreselect_integrations.runs import CHECKPOINT, LOG
+from coreselect_integrations.systems.augment import crop_flip
 
 ALL = (*MODES, "autolora", "lpaft")
 FIRST, LAST = "probe", "full"  # where `post_train` keeps its two trainings

@@ -15,7 +15,6 @@ from coreselect import Selection, Task
 from coreselect.attacks import PGD
 from coreselect.certificates.signs import effective
 from coreselect.data import labels_of
-from coreselect_integrations.augment import crop_flip
 from coreselect_integrations.comparison.plan import TRAINED, Judged, Runtime, Study
 from coreselect_integrations.evaluation import evaluate
 from coreselect_integrations.finetuning import MODES, finetune
@@ -23,6 +22,7 @@ from coreselect_integrations.networks import RoutedNetwork, route_call
 from coreselect_integrations.pretraining.run import CORESET, Pretrained
 from coreselect_integrations.pretraining.settings import Settings
 from coreselect_integrations.pretraining.warmup import count_classes
+from coreselect_integrations.systems.augment import crop_flip
 
 
 @dataclass(frozen=True, slots=True)

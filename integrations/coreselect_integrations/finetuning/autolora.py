@@ -43,8 +43,6 @@ from coreselect.divergences import KL
 from coreselect.io.fingerprint import fingerprint
 from coreselect.protocols import Attack, Progress, Views
 from coreselect.support.records import digest_of, settings_of
-from coreselect_integrations import sat
-from coreselect_integrations.augment import crop_flip
 from coreselect_integrations.epochs import Ended, each_epoch
 from coreselect_integrations.evaluation import PGD20, evaluate
 from coreselect_integrations.finetuning.autorate import AutoRate, checkpoints
@@ -53,6 +51,8 @@ from coreselect_integrations.finetuning.tuning import ATTACK, Finetuned
 from coreselect_integrations.networks import RoutedNetwork, Spec, Transfer, classifier_from, one_route, route_call
 from coreselect_integrations.optimisers import optimiser
 from coreselect_integrations.runs import Run
+from coreselect_integrations.systems import sat
+from coreselect_integrations.systems.augment import crop_flip
 from coreselect_integrations.training import Augment, Batches, EpochLog, draws
 
 

@@ -30,11 +30,11 @@ from coreselect.protocols import Attack, Progress, Route
 from coreselect.search.kmeans import kmeans
 from coreselect.support.seeding import derive, generator
 from coreselect.types import Int64
-from coreselect_integrations.augment import crop_flip
 from coreselect_integrations.epochs import Ended
 from coreselect_integrations.finetuning.tuning import ATTACK, Mode, begin, run
 from coreselect_integrations.modes import evaluating, precise
 from coreselect_integrations.networks import RoutedNetwork, Spec, Transfer, classifier_from
+from coreselect_integrations.systems.augment import crop_flip
 from coreselect_integrations.training import Augment, EpochLog
 
 

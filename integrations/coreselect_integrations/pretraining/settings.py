@@ -16,12 +16,12 @@ from coreselect.losses import ACL, CE, CL, SAT, TRADES
 from coreselect.network.precision import HalfPrecision
 from coreselect.objectives import RD
 from coreselect.protocols import Attack, Loss, MakeViews
-from coreselect_integrations.air import IR, with_original
-from coreselect_integrations.dynacl import omega, strength
 from coreselect_integrations.networks.making import maker_of
 from coreselect_integrations.optimisers import OPTIMISERS
 from coreselect_integrations.schedule import Curve, constant, cosine, stairs, triangle
-from coreselect_integrations.views import two_views
+from coreselect_integrations.systems.air import IR, with_original
+from coreselect_integrations.systems.dynacl import omega, strength
+from coreselect_integrations.systems.views import two_views
 
 HALF: Mapping[str, torch.dtype | None] = MappingProxyType({"fp32": None, "bf16": torch.bfloat16})
 PRECISIONS = tuple(HALF)

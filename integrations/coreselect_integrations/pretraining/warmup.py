@@ -15,11 +15,11 @@ from coreselect.data import labels_of
 from coreselect.errors import DataError, RequirementError, UnknownNameError
 from coreselect.protocols import Call, MakeViews, Progress
 from coreselect.support.seeding import generator, rng_kept
-from coreselect_integrations import acl, sat
-from coreselect_integrations.augment import crop_flip
 from coreselect_integrations.networks import SUPERVISED, build, route_call
+from coreselect_integrations.systems import acl, sat
+from coreselect_integrations.systems.augment import crop_flip
+from coreselect_integrations.systems.views import two_views
 from coreselect_integrations.training import EpochLog
-from coreselect_integrations.views import two_views
 
 LOSSES = ("sat", "acl")
 

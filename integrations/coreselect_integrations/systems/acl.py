@@ -26,8 +26,8 @@ from coreselect_integrations.epochs import fit
 from coreselect_integrations.modes import evaluating, precise
 from coreselect_integrations.networks import route_call
 from coreselect_integrations.schedule import Steps
+from coreselect_integrations.systems.views import two_views
 from coreselect_integrations.training import EpochLog, check_attack, random_start
-from coreselect_integrations.views import two_views
 
 ATTACK = PGD(8 / 255, 2 / 255, 5)
 
