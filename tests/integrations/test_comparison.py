@@ -32,7 +32,7 @@ from coreselect_integrations.networks import load_network
 from coreselect_integrations.pretraining.presets import defaults
 from coreselect_integrations.pretraining.run import MODEL
 from coreselect_integrations.pretraining.settings import Settings
-from coreselect_integrations.runs import CHECKPOINT, LOG
+from coreselect_integrations.training.runs import CHECKPOINT, LOG
 
 pytest.importorskip("sklearn", reason="digits come with scikit-learn")
 

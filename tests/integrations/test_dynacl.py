@@ -14,10 +14,10 @@ from coreselect.errors import RequirementError, ScheduleError, ShapeError
 from coreselect.losses import ACL, nt_xent
 from coreselect.objectives import RD
 from coreselect.selectors import RCS
-from coreselect_integrations.modes import evaluating
 from coreselect_integrations.networks import route_call, small_conv_contrastive
 from coreselect_integrations.systems import acl
 from coreselect_integrations.systems.dynacl import MomentumEncoder, omega, strength
+from coreselect_integrations.training.modes import evaluating
 
 ATTACK = PGD(0.05, 0.025, 2)
 

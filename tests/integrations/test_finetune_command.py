@@ -15,7 +15,7 @@ from coreselect_integrations.cli import finetune as command_module
 from coreselect_integrations.cli.finetune import ALL
 from coreselect_integrations.networks import Spec, load_network, make, save_network
 from coreselect_integrations.pretraining.run import MODEL
-from coreselect_integrations.runs import CHECKPOINT, LOG
+from coreselect_integrations.training.runs import CHECKPOINT, LOG
 
 pytest.importorskip("sklearn", reason="digits come with scikit-learn")
 ATTACKED = ("alf", "aff", "autolora", "lpaft")

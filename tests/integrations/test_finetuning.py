@@ -11,13 +11,13 @@ from torch.utils.data import TensorDataset
 
 from coreselect.attacks import PGD
 from coreselect.errors import RequirementError
-from coreselect_integrations.epochs import each_epoch
 from coreselect_integrations.finetuning import AFF, ALF, MODES, SFF, SLF, Mode, begin, finetune, finish, train_epoch
 from coreselect_integrations.finetuning import tuning as finetuning
 from coreselect_integrations.networks import RoutedNetwork, Spec, make
-from coreselect_integrations.schedule import Schedule
 from coreselect_integrations.systems.augment import crop_flip
-from coreselect_integrations.training import EpochLog, draws
+from coreselect_integrations.training.epochs import each_epoch
+from coreselect_integrations.training.loops import EpochLog, draws
+from coreselect_integrations.training.schedule import Schedule
 
 SPEC = Spec("small", channels=1, size=8, projection=2, dual_bn=True)
 SHORT = PGD(0.05, 0.025, 2)

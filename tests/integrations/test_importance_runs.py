@@ -13,7 +13,7 @@ from coreselect.errors import RequirementError
 from coreselect.selectors import RS2, Importance
 from coreselect_integrations.pretraining.run import Pretrained, pretrain
 from coreselect_integrations.pretraining.settings import Settings
-from coreselect_integrations.runs import CHECKPOINT
+from coreselect_integrations.training.runs import CHECKPOINT
 
 pytest.importorskip("kornia")
 N = 48

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from coreselect.errors import UnknownNameError
-from coreselect_integrations.optimisers import optimiser
+from coreselect_integrations.training.optimisers import optimiser
 
 
 def test_lars_scales_matrices_by_their_norms_and_leaves_vectors_alone() -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from coreselect.errors import DataError, RequirementError
-from coreselect_integrations.runs import CHECKPOINT, LOG, Run
+from coreselect_integrations.training.runs import CHECKPOINT, LOG, Run
 
 
 def parts() -> dict:

@@ -13,8 +13,8 @@ from coreselect.attacks import PGD
 from coreselect.errors import ScheduleError
 from coreselect.losses import CE, TRADES
 from coreselect_integrations.networks import small_conv
-from coreselect_integrations.schedule import Schedule, constant
 from coreselect_integrations.systems import sat
+from coreselect_integrations.training.schedule import Schedule, constant
 
 ATTACK = PGD(0.05, 0.025, 2)
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from coreselect.errors import ScheduleError
-from coreselect_integrations.schedule import Schedule, constant, cosine, stairs, triangle
+from coreselect_integrations.training.schedule import Schedule, constant, cosine, stairs, triangle
 
 
 def sgd(*rates: float) -> torch.optim.Optimizer:

@@ -18,7 +18,7 @@ from coreselect_integrations.networks import load_network
 from coreselect_integrations.pretraining.presets import defaults
 from coreselect_integrations.pretraining.run import CORESET, MODEL
 from coreselect_integrations.pretraining.settings import NAMES, SYSTEMS
-from coreselect_integrations.runs import CHECKPOINT, LOG
+from coreselect_integrations.training.runs import CHECKPOINT, LOG
 
 pytest.importorskip("kornia")
 pytest.importorskip("sklearn", reason="digits come with scikit-learn")

@@ -14,7 +14,7 @@ from coreselect.losses import ACL, CE, CL, SAT, TRADES
 from coreselect_integrations.networks import small_conv, small_conv_contrastive
 from coreselect_integrations.systems import acl, sat
 from coreselect_integrations.systems.air import IR
-from coreselect_integrations.training import Whole
+from coreselect_integrations.training.loops import Whole
 
 
 @given(n=st.integers(0, 40), size=st.integers(2, 9), drop=st.booleans())

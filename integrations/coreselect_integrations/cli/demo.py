@@ -28,7 +28,7 @@ from coreselect_integrations.comparison.statistics import REFERENCE, WARM, Recor
 from coreselect_integrations.comparison.tables import NONE, percent
 from coreselect_integrations.pretraining.run import CORESET
 from coreselect_integrations.pretraining.settings import Settings
-from coreselect_integrations.runs import LOG
+from coreselect_integrations.training.runs import LOG
 
 METHODS = ("rs2", "redraw", "random", "rcs")
 DIGITS = Settings(

@@ -23,8 +23,8 @@ from coreselect_integrations.finetuning.pseudo_labels import FULL, PROBE, PostTr
 from coreselect_integrations.networks import Saved, save_network
 from coreselect_integrations.pretraining.run import MODEL
 from coreselect_integrations.pretraining.settings import HALF, PRECISIONS
-from coreselect_integrations.runs import CHECKPOINT, LOG
 from coreselect_integrations.systems.augment import crop_flip
+from coreselect_integrations.training.runs import CHECKPOINT, LOG
 
 ALL = (*MODES, "autolora", "lpaft")
 FIRST, LAST = "probe", "full"  # where `post_train` keeps its two trainings

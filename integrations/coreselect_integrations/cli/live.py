@@ -12,7 +12,7 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from coreselect_integrations.runs import LOG
+from coreselect_integrations.training.runs import LOG
 
 
 class Live:

@@ -18,7 +18,7 @@ from coreselect_integrations.comparison.methods import RUN, selector_for, settin
 from coreselect_integrations.pretraining.presets import defaults, preset
 from coreselect_integrations.pretraining.run import MODEL, Pretrained, pretrain
 from coreselect_integrations.pretraining.settings import NAMES, SYSTEMS, Settings
-from coreselect_integrations.runs import LOG
+from coreselect_integrations.training.runs import LOG
 
 OPTIONS = (*NAMES, "eta", "rd_steps", "select_batch_size")
 _RUN, _OPTIMISER, _ATTACK, _CORESET, _CONTRASTIVE = "Run", "Optimiser", "Attack", "Coreset", "Contrastive systems"

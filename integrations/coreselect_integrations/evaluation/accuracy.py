@@ -21,7 +21,7 @@ from coreselect.attacks import PGD
 from coreselect.errors import RequirementError
 from coreselect.protocols import Attack, Call, Progress, Route, Views
 from coreselect.support.seeding import generator, noise, seeds
-from coreselect_integrations.modes import evaluating
+from coreselect_integrations.training.modes import evaluating
 
 Unpack = Callable[[Any], tuple[Tensor, Tensor]]  # batch -> (x, y)
 

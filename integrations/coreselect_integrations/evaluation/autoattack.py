@@ -26,7 +26,7 @@ from coreselect.errors import RequirementError, ShapeError, UnknownNameError, mi
 from coreselect.protocols import Call, Progress, Route
 from coreselect.support.seeding import derive, rng_kept
 from coreselect_integrations.evaluation.accuracy import Evaluation, Unpack, batches, count, logits_of, refuse_nothing
-from coreselect_integrations.modes import evaluating
+from coreselect_integrations.training.modes import evaluating
 
 STANDARD = ("apgd-ce", "apgd-t", "fab-t", "square")
 NORMS = {"linf": "Linf", "l2": "L2", "l1": "L1"}  # our name -> the package's

@@ -27,7 +27,7 @@ from coreselect.data import Images
 from coreselect.errors import DataError, UnknownNameError
 from coreselect.protocols import Call, Progress, Route
 from coreselect_integrations.evaluation.accuracy import batches, logits_of
-from coreselect_integrations.modes import evaluating
+from coreselect_integrations.training.modes import evaluating
 
 CORRUPTIONS = (
     "gaussian_noise", "shot_noise", "impulse_noise",

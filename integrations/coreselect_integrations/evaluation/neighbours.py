@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 from coreselect.errors import NonFiniteError, RequirementError, ShapeError, name_some
 from coreselect.protocols import Progress
 from coreselect_integrations.evaluation.accuracy import Unpack, batches, count, refuse_nothing
-from coreselect_integrations.modes import evaluating
+from coreselect_integrations.training.modes import evaluating
 
 Represent = Callable[[Tensor], Tensor]
 

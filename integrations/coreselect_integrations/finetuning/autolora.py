@@ -43,17 +43,17 @@ from coreselect.divergences import KL
 from coreselect.io.fingerprint import fingerprint
 from coreselect.protocols import Attack, Progress, Views
 from coreselect.support.records import digest_of, settings_of
-from coreselect_integrations.epochs import Ended, each_epoch
 from coreselect_integrations.evaluation import PGD20, evaluate
 from coreselect_integrations.finetuning.autorate import AutoRate, checkpoints
 from coreselect_integrations.finetuning.low_rank import LowRank
 from coreselect_integrations.finetuning.tuning import ATTACK, Finetuned
 from coreselect_integrations.networks import RoutedNetwork, Spec, Transfer, classifier_from, one_route, route_call
-from coreselect_integrations.optimisers import optimiser
-from coreselect_integrations.runs import Run
 from coreselect_integrations.systems import sat
 from coreselect_integrations.systems.augment import crop_flip
-from coreselect_integrations.training import Augment, Batches, EpochLog, draws
+from coreselect_integrations.training.epochs import Ended, each_epoch
+from coreselect_integrations.training.loops import Augment, Batches, EpochLog, draws
+from coreselect_integrations.training.optimisers import optimiser
+from coreselect_integrations.training.runs import Run
 
 
 class Balance:

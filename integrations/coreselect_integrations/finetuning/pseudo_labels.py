@@ -30,12 +30,12 @@ from coreselect.protocols import Attack, Progress, Route
 from coreselect.search.kmeans import kmeans
 from coreselect.support.seeding import derive, generator
 from coreselect.types import Int64
-from coreselect_integrations.epochs import Ended
 from coreselect_integrations.finetuning.tuning import ATTACK, Mode, begin, run
-from coreselect_integrations.modes import evaluating, precise
 from coreselect_integrations.networks import RoutedNetwork, Spec, Transfer, classifier_from
 from coreselect_integrations.systems.augment import crop_flip
-from coreselect_integrations.training import Augment, EpochLog
+from coreselect_integrations.training.epochs import Ended
+from coreselect_integrations.training.loops import Augment, EpochLog
+from coreselect_integrations.training.modes import evaluating, precise
 
 
 def adversarial_call(model: nn.Module, x: Tensor, route: Route) -> Tensor:

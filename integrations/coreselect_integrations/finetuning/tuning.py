@@ -36,14 +36,14 @@ from coreselect.io.fingerprint import fingerprint
 from coreselect.losses import CE, SAT, TRADES
 from coreselect.protocols import Attack, Call, Loss, Progress
 from coreselect.support.records import digest_of, settings_of
-from coreselect_integrations.epochs import Ended, each_epoch
 from coreselect_integrations.networks import RoutedNetwork, Spec, Transfer, classifier_from, one_route, route_call
-from coreselect_integrations.optimisers import optimiser
-from coreselect_integrations.runs import Run
-from coreselect_integrations.schedule import Curve, Schedule, Steps, stairs
 from coreselect_integrations.systems import sat
 from coreselect_integrations.systems.augment import crop_flip
-from coreselect_integrations.training import Augment, Batches, EpochLog, draws
+from coreselect_integrations.training.epochs import Ended, each_epoch
+from coreselect_integrations.training.loops import Augment, Batches, EpochLog, draws
+from coreselect_integrations.training.optimisers import optimiser
+from coreselect_integrations.training.runs import Run
+from coreselect_integrations.training.schedule import Curve, Schedule, Steps, stairs
 
 ATTACK = PGD(8 / 255, 2 / 255, 10)
 

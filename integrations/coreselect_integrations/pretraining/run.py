@@ -25,15 +25,15 @@ from coreselect.selectors import Random
 from coreselect.support.records import settings_of
 from coreselect.support.seeding import derive, generator, rng_kept, seed_everything
 from coreselect_integrations.networks import RoutedNetwork, Spec, make, route_call, save_network, spec_for
-from coreselect_integrations.optimisers import optimiser
 from coreselect_integrations.pretraining.settings import EARLIER, SYSTEMS, Settings
 from coreselect_integrations.pretraining.warmup import count_classes, image_shape
-from coreselect_integrations.runs import Run
-from coreselect_integrations.schedule import Schedule
 from coreselect_integrations.systems import acl, sat
 from coreselect_integrations.systems.augment import crop_flip
 from coreselect_integrations.systems.dynacl import MomentumEncoder
-from coreselect_integrations.training import EpochLog, Told, Whole
+from coreselect_integrations.training.loops import EpochLog, Told, Whole
+from coreselect_integrations.training.optimisers import optimiser
+from coreselect_integrations.training.runs import Run
+from coreselect_integrations.training.schedule import Schedule
 
 MODEL, CORESET = "model.pt", "coreset.npz"
 

@@ -17,11 +17,11 @@ from coreselect.network.precision import HalfPrecision
 from coreselect.objectives import RD
 from coreselect.protocols import Attack, Loss, MakeViews
 from coreselect_integrations.networks.making import maker_of
-from coreselect_integrations.optimisers import OPTIMISERS
-from coreselect_integrations.schedule import Curve, constant, cosine, stairs, triangle
 from coreselect_integrations.systems.air import IR, with_original
 from coreselect_integrations.systems.dynacl import omega, strength
 from coreselect_integrations.systems.views import two_views
+from coreselect_integrations.training.optimisers import OPTIMISERS
+from coreselect_integrations.training.schedule import Curve, constant, cosine, stairs, triangle
 
 HALF: Mapping[str, torch.dtype | None] = MappingProxyType({"fp32": None, "bf16": torch.bfloat16})
 PRECISIONS = tuple(HALF)

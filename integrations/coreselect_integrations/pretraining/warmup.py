@@ -19,7 +19,7 @@ from coreselect_integrations.networks import SUPERVISED, build, route_call
 from coreselect_integrations.systems import acl, sat
 from coreselect_integrations.systems.augment import crop_flip
 from coreselect_integrations.systems.views import two_views
-from coreselect_integrations.training import EpochLog
+from coreselect_integrations.training.loops import EpochLog
 
 LOSSES = ("sat", "acl")
 

@@ -22,12 +22,12 @@ from coreselect.errors import RequirementError
 from coreselect.history import History
 from coreselect.losses import ACL, Divided
 from coreselect.protocols import Attack, Call, Loss, MakeViews, Progress, Route, Views
-from coreselect_integrations.epochs import fit
-from coreselect_integrations.modes import evaluating, precise
 from coreselect_integrations.networks import route_call
-from coreselect_integrations.schedule import Steps
 from coreselect_integrations.systems.views import two_views
-from coreselect_integrations.training import EpochLog, check_attack, random_start
+from coreselect_integrations.training.epochs import fit
+from coreselect_integrations.training.loops import EpochLog, check_attack, random_start
+from coreselect_integrations.training.modes import evaluating, precise
+from coreselect_integrations.training.schedule import Steps
 
 ATTACK = PGD(8 / 255, 2 / 255, 5)
 

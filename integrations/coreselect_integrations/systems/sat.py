@@ -26,10 +26,10 @@ from coreselect.attacks import PGD
 from coreselect.history import History
 from coreselect.losses import SAT
 from coreselect.protocols import Attack, Call, Loss, Progress, Route
-from coreselect_integrations.epochs import fit
-from coreselect_integrations.modes import evaluating, precise
-from coreselect_integrations.schedule import Steps
-from coreselect_integrations.training import Augment, EpochLog, check_attack, random_start
+from coreselect_integrations.training.epochs import fit
+from coreselect_integrations.training.loops import Augment, EpochLog, check_attack, random_start
+from coreselect_integrations.training.modes import evaluating, precise
+from coreselect_integrations.training.schedule import Steps
 
 ATTACK = PGD(8 / 255, 2 / 255, 10)
 FAST = PGD(8 / 255, 10 / 255, 1)

@@ -16,10 +16,10 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 from coreselect.errors import RequirementError
 from coreselect.protocols import Progress
 from coreselect.support.seeding import derive, rng_kept, seed_everything
-from coreselect_integrations.optimisers import optimiser
-from coreselect_integrations.runs import Run
-from coreselect_integrations.schedule import Schedule, Steps, triangle
-from coreselect_integrations.training import Batches, EpochLog, Told, Whole, draws
+from coreselect_integrations.training.loops import Batches, EpochLog, Told, Whole, draws
+from coreselect_integrations.training.optimisers import optimiser
+from coreselect_integrations.training.runs import Run
+from coreselect_integrations.training.schedule import Schedule, Steps, triangle
 
 Ended = Callable[[Mapping[str, Any]], None]  # called with the record of an epoch that ended
 
