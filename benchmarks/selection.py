@@ -50,7 +50,7 @@ def run(case: SelectionCase, *, data: str, work: Path) -> dict[str, Any]:
         with meter("ours"):
             selection = select(riding, selector(case), case.budget, case.seed)
         picked = rival.finish()
-    judge = Judge(plain, case, picked.rows)
+    judge = SetValue(plain, case, picked.rows)
     return {
         "ratio": meter.seconds["plain"] / meter.seconds["ours"],
         "cpu_ratio": meter.cpu_seconds["plain"] / meter.cpu_seconds["ours"],
@@ -106,7 +106,7 @@ def ours(selection: Selection) -> Set:
     return groups, [int((selection.groups == g).sum()) for g in groups]
 
 
-class Judge:
+class SetValue:
     """Evaluate sets of groups by RD after the one-step model, all alike.
 
     Args:
@@ -183,4 +183,4 @@ class Judge:
         return groups, kept
 
 
-__all__ = ["Judge", "Picked", "ours", "plainly", "run", "selector"]
+__all__ = ["Picked", "SetValue", "ours", "plainly", "run", "selector"]

@@ -11,13 +11,14 @@ from coreselect.network.normalized import Normalized
 from coreselect.protocols import Selector
 from coreselect.selectors import get_selector, list_selectors
 from coreselect.task.task import Task
-from coreselect.types import Certificate, Provenance, Selection, Signs
+from coreselect.types import Certificate, Diagnostics, Provenance, Selection
 
 __all__ = [
     "Certificate",
     "CoreselectError",
     "CoreselectWarning",
     "CoresetSampler",
+    "Diagnostics",
     "History",
     "Indexed",
     "InfoBatchSampler",
@@ -25,7 +26,6 @@ __all__ = [
     "Provenance",
     "Selection",
     "Selector",
-    "Signs",
     "Task",
     "certify",
     "get_selector",

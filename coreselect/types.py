@@ -49,8 +49,8 @@ class Certificate:
 
 
 @dataclass(frozen=True, slots=True)
-class Signs:
-    """Signs of trouble, from what a selection has cached anyway; None where one does not apply.
+class Diagnostics:
+    """Diagnostics of trouble, from what a selection has cached anyway; None where one does not apply.
 
     Cosines lie in [−1, 1], shares in [0, 1]; `effective_classes` = exp(entropy of the picks' class histogram), of
     `classes`. `rd_before`, `rd_after_held` and `rd_after_recrafted` are the objective at θ, and after the final pick with the
@@ -70,7 +70,7 @@ class Signs:
     rd_after_recrafted: float | None = None
     rd_clean: float | None = None
 
-    def words(self) -> tuple[str, ...]:
+    def trouble(self) -> tuple[str, ...]:
         """Say in words what looks bad; empty when nothing does."""
         out: list[str] = []
         if self.query_pool_cosine is not None and self.query_pool_cosine < 0:
@@ -137,7 +137,7 @@ class Selection:
         weights: float64 [k] that multiply the per-example loss, or None.
         scores: float64 [N] of every candidate at θ, or None.
         nested: whether prefixes are coresets themselves.
-        certificate, signs, provenance: what is known about it.
+        certificate, diagnostics, provenance: what is known about it.
     """
 
     indices: Int64
@@ -148,7 +148,7 @@ class Selection:
     scores: Float64 | None
     nested: bool
     certificate: Certificate | None
-    signs: Signs | None
+    diagnostics: Diagnostics | None
     provenance: Provenance
 
     def __len__(self) -> int:
@@ -185,7 +185,7 @@ class Selection:
         meta = {
             "nested": self.nested,
             "certificate": asdict(self.certificate) if self.certificate else None,
-            "signs": asdict(self.signs) if self.signs else None,
+            "diagnostics": asdict(self.diagnostics) if self.diagnostics else None,
             "provenance": provenance,
         }
         index_file.write(path, arrays, meta)
@@ -212,13 +212,16 @@ class Selection:
         Raises:
             KeyError, TypeError: a field is missing or unknown.
         """
-        certificate, signs, provenance = fields["certificate"], fields["signs"], fields["provenance"]
+        fields = dict(fields)
+        if "signs" in fields:  # the name of the diagnostics in files of version 0.1
+            fields["diagnostics"] = fields.pop("signs")
+        certificate, diagnostics, provenance = fields["certificate"], fields["diagnostics"], fields["provenance"]
         return cls(
             **{
                 **fields,
                 "certificate": certificate
                 and Certificate(**{**certificate, "assumptions": tuple(certificate["assumptions"])}),
-                "signs": signs and Signs(**signs),
+                "diagnostics": diagnostics and Diagnostics(**diagnostics),
                 "provenance": Provenance(**{**provenance, "notes": tuple(provenance["notes"])}),
             }
         )

@@ -53,7 +53,7 @@ def same(a: Selection, b: Selection) -> None:
         assert (left is None) == (right is None), what
         assert left is None or np.array_equal(left, right), what
     assert a.certificate == b.certificate
-    assert a.signs == b.signs
+    assert a.diagnostics == b.diagnostics
 
 
 def well_formed(selection: Selection, k: int, n: int) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from coreselect.types import Certificate, Provenance, Selection, Signs
+from coreselect.types import Certificate, Diagnostics, Provenance, Selection
 
 
 def selection(n: int = 60, k: int = 12, group: int = 3, held: int = 10, seed: int = 0, **changes: Any) -> Selection:
@@ -41,7 +41,7 @@ def selection(n: int = 60, k: int = 12, group: int = 3, held: int = 10, seed: in
         certificate=Certificate(
             "instance", 0.012, 0.015, 0.8, ("attacked inputs held", "whole groups"), {"excess": 1e-4}
         ),
-        signs=Signs(query_pool_cosine=-0.5, effective_classes=9.5, classes=10),
+        diagnostics=Diagnostics(query_pool_cosine=-0.5, effective_classes=9.5, classes=10),
         provenance=made,
     )
     return replace(made_up, **changes)

@@ -14,7 +14,7 @@ from coreselect.cli.side_by_side import comparison, letters
 from coreselect.data import labels_of, load, names_of
 from coreselect.errors import DataError
 from coreselect.report.agreement import check_same_pool
-from coreselect.report.facts import check_length, pool_positions, same_data
+from coreselect.report.summary import check_length, pool_positions, same_data
 from coreselect.support.array_checks import matrix
 from coreselect.types import Int64, Selection
 

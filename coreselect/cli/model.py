@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from coreselect.errors import DataError, RequirementError
-from coreselect.io.whole import whole_file
+from coreselect.io.atomic import atomic_file
 from coreselect.protocols import Call, MakeViews, Progress
 from coreselect.support.factories import resolve
 
@@ -80,7 +80,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
 
 def save_weights(model: nn.Module, path: Path) -> None:
     """Write a model's state dict, whole or not at all; `load_weights` reads it."""
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         torch.save(model.state_dict(), file)
 
 

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from coreselect.report.facts import Balance, balance, group_gains
+from coreselect.report.summary import Balance, balance, group_gains
 from coreselect.types import Certificate, Float64, Int64, Provenance, Selection
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -71,8 +71,8 @@ def as_json(
         "group_gains": group_gains(selection),
         "classes": classes,
         "certificate": selection.certificate and asdict(selection.certificate),
-        "signs": selection.signs and asdict(selection.signs),
-        "trouble": selection.signs.words() if selection.signs else [],
+        "diagnostics": selection.diagnostics and asdict(selection.diagnostics),
+        "trouble": selection.diagnostics.trouble() if selection.diagnostics else [],
         "provenance": provenance,
     }
     return _finite(out)
@@ -164,11 +164,13 @@ def _certificate(known: Certificate | None) -> RenderableType:
 
 
 def _trouble(selection: Selection) -> RenderableType:
-    signs = selection.signs
-    known = {} if signs is None else {name: value for name, value in asdict(signs).items() if value is not None}
-    if signs is None or not known:
+    diagnostics = selection.diagnostics
+    known = (
+        {} if diagnostics is None else {name: value for name, value in asdict(diagnostics).items() if value is not None}
+    )
+    if diagnostics is None or not known:
         return Text("not looked for", "dim")
-    words = signs.words()
+    words = diagnostics.trouble()
     lines = [_item("!", line, "bold yellow") for line in words] if words else [Text("no sign of it", "green")]
     measures = _SEPARATOR.join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in known.items())
     return Group(*lines, _item("measured", measures))

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from coreselect.cli.show import bar
 from coreselect.report.agreement import Pair, pairs
-from coreselect.report.facts import Balance, balance
+from coreselect.report.summary import Balance, balance
 from coreselect.types import Int64, Selection
 
 _MANY = 20  # more classes than this are cut to those in which the selections differ most

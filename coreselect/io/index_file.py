@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from coreselect.errors import IndexFileError
 from coreselect.io import index_formats as formats
+from coreselect.io.atomic import atomic_file
 from coreselect.io.index_formats import COMPLETE, ENDINGS
-from coreselect.io.whole import whole_file
 
 
 def ending(path: str | Path) -> str:
@@ -51,7 +51,7 @@ def write(path: str | Path, arrays: Mapping[str, NDArray[Any]], meta: Mapping[st
     except (TypeError, ValueError, RecursionError, KeyError) as why:
         raise IndexFileError(f"{path} cannot hold this selection: {_reason(why)}.") from why
     try:
-        with whole_file(path) as file:
+        with atomic_file(path) as file:
             file.write(data)
     except OSError as why:
         raise IndexFileError(f"{path} cannot be written ({_reason(why)}); what was there before is untouched.") from why

@@ -14,8 +14,8 @@ from torch.utils.data import Dataset
 
 from coreselect.data import labels_of, names_of
 from coreselect.errors import DataError, IndexFileError, missing_extra
-from coreselect.io.whole import whole_file
-from coreselect.report.facts import Balance, balance, group_gains, pool_positions
+from coreselect.io.atomic import atomic_file
+from coreselect.report.summary import Balance, balance, group_gains, pool_positions
 from coreselect.support.seeding import derive, rng_kept, seed_everything, seeds
 from coreselect.types import Float64, Int64, Selection
 
@@ -105,7 +105,7 @@ def save(figure: Figure, path: str | Path) -> None:
         IndexFileError: the file cannot be written.
     """
     try:
-        with whole_file(path) as file:
+        with atomic_file(path) as file:
             figure.savefig(file, format="png")
     except OSError as why:
         raise IndexFileError(f"{path} cannot be written ({why.strerror or why}).") from why

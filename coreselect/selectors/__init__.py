@@ -37,7 +37,7 @@ from coreselect.selectors.score.deepfool import DeepFool
 from coreselect.selectors.score.forgetting import Forgetting, ForgettingAdv
 from coreselect.selectors.score.moderate import Moderate
 from coreselect.selectors.score.uncertainty import EL2N, EL2NAdv, Entropy, LeastConfidence, Loss, Margin, MarginAdv
-from coreselect.support.kinds import admits, hints_of
+from coreselect.support.type_checks import admits, hints_of
 
 SELECTORS: dict[str, type[Any]] = {
     s.name: s

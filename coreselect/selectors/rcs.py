@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from coreselect.budget import Budget, resolve
+from coreselect.certificates.diagnostics import diagnose
 from coreselect.certificates.instance import METHODS, Made, Method, certificate, refuse
-from coreselect.certificates.signs import read_signs
 from coreselect.errors import CoreselectWarning, RequirementError, ShapeError, UnknownNameError
 from coreselect.gradients.rows import Groups, alone
 from coreselect.gradients.sketch import Sketch
@@ -126,8 +126,8 @@ class RCS:
             if self.recraft != "once":
                 shot.shared.cache.pop(("objective", self.objective), None)  # its held inputs moved on with θ′
                 made = replace(made, held=shot.objective(self.objective))  # type: ignore[arg-type]
-            with shot.clock("signs"):
-                signs = read_signs(
+            with shot.clock("diagnostics"):
+                diagnostics = diagnose(
                     shot,
                     made.rows,
                     made.held,
@@ -148,7 +148,7 @@ class RCS:
                 scores=self._scores(made, first),
                 nested=True,
                 certificate=sealed,
-                signs=signs,
+                diagnostics=diagnostics,
                 notes=() if isinstance(made.held, Held) else (GIVEN,),
                 settings={"group_size": max(len(g) for g in groups), "candidate_groups": len(groups)},
             )

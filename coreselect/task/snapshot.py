@@ -26,7 +26,7 @@ from coreselect.protocols import Loss, Progress
 from coreselect.support.clock import Clock
 from coreselect.support.records import settings_of, versions
 from coreselect.support.seeding import derive
-from coreselect.types import Certificate, Float64, Int64, Provenance, Selection, Signs
+from coreselect.types import Certificate, Diagnostics, Float64, Int64, Provenance, Selection
 
 
 @dataclass
@@ -179,7 +179,7 @@ class Snapshot(ABC):
         scores: Float64 | None = None,
         nested: bool = False,
         certificate: Certificate | None = None,
-        signs: Signs | None = None,
+        diagnostics: Diagnostics | None = None,
         notes: tuple[str, ...] = (),
         settings: dict[str, Any] | None = None,
     ) -> Selection:
@@ -198,7 +198,7 @@ class Snapshot(ABC):
             scores=None if scores is None else np.asarray(scores, np.float64),
             nested=nested,
             certificate=certificate,
-            signs=signs,
+            diagnostics=diagnostics,
             provenance=Provenance(
                 selector=selector.name,
                 settings={**described, **(settings or {})},

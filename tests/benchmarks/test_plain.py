@@ -12,7 +12,7 @@ from torch.utils.data import TensorDataset
 
 from benchmarks.cases import ONE_STEP, Case, SelectionCase, Warm
 from benchmarks.plain import Picked, Plain, attacked, kl
-from benchmarks.selection import Judge, ours, plainly, selector
+from benchmarks.selection import SetValue, ours, plainly, selector
 from benchmarks.sweep import floor
 from coreselect import Selection, Task, select
 from coreselect.attacks import PGD
@@ -162,7 +162,7 @@ def test_the_floor_does_the_sweep_s_attack_and_forward(model: Net) -> None:
 def test_the_judge_gives_the_plain_picks_quality_one(model: Net) -> None:
     """Quality is 1 for equal picks by definition; RD of nothing chosen is RD at θ."""
     plain, picked = chosen(CASE, model)
-    judge = Judge(plain, CASE, picked.rows)
+    judge = SetValue(plain, CASE, picked.rows)
     same = (list(picked.order), list(picked.kept))
     report = judge.compare(same, same)
     assert report["quality"] == pytest.approx(1.0)
@@ -174,7 +174,7 @@ def test_the_judge_gives_the_plain_picks_quality_one(model: Net) -> None:
 def test_quality_tells_picks_apart(model: Net) -> None:
     """Groups that were left over are worth less than the plain picks, those of inputs attacked once nearly as much."""
     plain, picked = chosen(CASE, model)
-    judge = Judge(plain, CASE, picked.rows)
+    judge = SetValue(plain, CASE, picked.rows)
     once = selected(CASE, model, "once")
     last = [m for m in range(len(plain.groups)) if m not in picked.order][-len(picked.order) :]
     kept = [len(plain.groups[m]) for m in last]
@@ -191,7 +191,7 @@ def test_quality_is_the_share_of_what_plain_wins_over_random(
 ) -> None:
     """It may exceed 1; where plain picks win nothing it is not a number, and so does not pass."""
     plain, picked = chosen(CASE, model)
-    judge = Judge(plain, CASE, picked.rows)
+    judge = SetValue(plain, CASE, picked.rows)
     known = {(0,): of_plain, (1,): of_ours}
     monkeypatch.setattr(judge, "rd", lambda s: known.get(tuple(s[0]), 0.4))
     got = judge.compare(([1], [6]), ([0], [6]))["quality"]
@@ -201,7 +201,7 @@ def test_quality_is_the_share_of_what_plain_wins_over_random(
 def test_the_one_step_rd_is_what_one_gets_by_hand(model: Net) -> None:
     """RD at θ − η Σ r with a fresh attack there, written out once more."""
     plain, picked = chosen(CASE, model)
-    judge = Judge(plain, CASE, picked.rows)
+    judge = SetValue(plain, CASE, picked.rows)
     got = judge.rd((picked.order[:2], picked.kept[:2]))
     moved = Net().double()
     moved.load_state_dict(model.state_dict())

@@ -242,7 +242,7 @@ def test_what_was_measured_beside_the_model_is_true() -> None:
     """The certificate's details give the true decrease with inputs held and the model's excess over it."""
     task = cases.sat_task(24)
     chosen = select(task, cases.rcs(eta=0.2), 9)
-    c, s = chosen.certificate, chosen.signs
+    c, s = chosen.certificate, chosen.diagnostics
     assert c is not None
     assert s is not None
     assert s.rd_before is not None
@@ -287,9 +287,9 @@ class TestPaper:
         chosen = select(cases.sat_task(24), cases.rcs(certify="paper"), 7)
         assert chosen.certificate is not None
         assert chosen.certificate.method == "paper"
-        assert chosen.signs is not None
-        assert chosen.signs.rd_after_held is not None
-        assert chosen.certificate.value == pytest.approx(-10 * chosen.signs.rd_after_held, rel=1e-9)
+        assert chosen.diagnostics is not None
+        assert chosen.diagnostics.rd_after_held is not None
+        assert chosen.certificate.value == pytest.approx(-10 * chosen.diagnostics.rd_after_held, rel=1e-9)
 
 
 class TestSampled:

@@ -20,8 +20,8 @@ from coreselect.cli.show import as_json, summary
 from coreselect.data import load
 from coreselect.errors import CoreselectError, DataError, IndexFileError, ShapeError
 from coreselect.io import fingerprint, read_indices
-from coreselect.report.facts import balance, check_length, group_gains, pool_positions, same_data
-from coreselect.types import Certificate, Selection, Signs
+from coreselect.report.summary import balance, check_length, group_gains, pool_positions, same_data
+from coreselect.types import Certificate, Diagnostics, Selection
 
 APP = typer.Typer()
 APP.command()(inspect)
@@ -117,13 +117,13 @@ def test_a_summary_says_everything_within_the_width(width: int) -> None:
 
 def test_a_summary_of_little_is_short() -> None:
     """What is not known is said to be none, and no class table is made up."""
-    bare = fakes.selection(gains=np.zeros(12), certificate=None, signs=None, weights=np.ones(12), nested=False)
+    bare = fakes.selection(gains=np.zeros(12), certificate=None, diagnostics=None, weights=np.ones(12), nested=False)
     text = printed(bare)
     for words in ("no gains", "not looked for", "prefixes are not coresets", "weights 1 to 1"):
         assert words in text
     assert "in pool" not in text
-    assert "no sign of it" in printed(replace(bare, signs=Signs(query_pool_cosine=0.5)))
-    assert "not looked for" in printed(replace(bare, signs=Signs()))
+    assert "no sign of it" in printed(replace(bare, diagnostics=Diagnostics(query_pool_cosine=0.5)))
+    assert "not looked for" in printed(replace(bare, diagnostics=Diagnostics()))
     unbounded = Certificate("paper", 1.0, None, None, ("sigma = 1",))
     assert "no upper bound · no ratio" in printed(replace(bare, certificate=unbounded))
 

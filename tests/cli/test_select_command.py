@@ -171,7 +171,7 @@ def test_a_model_with_routes_is_called_with_them(tmp_path):
     got = command("select", "--rows", 120, "--validation", 16, "--count", 32, "--attack-steps", 1, "--loss", "acl", "--model",
                   f"{tmp_path}/nets.py:routed", "--out", tmp_path / "a.npz")  # fmt: skip
     assert got.exit_code == 0, got.output
-    signs = Selection.load(tmp_path / "a.npz").signs
+    signs = Selection.load(tmp_path / "a.npz").diagnostics
     assert signs is not None
     assert signs.rd_clean, "two routes leave a gap at x̃ = x"
 

@@ -52,10 +52,10 @@ def test_the_selection_lowers_rd_and_the_worst_one_raises_it() -> None:
     """Groups picked by gain lower the true RD by about the sum of gains; the groups of least gain do not lower it as much."""
     task = cases.sat_task(24)
     best = select(task, cases.rcs(eta=0.05), 9)
-    assert best.signs is not None
-    assert best.signs.rd_before is not None
-    assert best.signs.rd_after_held is not None
-    fall = best.signs.rd_before - best.signs.rd_after_held
+    assert best.diagnostics is not None
+    assert best.diagnostics.rd_before is not None
+    assert best.diagnostics.rd_after_held is not None
+    fall = best.diagnostics.rd_before - best.diagnostics.rd_after_held
     assert fall > 0
     assert fall == pytest.approx(best.gains.sum(), rel=0.2)
     assert best.scores is not None

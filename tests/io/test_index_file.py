@@ -9,7 +9,7 @@ import pytest
 
 from coreselect.errors import IndexFileError
 from coreselect.io import index_file, read, read_indices, strict_json, write
-from coreselect.types import Certificate, Provenance, Selection, Signs
+from coreselect.types import Certificate, Diagnostics, Provenance, Selection
 
 INDICES = np.array([7, 0, 3, 2**40])
 
@@ -53,7 +53,7 @@ def _selection() -> Selection:
         scores=np.array([0.1, np.nan, 1.0]),
         nested=False,
         certificate=Certificate("instance", 1.0, float("inf"), None, ("head only",), {"excess": 0.25}),
-        signs=Signs(misclassified=0.5),
+        diagnostics=Diagnostics(misclassified=0.5),
         provenance=Provenance(
             "rcs",
             {"eta": 0.01},
@@ -195,7 +195,7 @@ def test_a_selection_returns_whole(tmp_path: Path, suffix: str) -> None:
         np.testing.assert_array_equal(getattr(again, name), getattr(selection, name))
     assert again.weights is None
     assert again.certificate == selection.certificate
-    assert again.signs == selection.signs
+    assert again.diagnostics == selection.diagnostics
     np.testing.assert_array_equal(again.provenance.validation_indices, [2])
     assert again.provenance.notes == ("a note",)
     assert strict_json.canonical(again.provenance.settings) == strict_json.canonical({"eta": 0.01})

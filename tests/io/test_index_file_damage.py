@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from coreselect.errors import IndexFileError
-from coreselect.io import index_file, index_formats, read, read_indices, whole, write
+from coreselect.io import atomic, index_file, index_formats, read, read_indices, write
 
 INDICES = np.array([7, 0, 3, 2**40])
 ARRAYS = {"source_indices": INDICES, "gains": np.array([0.1, np.nan, -np.inf, -0.0])}
@@ -162,7 +162,7 @@ def test_a_crash_leaves_the_old_file(
                 self.file.flush()
                 raise failure
 
-        monkeypatch.setattr(whole, "open", Full, raising=False)
+        monkeypatch.setattr(atomic, "open", Full, raising=False)
     else:
         monkeypatch.setattr(os, broken, fail)
     with pytest.raises(IndexFileError if isinstance(failure, OSError) else KeyboardInterrupt):

@@ -68,10 +68,10 @@ def test_contrastive(parts: Any, tmp_path: Any) -> None:
     )
     chosen = select(task, RCS(), 0.1)
     assert len(np.unique(chosen.indices)) == 100
-    assert chosen.signs is not None
-    assert chosen.signs.rd_clean, "two routes leave a gap at x̃ = x"
-    assert chosen.signs.predicted_true_correlation is not None
-    assert chosen.signs.predicted_true_correlation > 0.9
+    assert chosen.diagnostics is not None
+    assert chosen.diagnostics.rd_clean, "two routes leave a gap at x̃ = x"
+    assert chosen.diagnostics.predicted_true_correlation is not None
+    assert chosen.diagnostics.predicted_true_correlation > 0.9
     chosen.save(tmp_path / "c.npz")
     assert Selection.load(tmp_path / "c.npz").indices.tolist() == chosen.indices.tolist()
 

@@ -100,7 +100,7 @@ def test_from_digits_to_a_contrastive_coreset(setting: Any, capture: Any) -> Non
     assert photograph(model) == before
     assert random_states() == states
     assert len(chosen) == 80
-    s = chosen.signs
+    s = chosen.diagnostics
     assert s is not None
     assert s.rd_before is not None
     assert s.rd_after_held is not None

@@ -73,7 +73,7 @@ def test_from_digits_to_a_trained_model(tmp_path: Any) -> None:
     k = len(pool) // 10
     assert len(chosen) == len(set(chosen.indices.tolist())) == k
     assert not set(chosen.source_indices.tolist()) & set(validation.indices)
-    s, c = chosen.signs, chosen.certificate
+    s, c = chosen.diagnostics, chosen.certificate
     assert s is not None
     assert c is not None
     assert s.rd_before is not None
@@ -125,7 +125,7 @@ def test_a_random_draw_lowers_rd_less() -> None:
             some = np.random.default_rng(seed).permutation(rows.count)[:10]
             step = torch.stack([rows.full(int(m)) for m in some]).sum(0)
             falls.append(held.value(theta) - held.value(theta - selector.eta * step))
-    assert chosen.signs is not None
-    assert chosen.signs.rd_before is not None
-    assert chosen.signs.rd_after_held is not None
-    assert chosen.signs.rd_before - chosen.signs.rd_after_held > max(falls)
+    assert chosen.diagnostics is not None
+    assert chosen.diagnostics.rd_before is not None
+    assert chosen.diagnostics.rd_after_held is not None
+    assert chosen.diagnostics.rd_before - chosen.diagnostics.rd_after_held > max(falls)

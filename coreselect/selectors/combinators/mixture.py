@@ -10,7 +10,7 @@ import torch
 from coreselect.budget import Budget, largest_remainder, resolve
 from coreselect.errors import RequirementError
 from coreselect.protocols import Selector, TaskLike
-from coreselect.selectors.combinators.joining import Part, join
+from coreselect.selectors.combinators.merge import Part, merge
 from coreselect.types import Selection
 
 _OFTEN = {"never": 0, "round": 1, "epoch": 2}
@@ -57,7 +57,7 @@ class Mixture:
                 inner = selector.select(shot.restrict(left, number), k, generator=generator, round=round)
                 parts.append(Part(left, inner))
                 left = np.setdiff1d(left, left[inner.indices])
-            return join(shot, self, parts)
+            return merge(shot, self, parts)
 
     def _shares(self) -> Sequence[float]:
         return self.shares or [1.0] * len(self.selectors)

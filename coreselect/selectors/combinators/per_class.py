@@ -7,7 +7,7 @@ import torch
 
 from coreselect.budget import Budget, largest_remainder, resolve
 from coreselect.protocols import Selector, TaskLike
-from coreselect.selectors.combinators.joining import Part, join
+from coreselect.selectors.combinators.merge import Part, merge
 from coreselect.types import Selection
 
 
@@ -40,4 +40,4 @@ class PerClass:
                 for number, (m, k) in enumerate(zip(members, shares, strict=True))
                 if k
             ]
-            return join(shot, self, parts)
+            return merge(shot, self, parts)

@@ -11,7 +11,7 @@ import torch
 from coreselect.budget import Budget, resolve
 from coreselect.errors import ShapeError
 from coreselect.protocols import Selector, TaskLike
-from coreselect.selectors.combinators.joining import Part, join
+from coreselect.selectors.combinators.merge import Part, merge
 from coreselect.support.seeding import generator as seeded
 from coreselect.types import Selection
 
@@ -56,4 +56,4 @@ class Windowed:
                     )
                     parts.append(Part(members, inner))
                     held += share
-            return join(shot, self, parts)
+            return merge(shot, self, parts)

@@ -17,7 +17,7 @@ from coreselect.budget import Budget, largest_remainder, resolve
 from coreselect.errors import ShapeError
 from coreselect.gradients.rows import Rows
 from coreselect.protocols import TaskLike
-from coreselect.selectors.gradient.single import attacked, natural, single_rows
+from coreselect.selectors.gradient.example_gradients import attacked, example_rows, natural
 from coreselect.solvers.covering import AT_ONCE, Cover, Distances, cover, distances
 from coreselect.solvers.omp import row_of
 from coreselect.task.snapshot import Snapshot
@@ -55,7 +55,7 @@ class CRAIG:
         with task.snapshot(generator.initial_seed(), round) as shot:
             k, n = resolve(budget, shot.n), shot.n
             shot = self._at(shot)
-            rows, notes = single_rows(shot, self.name)
+            rows, notes = example_rows(shot, self.name)
             labels = shot.labels() if self.per_class and "labels" in shot.provides else np.zeros(n, np.int64)
             classes = [np.flatnonzero(labels == y) for y in np.unique(labels)]
             shares = largest_remainder(k, [len(c) for c in classes])

@@ -16,7 +16,7 @@ from coreselect.budget import Budget, resolve
 from coreselect.errors import ShapeError
 from coreselect.protocols import TaskLike
 from coreselect.search import search
-from coreselect.selectors.gradient.single import NaturalCE, natural, single_rows, validation_query
+from coreselect.selectors.gradient.example_gradients import NaturalCE, example_rows, natural, validation_query
 from coreselect.solvers.greedy import greedy
 from coreselect.types import Selection
 
@@ -47,7 +47,7 @@ class GLISTER:
             k = resolve(budget, shot.n)
             shot = natural(shot, self.name)
             query = validation_query(shot, self.name, NaturalCE())
-            rows, notes = single_rows(shot, self.name)
+            rows, notes = example_rows(shot, self.name)
             with shot.clock("greedy"):
                 trace, _ = greedy(
                     rows,

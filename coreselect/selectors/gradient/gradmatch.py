@@ -17,12 +17,12 @@ from coreselect.budget import Budget, resolve
 from coreselect.errors import RequirementError, ShapeError
 from coreselect.objectives import Objective
 from coreselect.protocols import TaskLike
-from coreselect.selectors.gradient.single import (
+from coreselect.selectors.gradient.example_gradients import (
     NaturalCE,
     attacked,
     attacked_objective,
+    example_rows,
     natural,
-    single_rows,
     validation_query,
 )
 from coreselect.solvers.omp import Matching, omp
@@ -71,7 +71,7 @@ class GradMatch:
                 )
             shot = self._at(shot)
             query = None if self.target == "train" else validation_query(shot, self.name, self._objective(shot))
-            rows, notes = single_rows(shot, self.name)
+            rows, notes = example_rows(shot, self.name)
             b = rows.mean() if query is None else rows.project(query)  # [W]
             with shot.clock("greedy"):
                 found = omp(

@@ -11,7 +11,7 @@ import torch
 
 from coreselect.budget import Budget, resolve
 from coreselect.protocols import TaskLike
-from coreselect.selectors.gradient.single import natural, single_rows
+from coreselect.selectors.gradient.example_gradients import example_rows, natural
 from coreselect.types import Selection
 
 
@@ -32,7 +32,7 @@ class GraNd:
         with task.snapshot(generator.initial_seed(), round) as shot:
             k = resolve(budget, shot.n)
             shot = natural(shot, self.name)
-            rows, notes = single_rows(shot, self.name)
+            rows, notes = example_rows(shot, self.name)
             scores = rows.norms().cpu().numpy()  # [N]
             picks = np.argsort(-scores, kind="stable")[:k]  # ties to the lowest index
             return shot.selection(self, picks, gains=scores[picks], scores=scores, nested=True, notes=notes)

@@ -15,7 +15,7 @@ import torch
 from coreselect.budget import Budget, resolve
 from coreselect.gradients.rows import Rows
 from coreselect.protocols import TaskLike
-from coreselect.selectors.gradient.single import NaturalCE, natural, single_rows, validation_query
+from coreselect.selectors.gradient.example_gradients import NaturalCE, example_rows, natural, validation_query
 from coreselect.types import Float64, Int64, Selection
 
 
@@ -35,7 +35,7 @@ class LESS:
             k = resolve(budget, shot.n)
             shot = natural(shot, self.name)
             query = validation_query(shot, self.name, NaturalCE())
-            rows, notes = single_rows(shot, self.name)
+            rows, notes = example_rows(shot, self.name)
             picks, scores = nearest(rows, rows.project(query), k)
             return shot.selection(self, picks, gains=scores[picks], scores=scores, nested=True, notes=notes)
 

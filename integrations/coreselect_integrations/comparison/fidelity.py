@@ -21,7 +21,7 @@ from torch import Tensor
 from coreselect import Selection, Selector, Task, select
 from coreselect.attacks import PGD
 from coreselect.budget import resolve
-from coreselect.certificates.signs import correlation
+from coreselect.certificates.diagnostics import correlation
 from coreselect.choosing import require
 from coreselect.errors import BudgetError, RequirementError
 from coreselect.gradients.sketch import Sketch
@@ -32,7 +32,7 @@ from coreselect.support.seeding import generator
 from coreselect.task.groups import deal, default_size
 from coreselect.task.task import ModelTask
 from coreselect.types import Int64
-from coreselect_integrations.comparison.worth import Judge, after, opened
+from coreselect_integrations.comparison.set_value import SetValue, after, opened
 
 WIDTHS = (64, 512, 4096)
 
@@ -155,11 +155,11 @@ def fidelity(
     sketch = rcs.sketch or Sketch()
     agreements = agree(task, goal, dealt, rcs.eta, seed, sketch)
     with task.snapshot(seed, 0) as shot:
-        judge = Judge(shot, goal, rcs.eta, g)
+        judge = SetValue(shot, goal, rcs.eta, g)
         values = []
         for i in range(sets):
             order = torch.randperm(task.n, generator=generator(seed, "fidelity sets", i)).numpy()
-            values.append(judge.worth(order[:k]))
+            values.append(judge.value(order[:k]))
             task.progress("sets", i + 1, sets)
         mean, sd = statistics.fmean(values), statistics.stdev(values)
         size, rd = shot.layout().size, judge.held.value(shot.theta())

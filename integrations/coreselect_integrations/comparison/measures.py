@@ -13,7 +13,7 @@ from torch.utils.data import Subset
 
 from coreselect import Selection, Task
 from coreselect.attacks import PGD
-from coreselect.certificates.signs import effective
+from coreselect.certificates.diagnostics import effective
 from coreselect.data import labels_of
 from coreselect_integrations.comparison.plan import TRAINED, Judged, Runtime, Study
 from coreselect_integrations.evaluation import evaluate

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from coreselect.io.whole import whole_file
+from coreselect.io.atomic import atomic_file
 from coreselect_integrations.comparison.statistics import REFERENCE, Record
 from coreselect_integrations.comparison.tables import WIDE, blocks, filled, parts
 
@@ -61,7 +61,7 @@ def write(folder: Path, about: Mapping[str, Any], records: Sequence[Record], pic
     if picture is not None:
         files["pareto.png"] = picture
     for name, held in files.items():
-        with whole_file(folder / name) as file:
+        with atomic_file(folder / name) as file:
             file.write(held)
     return [folder / name for name in files]
 
@@ -98,7 +98,7 @@ def as_html(about: Mapping[str, Any], records: Sequence[Record], picture: bytes 
     signs = troubles(records)
     if signs:
         items = [f"<li>{html.escape(method)}: {html.escape(words)}</li>" for method, words in signs]
-        body.append(f"<h2>Signs of trouble</h2><ul>{''.join(items)}</ul>")
+        body.append(f"<h2>Diagnostics of trouble</h2><ul>{''.join(items)}</ul>")
     body.append("<h2>How to read it</h2>" + "".join(f"<p>{html.escape(note)}</p>" for note in NOTE))
     body.append(f"<h2>Settings</h2><pre>{html.escape(json.dumps(dict(about), indent=1))}</pre>")
     head = f'<meta charset="utf-8"><title>Comparison of selectors</title><style>{STYLE}</style>'

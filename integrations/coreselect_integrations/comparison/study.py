@@ -24,8 +24,8 @@ import torch
 
 from coreselect import holdout
 from coreselect.errors import DataError, RequirementError
+from coreselect.io.atomic import atomic_file
 from coreselect.io.fingerprint import fingerprint
-from coreselect.io.whole import whole_file
 from coreselect_integrations.comparison.measures import Ground, measure
 from coreselect_integrations.comparison.plan import CLOCKS, Cell, Judged, Runtime, Study, cells
 from coreselect_integrations.comparison.statistics import FULL, WARM
@@ -99,7 +99,7 @@ def compare(
             folder.mkdir(parents=True, exist_ok=True)
             (folder / TRACEBACK).write_text(traceback.format_exc(), encoding="utf-8")
         if fresh:
-            with whole_file(folder / RECORD) as file:
+            with atomic_file(folder / RECORD) as file:
                 file.write(json.dumps(record).encode())
         records.append(record)
         if runtime.ended is not None:
@@ -117,7 +117,7 @@ def claim(folder: Path, terms: Mapping[str, Any]) -> None:
     path, ours = folder / TERMS, json.loads(json.dumps(terms))
     if not path.exists():
         try:
-            with whole_file(path) as file:
+            with atomic_file(path) as file:
                 file.write(json.dumps(ours, indent=1).encode())
         except OSError as why:
             said = f"{folder} cannot be the folder of a comparison ({why.strerror}): give another."

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from coreselect.errors import CoreselectError, DataError, RequirementError
-from coreselect.io.whole import whole_file
+from coreselect.io.atomic import atomic_file
 from coreselect_integrations.networks.routes import RoutedNetwork
 from coreselect_integrations.networks.spec import Spec
 from coreselect_integrations.networks.weights import describe, filled, misfit, outline
@@ -55,7 +55,7 @@ def save_network(path: str | Path, model: nn.Module, spec: Spec, about: Mapping[
         raise RequirementError(why) from error
     # cloned, because a view would be written with everything it views
     weights = {n: t.detach().cpu().clone() for n, t in held.items()}
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         torch.save(dict(zip(KEYS, (weights, asdict(spec), plain), strict=True)), file)
 
 

@@ -30,7 +30,7 @@ from coreselect_integrations.pretraining.warmup import count_classes, image_shap
 from coreselect_integrations.systems import acl, sat
 from coreselect_integrations.systems.augment import crop_flip
 from coreselect_integrations.systems.dynacl import MomentumEncoder
-from coreselect_integrations.training.loops import EpochLog, Told, Whole
+from coreselect_integrations.training.loops import EpochLog, NonSingletonBatches, ProgressLoader
 from coreselect_integrations.training.optimisers import optimiser
 from coreselect_integrations.training.runs import Run
 from coreselect_integrations.training.schedule import Schedule
@@ -109,7 +109,7 @@ def pretrain(
         warmup=settings.epochs if selector is None else settings.warmup, every=settings.every, seed=settings.seed,
     )  # fmt: skip
     workers, seen = generator(settings.seed, "workers"), Seen(n)
-    batches = Whole(sampler, settings.batch_size)
+    batches = NonSingletonBatches(sampler, settings.batch_size)
     loader: DataLoader[Any] = DataLoader(
         Indexed(pool), batch_sampler=batches, num_workers=num_workers, generator=workers
     )
@@ -141,9 +141,11 @@ def pretrain(
             selecting, select_work = perf_counter() - begun, process_time() - worked
             schedule.set_epoch(epoch, len(loader))
             rate = schedule.rate
-            told = Told(loader, f"epoch {epoch + 1}", len(sampler), progress)
+            batches_shown = ProgressLoader(loader, f"epoch {epoch + 1}", len(sampler), progress)
             worked = process_time()
-            log = train_epoch(settings, spec, epoch, model, told, optimizer, schedule, sampler.weights, history, where)
+            log = train_epoch(
+                settings, spec, epoch, model, batches_shown, optimizer, schedule, sampler.weights, history, where
+            )
             seen.add(sampler)
             if chosen is not None:
                 chosen.save(folder / CORESET)
@@ -152,7 +154,7 @@ def pretrain(
                 "seconds": log.seconds, "select_seconds": selecting, "cpu_seconds": process_time() - worked,
                 "select_cpu_seconds": select_work, "seen": seen.share,
                 "selection": {} if chosen is None else dict(chosen.provenance.seconds),
-                "trouble": list(chosen.signs.words()) if chosen is not None and chosen.signs is not None else [],
+                "trouble": list(chosen.diagnostics.trouble()) if chosen is not None and chosen.diagnostics is not None else [],
             }  # fmt: skip
             run.keep(record)
             if ended is not None:

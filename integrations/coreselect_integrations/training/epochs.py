@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 from coreselect.errors import RequirementError
 from coreselect.protocols import Progress
 from coreselect.support.seeding import derive, rng_kept, seed_everything
-from coreselect_integrations.training.loops import Batches, EpochLog, Told, Whole, draws
+from coreselect_integrations.training.loops import Batches, EpochLog, NonSingletonBatches, ProgressLoader, draws
 from coreselect_integrations.training.optimisers import optimiser
 from coreselect_integrations.training.runs import Run
 from coreselect_integrations.training.schedule import Schedule, Steps, triangle
@@ -65,7 +65,7 @@ def each_epoch(
         )
         raise RequirementError(why)
     order = torch.Generator()
-    batches = Whole(RandomSampler(dataset, generator=order), batch_size, drop_last=drop_last)  # type: ignore[arg-type]
+    batches = NonSingletonBatches(RandomSampler(dataset, generator=order), batch_size, drop_last=drop_last)  # type: ignore[arg-type]
     loader: DataLoader[Any] = DataLoader(dataset, batch_sampler=batches, num_workers=num_workers, generator=order)
     each = sum(batches.sizes())
     logs = [log_of(record) for record in run.records] if run is not None else []
@@ -73,7 +73,7 @@ def each_epoch(
         order.manual_seed(derive(seed, "order", name, e))
         with rng_kept():
             seed_everything(derive(seed, "items", name, e))  # for datasets that draw from global states
-            logs.append(epoch(e, Told(loader, name, epochs * each, progress, e * each)))
+            logs.append(epoch(e, ProgressLoader(loader, name, epochs * each, progress, e * each)))
         record = {**asdict(logs[-1]), **also()}
         if run is not None:
             run.keep(record)

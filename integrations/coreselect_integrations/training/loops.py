@@ -32,7 +32,7 @@ class EpochLog:
     seconds: float
 
 
-class Whole(Sampler[list[int]]):
+class NonSingletonBatches(Sampler[list[int]]):
     """Batches of a sampler's examples, none of them of a single one, which batch normalisation cannot normalise.
 
     The last batch is what is left; where that is one example, it joins the batch before.
@@ -73,7 +73,7 @@ class Batches(Protocol):
     def __iter__(self) -> Iterator[Any]: ...
 
 
-class Told:
+class ProgressLoader:
     """A loader that says after each batch how many examples of how many are done.
 
     Args:

@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 from coreselect.errors import DataError, NonFiniteError, RequirementError
-from coreselect.io.whole import whole_file
+from coreselect.io.atomic import atomic_file
 from coreselect.support.seeding import rng_state, set_rng_state
 
 CHECKPOINT, LOG = "last.pt", "log.jsonl"
@@ -102,7 +102,7 @@ class Run:
         run.records = list(state["records"])
         if restore_rng:
             set_rng_state(state["rng"])
-        with whole_file(run.folder / LOG) as file:
+        with atomic_file(run.folder / LOG) as file:
             file.write("".join(json.dumps(r) + "\n" for r in run.records).encode())
         return run
 
@@ -136,7 +136,7 @@ class Run:
             "records": self.records,
             "rng": rng_state(),
         }
-        with whole_file(self.folder / CHECKPOINT) as file:
+        with atomic_file(self.folder / CHECKPOINT) as file:
             torch.save(state, file)
         with open(self.folder / LOG, "a", encoding="utf-8") as log:
             log.write(json.dumps(self.records[-1]) + "\n")

@@ -19,14 +19,14 @@ from typer.testing import CliRunner
 
 from coreselect import Task, holdout, select
 from coreselect.attacks import PGD
-from coreselect.certificates.signs import correlation
+from coreselect.certificates.diagnostics import correlation
 from coreselect.errors import BudgetError, CoreselectError, NonFiniteError, RequirementError, ShapeError
 from coreselect.objectives import RD
 from coreselect.selectors import RCS, GradMatch, Mixture, Random
 from coreselect.support import seeding
 from coreselect_integrations.cli import fidelity as cli
 from coreselect_integrations.comparison.fidelity import Fidelity, alike, fidelity, predict
-from coreselect_integrations.comparison.worth import Judge
+from coreselect_integrations.comparison.set_value import SetValue
 from coreselect_integrations.networks import Spec, load_network, make, restore, route_call, save_network
 from coreselect_integrations.pretraining.presets import defaults
 from coreselect_integrations.pretraining.settings import Settings
@@ -151,7 +151,7 @@ def test_g_is_minus_rd_of_the_stepped_model(capture: Any, weighted: bool) -> Non
     slopes = {n: 7 / g * r for n, r in plain_rows(task.model, task.pool, picks, share).items()}
     want = -plain_rd(stepped(task.model, slopes, eta, "" if capture else "head"), task.validation)[0]
     with task.snapshot(0, 0) as shot:
-        assert Judge(shot, RD_WEAK, eta, g).worth(picks, weights) == pytest.approx(want, abs=1e-12)
+        assert SetValue(shot, RD_WEAK, eta, g).value(picks, weights) == pytest.approx(want, abs=1e-12)
 
 
 def test_a_selection_is_stepped_by_its_own_groups() -> None:
@@ -159,14 +159,14 @@ def test_a_selection_is_stepped_by_its_own_groups() -> None:
     task, eta = sat(), 0.4
     chosen = select(task, RCS(objective=RD_WEAK, eta=eta, group_size=3, certify=None), 8, 0)
     with task.snapshot(0, 0) as shot:
-        judge = Judge(shot, RD_WEAK, eta, 3)
-        assert judge.of(chosen) == pytest.approx(judge.worth(chosen.indices), abs=1e-12)
+        judge = SetValue(shot, RD_WEAK, eta, 3)
+        assert judge.of(chosen) == pytest.approx(judge.value(chosen.indices), abs=1e-12)
 
 
 def test_a_lone_example_joins_its_neighbours_where_the_loss_is_of_a_batch() -> None:
     """4 + 1 examples under a contrastive loss are one group of 5, with weight 5/4, and its weights' mean multiplies it."""
     with acl().snapshot(0, 0) as shot:
-        judge, picks = Judge(shot, RD_WEAK, 0.1, 4), np.array([1, 6, 3, 9, 15])
+        judge, picks = SetValue(shot, RD_WEAK, 0.1, 4), np.array([1, 6, 3, 9, 15])
         want = 1.25 * shot.rows([picks])[0].full(0)
         torch.testing.assert_close(judge.step(picks), want)
         torch.testing.assert_close(judge.step(picks, np.full(5, 7.0)), want)
@@ -246,7 +246,7 @@ def test_what_cannot_be_measured_is_refused(changed: dict[str, Any], kind: type[
 def test_a_step_out_of_the_numbers_is_refused() -> None:
     """Of a whole set and of one group, by the η that led there."""
     with sat().snapshot(0, 0) as shot, pytest.raises(NonFiniteError, match="smaller eta than 1e\\+308"):
-        Judge(shot, RD_WEAK, 1e308, 1).worth(np.arange(20))
+        SetValue(shot, RD_WEAK, 1e308, 1).value(np.arange(20))
     with pytest.raises(NonFiniteError, match="smaller eta"):
         predict(sat(), RD_WEAK, [np.arange(3)], math.inf)
 

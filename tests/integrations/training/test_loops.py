@@ -14,13 +14,13 @@ from coreselect.losses import ACL, CE, CL, SAT, TRADES
 from coreselect_integrations.networks import small_conv, small_conv_contrastive
 from coreselect_integrations.systems import acl, sat
 from coreselect_integrations.systems.air import IR
-from coreselect_integrations.training.loops import Whole
+from coreselect_integrations.training.loops import NonSingletonBatches
 
 
 @given(n=st.integers(0, 40), size=st.integers(2, 9), drop=st.booleans())
 def test_batches_hold_everything_once_and_none_is_alone(n: int, size: int, drop: bool) -> None:
     """In order, as many as announced; a single example is a batch only where it is all there is."""
-    batches = Whole(SequentialSampler(range(n)), size, drop_last=drop)
+    batches = NonSingletonBatches(SequentialSampler(range(n)), size, drop_last=drop)
     made = list(batches)
     flat = [i for batch in made for i in batch]
 

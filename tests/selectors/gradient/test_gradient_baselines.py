@@ -18,7 +18,7 @@ from coreselect import Task, select
 from coreselect.errors import NonFiniteError, RequirementError, ShapeError
 from coreselect.gradients.rows import DenseRows, alone
 from coreselect.selectors import CRAIG, GLISTER, LESS, ACSCraig, ACSGradMatch, GradMatch, GraNd, PerClass
-from coreselect.selectors.gradient.single import NaturalCE
+from coreselect.selectors.gradient.example_gradients import NaturalCE
 from coreselect.solvers.covering import Distances, cover
 from coreselect.solvers.omp import _Held, omp
 

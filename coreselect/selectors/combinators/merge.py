@@ -17,7 +17,7 @@ class Part:
     selection: Selection
 
 
-def join(shot: Snapshot, selector: Any, parts: list[Part]) -> Selection:
+def merge(shot: Snapshot, selector: Any, parts: list[Part]) -> Selection:
     """Concatenate parts in order: groups numbered on, picks of unweighted parts weighted 1 beside weighted ones.
 
     Certificates speak of one part's pool and do not add up, so the whole carries none; a note says so.
@@ -34,7 +34,7 @@ def join(shot: Snapshot, selector: Any, parts: list[Part]) -> Selection:
         scores[p.members] = p.selection.scores
     notes = {n for p in parts for n in p.selection.provenance.notes}
     for number, p in enumerate(parts):
-        notes |= {f"part {number}: {w}" for w in (p.selection.signs.words() if p.selection.signs else ())}
+        notes |= {f"part {number}: {w}" for w in (p.selection.diagnostics.trouble() if p.selection.diagnostics else ())}
     if any(p.selection.certificate for p in parts):
         notes.add("certificates of the parts speak of one part's pool each and are not joined")
     return shot.selection(
@@ -44,7 +44,7 @@ def join(shot: Snapshot, selector: Any, parts: list[Part]) -> Selection:
         gains=np.concatenate([p.selection.gains for p in parts]),
         weights=np.concatenate([_weights(p.selection) for p in parts]) if weighted else None,
         scores=scores if scored and np.isfinite(scores).all() else None,
-        signs=parts[0].selection.signs if len(parts) == 1 else None,
+        diagnostics=parts[0].selection.diagnostics if len(parts) == 1 else None,
         nested=len(parts) == 1 and parts[0].selection.nested,
         notes=tuple(sorted(notes)),
     )

@@ -10,7 +10,7 @@ import pytest
 from coreselect import get_selector, list_selectors
 from coreselect.errors import RequirementError
 from coreselect.selectors import SELECTORS
-from coreselect.support.kinds import admits, hints_of
+from coreselect.support.type_checks import admits, hints_of
 
 
 class Unseen(Protocol):

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 
 @contextmanager
-def whole_file(path: str | Path) -> Iterator[BinaryIO]:
+def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
     """Yield a binary file that takes the place of `path` only once the block has ended well.
 
     The bytes go to a temporary name in the same folder (made if it is missing), are flushed and synced, and the name

@@ -71,7 +71,7 @@ def attacked(shot: Snapshot, name: str) -> Snapshot:
     return shot
 
 
-def single_rows(shot: Snapshot, name: str) -> tuple[Rows, tuple[str, ...]]:
+def example_rows(shot: Snapshot, name: str) -> tuple[Rows, tuple[str, ...]]:
     """Return one row an example, and a note where they are sketched.
 
     Raises:

@@ -28,7 +28,7 @@ from coreselect.types import Int64
 PIECE = 8  # rows of single examples held at once, where weights make them needed
 
 
-class Judge:
+class SetValue:
     """G(S) at one snapshot of a task with a model; the greater, the better.
 
     Args:
@@ -45,9 +45,9 @@ class Judge:
         """G of a selection, by its own groups where it has any, with its weights."""
         groups = [selection.indices[selection.groups == m] for m in dict.fromkeys(selection.groups.tolist())]
         own = groups if len(groups) < len(selection) else None
-        return self.worth(selection.indices, selection.weights, own)
+        return self.value(selection.indices, selection.weights, own)
 
-    def worth(self, picks: Int64, weights: Any = None, groups: Sequence[Int64] | None = None) -> float:
+    def value(self, picks: Int64, weights: Any = None, groups: Sequence[Int64] | None = None) -> float:
         """G of int64 [k] pool positions, weights float [k] or None, dealt in order unless they have groups."""
         return -after(self.held, self.theta - self.eta * self.step(picks, weights, groups), self.eta)
 

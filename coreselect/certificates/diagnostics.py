@@ -9,12 +9,12 @@ from torch import Tensor
 from coreselect.gradients.rows import Rows
 from coreselect.objectives.held import Held
 from coreselect.task.snapshot import Snapshot
-from coreselect.types import Int64, Signs
+from coreselect.types import Diagnostics, Int64
 
 SAMPLE = 32  # how many groups' true decrease is compared with the predicted one
 
 
-def read_signs(
+def diagnose(
     shot: Snapshot,
     rows: Rows,
     held: object,
@@ -25,7 +25,7 @@ def read_signs(
     final: Tensor,
     eta: float,
     picks: Int64,
-) -> Signs:
+) -> Diagnostics:
     """Collect what can be said about a finished selection.
 
     Args:
@@ -38,7 +38,7 @@ def read_signs(
     classes = None if labels is None else np.bincount(labels[picks], minlength=int(labels.max()) + 1)
     live = held if isinstance(held, Held) else None
     slope = None if live is None else shot.loss_gradient(live)
-    return Signs(
+    return Diagnostics(
         query_pool_cosine=_cosine(seen, rows.mean()),
         query_loss_cosine=None if slope is None else _cosine(query, slope),
         misclassified=None if wrong is None else float(wrong.cpu().numpy()[picks].mean()),
