@@ -22,7 +22,7 @@ lint: .venv/.test
 # The site, in build/site; a warning is an error.
 docs: .venv/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
-	@echo "the site is in build/site: open build/site/index.html"
+	@echo "the site is in build/site; its search needs a server: python3 -m http.server --directory build/site"
 
 # The artefact that ships: build the wheel, install it into an environment of its own, run the tests against it.
 wheel-test: .venv/.test

@@ -70,7 +70,7 @@ def test_the_tutorial_runs_from_a_folder_of_images_to_a_trained_model(
         ("1", "152"),
         ("2", "30"),
     ]
-    assert {"coreset.npz", "gallery.png", "from-the-command-line.txt"} <= {p.name for p in tmp_path.iterdir()}
+    assert {"coreset.npz", "gallery.png", "by-command.txt"} <= {p.name for p in tmp_path.iterdir()}
     assert len(np.load("coreset.npz")["indices"]) == 30
 
 

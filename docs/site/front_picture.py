@@ -35,7 +35,9 @@ def main() -> None:
         found = [r for r in records if r["method"] == method]
         time = [r["train_seconds"] + r["select_seconds"] for r in found]
         robust = [100 * r["accuracy"]["trained"]["robust"] for r in found]
-        axes.errorbar(mean(time), mean(robust), stdev(robust), fmt="o", ms=9, color=colour, capsize=4)
+        axes.errorbar(
+            mean(time), mean(robust), stdev(robust), fmt="o", ms=9, color=colour, capsize=4
+        )
         axes.annotate(
             label,
             (mean(time), mean(robust)),
@@ -52,7 +54,11 @@ def main() -> None:
         xlim=(0, 118),
         ylim=(20, 28),
     )
-    axes.set_title("CIFAR-10: adversarial training of a small network on 10 % of 5,000 images", loc="left", size=12)
+    axes.set_title(
+        "CIFAR-10: adversarial training of a small network on 10 % of 5,000 images",
+        loc="left",
+        size=12,
+    )
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()

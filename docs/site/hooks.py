@@ -25,7 +25,9 @@ def on_files(files: Any, config: Any) -> Any:
     for picture in sorted(RESULTS.glob("*/pareto.png")):
         name = f"images/comparisons/{picture.parent.name}.png"
         files.append(File.generated(config, name, abs_src_path=str(picture)))
-    files.append(File.generated(config, "reference/command-line.md", content="\n".join(command_line())))
+    files.append(
+        File.generated(config, "reference/command-line.md", content="\n".join(command_line()))
+    )
     return files
 
 
