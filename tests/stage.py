@@ -130,7 +130,7 @@ def photos(folder: Path, classes: tuple[str, ...] = tuple("0123456789"), side: i
     try:
         from sklearn.datasets import load_digits
 
-        scans = load_digits()
+        scans: Any = load_digits()
         pixels, labels = (scans.images * 15.9).astype(np.uint8), scans.target
     except ImportError:
         pixels = np.random.default_rng(0).integers(0, 255, (400, 8, 8)).astype(np.uint8)
