@@ -12,7 +12,7 @@ from pages import README
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from coreselect.sampler import CoresetSampler
+from coreselect.loop.sampler import CoresetSampler
 
 pytestmark = pytest.mark.skipif(not pages.THERE, reason="the documents are not part of the wheel")
 ORDER = (
