@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 from torch import Tensor
 
-from coreselect.errors import NonFiniteError, RequirementError, ShapeError, name_some
+from coreselect.errors import NonFiniteError, RequirementError, ShapeError, first_few
 from coreselect.support.array_checks import integers
 from coreselect.types import Float64, Int64
 
@@ -133,7 +133,7 @@ class Record:
             if count == "seen" and self.losses_given:
                 what, remedy = "losses and no logits", "choose by the loss, or record logits of classes while training."
             raise RequirementError(
-                f"the history has recorded {what} of {len(bad)} examples (positions {name_some(bad)}): {remedy}"
+                f"the history has recorded {what} of {len(bad)} examples (positions {first_few(bad)}): {remedy}"
             )
 
 
@@ -188,7 +188,7 @@ class History:
         bad = i[~np.isfinite(z).all(1)].tolist()
         if bad:
             raise NonFiniteError(
-                f"logits of {len(bad)} examples hold NaN or infinity (positions {name_some(bad)}): look whether the model has "
+                f"logits of {len(bad)} examples hold NaN or infinity (positions {first_few(bad)}): look whether the model has "
                 "diverged.",
                 bad,
             )
@@ -267,7 +267,7 @@ class History:
         bad = i[~np.isfinite(array)].tolist()
         if bad:
             raise NonFiniteError(
-                f"{what} of {len(bad)} examples are not finite (positions {name_some(bad)}): look whether the model has diverged.",
+                f"{what} of {len(bad)} examples are not finite (positions {first_few(bad)}): look whether the model has diverged.",
                 bad,
             )
         return i, array

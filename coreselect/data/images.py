@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
-from coreselect.errors import DataError, name_some
+from coreselect.errors import DataError, first_few
 
 UInt8 = NDArray[np.uint8]
 Int64 = NDArray[np.int64]
@@ -137,7 +137,7 @@ def checked_labels(labels: NDArray[Any], n: int, name: str) -> Int64:
         raise DataError(f"{name}: labels are {labels.dtype} {list(labels.shape)}, integers [{n}] are needed.")
     if labels.min() < 0:
         raise DataError(
-            f"{name}: labels count from 0, negative ones are at {name_some(np.flatnonzero(labels < 0).tolist())}."
+            f"{name}: labels count from 0, negative ones are at {first_few(np.flatnonzero(labels < 0).tolist())}."
         )
     return np.array(labels, np.int64)
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset, Subset
 
 from coreselect.budget import Budget, resolve
-from coreselect.errors import BudgetError, OverlapError, name_some
+from coreselect.errors import BudgetError, OverlapError, first_few
 from coreselect.support.seeding import generator
 
 
@@ -61,7 +61,7 @@ def provably_disjoint(pool: Any, validation: Any) -> bool:
     both = np.intersect1d(ours, theirs)
     if len(both):
         raise OverlapError(
-            f"{len(both)} validation examples are also in the pool (positions {name_some(both.tolist())} of their dataset): "
+            f"{len(both)} validation examples are also in the pool (positions {first_few(both.tolist())} of their dataset): "
             "split with coreselect.holdout."
         )
     return True

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from coreselect.errors import NonFiniteError, ShapeError, name_some
+from coreselect.errors import NonFiniteError, ShapeError, first_few
 
 BLOCK_BYTES = 64 << 20  # how much of an array is looked at at once
 
@@ -28,7 +28,7 @@ def matrix(name: str, values: ArrayLike | None) -> NDArray[Any] | None:
     ]
     if bad:
         raise NonFiniteError(
-            f"{name} of {len(bad)} examples hold NaN or infinity (rows {name_some(bad)}): remove or mend them.", bad
+            f"{name} of {len(bad)} examples hold NaN or infinity (rows {first_few(bad)}): remove or mend them.", bad
         )
     return array
 

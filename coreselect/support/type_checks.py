@@ -12,7 +12,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 
-def hints_of(made: object) -> dict[str, Any]:
+def annotations_of(made: object) -> dict[str, Any]:
     """Return the annotation of every field of a dataclass; nothing of what is none, or names what only type checkers see."""
     try:
         return get_type_hints(made) if is_dataclass(made) else {}
@@ -20,10 +20,10 @@ def hints_of(made: object) -> dict[str, Any]:
         return {}
 
 
-def admits(hint: Any, value: object) -> bool:
+def accepts(hint: Any, value: object) -> bool:
     """Say whether the value may stand where the annotation does."""
     if get_origin(hint) in (Union, UnionType):
-        return any(admits(part, value) for part in get_args(hint))
+        return any(accepts(part, value) for part in get_args(hint))
     if get_origin(hint) is Literal:
         return any(type(value) is type(word) and value == word for word in get_args(hint))
     if hint is Any:

@@ -194,13 +194,13 @@ class TestFactored:
 
     def test_batches_of_factors_are_joined(self) -> None:
         """Computing factors four examples at a time gives the same rows."""
-        from coreselect.gradients import factored
+        from coreselect.gradients.factors import factors
 
         task = cases.sat_task(9, model=cases.built(cases.DeepHead), head="head")
         with task.snapshot(0, 0) as shot:
             rows, _ = shot.rows([np.array([i]) for i in range(9)])
             pool = shot._pool()
-            parts, _ = factored.factors(shot.net, task.loss, pool.prepared, pool.labels, batch=4)
+            parts, _ = factors(shot.net, task.loss, pool.prepared, pool.labels, batch=4)
             again = FactoredRows(parts, shot.layout())
             assert torch.allclose(again.dense(torch.arange(9)), rows.dense(torch.arange(9)), **TOL)
 

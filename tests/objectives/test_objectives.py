@@ -15,7 +15,7 @@ from coreselect.attacks import PGD
 from coreselect.divergences import OptimalTransport
 from coreselect.errors import NonFiniteError, RequirementError, ShapeError, UnknownNameError
 from coreselect.objectives import OBJECTIVES, RD, AdversarialCE, CEPlusRD, Custom, Objective, objective
-from coreselect.objectives.held import Held
+from coreselect.objectives.on_validation import ValidationObjective
 from coreselect.selectors import RCS, RCSSampled
 
 WEAK = cases.WEAK
@@ -81,7 +81,7 @@ def test_query_and_value_equal_the_definition(which: str, where: str) -> None:
     """At θ and away from it, value and query equal the full model's value and autograd gradient to 1e-10, inputs held."""
     task, spec = TASKS[where](), SPECS[which]
     with task.snapshot(0, 0) as shot:
-        held: Held = shot.objective(spec)
+        held: ValidationObjective = shot.objective(spec)
         theta, names = shot.theta(), shot.layout().names
         for move in (0.0, 0.05):
             at = theta + move * torch.randn(len(theta), dtype=theta.dtype, generator=torch.Generator().manual_seed(1))
