@@ -210,7 +210,7 @@ def test_a_state_of_an_earlier_version_is_gone_on_from() -> None:
     both, n = (history.at(np.arange(4)), again.at(np.arange(4))), np.arange(4)
     assert both[1].last_el2n.tolist() == both[0].el2n.tolist()
     assert both[1].loss.tolist() == both[0].loss.tolist()
-    assert not both[1].losses_given
+    assert not both[1].losses_recorded
     z = torch.tensor([[3.0, 0, 1, 2]])
     for one in (history, again):
         one.record([1], z, [0], attacked=True)
