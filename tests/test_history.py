@@ -280,7 +280,7 @@ def test_a_task_without_classes_provides_losses_and_no_history_of_logits() -> No
     task = cases.acl_task(24, history=empty)
     assert "losses" in task.provides
     with pytest.raises(
-        RequirementError, match="'aum' needs history, and this task has none: give one in which training"
+        RequirementError, match="'aum' needs history, and this task has none: give a history in which training"
     ):
         select(task, AUM(), 3)
     assert "history" in cases.acl_task(24, history=cases.history(24)).provides

@@ -1,4 +1,4 @@
-"""Array folders: `images_train.npy`, `labels_train.npy`, `images_test.npy`, `labels_test.npy`, `class_names.txt`."""
+"""Folders of arrays: `images_train.npy`, `labels_train.npy`, `images_test.npy`, `labels_test.npy`, `class_names.txt`."""
 
 from pathlib import Path
 from typing import Literal
@@ -9,18 +9,18 @@ from coreselect.errors import DataError
 
 
 def is_array_folder(folder: Path) -> bool:
-    """Say whether the folder holds images of either split."""
+    """Return whether the folder has an array of images, of either split."""
     return any((folder / f"images_{split}.npy").is_file() for split in ("train", "test"))
 
 
 def array_folder(folder: Path, split: Literal["train", "test"]) -> Images:
-    """Return a split of an array folder; the images stay on disk, memory-mapped.
+    """Return one split of an array folder; the images stay on disk, memory-mapped.
 
-    `images_<split>.npy` is uint8 [N, H, W, C] or [N, H, W]; `labels_<split>.npy`, integers [N], and `class_names.txt`,
-    one name a line, may be missing.
+    `images_<split>.npy` holds uint8 [N, H, W, C] or [N, H, W]. Two files are optional: `labels_<split>.npy` with integers
+    [N], and `class_names.txt` with one name in each line.
 
     Raises:
-        DataError: the split is missing, or a file is damaged, pickled, or of another dtype or shape.
+        DataError: the split is missing, or a file is damaged, pickled, or has another dtype or shape.
     """
     path = folder / f"images_{split}.npy"
     if not path.is_file():
@@ -39,12 +39,12 @@ def array_folder(folder: Path, split: Literal["train", "test"]) -> Images:
 
 
 def read_names(path: Path) -> list[str]:
-    """Read class names, one a line.
+    """Read class names, one in each line.
 
     Raises:
-        DataError: not a text.
+        DataError: the file is not UTF-8 text.
     """
     try:
         return [line.strip() for line in path.read_text(encoding="utf-8").strip().splitlines()]
     except (OSError, UnicodeDecodeError) as why:
-        raise DataError(f"{path} cannot be read as class names, one a line ({why}).") from why
+        raise DataError(f"{path} cannot be read as class names, one in each line ({why}).") from why

@@ -179,7 +179,7 @@ def test_damaged_downsampled_files_are_refused(tmp_path: Path) -> None:
         ({**two, "data": FLAT[:2].astype(np.int16)}, r"int16 \[2, 3072\]"),
         ({**two, "data": FLAT[:0]}, r"uint8 \[0, 3072\]"),
         ({**two, "data": FLAT[0]}, r"uint8 \[3072\]"),
-        ({**two, "data": FLAT[:2, :768]}, "of side 16, those of train_data_batch_1 are of 32"),
+        ({**two, "data": FLAT[:2, :768]}, "of side 16, those of train_data_batch_1 have side 32"),
         ({"labels": [1, 2]}, "it is a NoneType"),
         ([], "holds a list"),
         (Evil(f"touch {marker}"), "asks to run"),
@@ -296,7 +296,7 @@ def test_what_is_nothing_says_what_was_looked_for(tmp_path: Path) -> None:
         load(str(tmp_path))
     with pytest.raises(DataError, match=r"there is nothing at .*digits, a folder of arrays"):
         load(str(tmp_path / "none"))
-    with pytest.raises(DataError, match="unknown kind"):
+    with pytest.raises(DataError, match="unknown format"):
         load(str(tmp_path / "a.txt"))
     with pytest.raises(DataError, match="'val'; it is 'train' or 'test'"):
         load("digits", "val")  # type: ignore[arg-type]

@@ -96,9 +96,9 @@ def test_every_format_gives_the_source_indices(tmp_path: Path, suffix: str) -> N
 
 @pytest.mark.parametrize("suffix", [".npy", ".txt", ".csv"])
 def test_indices_alone_are_not_a_selection(tmp_path: Path, suffix: str) -> None:
-    """Reading a file of indices alone as a whole selection says what it holds and which formats are complete."""
+    """Reading a file of indices only as a whole selection says what it holds and which formats are complete."""
     write(tmp_path / f"a{suffix}", ARRAYS, META)
-    with pytest.raises(IndexFileError, match=r"indices alone.*\.npz or \.json"):
+    with pytest.raises(IndexFileError, match=r"indices only.*\.npz or \.json"):
         read(tmp_path / f"a{suffix}")
 
 
@@ -180,7 +180,7 @@ def test_conversion_keeps_all_that_the_target_can_hold(tmp_path: Path) -> None:
     index_file.convert(tmp_path / "a.npz", tmp_path / "b.txt")
     index_file.convert(tmp_path / "a.csv", tmp_path / "c.txt")
     assert (tmp_path / "b.txt").read_bytes() == (tmp_path / "c.txt").read_bytes()
-    with pytest.raises(IndexFileError, match="indices alone"):
+    with pytest.raises(IndexFileError, match="indices only"):
         index_file.convert(tmp_path / "a.csv", tmp_path / "c.npz")
     assert not (tmp_path / "c.npz").exists()
 
