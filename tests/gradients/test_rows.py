@@ -1,4 +1,4 @@
-"""Claims about rows: they equal a plain autograd loop, by every path, to 1e-10 in float64."""
+"""Claims about rows: however they are computed, they equal a plain autograd loop to 1e-10 in float64."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,19 +24,19 @@ TOL = {"rtol": 0, "atol": 1e-10}
 
 
 def opened(task: Any, groups: Sequence[Any], sketch: Sketch | None = None) -> tuple[Any, Tensor, Any]:
-    """Rows, losses and the layout's names of a task at seed 0, round 0."""
+    """Return the rows, the losses and the parameter names of a task at seed 0, round 0."""
     with task.snapshot(0, 0) as shot:
         rows, losses = shot.rows([np.asarray(g) for g in groups], sketch)
         return rows, losses, shot.layout().names
 
 
 def full(rows: Any) -> Tensor:
-    """Every row [M, P]."""
+    """Return every row, [M, P]."""
     return torch.stack([rows.full(m) for m in range(rows.count)])
 
 
 def attacked(task: Any, streams: Sequence[int] = (0,)) -> list[Tensor]:
-    """The inputs that SAT sees, by the transcription: one example at a time, one generator an example."""
+    """Compute the attacked inputs of SAT by the transcription, one example and one generator at a time."""
     out = []
     for i in range(len(task.pool)):
         x, y = task.pool[i]
@@ -56,7 +56,7 @@ def attacked(task: Any, streams: Sequence[int] = (0,)) -> list[Tensor]:
 
 
 def sat_rows(task: Any, names: Sequence[str], groups: Sequence[Any]) -> Tensor:
-    """Rows of SAT by the loop."""
+    """Compute the rows of SAT by the loop."""
     seen = attacked(task)
 
     def scalar(members: Sequence[int]) -> Tensor:
@@ -67,7 +67,7 @@ def sat_rows(task: Any, names: Sequence[str], groups: Sequence[Any]) -> Tensor:
 
 
 def acl_rows(task: Any, names: Sequence[str], groups: Sequence[Any], temperature: float = 0.5) -> Tensor:
-    """Rows of ACL by the loop: views, joint attack and NT-Xent written out, on routes."""
+    """Compute the rows of ACL by the loop: views, joint attack and NT-Xent written out, on both routes."""
     model = task.model
 
     def scalar(members: Sequence[int]) -> Tensor:
@@ -111,7 +111,7 @@ MODELS: dict[str, Any] = {
 @pytest.mark.parametrize("which", MODELS)
 @pytest.mark.parametrize("grouping", ["examples", "uneven", "one", "pairs"])
 def test_rows_of_sat_equal_an_autograd_loop(which: str, grouping: str) -> None:
-    """Whatever is captured and however the pool is grouped, rows equal the loop on attacked inputs to 1e-10."""
+    """For any capture and any grouping of the pool, rows equal the loop on attacked inputs to 1e-10."""
     factory, settings = MODELS[which]
     task = cases.sat_task(11, model=cases.built(factory), batch_size=4, **settings)
     groups = {
@@ -128,7 +128,7 @@ def test_rows_of_sat_equal_an_autograd_loop(which: str, grouping: str) -> None:
 
 @given(st.integers(1, 9), st.integers(1, 6), st.integers(1, 5), st.integers(0, 20), st.integers(1, 7))
 def test_rows_equal_an_autograd_loop_at_any_shape(n: int, classes: int, width: int, seed: int, batch: int) -> None:
-    """Pool sizes, class counts, widths and batch sizes drawn at random, one-example groups and an uneven last group included."""
+    """Rows equal the loop for random sizes of pool, classes, width and batch, also for groups of one and an uneven last group."""
     model = cases.built(lambda: cases.ConvNet(classes, width), seed=seed)
     pool = cases.Items(cases.images(n, seed=seed), cases.classes(n, seed=seed, count=classes))
     task = cases.sat_task(model=model, pool=pool, batch_size=batch, attack=PGD(0.1, 0.05, 1))
@@ -139,7 +139,7 @@ def test_rows_equal_an_autograd_loop_at_any_shape(n: int, classes: int, width: i
 
 @pytest.mark.parametrize("settings", [{}, {"capture": "all"}, {"capture": ["conv.weight", "head.third.*"]}])
 def test_rows_of_acl_equal_an_autograd_loop(settings: Any) -> None:
-    """Batch rows of the contrastive loss, two views, joint attack, two routes: equal to the loop to 1e-10."""
+    """Rows of the contrastive loss, with two views, a joint attack and two routes, equal the loop to 1e-10."""
     task = cases.acl_task(11, batch_size=5, **settings)
     groups = [[3, 1, 10, 0], [2, 9, 4, 8], [5, 6, 7]]
     rows, _, names = opened(task, groups)
@@ -147,7 +147,7 @@ def test_rows_of_acl_equal_an_autograd_loop(settings: Any) -> None:
 
 
 def test_a_kept_part_of_a_group_has_its_own_row() -> None:
-    """full(m, kept) is the row of the kept members alone: for ACL their own views attacked as a batch of their own."""
+    """full(m, kept) is the row of only the kept members; for ACL their views are attacked as a batch of their own."""
     sat, acl = cases.sat_task(11), cases.acl_task(11)
     groups = [[3, 1, 10, 0, 7], [2, 9, 4, 8]]
     parts = [[3], [3, 1], [3, 1, 10, 0]]
@@ -160,7 +160,7 @@ def test_a_kept_part_of_a_group_has_its_own_row() -> None:
 
 
 def test_losses_are_the_groups_mean_losses() -> None:
-    """The losses that come with the rows are the training loss on attacked inputs, averaged over the group."""
+    """The losses returned with the rows are the training loss on attacked inputs, averaged over each group."""
     task = cases.sat_task(9)
     groups = [[0, 4, 5], [8, 2]]
     _, losses, _ = opened(task, groups)
@@ -171,17 +171,17 @@ def test_losses_are_the_groups_mean_losses() -> None:
 
 
 class TestFactored:
-    """Rows held as activations and output gradients."""
+    """Rows as activations and output gradients."""
 
     def made(self, **settings: Any) -> tuple[FactoredRows, Any]:
-        """Factored rows of a deep head."""
+        """Make the factored rows of a deep head."""
         task = cases.sat_task(9, model=cases.built(cases.DeepHead), head="head", **settings)
         rows, _, names = opened(task, [[i] for i in range(9)])
         assert isinstance(rows, FactoredRows)
         return rows, names
 
-    def test_every_view_of_them_is_the_same_matrix(self) -> None:
-        """scores, exact, dense, mean_of, combine and mean all agree with the rows written out."""
+    def test_all_methods_agree_with_the_same_matrix(self) -> None:
+        """scores, exact, dense, mean_of, combine and mean all agree with the matrix of rows."""
         rows, _ = self.made()
         R = rows.dense(torch.arange(9))
         q = torch.randn(R.shape[1], dtype=torch.float64)
@@ -193,7 +193,7 @@ class TestFactored:
         assert torch.allclose(rows.mean(), R.mean(0), **TOL)
 
     def test_batches_of_factors_are_joined(self) -> None:
-        """Computing factors four examples at a time gives the same rows."""
+        """Factors computed for four examples at a time give the same rows."""
         from coreselect.gradients.factors import factors
 
         task = cases.sat_task(9, model=cases.built(cases.DeepHead), head="head")
@@ -216,7 +216,7 @@ class TestFactored:
 
 
 class Cosine(nn.Module):
-    """A head whose Linear is a store of weights, never called."""
+    """A head that reads the weights of a Linear without calling it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -238,7 +238,7 @@ class Reused(nn.Module):
 
 
 class Shared(nn.Module):
-    """A head with two Linears of one weight."""
+    """A head with two Linears that share one weight."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -263,7 +263,7 @@ class Tokens(nn.Module):
 
 
 class Attending(nn.Module):
-    """A head with attention over its features as tokens: its inner Linear is read, not called."""
+    """A head with attention over its features as tokens; its inner Linear is read and not called."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -319,7 +319,7 @@ HEADS: dict[str, Any] = {
 
 
 def headed(which: str) -> nn.Module:
-    """A body and one of the heads."""
+    """Make a model of a body and one of the heads."""
 
     def make() -> nn.Module:
         model = cases.DeepHead()
@@ -334,7 +334,7 @@ def headed(which: str) -> nn.Module:
 @pytest.mark.parametrize("which", HEADS)
 @pytest.mark.parametrize("grouping", ["examples", "uneven"])
 def test_rows_are_right_for_unusual_heads(which: str, grouping: str) -> None:
-    """Heads whose Linears are read, shared, reused, reshaped, normalised or overwritten have the loop's rows to 1e-10."""
+    """Heads whose Linears are read, shared, reused, reshaped, normalised or overwritten have the rows of the loop to 1e-10."""
     task = cases.sat_task(7, model=headed(which), head="head")
     groups = [[i] for i in range(7)] if grouping == "examples" else [[3, 1, 0, 6], [2, 4, 5]]
     rows, _, names = opened(task, groups)
@@ -345,7 +345,7 @@ def test_rows_are_right_for_unusual_heads(which: str, grouping: str) -> None:
 
 @pytest.mark.parametrize("which", HEADS)
 def test_every_linear_of_an_unusual_head_is_captured(which: str) -> None:
-    """By default all weights and biases of the head's Linears are captured, through normalisations too."""
+    """By default all weights and biases of the head's Linears are captured, also those of normalised Linears."""
     task = cases.sat_task(7, model=headed(which), head="head")
     with task.snapshot(0, 0) as shot:
         names = set(shot.layout().names)
@@ -355,10 +355,10 @@ def test_every_linear_of_an_unusual_head_is_captured(which: str) -> None:
 
 
 class TestSketch:
-    """The named approximation of inner products."""
+    """The approximation of inner products by a sketch."""
 
     def test_is_linear_and_depends_on_its_seed_alone(self) -> None:
-        """S(a + 2b) = S(a) + 2 S(b); equal settings are equal projections, other seeds are others."""
+        """S(a + 2b) = S(a) + 2 S(b); equal settings give equal projections, and other seeds give others."""
         a, b = torch.randn(2, 300, dtype=torch.float64)
         s = Sketch(64)
         assert torch.allclose(s(a + 2 * b), s(a) + 2 * s(b))
@@ -367,7 +367,7 @@ class TestSketch:
         assert torch.equal(s(torch.stack([a, b]))[1], s(b))
 
     def test_equals_its_definition(self) -> None:
-        """Every coordinate goes to one bucket with one sign: the sketch of the identity has one ±1 in each row."""
+        """Every coordinate goes to one bucket with one sign, so the sketch of the identity has one ±1 in each row."""
         table = Sketch(16)(torch.eye(50, dtype=torch.float64))
         assert ((table != 0).sum(1) == 1).all()
         assert (table.abs().sum(1) == 1).all()
@@ -385,7 +385,7 @@ class TestSketch:
         assert float((abs(got - a @ b) >= 2 * norms**0.5).double().mean()) <= 2 / (width * 4)
 
     def test_sketched_rows_are_the_sketches_of_the_rows(self) -> None:
-        """By the head's path and by the whole model's, scores are ⟨S r, S q⟩ of the loop's rows."""
+        """For a head and for a whole model, scores are ⟨S r, S q⟩ of the rows of the loop."""
         sketch = Sketch(32)
         choices: list[Any] = [{}, {"capture": "all"}]
         for settings in choices:
@@ -407,7 +407,7 @@ class TestDense:
     """Rows as a matrix."""
 
     def rows(self, dtype: torch.dtype = torch.float32, m: int = 30, p: int = 17, seed: int = 0) -> DenseRows:
-        """A random matrix of rows."""
+        """Make a random matrix of rows."""
         matrix = torch.randn(m, p, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)).to(dtype)
         return DenseRows(matrix, [np.array([i]) for i in range(m)])
 
@@ -421,7 +421,7 @@ class TestDense:
 
     @pytest.mark.parametrize("scale", [1e-30, 1e-21, 1e-12, 1e12, 1e21, 1e30])
     def test_slack_bounds_the_rounding_at_extreme_scales(self, scale: float) -> None:
-        """The bound also holds for rows whose squares leave float32's range, and none of them is called infinite."""
+        """The bound also holds for rows whose squares overflow float32, and none of them is refused as infinite."""
         base = self.rows(torch.float64).matrix
         rows = DenseRows((base * scale).float(), [np.array([i]) for i in range(30)])
         q = torch.randn(17, generator=torch.Generator().manual_seed(1))
@@ -429,14 +429,14 @@ class TestDense:
         assert (off <= (rows.slack.double() * q.double().norm() * (1 + 1e-6)).numpy()).all()
 
     @pytest.mark.parametrize("p", [1 << 10, 1 << 13])
-    def test_half_precision_rows_are_searched_rightly(self, p: int) -> None:
+    def test_half_precision_rows_are_searched_correctly(self, p: int) -> None:
         """Slack is positive and finite for float16 rows of any length, so a search always proposes the best row."""
         rows = self.rows(torch.float16, 5, p)
         assert bool((rows.slack > 0).all())
         assert bool(torch.isfinite(rows.slack).all())
 
     def test_slack_stays_positive_for_the_longest_heads(self) -> None:
-        """A row of 2^24 numbers and more has a slack that is positive: rounding bounds do not turn over."""
+        """A row of 2^24 numbers or more has a positive slack: the rounding bound does not overflow."""
         from coreselect.gradients.rows import gamma
 
         for length in (1 << 22, 1 << 24, 1 << 27):
@@ -449,7 +449,7 @@ class TestDense:
         assert rows.mean().tolist() == pytest.approx([0.75, 0.25])
 
     def test_blocks_cover_the_rows(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """However small a block, scores, exact values and means are those of the whole."""
+        """With blocks of any size, scores, exact values and means equal those of the whole matrix."""
         from coreselect.gradients import rows as module
 
         q = torch.randn(17)
@@ -462,7 +462,7 @@ class TestDense:
         assert torch.allclose(rows.mean(), rows.matrix.mean(0), atol=1e-6)
 
     def test_not_finite_rows_name_their_members(self) -> None:
-        """NaN in a row is refused with its group's members, by the names they are known by."""
+        """NaN in a row is refused, and the message gives the names of the members of its group."""
         matrix = torch.ones(3, 2)
         matrix[1, 0] = float("nan")
         with pytest.raises(NonFiniteError) as why:
@@ -470,12 +470,12 @@ class TestDense:
         assert why.value.indices == (11, 12)
 
     def test_argmax_breaks_ties_to_the_lowest_index(self) -> None:
-        """Among equal float64 scores the lowest proposed row wins, in whatever order they were proposed."""
+        """Of rows with equal float64 scores the lowest index wins, in any order of proposal."""
         rows = DenseRows(torch.ones(5, 3), [np.array([i]) for i in range(5)])
         assert argmax(rows, torch.tensor([4, 2, 3]), torch.ones(3)) == (2, 3.0)
 
-    def test_exact_does_not_depend_on_company(self) -> None:
-        """A row's float64 score is bit-identical whichever rows are scored beside it."""
+    def test_exact_does_not_depend_on_other_rows(self) -> None:
+        """The float64 score of a row is the same to the last bit, whatever other rows are scored with it."""
         rows = self.rows(p=1001)
         q = torch.randn(1001)
         together = rows.exact(np.arange(30), q)
@@ -483,8 +483,8 @@ class TestDense:
             assert rows.exact(np.array([i]), q)[0] == together[i]
 
 
-def test_large_matrices_live_on_disk() -> None:
-    """Beyond the limit rows are memory-mapped, hold what is written, and can be searched."""
+def test_large_matrices_are_on_disk() -> None:
+    """Rows above the size limit are memory-mapped, keep what is written, and can be searched."""
     matrix = allocate(100, 8, like=torch.empty(0), limit=1000)
     values = torch.randn(100, 8)
     for i in range(100):
@@ -495,16 +495,16 @@ def test_large_matrices_live_on_disk() -> None:
 
 
 def test_single_examples_of_a_batch_loss_are_refused() -> None:
-    """NT-Xent has no row of one example: refused in one sentence."""
+    """NT-Xent has no row of a single example; the request is refused in one sentence."""
     with pytest.raises(RequirementError, match="single examples"):
         opened(cases.acl_task(6), [[i] for i in range(6)])
 
 
 def test_a_gradient_that_is_not_finite_names_its_example() -> None:
-    """Finite inputs and features whose loss gradient overflows are refused by the pool position."""
+    """Finite inputs and features whose loss gradient overflows are refused, and the message names the pool position."""
 
     class Steep(nn.Module):
-        """Overflows in the gradient for bright images alone."""
+        """A loss whose gradient overflows only for bright images."""
 
         def __init__(self) -> None:
             super().__init__()

@@ -1,4 +1,4 @@
-"""Which values stand where an annotation does, so that a word typed by a user is refused before anything is computed."""
+"""Claims about type checks: which values fit an annotation, so that a wrong value is refused before anything is computed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from coreselect.support.type_checks import accepts, annotations_of
 
 
 class Unseen(Protocol):
-    """A protocol that says nothing at run time."""
+    """A protocol that cannot be checked at run time."""
 
 
 @pytest.mark.parametrize(
@@ -33,14 +33,14 @@ class Unseen(Protocol):
         (Unseen, [3], []),
     ],
 )
-def test_a_value_is_of_its_kind_or_not(hint: Any, right: list[Any], wrong: list[Any]) -> None:
-    """Whole numbers serve as floats, numpy's as Python's; truth values are no numbers."""
+def test_a_value_fits_its_annotation_or_not(hint: Any, right: list[Any], wrong: list[Any]) -> None:
+    """Integers fit float, numpy's numbers fit as Python's do, and booleans do not fit numbers."""
     assert [accepts(hint, value) for value in right] == [True] * len(right)
     assert [accepts(hint, value) for value in wrong] == [False] * len(wrong)
 
 
-def test_only_dataclasses_that_can_be_read_have_hints() -> None:
-    """A function has none, nor a class that names what is imported for type checkers alone."""
+def test_only_readable_dataclasses_have_annotations() -> None:
+    """A function has no annotations, and neither has a class whose annotations exist only for type checkers."""
 
     @dataclass
     class Known:
@@ -56,7 +56,7 @@ def test_only_dataclasses_that_can_be_read_have_hints() -> None:
 
 @pytest.mark.parametrize("name", SELECTORS)
 def test_every_selector_takes_its_own_defaults(name: str) -> None:
-    """What a constructor sets by itself is of the kinds that it asks for; a value of another kind is refused by its name."""
+    """The defaults of every selector fit its annotations, and a value of another type is refused by the name of its setting."""
     factory = SELECTORS[name]
     hints = annotations_of(factory)
     given = getattr(factory, "__dataclass_fields__", {})
