@@ -37,7 +37,7 @@ from coreselect.selectors.score.deepfool import DeepFool
 from coreselect.selectors.score.forgetting import Forgetting, ForgettingAdv
 from coreselect.selectors.score.moderate import Moderate
 from coreselect.selectors.score.uncertainty import EL2N, EL2NAdv, Entropy, LeastConfidence, Loss, Margin, MarginAdv
-from coreselect.support.type_checks import admits, hints_of
+from coreselect.support.type_checks import accepts, annotations_of
 
 SELECTORS: dict[str, type[Any]] = {
     s.name: s
@@ -158,9 +158,9 @@ def get_selector(name: str, /, **settings: Any) -> Selector:
         if not found:
             raise UnknownNameError(f"no selector is called {name!r}; there are {', '.join(list_selectors())}.")
         factory = found[0].load()
-    hints = hints_of(factory)
+    hints = annotations_of(factory)
     for key, value in settings.items():
-        if key in hints and not admits(hints[key], value):
+        if key in hints and not accepts(hints[key], value):
             why = f"the selector {name!r} takes {key} as {formatannotation(hints[key])}, got {short(value)}."
             raise RequirementError(why)
     try:
