@@ -17,7 +17,7 @@ from torch.func import functional_call, jacrev
 
 from coreselect import Selection, certify, select
 from coreselect.attacks import PGD
-from coreselect.certificates.bounds import Quadratic, instance, paper, ratio, submodularity_ratio
+from coreselect.certificates.bounds import Quadratic, bound_maximum, ratio, submodularity_ratio, theorem_2
 from coreselect.errors import RequirementError
 from coreselect.gradients.curvature import curvature
 from coreselect.gradients.sketch import Sketch
@@ -38,7 +38,7 @@ def test_the_bound_is_never_below_the_best_of_all_subsets(
     for k in range(1, n + 1):
         w = torch.zeros(n, dtype=torch.float64)
         w[torch.randperm(n, generator=own)[:k]] = 1
-        value, upper = instance(f, w, k, steps=steps)
+        value, upper = bound_maximum(f, w, k, steps=steps)
         assert value == pytest.approx(float(gains @ w - 0.5 * w @ K @ w), abs=1e-10)
         assert upper >= oracles.best_of_all_subsets(gains, K, k) - 1e-9
         assert upper >= value - 1e-12
@@ -54,7 +54,7 @@ def test_steps_only_tighten(n: int, seed: int) -> None:
     k = max(1, n // 2)
     w = torch.zeros(n, dtype=torch.float64)
     w[:k] = 1
-    uppers = [instance(f, w, k, steps=s)[1] for s in (0, 1, 3, 10, 40)]
+    uppers = [bound_maximum(f, w, k, steps=s)[1] for s in (0, 1, 3, 10, 40)]
     assert all(b <= a + 1e-12 for a, b in itertools.pairwise(uppers))
 
 
@@ -62,7 +62,7 @@ def test_without_curvature_the_bound_is_exact() -> None:
     """Where f is linear the bound is the sum of the k largest gains, whatever was chosen."""
     gains = torch.tensor([3.0, -1.0, 2.0, 5.0, 0.0], dtype=torch.float64)
     w = torch.tensor([0.0, 1.0, 0.0, 0.0, 1.0], dtype=torch.float64)
-    assert instance(Quadratic(gains, None), w, 2) == (-1.0, 8.0)
+    assert bound_maximum(Quadratic(gains, None), w, 2) == (-1.0, 8.0)
 
 
 def test_a_ratio_needs_two_positive_numbers() -> None:
@@ -97,12 +97,12 @@ def test_curvature_equals_jacobians_written_out(name: Any, scale: float, where: 
     """One JVP and one VJP give H v of the formula, positive semi-definite, to 1e-10."""
     model = cases.built(cases.ConvNet if where == "linear head" else cases.DeepHead)
     task = cases.sat_task(6, u=5, model=model, head=None if where == "linear head" else "head")
-    with task.snapshot(0, 0) as shot:
-        held = shot.objective(RD(name, attack=cases.WEAK))
-        product = curvature(held, shot.layout(), shot.theta())
-        names = shot.layout().names
+    with task.snapshot(0, 0) as snapshot:
+        held = snapshot.objective(RD(name, attack=cases.WEAK))
+        product = curvature(held, snapshot.layout(), snapshot.theta())
+        names = snapshot.layout().names
         assert product is not None
-        H = torch.stack([product(e) for e in torch.eye(shot.layout().size, dtype=torch.float64)])
+        H = torch.stack([product(e) for e in torch.eye(snapshot.layout().size, dtype=torch.float64)])
         want = gauss_newton(task, held, names, scale)
     assert torch.allclose(H, want, rtol=0, atol=1e-10)
     assert torch.allclose(H, H.T, atol=1e-10)
@@ -111,15 +111,15 @@ def test_curvature_equals_jacobians_written_out(name: Any, scale: float, where: 
 
 def exhaustive(task: Any, selector: Any, k: int, picks: Selection) -> tuple[float, float]:
     """(f of the selection, the most f of any set of as many whole groups), with K written out as a matrix."""
-    with task.snapshot(0, 0) as shot:
-        groups = selector._deal(shot, k)
-        held = shot.objective(selector.objective)
-        rows, _ = shot.rows(groups, None)
+    with task.snapshot(0, 0) as snapshot:
+        groups = selector._groups(snapshot, k)
+        held = snapshot.objective(selector.objective)
+        rows, _ = snapshot.rows(groups, None)
         R = torch.stack([rows.full(m) for m in range(rows.count)]).double()
-        product = curvature(held, shot.layout(), shot.theta())
+        product = curvature(held, snapshot.layout(), snapshot.theta())
         assert product is not None
-        H = torch.stack([product(e) for e in torch.eye(R.shape[1], dtype=shot.theta().dtype)]).double()
-        gains = selector.eta * R @ held.query(shot.theta()).double()
+        H = torch.stack([product(e) for e in torch.eye(R.shape[1], dtype=snapshot.theta().dtype)]).double()
+        gains = selector.eta * R @ held.query(snapshot.theta()).double()
     K = selector.eta**2 * R @ H @ R.T
     order = list(dict.fromkeys(picks.groups.tolist()))
     w = torch.zeros(len(R), dtype=torch.float64)
@@ -167,18 +167,18 @@ def test_the_certificate_holds_over_examples(eta: float) -> None:
     task = cases.sat_task(13)
     selector = cases.rcs(group_size=4, eta=eta, stratify=None)
     chosen = select(task, selector, 5)
-    with task.snapshot(0, 0) as shot:
-        groups = selector._deal(shot, 5)
-        held = shot.objective(selector.objective)
-        rows, _ = shot.rows([np.array([i]) for i in range(13)], None)
+    with task.snapshot(0, 0) as snapshot:
+        groups = selector._groups(snapshot, 5)
+        held = snapshot.objective(selector.objective)
+        rows, _ = snapshot.rows([np.array([i]) for i in range(13)], None)
         scale = torch.empty(13, 1, dtype=torch.float64)
         for g in groups:
             scale[torch.as_tensor(g)] = 1 / len(g)
         R = scale * torch.stack([rows.full(m) for m in range(13)])
-        product = curvature(held, shot.layout(), shot.theta())
+        product = curvature(held, snapshot.layout(), snapshot.theta())
         assert product is not None
         K = eta**2 * torch.stack([R @ product(r) for r in R])
-        gains = eta * R @ held.query(shot.theta())
+        gains = eta * R @ held.query(snapshot.theta())
     c = chosen.certificate
     assert c is not None
     assert c.upper_bound is not None
@@ -194,15 +194,15 @@ def test_contrastive_certificates_hold() -> None:
     task = cases.acl_task(24)
     selector = cases.rcs(group_size=2, eta=5.0, stratify=None)
     chosen = select(task, selector, 8)
-    with task.snapshot(0, 0) as shot:
-        groups = selector._deal(shot, 8)
-        held = shot.objective(selector.objective)
-        rows, _ = shot.rows(groups, None)
+    with task.snapshot(0, 0) as snapshot:
+        groups = selector._groups(snapshot, 8)
+        held = snapshot.objective(selector.objective)
+        rows, _ = snapshot.rows(groups, None)
         R = torch.stack([rows.full(m) for m in range(rows.count)])
-        product = curvature(held, shot.layout(), shot.theta())
+        product = curvature(held, snapshot.layout(), snapshot.theta())
         assert product is not None
         K = 25.0 * torch.stack([R @ product(r) for r in R])
-        gains = 5.0 * R @ held.query(shot.theta())
+        gains = 5.0 * R @ held.query(snapshot.theta())
     assert chosen.certificate is not None
     assert chosen.certificate.upper_bound is not None
     assert chosen.certificate.upper_bound >= oracles.best_of_all_subsets(gains, K, 4) - 1e-12
@@ -267,11 +267,11 @@ class TestPaper:
 
     def test_states_the_theorem(self) -> None:
         """G* ≤ (G + kσ e^{−γ}) / (1 − e^{−γ}), γ = 1/(2σ − 1): worked by hand for σ = 1 and for σ = 2."""
-        c = paper(0.5, size=100, picks=4)
+        c = theorem_2(0.5, size=100, picks=4)
         assert c.value == -50
         assert c.upper_bound == pytest.approx((-50 + 4 * math.exp(-1)) / (1 - math.exp(-1)))
-        assert any("says something" in a for a in c.assumptions)
-        c = paper(0.01, size=10, picks=4, lipschitz_sigma=2.0)
+        assert any("informative" in a for a in c.assumptions)
+        c = theorem_2(0.01, size=10, picks=4, lipschitz_sigma=2.0)
         assert c.details["gamma"] == pytest.approx(1 / 3)
         assert c.upper_bound == pytest.approx((-0.1 + 8 * math.exp(-1 / 3)) / (1 - math.exp(-1 / 3)))
         assert any("vacuous" in a for a in c.assumptions)
@@ -280,7 +280,7 @@ class TestPaper:
     def test_sigma_below_one_is_refused(self) -> None:
         """The theorem has σ ≥ 1."""
         with pytest.raises(RequirementError, match="σ"):
-            paper(0.1, size=3, picks=2, lipschitz_sigma=0.5)
+            theorem_2(0.1, size=3, picks=2, lipschitz_sigma=0.5)
 
     def test_comes_with_a_selection(self) -> None:
         """As RCS's certificate it counts the groups picked and |U|."""
@@ -385,7 +385,7 @@ def test_what_cannot_be_certified_is_refused() -> None:
     chosen = select(task, cases.rcs(), 7)
     with pytest.raises(RequirementError, match="pool of 16"):
         certify(chosen, cases.sat_task(17))
-    with pytest.raises(RequirementError, match="groups are not those"):
+    with pytest.raises(RequirementError, match="groups are not the groups of this task"):
         certify(replace(chosen, provenance=replace(chosen.provenance, seed=5)), task)
     with pytest.raises(RequirementError, match="no certificate"):
         certify(select(task, Random(), 5), task)

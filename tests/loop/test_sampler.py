@@ -31,9 +31,9 @@ class Counting:
     def select(self, task: Any, budget: Any, *, generator: torch.Generator, round: int = 0) -> Any:
         """Draw uniformly for (seed, round)."""
         self.calls.append(round)
-        with task.snapshot(generator.initial_seed(), round) as shot:
+        with task.snapshot(generator.initial_seed(), round) as snapshot:
             own = torch.Generator().manual_seed(1000 * generator.initial_seed() + round)
-            return shot.selection(self, torch.randperm(shot.n, generator=own)[:budget].numpy())
+            return snapshot.selection(self, torch.randperm(snapshot.n, generator=own)[:budget].numpy())
 
 
 def sampler(renew: Any = "round", n: int = 20, budget: Any = 6, **settings: Any) -> tuple[CoresetSampler, Counting]:
@@ -223,7 +223,7 @@ class TestWeights:
         s = self.made()
         assert s.selection is not None
         other = next(i for i in range(30) if i not in s.selection.indices)
-        with pytest.raises(ScheduleError, match="not of the present selection"):
+        with pytest.raises(ScheduleError, match="not in the current selection"):
             s.weights(torch.tensor([other]))
 
 

@@ -134,8 +134,8 @@ def test_names() -> None:
     with pytest.raises(UnknownNameError, match="auto, exact, faiss"):
         search("annoy", rows)
     task = cases.sat_task(6)
-    with task.snapshot(0, 0) as shot:
-        factored, _ = shot.rows([np.array([i]) for i in range(6)])
+    with task.snapshot(0, 0) as snapshot:
+        factored, _ = snapshot.rows([np.array([i]) for i in range(6)])
         with pytest.raises(RequirementError, match="search='exact'"):
             search("faiss", factored)
 

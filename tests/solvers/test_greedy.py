@@ -190,15 +190,15 @@ def test_rcs_equals_the_transcription(where: str, k: int) -> None:
         settings["refresh"] = 2
     selector = cases.rcs(eta=0.05, stratify=None, **settings)
     chosen = select(task, selector, k)
-    with task.snapshot(0, 0) as shot:
-        groups = selector._deal(shot, k)
-        held = shot.objective(selector.objective)
-        rows, _ = shot.rows(groups, None)
+    with task.snapshot(0, 0) as snapshot:
+        groups = selector._groups(snapshot, k)
+        held = snapshot.objective(selector.objective)
+        rows, _ = snapshot.rows(groups, None)
         order, picks, gains, _ = oracles.algorithm_1(
             lambda members: rows.full(next(m for m, g in enumerate(groups) if members[0] in g), np.array(members)),
             held.query,
             groups,
-            shot.theta(),
+            snapshot.theta(),
             0.05,
             k,
             refresh=selector.refresh,

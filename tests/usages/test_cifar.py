@@ -37,10 +37,10 @@ def parts() -> Any:
 
 def values(task: Task, sets: list[list[int]], size: int, eta: float) -> list[float]:
     """RD with attacked inputs held after the plain step of each set of groups, as `RCS(stratify=None)` deals them."""
-    with task.snapshot(0, 0) as shot:
-        rows, _ = shot.rows(deal(shot.n, size, generator(0, "groups", 0)))
-        held = shot.objective(RD())
-        return [held.value(shot.theta() - eta * sum(rows.full(m) for m in order)) for order in sets]
+    with task.snapshot(0, 0) as snapshot:
+        rows, _ = snapshot.rows(deal(snapshot.n, size, generator(0, "groups", 0)))
+        held = snapshot.objective(RD())
+        return [held.value(snapshot.theta() - eta * sum(rows.full(m) for m in order)) for order in sets]
 
 
 def test_supervised(parts: Any) -> None:
@@ -82,11 +82,11 @@ def test_arrays(parts: Any) -> None:
     model = build("small", "sat", channels=3, size=32, classes=10)
     sat.warm_up(model, pool, epochs=1, attack=ATTACK, lr=0.02)
     task = Task.from_model(model, pool, validation, attack=ATTACK, batch_size=64)
-    with task.snapshot(0, 0) as shot:
-        rows, _ = shot.rows([np.array([i]) for i in range(1000)])
+    with task.snapshot(0, 0) as snapshot:
+        rows, _ = snapshot.rows([np.array([i]) for i in range(1000)])
         assert isinstance(rows, FactoredRows)
         gradients = rows.dense(torch.arange(1000)).numpy()
-        query = shot.objective(RD()).query(shot.theta()).numpy()
+        query = snapshot.objective(RD()).query(snapshot.theta()).numpy()
     arrays = Task.from_arrays(gradients=gradients, validation_gradient=query)
     mine = select(arrays, RCS(group_size=20, refresh=1), 20)
     theirs = select(task, RCS(group_size=20, stratify=None), 20)

@@ -125,9 +125,9 @@ def test_the_projection_head_has_three_linears_and_both_routes(setting: Any) -> 
     task: Any = Task.from_model(
         model, pool, validation, loss="acl", attack=FIVE, head="projection", call=cases.routed, views=cases.two_views
     )
-    with task.snapshot(0, 0) as shot:
-        assert shot.net.routes == 2
-        assert len(shot.layout().names) == 6
+    with task.snapshot(0, 0) as snapshot:
+        assert snapshot.net.routes == 2
+        assert len(snapshot.layout().names) == 6
 
 
 def test_windows_and_a_sampler(setting: Any) -> None:

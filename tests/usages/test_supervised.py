@@ -116,10 +116,10 @@ def test_a_random_draw_lowers_rd_less() -> None:
     task: Any = Task.from_model(model, pool, validation, loss="sat", attack=PGD(0.15, 0.05, 2))
     selector: Any = RCS(RD("kl", attack=PGD(0.15, 0.05, 3)), eta=0.02, group_size=16)
     chosen = select(task, selector, 160)
-    with task.snapshot(0, 0) as shot:
-        held = shot.objective(selector.objective)
-        rows, _ = shot.rows(selector._deal(shot, 160))
-        theta = shot.theta()
+    with task.snapshot(0, 0) as snapshot:
+        held = snapshot.objective(selector.objective)
+        rows, _ = snapshot.rows(selector._groups(snapshot, 160))
+        theta = snapshot.theta()
         falls = []
         for seed in range(10):
             some = np.random.default_rng(seed).permutation(rows.count)[:10]

@@ -16,9 +16,12 @@ from scipy.spatial.distance import cdist
 from coreselect import Selection, Task, select
 from coreselect.errors import MissingExtraError, NonFiniteError, RequirementError, ShapeError, UnknownNameError
 from coreselect.search.neighbours import neighbours
-from coreselect.search.similarity import GRID, distinct, similarity, squares_to, usable
+from coreselect.search.similarity import GRID, LARGEST, distinct_points, similarity, squared_distances_to
 from coreselect.selectors import FacilityLocation, GraphCut, Herding, KCenter, LogDet, PerClass
-from coreselect.solvers.submodular import GREEDY, DenseCover, first_largest, maximise
+from coreselect.solvers.coverage import GUARANTEE, maximise
+from coreselect.solvers.dense_cover import DenseCover
+from coreselect.solvers.largest import first_largest
+from coreselect.support.finite_checks import check_finite
 
 EVERY = (KCenter(), Herding(), FacilityLocation(), FacilityLocation(dense_up_to=0, neighbours=6), GraphCut(), LogDet())
 Kernel = np.ndarray
@@ -176,8 +179,8 @@ def test_facility_location_is_bounded_by_its_certificate(neighbours: int, k: int
     assert sealed.upper_bound >= best - 1e-6
     assert sealed.value == pytest.approx(f(chosen.indices.tolist()), abs=1e-6)
     if not neighbours:
-        assert sealed.ratio >= GREEDY
-        assert f(chosen.indices.tolist()) >= GREEDY * best
+        assert sealed.ratio >= GUARANTEE
+        assert f(chosen.indices.tolist()) >= GUARANTEE * best
 
 
 @pytest.mark.parametrize("kind", ["cosine", "rbf"])
@@ -251,7 +254,7 @@ def test_graph_cut_is_bounded_by_its_certificate(k: int) -> None:
     assert sealed is not None
     assert sealed.upper_bound is not None
     assert sealed.upper_bound >= best - 1e-9
-    assert GREEDY * best <= sealed.value <= best + 1e-9
+    assert GUARANTEE * best <= sealed.value <= best + 1e-9
 
 
 # --- log-determinant -------------------------------------------------------------------------------------------------
@@ -277,7 +280,7 @@ def test_log_det_says_when_the_rank_is_used_up() -> None:
 
 def test_log_det_refuses_more_memory_than_it_may_have() -> None:
     """8·N·k bytes beyond the limit are refused before they are taken."""
-    with pytest.raises(RequirementError, match=r"400 bytes of Cholesky rows for 5 of 10 .* may keep 399"):
+    with pytest.raises(RequirementError, match=r"400 bytes of Cholesky rows for 5 of 10 .* most_bytes is 399"):
         choose(points(10), LogDet(most_bytes=399), 5)
 
 
@@ -369,12 +372,12 @@ def test_zero_features_have_a_direction_of_their_own() -> None:
 def test_squares_are_zero_only_between_equals() -> None:
     """Points 10⁻⁶ apart at a distance of 1000 from the origin are 10⁻¹² apart in squares, and a point is 0 from itself."""
     x = torch.tensor([[1000.0], [1000.000001]], dtype=torch.float64)
-    assert squares_to(x, x[0]).tolist() == pytest.approx([0, 1e-12], rel=1e-3)
+    assert squared_distances_to(x, x[0]).tolist() == pytest.approx([0, 1e-12], rel=1e-3)
 
 
 def test_distinct_points_are_counted() -> None:
     """First indices ascend and counts add up; 0 and −0 are the same."""
-    first, count = distinct(torch.tensor([[1.0], [0.0], [1.0], [-0.0], [2.0]]))
+    first, count = distinct_points(torch.tensor([[1.0], [0.0], [1.0], [-0.0], [2.0]]))
     assert first.tolist() == [0, 1, 4]
     assert count.tolist() == [2, 2, 1]
 
@@ -448,6 +451,11 @@ def test_without_faiss_torch_searches(monkeypatch: pytest.MonkeyPatch) -> None:
         neighbours(x, 5, by="faiss")
 
 
+def check(values: list[list[float]]) -> None:
+    """Check features as the geometry methods do."""
+    check_finite(torch.tensor(values, dtype=torch.float64), "features", np.arange(len(values)), limit=LARGEST)
+
+
 # --- refusals --------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("make", "error", "words"),
@@ -455,8 +463,8 @@ def test_without_faiss_torch_searches(monkeypatch: pytest.MonkeyPatch) -> None:
         (lambda: FacilityLocation("dot"), UnknownNameError, "cosine, euclidean, rbf"),  # type: ignore[arg-type]
         (lambda: FacilityLocation(bandwidth=1.0), ShapeError, "leave it out"),
         (lambda: FacilityLocation("rbf", -1.0), ShapeError, "σ > 0"),
-        (lambda: FacilityLocation(neighbours=0), ShapeError, "from 1"),
-        (lambda: FacilityLocation(dense_up_to=-1), ShapeError, "from 0"),
+        (lambda: FacilityLocation(neighbours=0), ShapeError, "neighbours at least 1"),
+        (lambda: FacilityLocation(dense_up_to=-1), ShapeError, "dense_up_to must be at least 0"),
         (lambda: FacilityLocation(search="annoy"), UnknownNameError, "auto, faiss, torch"),  # type: ignore[arg-type]
         (lambda: GraphCut(0.0), ShapeError, "above 0"),
         (lambda: GraphCut(similarity="dot"), UnknownNameError, "cosine"),  # type: ignore[arg-type]
@@ -468,8 +476,8 @@ def test_without_faiss_torch_searches(monkeypatch: pytest.MonkeyPatch) -> None:
         (lambda: DenseCover(torch.tensor([[-1.0]])), ShapeError, "≥ 0"),
         (lambda: DenseCover(torch.tensor([[math.nan]])), ShapeError, "finite"),
         (lambda: DenseCover(torch.ones(2, 2), torch.tensor([1.0])), ShapeError, "weight"),
-        (lambda: usable(torch.tensor([[1.0], [math.nan]])), NonFiniteError, "examples 1 "),
-        (lambda: usable(torch.tensor([[1e200]], dtype=torch.float64)), NonFiniteError, "10¹⁵⁰"),
+        (lambda: check([[1.0], [math.nan]]), NonFiniteError, r"positions 1\)"),
+        (lambda: check([[1e200]]), NonFiniteError, r"1e\+150"),
     ],
 )
 def test_refusals_say_what_to_do(make: Callable[[], Any], error: type[Exception], words: str) -> None:

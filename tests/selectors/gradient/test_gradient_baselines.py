@@ -19,8 +19,9 @@ from coreselect.errors import NonFiniteError, RequirementError, ShapeError
 from coreselect.gradients.rows import DenseRows, alone
 from coreselect.selectors import CRAIG, GLISTER, LESS, ACSCraig, ACSGradMatch, GradMatch, GraNd, PerClass
 from coreselect.selectors.gradient.example_gradients import NaturalCE
-from coreselect.solvers.covering import Distances, cover
-from coreselect.solvers.omp import _Held, omp
+from coreselect.solvers.coverage import CoverResult, maximise
+from coreselect.solvers.distance_cover import ClassDistances, DistanceCover
+from coreselect.solvers.omp import _ChosenRows, omp
 
 ALL = [CRAIG(), GradMatch(), GLISTER(), GraNd(), ACSCraig(), ACSGradMatch(), LESS()]
 Array = NDArray[np.float64]
@@ -104,14 +105,14 @@ def test_omp_is_its_transcription(seed: int, n: int, width: int, lam: float, dat
 def test_omp_with_many_drops_is_its_transcription(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where weights turn 0 and rows leave and come back, the factor stays that of the rows held."""
     drops = []
-    drop = _Held._drop
-    monkeypatch.setattr(_Held, "_drop", lambda self, i: (drops.append(len(self.members) - i), drop(self, i)))
+    drop = _ChosenRows._drop
+    monkeypatch.setattr(_ChosenRows, "_drop", lambda self, i: (drops.append(len(self.members) - i), drop(self, i)))
     g = normal(0, 400, 40)
     found = omp(rows_of(g), torch.from_numpy(g.mean(0)), 40, lam=0.1)
     order, w = slow_omp(g, g.mean(0), 40, 0.1)
     assert len(drops) >= 5
     assert max(drops) > 3  # not only the latest
-    assert found.order.tolist() == order
+    assert found.picks.tolist() == order
     assert found.weights == pytest.approx(w, rel=1e-8)
 
 
@@ -278,19 +279,25 @@ def slow_cover(d: Array, k: int) -> tuple[list[int], list[float]]:
     return order, gains
 
 
+def cover(g: Array, k: int, dense_up_to: int) -> tuple[CoverResult, NDArray[np.int64], Array]:
+    """Choose k of the rows g; return the result, each row's nearest pick and its distance."""
+    made = DistanceCover(ClassDistances(rows_of(g), np.arange(len(g)), dense_up_to))
+    return maximise(made, k), *made.nearest_pick()
+
+
 @given(st.integers(0, 10_000), st.integers(1, 20), st.data(), st.booleans())
 def test_cover_is_greedy_facility_location(seed: int, n: int, data: st.DataObject, dense: bool) -> None:
     """Picks, gains, F and owners are those of the definition, whether distances are held or computed when asked for."""
     k = data.draw(st.integers(1, n))
     g = normal(seed, n, 3)
     d = all_distances(g)
-    found = cover(Distances(rows_of(g), np.arange(n), n if dense else 0), k)
+    found, owner, nearest = cover(g, k, n if dense else 0)
     order, gains = slow_cover(d, k)
-    assert found.order.tolist() == order
+    assert found.picks.tolist() == order
     assert found.gains == pytest.approx(gains, abs=1e-9)
     assert found.value == pytest.approx(sum(gains), abs=1e-9)
-    assert found.nearest == pytest.approx(d[:, order].min(1), abs=1e-7)
-    assert found.owner.tolist() == [min(order, key=lambda j: (d[i, j], j)) for i in range(n)]
+    assert nearest == pytest.approx(d[:, order].min(1), abs=1e-7)
+    assert owner.tolist() == [min(order, key=lambda j: (d[i, j], j)) for i in range(n)]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -298,10 +305,10 @@ def test_cover_is_greedy_facility_location(seed: int, n: int, data: st.DataObjec
 def test_cover_keeps_the_greedy_guarantee(seed: int, k: int) -> None:
     """F(S) is at least 1 − 1/e of the best of all sets, which the stated bound is never below."""
     d = all_distances(normal(seed, 9, 2))
-    found = cover(Distances(rows_of(normal(seed, 9, 2)), np.arange(9), 9), k)
+    found, _, _ = cover(normal(seed, 9, 2), k, 9)
     best = max((d.max() - d[:, list(s)].min(1)).sum() for s in itertools.combinations(range(9), k))
     assert (1 - 1 / math.e) * best <= found.value <= best + 1e-9
-    assert best <= found.bound + 1e-9
+    assert best <= found.upper + 1e-9
 
 
 @pytest.mark.parametrize("per_class", [True, False])
@@ -377,8 +384,8 @@ def test_craig_of_a_model_is_that_of_its_gradients() -> None:
     task = cases.sat_task(20)
     labels = task.pool.y.numpy()
     plain = natural_gradients(task)[0].numpy()
-    with task.snapshot(0, 0) as shot:
-        rows, _ = shot.rows(alone(20))
+    with task.snapshot(0, 0) as snapshot:
+        rows, _ = snapshot.rows(alone(20))
         own = torch.stack([rows.full(i) for i in range(20)]).numpy()
     assert not np.allclose(own, plain, atol=1e-4)
     for selector, twin, g in (

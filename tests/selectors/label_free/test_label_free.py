@@ -10,10 +10,10 @@ import torch
 from coreselect import Task, select
 from coreselect.errors import CoreselectError, NonFiniteError, RequirementError
 from coreselect.selectors import SAS, Prototypicality, SemDeDup, ZCore
-from coreselect.selectors.label_free.latent import cluster, descending, unit
+from coreselect.selectors.label_free.features import cluster, descending, unit
 from coreselect.selectors.label_free.sas import greedy_cut
 from coreselect.selectors.label_free.semdedup import nearest_earlier
-from coreselect.selectors.label_free.zcore import ENTRIES, smallest, subspaces
+from coreselect.selectors.label_free.zcore import ENTRIES, kth_smallest, subspaces
 from coreselect.support.seeding import generator as seeded
 
 ALL: tuple[Any, ...] = (
@@ -38,8 +38,8 @@ def task(X: np.ndarray, **more: Any) -> Any:
 
 def parts_of(selector: Any, X: np.ndarray, count: int) -> list[np.ndarray]:
     """The clusters that a selection with seed 0 finds in X."""
-    with task(X).snapshot(0, 0) as shot:
-        return cluster(shot, X, count, selector.name)
+    with task(X).snapshot(0, 0) as snapshot:
+        return cluster(snapshot, X, count, selector.name)
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float:
@@ -249,7 +249,7 @@ def test_the_smallest_of_each_row_is_torchs() -> None:
     """Numpy's partition and torch's kthvalue find the same value."""
     gap = torch.from_numpy(features(4, 9))
     for k in range(1, 10):
-        assert torch.equal(smallest(gap, k), gap.kthvalue(k, dim=1, keepdim=True).values)
+        assert torch.equal(kth_smallest(gap, k), gap.kthvalue(k, dim=1, keepdim=True).values)
 
 
 def test_zcore_draws_as_many_as_it_says() -> None:

@@ -15,7 +15,7 @@ from coreselect import CoresetSampler, Task, select
 from coreselect.errors import RequirementError, ScheduleError, ShapeError, UnknownNameError
 from coreselect.history import History
 from coreselect.selectors import Importance, Mixture, PerClass, Redraw
-from coreselect.selectors.sampling.importance import inclusion
+from coreselect.selectors.sampling.importance import probabilities
 
 N = 24
 
@@ -48,7 +48,7 @@ def by_subsets(s: list[int], k: int, alpha: Fraction) -> list[Fraction]:
 def test_probabilities_equal_an_exhaustive_search_in_fractions(s: list[int], data: st.DataObject, tenths: int) -> None:
     """π of any scores, zeros and ties included, equals the exact π to 1e-12; it sums to k and weights are at most 1/(1 − α)."""
     k = data.draw(st.integers(1, len(s)))
-    pi = inclusion(np.array(s, dtype=np.float64), k, tenths / 10)
+    pi = probabilities(np.array(s, dtype=np.float64), k, tenths / 10)
     want = by_subsets(s, k, Fraction(tenths, 10))
     np.testing.assert_allclose(pi, [float(v) for v in want], rtol=1e-12)
     assert pi.sum() == pytest.approx(k, rel=1e-12)
@@ -57,7 +57,7 @@ def test_probabilities_equal_an_exhaustive_search_in_fractions(s: list[int], dat
 
 def test_by_hand() -> None:
     """Losses 0, 1, 3 at α = ½, k = 1: π = 1/6, 7/24, 13/24, so weights 2, 8/7, 8/13."""
-    assert inclusion(np.array([0.0, 1, 3]), 1, 0.5) == pytest.approx([1 / 6, 7 / 24, 13 / 24], rel=1e-14)
+    assert probabilities(np.array([0.0, 1, 3]), 1, 0.5) == pytest.approx([1 / 6, 7 / 24, 13 / 24], rel=1e-14)
     task, seen = of_losses([0.0, 1, 3]), {}
     for r in range(30):
         chosen = select(task, Importance(), 1, round=r)
@@ -69,7 +69,7 @@ def test_by_hand() -> None:
 @pytest.mark.parametrize("scores", [np.zeros(5), np.full(5, 1e308), np.full(5, 5e-324)])
 def test_equal_scores_of_any_size_are_drawn_uniformly(scores: Any) -> None:
     """All zero, all the largest or all the smallest numbers: π = k/N."""
-    assert inclusion(scores, 2, 0.5) == pytest.approx(np.full(5, 0.4))
+    assert probabilities(scores, 2, 0.5) == pytest.approx(np.full(5, 0.4))
 
 
 def test_scores_are_those_of_the_last_time() -> None:
@@ -86,7 +86,7 @@ def test_scores_are_those_of_the_last_time() -> None:
         assert chosen.scores is not None
         assert chosen.scores.tolist() == want.tolist()
         assert f"drawn by the last {what} of each example in training" in chosen.provenance.notes
-    assert "the history is of attacked inputs" in select(task, Importance(), 5).provenance.notes
+    assert "the history is about attacked inputs" in select(task, Importance(), 5).provenance.notes
     losses = np.random.default_rng(0).random(N)
     for selector in (Importance(), Importance("loss")):
         scores = select(of_losses(losses), selector, 5).scores

@@ -14,8 +14,8 @@ from coreselect import select
 from coreselect.errors import RequirementError, ShapeError
 from coreselect.gradients.rows import DenseRows
 from coreselect.selectors import RCSSampled
-from coreselect.selectors.sampling.drawing import systematic
-from coreselect.selectors.sampling.rcs_sampled import inclusion
+from coreselect.selectors.sampling.inclusion import systematic_sample
+from coreselect.selectors.sampling.rcs_sampled import probabilities
 
 gains_of = st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=40)
 
@@ -27,7 +27,7 @@ def test_probabilities_sum_to_k_and_rise_with_the_gain(
     """π lies in (0, 1], sums to k, never falls with the gain, and every weight is at most about 1 / (1 − α)."""
     g = np.array(gains)
     k = data.draw(st.integers(1, len(g)))
-    pi = inclusion(g, k, alpha, temperature)
+    pi = probabilities(g, k, alpha, temperature)
     assert pi.sum() == pytest.approx(k, rel=1e-9)
     assert (pi > 0).all()
     assert (pi <= 1).all()
@@ -38,13 +38,13 @@ def test_probabilities_sum_to_k_and_rise_with_the_gain(
 
 def test_equal_gains_are_drawn_uniformly() -> None:
     """Constant gains, or α = 0, give π = k/N for all."""
-    assert inclusion(np.full(8, 3.0), 3, 0.7, 1.0) == pytest.approx(np.full(8, 3 / 8))
-    assert inclusion(np.arange(8.0), 3, 0.0, 1.0) == pytest.approx(np.full(8, 3 / 8))
+    assert probabilities(np.full(8, 3.0), 3, 0.7, 1.0) == pytest.approx(np.full(8, 3 / 8))
+    assert probabilities(np.arange(8.0), 3, 0.0, 1.0) == pytest.approx(np.full(8, 3 / 8))
 
 
 def test_certain_picks_are_certain() -> None:
     """A share that would pass 1 is taken for certain and the rest is shared among the others."""
-    pi = inclusion(np.array([0.0] * 9 + [1000.0]), 5, 0.99, 0.1)
+    pi = probabilities(np.array([0.0] * 9 + [1000.0]), 5, 0.99, 0.1)
     assert pi[-1] == 1
     assert pi[:-1] == pytest.approx(np.full(9, 4 / 9))
 
@@ -54,17 +54,17 @@ def test_a_draw_is_exactly_k_unique_positions(n: int, data: st.DataObject, seed:
     """However skewed π is, systematic sampling gives exactly k positions, none twice."""
     k = data.draw(st.integers(1, n))
     gains = np.random.default_rng(seed).standard_cauchy(n)
-    pi = inclusion(gains, k, 0.95, 0.2)
-    picks = systematic(pi, torch.Generator().manual_seed(seed))
+    pi = probabilities(gains, k, 0.95, 0.2)
+    picks = systematic_sample(pi, torch.Generator().manual_seed(seed))
     assert len(picks) == len(set(picks.tolist())) == k
     assert set(np.flatnonzero(pi >= 1)) <= set(picks.tolist())
 
 
 def test_frequencies_are_the_stated_probabilities() -> None:
     """Over 20,000 draws each position is drawn with frequency π, within five standard deviations."""
-    pi = inclusion(np.random.default_rng(0).normal(size=12), 4, 0.8, 0.7)
+    pi = probabilities(np.random.default_rng(0).normal(size=12), 4, 0.8, 0.7)
     own, draws = torch.Generator().manual_seed(1), 20000
-    counts = Counter(i for _ in range(draws) for i in systematic(pi, own).tolist())
+    counts = Counter(i for _ in range(draws) for i in systematic_sample(pi, own).tolist())
     for i in range(12):
         spread = (pi[i] * (1 - pi[i]) / draws) ** 0.5
         assert abs(counts[i] / draws - pi[i]) <= 5 * spread + 1e-12

@@ -34,7 +34,7 @@ from coreselect.selectors import (
     Moderate,
 )
 from coreselect.selectors.score.ccs import allocate
-from coreselect.selectors.score.d2 import pick
+from coreselect.selectors.score.d2 import pick_and_discount
 from coreselect.selectors.score.ranking import Ranked
 
 N = 20
@@ -92,8 +92,8 @@ OF_LOGITS: list[tuple[Any, Any, str]] = [
 def test_scores_of_one_prediction(make: Any, formula: Any, end: str, attacked: bool) -> None:
     """Scores are the formula's to 1e-12, of natural or attacked logits; the picks are its best, one by one."""
     task = cases.sat_task(N)
-    with task.snapshot(0, 0) as shot:
-        z, y = (shot.attacked_logits() if attacked else shot.logits()).tolist(), shot.labels()
+    with task.snapshot(0, 0) as snapshot:
+        z, y = (snapshot.attacked_logits() if attacked else snapshot.logits()).tolist(), snapshot.labels()
     chosen = select(task, make(attacked=attacked), 7)
     want = [formula(row, int(label)) for row, label in zip(z, y, strict=True)]
     np.testing.assert_allclose(chosen.scores, want, rtol=1e-12, atol=1e-12)
@@ -161,7 +161,7 @@ def test_methods_of_a_history_rank_what_it_holds() -> None:
         chosen = select(task, selector, 9)
         assert np.array_equal(chosen.scores, values)
         assert chosen.indices.tolist() == ranked(values, end, 9), selector
-        assert chosen.provenance.notes == ("the history is of attacked inputs",)
+        assert chosen.provenance.notes == ("the history is about attacked inputs",)
 
 
 def test_never_learned_comes_before_forgotten_often(tmp_path: Any) -> None:
@@ -194,7 +194,7 @@ def test_refusals_about_histories() -> None:
         with pytest.raises(RequirementError, match="recorded none of the 3 examples"):
             select(Task.from_arrays(labels=[0] * 3, history=History(3)), selector, 2)
     for selector in (ForgettingAdv(), EL2NAdv(from_history=True)):
-        with pytest.raises(RequirementError, match="history is of natural inputs"):
+        with pytest.raises(RequirementError, match="history is about natural inputs"):
             select(task, selector, 2)
 
 
@@ -262,7 +262,7 @@ def test_ccs_draws_inside_a_stratum_are_uniform() -> None:
 def test_ccs_says_when_it_drops_less() -> None:
     """A budget that leaves fewer than βN drops those that it can, noted; the whole pool drops none."""
     task = Task.from_arrays(labels=[0] * N, history=cases.history(N))
-    assert select(task, CCS(beta=0.5), 10).provenance.notes == ("the history is of attacked inputs",)
+    assert select(task, CCS(beta=0.5), 10).provenance.notes == ("the history is about attacked inputs",)
     for k in (15, N):
         notes = select(task, CCS(beta=0.5), k).provenance.notes
         assert f"leaves {N - k} of {N} examples to drop as too hard, beta asks for 10" in notes[1]
@@ -283,8 +283,8 @@ def test_ccs_by_other_scores() -> None:
 def test_moderate_by_loops(centre: str) -> None:
     """Class by class the distances nearest to their median, shares by largest remainder."""
     task = cases.array_task(N)
-    with task.snapshot(0, 0) as shot:
-        phi, y = shot.features().numpy(), shot.labels()
+    with task.snapshot(0, 0) as snapshot:
+        phi, y = snapshot.features().numpy(), snapshot.labels()
     got = select(task, Moderate(centre), 9)  # type: ignore[arg-type]
     want: list[int] = []
     for c in sorted(set(y.tolist())):
@@ -344,7 +344,7 @@ def test_d2_by_loops(seed: int, n: int, K: int, reverse: float, forward: float) 
 def test_d2_by_hand() -> None:
     """Two twins and a loner, γ_r = 0: the harder twin, then the loner, then the other, whose u fell by the pick's."""
     u, near, r = np.array([3.0, 2.9, 1.0]), np.array([[1], [0], [1]]), np.ones((3, 1))
-    picks, gains = pick(u, near, r, 3)
+    picks, gains = pick_and_discount(u, near, r, 3)
     assert picks.tolist() == [0, 2, 1]
     np.testing.assert_allclose(gains, [3.0, 1.0, 2.9 - 3.0 - 1.0])
 
@@ -353,8 +353,8 @@ def test_d2_shifts_scores_below_zero() -> None:
     """With aum, whose hardness may be negative, s is the distance below the largest margin."""
     history = cases.history(N)
     task = cases.array_task(N, history=history)
-    with task.snapshot(0, 0) as shot:
-        phi = shot.features().numpy()
+    with task.snapshot(0, 0) as snapshot:
+        phi = snapshot.features().numpy()
     aum = history.at(np.arange(N)).aum
     chosen = select(task, D2(AUM(), neighbours=3), 8)
     picks, u = d2_by_loops((aum.max() - aum if aum.max() > 0 else -aum).tolist(), phi, 3, 1.0, 0.1, 8)
@@ -366,8 +366,8 @@ def test_d2_shifts_scores_below_zero() -> None:
 def test_cal_by_loops() -> None:
     """The mean over the K nearest others of KL(p_j ‖ p_i), to 1e-12; scikit-learn finds the same neighbours."""
     task = cases.array_task(N)
-    with task.snapshot(0, 0) as shot:
-        phi, z = shot.features().numpy(), shot.logits().tolist()
+    with task.snapshot(0, 0) as snapshot:
+        phi, z = snapshot.features().numpy(), snapshot.logits().tolist()
     P = [p(row) for row in z]
     near = [nearest(phi, i, 4) for i in range(N)]
     want = [
@@ -411,12 +411,12 @@ def test_deepfool_of_a_linear_model_is_the_distance(overshoot: float) -> None:
 def test_deepfool_crosses_and_counts_what_does_not() -> None:
     """On a network every perturbation changes the prediction; with one iteration those that do not are counted."""
     task = cases.sat_task(N)
-    with task.snapshot(0, 0) as shot:
-        at, x, _ = next(shot.inputs())
-        r, crossed = DeepFool().perturb(shot, x, at)
+    with task.snapshot(0, 0) as snapshot:
+        at, x, _ = next(snapshot.inputs())
+        r, crossed = DeepFool().perturb(snapshot, x, at)
         assert bool(crossed.all())
-        assert bool((shot.outputs(x + r).argmax(1) != shot.outputs(x).argmax(1)).all())
-        short, done = DeepFool(iterations=1).perturb(shot, x, at)
+        assert bool((snapshot.outputs(x + r).argmax(1) != snapshot.outputs(x).argmax(1)).all())
+        short, done = DeepFool(iterations=1).perturb(snapshot, x, at)
     left = int((~done).sum())
     notes = select(task, DeepFool(iterations=1), 5).provenance.notes
     assert notes == ((f"{left} of {N} examples did not cross the boundary in 1 iterations",) if left else ())
@@ -519,10 +519,10 @@ def test_a_selector_by_a_score_is_made_of_one_method() -> None:
         name = "first"
         needs = frozenset({"logits"})
 
-        def score(self, shot: Any) -> Any:
+        def score(self, snapshot: Any) -> Any:
             from coreselect.selectors.score.ranking import Scores
 
-            return Scores(shot.logits()[:, 0].double().numpy())
+            return Scores(snapshot.logits()[:, 0].double().numpy())
 
     z = np.arange(12.0).reshape(6, 2) % 7
     assert select(Task.from_arrays(logits=z), First(), 3).indices.tolist() == ranked(z[:, 0], "highest", 3)

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from coreselect.errors import RequirementError, UnknownNameError
-from coreselect.task.strata import strata
+from coreselect.task.stratification import strata_of
 
 
 def of(task: Any, how: Any, **more: Any) -> Any:
     """Strata of a task at seed 0."""
-    with task.snapshot(0, 0) as shot:
-        return strata(shot, how, **more)
+    with task.snapshot(0, 0) as snapshot:
+        return strata_of(snapshot, how, **more)
 
 
 def test_labels_are_the_pools_labels() -> None:
