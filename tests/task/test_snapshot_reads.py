@@ -1,4 +1,4 @@
-"""What selectors beside RCS read off a snapshot: inner products of rows, other losses' rows, attacked logits, inputs."""
+"""What other selectors than RCS read from a snapshot: inner products of rows, rows of other losses, attacked logits, inputs."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ N = 18
 
 @pytest.mark.parametrize("capture", [None, "all"])
 def test_inner_products_and_norms_are_those_of_the_rows(capture: Any) -> None:
-    """Factored (a head) and dense (the whole model, unsketched): gram and norms equal the rows' written out, to 1e-10."""
+    """For factored rows (a head) and dense rows (the whole model), gram and norms equal those of full rows, to 1e-10."""
     with cases.sat_task(N, capture=capture).snapshot(0, 0) as snapshot:
         rows, _ = snapshot.rows(alone(snapshot.n))
         R = torch.stack([rows.full(i) for i in range(snapshot.n)])  # [N, P]
@@ -28,7 +28,7 @@ def test_inner_products_and_norms_are_those_of_the_rows(capture: Any) -> None:
 
 
 def test_under_another_loss_rows_are_of_natural_inputs() -> None:
-    """CE: row i is the gradient of the cross-entropy of x_i as it is; the attacked rows stay what they were."""
+    """With CE, row i is the gradient of the cross-entropy of the natural x_i; the attacked rows do not change."""
     task = cases.sat_task(N)
     with task.snapshot(0, 0) as snapshot:
         attacked, _ = snapshot.rows(alone(snapshot.n))
@@ -49,7 +49,7 @@ def test_under_another_loss_rows_are_of_natural_inputs() -> None:
 
 @pytest.mark.parametrize("capture", [None, "all"])
 def test_attacked_logits_are_of_the_inputs_that_the_loss_trains_on(capture: Any) -> None:
-    """Their cross-entropies are the losses of the rows."""
+    """The cross-entropies of the attacked logits are the losses of the rows."""
     with cases.sat_task(N, capture=capture).snapshot(0, 0) as snapshot:
         _, losses = snapshot.rows(alone(snapshot.n))
         z, y = snapshot.attacked_logits(), torch.from_numpy(snapshot.labels())
@@ -57,7 +57,7 @@ def test_attacked_logits_are_of_the_inputs_that_the_loss_trains_on(capture: Any)
 
 
 def test_inputs_come_in_order_and_outputs_let_gradients_through() -> None:
-    """A restricted snapshot counts them anew; labels come along; the slope with respect to x is autograd's."""
+    """A restricted snapshot numbers its inputs from 0 and gives their labels, and gradients flow to x."""
     task = cases.sat_task(N)
     with task.snapshot(0, 0) as snapshot:
         part = snapshot.restrict([4, 1, 9])
@@ -75,7 +75,7 @@ def test_inputs_come_in_order_and_outputs_let_gradients_through() -> None:
 
 
 def test_arrays_have_no_inputs_and_keep_their_rows() -> None:
-    """Refusals say what to give; `under` leaves rows as they came."""
+    """Errors say what to give; `with_loss` leaves rows that came as arrays unchanged."""
     with Task.from_arrays(gradients=np.eye(4)).snapshot(0, 0) as snapshot:
         assert snapshot.with_loss(CE()) is snapshot
         for ask in (snapshot.attacked_logits, lambda: snapshot.inputs(), lambda: snapshot.outputs(torch.zeros(1))):
@@ -84,7 +84,7 @@ def test_arrays_have_no_inputs_and_keep_their_rows() -> None:
 
 
 def test_a_network_trained_without_labels_has_no_classes() -> None:
-    """Under ACL its outputs are no logits: methods that read classes are refused in one sentence, before any sweep."""
+    """Under ACL the outputs are not logits: methods that read classes raise an error of one sentence, before any sweep."""
     task = cases.acl_task(12)
     assert "logits" not in task.provides
     with pytest.raises(RequirementError, match="supervised loss"):

@@ -52,7 +52,7 @@ def train(model: nn.Module, loader: Any, epochs: int, sampler: Any = None) -> No
 
 
 def test_from_digits_to_a_trained_model(tmp_path: Any) -> None:
-    """A warmed net selects 10 % of real digits that lowers RD, is certified, saved, loaded, checked, and trained on."""
+    """A briefly trained net selects 10 % of real digits: this lowers RD and is certified, saved, loaded, and trained on."""
     data = load("digits")
     pool, validation = holdout(data, 100, seed=0)
     with torch.random.fork_rng(devices=[]):
@@ -103,7 +103,7 @@ def test_from_digits_to_a_trained_model(tmp_path: Any) -> None:
 
 
 def test_a_random_draw_lowers_rd_less() -> None:
-    """On real digits the selection's held RD lies below that of the mean of ten random draws of as many groups."""
+    """On real digits the selection's RD, attacked inputs held, is below the mean of ten random draws of as many groups."""
     data = load("digits")
     pool, validation = holdout(data, 100, seed=0)
     with torch.random.fork_rng(devices=[]):

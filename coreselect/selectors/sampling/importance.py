@@ -64,7 +64,7 @@ class Importance:
             picks = systematic_sample(pi, seeded(snapshot.draw_seed, "importance", round))
             notes = (f"drawn by the last {'‖p − e_y‖₂' if by_logits else 'loss'} of each example in training",)
             if by_logits and record.attacked:
-                notes += ("the history is of attacked inputs",)
+                notes += ("the history is about attacked inputs",)
             return snapshot.selection(self, picks, weights=k / (n * pi[picks]), scores=s, notes=notes)
 
 

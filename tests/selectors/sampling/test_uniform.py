@@ -1,4 +1,4 @@
-"""Claims about uniform draws."""
+"""Uniform draws."""
 
 from collections import Counter
 
@@ -25,7 +25,7 @@ def test_rs2_equals_dealing_card_by_card(n: int, data: st.DataObject) -> None:
 
 @pytest.mark.parametrize(("n", "k"), [(12, 3), (12, 5), (12, 7), (12, 11), (12, 12), (13, 1), (7, 4)])
 def test_rs2_repeats_nothing_before_the_pool_is_used_up(n: int, k: int) -> None:
-    """k need not divide N, may pass N/2 or be N: counts of draws never differ by more than one at the end of a cycle."""
+    """For every k, also above N/2 and equal to N, counts of draws differ by at most one at the end of a cycle."""
     seen: list[int] = []
     for r in range(25):
         one = walk(n, k, 3, r).tolist()
@@ -41,7 +41,7 @@ def test_rs2_repeats_nothing_before_the_pool_is_used_up(n: int, k: int) -> None:
 
 @pytest.mark.parametrize(("n", "k"), [(12, 3), (12, 4), (20, 5)])
 def test_rs2_covers_the_pool_exactly_once_a_cycle(n: int, k: int) -> None:
-    """Where k divides N, N/k draws hold every example exactly once, cycle after cycle."""
+    """If k divides N, N/k draws have every example exactly once, in every cycle."""
     for cycle in range(3):
         held = np.concatenate([walk(n, k, 0, r) for r in range(cycle * n // k, (cycle + 1) * n // k)])
         assert sorted(held.tolist()) == list(range(n))
@@ -54,7 +54,7 @@ def test_rs2_cycles_are_shuffled_anew() -> None:
 
 
 def test_random_is_drawn_once_and_redraw_every_round() -> None:
-    """random gives every round the same subset, redraw another; seeds change both."""
+    """random gives the same subset in every round, redraw another one; another seed changes both."""
     task = cases.array_task(40)
     fixed = [select(task, Random(), 10, 1, round=r).indices.tolist() for r in range(3)]
     assert fixed[0] == fixed[1] == fixed[2]
