@@ -1,4 +1,4 @@
-"""What every selector promises, whatever its method: inherit `SelectorContract` and say how it is made."""
+"""What every selector promises: a test class inherits `SelectorContract` and says how its selector is made."""
 
 import random
 from collections.abc import Callable
@@ -18,14 +18,14 @@ N = 24
 
 
 def random_states() -> tuple[Any, ...]:
-    """Every global random state, comparable."""
+    """Return every global random state, in comparable form."""
     state: Any = np.random.get_state()  # the legacy tuple form
     name, keys, *rest = state
     return random.getstate(), (name, keys.tobytes(), *rest), torch.get_rng_state().numpy().tobytes()
 
 
 def photograph(model: nn.Module) -> dict[str, Any]:
-    """Everything a selection could leave a trace in."""
+    """Return everything that a selection could change."""
 
     def bits(t: Tensor | None) -> Any:
         return (
@@ -79,7 +79,7 @@ def well_formed(selection: Selection, k: int, n: int) -> None:
 class SelectorContract:
     """Tests inherited by every selector.
 
-    `make()` gives the selector; `reads_pool` says whether it looks at images at all, `order_free` whether the chosen set does
+    `make()` gives the selector; `reads_pool` says whether it reads images at all, and `order_free` whether the chosen set does
     not depend on how the pool is numbered.
     """
 
@@ -104,7 +104,7 @@ class SelectorContract:
         return [made[t]() for t in self.tasks]
 
     def test_is_a_selector(self, selector: Selector) -> None:
-        """It has the protocol's members, and renews at one of the known times."""
+        """It has the protocol's members, and a known value of `renew`."""
         assert isinstance(selector, Selector)
         assert selector.renew in ("never", "round", "epoch")
         assert selector.requires <= {
@@ -127,13 +127,13 @@ class SelectorContract:
             well_formed(select(task, selector, k, 3), k, N)
 
     def test_refuses_budgets_outside_the_pool(self, selector: Selector) -> None:
-        """0 and N + 1 examples are refused by name."""
+        """Budgets of 0 and N + 1 raise an error that names them."""
         for k in (0, N + 1, -1):
             with pytest.raises(BudgetError):
                 select(cases.sat_task(N), selector, k)
 
     def test_same_seed_and_round_same_answer(self, selector: Selector) -> None:
-        """Two selections with one seed and round are bit-identical, gains and certificate included."""
+        """Two selections with the same seed and round are bit-identical, gains and certificate included."""
         for task in self.some_tasks():
             same(select(task, selector, 7, 5, round=2), select(task, selector, 7, 5, round=2))
 
@@ -152,7 +152,7 @@ class SelectorContract:
             assert random_states() == before
 
     def test_does_not_read_global_random_states(self, selector: Selector) -> None:
-        """The answer does not depend on what the global generators hold, augmenting pool included."""
+        """The answer does not depend on the state of the global generators, also with an augmenting pool."""
         pool = cases.Augmenting(cases.images(N), cases.classes(N))
         answers = []
         before = random_states()
@@ -180,7 +180,7 @@ class SelectorContract:
 
     @pytest.mark.parametrize("at", [0, 5, N - 1])
     def test_leaves_no_trace_when_the_dataset_fails(self, selector: Selector, at: int) -> None:
-        """A dataset that raises half-way leaves the model and every random state as they were, and its own exception."""
+        """If a dataset raises half-way, its exception is passed on, and the model and every random state are unchanged."""
         if not self.reads_pool:
             pytest.skip("this selector does not read images")
         pool = cases.Failing(cases.images(N), cases.classes(N), at=at)
@@ -195,7 +195,7 @@ class SelectorContract:
         assert random_states() == states
 
     def test_leaves_no_trace_when_the_views_fail(self, selector: Selector) -> None:
-        """A view function that raises half-way leaves the model and every random state as they were."""
+        """If a view function raises half-way, the model and every random state are unchanged."""
         if not self.reads_pool:
             pytest.skip("this selector does not read images")
         calls = []
@@ -215,7 +215,7 @@ class SelectorContract:
         assert random_states() == states
 
     def test_never_chooses_validation(self, selector: Selector) -> None:
-        """With a holdout, source positions are never positions that were held out."""
+        """With a holdout, source positions are never validation positions."""
         data = cases.Items(cases.images(N + 9), cases.classes(N + 9))
         pool, validation = holdout(data, 9, seed=4)
         chosen = select(cases.sat_task(pool=pool, validation=validation), selector, 10)
@@ -231,7 +231,7 @@ class SelectorContract:
         same(first, select(task, selector, 9))
 
     def test_copes_with_constant_rows(self, selector: Selector) -> None:
-        """A pool of one image, N times over with one label, gives k unique positions."""
+        """A pool with N copies of one image and one label gives k unique positions."""
         x, y = cases.images(1).expand(N, 1, 6, 6).clone(), torch.zeros(N, dtype=torch.int64)
         well_formed(select(cases.sat_task(pool=cases.Items(x, y)), selector, 9), 9, N)
 
@@ -242,14 +242,14 @@ class SelectorContract:
 
     @pytest.mark.parametrize("n", [1, 2, 3])
     def test_copes_with_tiny_pools(self, selector: Selector, n: int) -> None:
-        """A pool of one, two or three examples gives all of it."""
+        """A pool of one, two or three examples gives every budget up to all of them."""
         task = cases.sat_task(n, u=1)
         assert sorted(select(task, selector, n).indices.tolist()) == list(range(n))
 
     @pytest.mark.parametrize("bad", [0, 3, 17, N - 1])
     @pytest.mark.parametrize("value", [float("nan"), float("inf")])
     def test_names_the_example_that_is_not_finite(self, selector: Selector, bad: int, value: float) -> None:
-        """NaN or infinity in one pool input is refused by exactly its position."""
+        """NaN or infinity in one pool input raises an error that names exactly its position."""
         if not self.reads_pool:
             pytest.skip("this selector does not read images")
         x = cases.images(N)
@@ -261,7 +261,7 @@ class SelectorContract:
 
     @pytest.mark.parametrize("batch_size", [1, 5, 1000])
     def test_batch_size_does_not_matter(self, selector: Selector, batch_size: int) -> None:
-        """In float64 the picks are the same whatever a forward pass takes at once."""
+        """In float64 the picks are the same for every batch size of the forward passes."""
         want = select(cases.sat_task(N, batch_size=7), selector, 7)
         got = select(cases.sat_task(N, batch_size=batch_size), selector, 7)
         assert got.indices.tolist() == want.indices.tolist()
@@ -289,7 +289,7 @@ class SelectorContract:
         same(got, want)
 
     def test_a_restricted_task_chooses_inside_it(self, selector: Selector) -> None:
-        """A task over some of its examples counts them anew, and source positions are still those of the whole pool."""
+        """A restricted task numbers its examples from 0, and source positions are still those of the whole pool."""
         keep = [20, 3, 7, 11, 1, 22, 15, 8, 2]
         for task in self.some_tasks():
             chosen = select(task.restrict(keep), selector, 5)
@@ -297,7 +297,7 @@ class SelectorContract:
             assert chosen.source_indices.tolist() == [keep[i] for i in chosen.indices]
 
     def test_numbering_does_not_matter_where_that_is_claimed(self, selector: Selector) -> None:
-        """The chosen set is the same however the pool is numbered (selectors of single examples by score)."""
+        """The chosen set does not depend on how the pool is numbered (selectors that score single examples)."""
         if not self.order_free:
             pytest.skip("this selector draws over positions, so numbering is part of its seed")
         order = np.random.default_rng(1).permutation(N)
@@ -307,7 +307,7 @@ class SelectorContract:
         assert sorted(got.source_indices.tolist()) == sorted(want.source_indices.tolist())
 
     def test_says_what_it_needs(self, selector: Selector) -> None:
-        """A task without what it requires is refused in one sentence that names the selector and the way out."""
+        """A task without a requirement raises an error of one sentence that names the selector and says what to do."""
         if not selector.requires:
             pytest.skip("this selector needs nothing")
         task = cases.array_task(N, gradients=None, validation_gradient=None, labels=None, features=np.zeros((N, 2)))
@@ -317,7 +317,7 @@ class SelectorContract:
         assert selector.name in str(caught.value)
 
     def test_records_travel_through_a_file(self, selector: Selector, tmp_path: Any) -> None:
-        """What was saved is what is loaded, gains, weights, certificate and provenance included."""
+        """A loaded selection equals the saved one, gains, weights, certificate and provenance included."""
         chosen = select(cases.sat_task(N), selector, 6, 9, round=1)
         chosen.save(tmp_path / "coreset.npz")
         back = Selection.load(tmp_path / "coreset.npz")

@@ -77,7 +77,7 @@ class TestRCSOfExamples(SelectorContract):
 
 
 class TestRCSRecrafting(SelectorContract):
-    """The letter of Algorithm 1: attacked anew at every pick."""
+    """The letter of Algorithm 1: attacked again at every pick."""
 
     tasks = ("sat",)
     make = staticmethod(lambda: cases.rcs(recraft="every"))
@@ -100,7 +100,7 @@ class TestRCSByClusters(SelectorContract):
 
 
 class TestRCSSampled(SelectorContract):
-    """Drawn with probability rising in the gain."""
+    """Drawn with probabilities that rise with the gain."""
 
     make = staticmethod(lambda: RCSSampled(objective=cases.RD_WEAK))
 
@@ -113,14 +113,14 @@ class TestRandom(SelectorContract):
 
 
 class TestRedraw(SelectorContract):
-    """Uniform, anew every round."""
+    """Uniform, again every round."""
 
     reads_pool = False
     make = staticmethod(Redraw)
 
 
 class TestRS2(SelectorContract):
-    """Uniform, anew every epoch, without repetition."""
+    """Uniform, again every epoch, without repetition."""
 
     reads_pool = False
     make = staticmethod(RS2)
@@ -159,14 +159,14 @@ class TestMixture(SelectorContract):
 
 
 class ByFeatures:
-    """Natural features are all that is read: no views, and the task without anything else does have them."""
+    """Only natural features are read: no views, and a task with features only is enough."""
 
     test_says_what_it_needs = None  # in test_label_free
     test_leaves_no_trace_when_the_views_fail = None
 
 
 class TestPrototypicality(ByFeatures, SelectorContract):
-    """Farthest from the own centroid, in clusters."""
+    """Farthest from the centre of its own cluster."""
 
     make = staticmethod(lambda: Prototypicality(clusters=3))
 
@@ -185,20 +185,20 @@ class TestSemDeDup(ByFeatures, SelectorContract):
 
 
 class TestSAS(ByFeatures, SelectorContract):
-    """Similar to many of the latent class."""
+    """Similar to many examples of the latent class."""
 
     make = staticmethod(lambda: SAS(clusters=3))
 
 
 class TestSASOfLabels(ByFeatures, SelectorContract):
-    """Similar to many of the class."""
+    """Similar to many examples of the class."""
 
     order_free = True
     make = staticmethod(lambda: SAS(latent="labels"))
 
 
 class TestZCore(ByFeatures, SelectorContract):
-    """Coverage less redundancy in random planes."""
+    """Coverage minus redundancy in random planes."""
 
     make = staticmethod(lambda: ZCore(samples=40))
 
@@ -211,12 +211,12 @@ class Recorded:
 
     @pytest.fixture(autouse=True)
     def history(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Give `cases.sat_task` and `cases.array_task` a history of as many examples as they have."""
+        """Give the tasks of `cases.sat_task` and `cases.array_task` a history of their size."""
         cases.record_tasks(monkeypatch)
         self.patch = monkeypatch
 
     def test_says_what_it_needs(self, selector: Selector) -> None:
-        """A task that nothing was recorded of is refused in one sentence."""
+        """A task without any record raises an error of one sentence."""
         self.patch.undo()
         with pytest.raises(RequirementError, match=r"needs (history|losses), and this task has none: give"):
             select(cases.array_task(24), selector, 5)
@@ -250,7 +250,7 @@ class TestCCS(Recorded, SelectorContract):
 
 
 class TestImportance(Recorded, SelectorContract):
-    """Drawn with probability rising in the last score of training."""
+    """Drawn with probabilities that rise with the last score in training."""
 
     order_free = False  # a draw over positions
     make = staticmethod(Importance)
@@ -371,7 +371,7 @@ class TestCRAIG(SelectorContract):
 
 
 class TestCRAIGOfOneClass(SelectorContract):
-    """Nearest gradients in the whole pool, distances computed as they are asked for."""
+    """Nearest gradients in the whole pool, with distances computed when they are needed."""
 
     make = staticmethod(lambda: CRAIG(per_class=False, dense_up_to=0))
 
@@ -424,7 +424,7 @@ class TestLESS(SelectorContract):
 
 
 class TestKCenter(ByFeatures, SelectorContract):
-    """Farthest from those chosen."""
+    """Farthest from the picks so far."""
 
     order_free = True
     make = staticmethod(KCenter)
@@ -451,7 +451,7 @@ class TestFacilityLocationOnAGraph(ByFeatures, SelectorContract):
 
 
 class TestGraphCut(ByFeatures, SelectorContract):
-    """Like the pool, unlike each other."""
+    """Similar to the pool, dissimilar to each other."""
 
     order_free = True
     make = staticmethod(GraphCut)
@@ -465,7 +465,7 @@ class TestLogDet(ByFeatures, SelectorContract):
 
 
 def test_every_selector_is_under_contract() -> None:
-    """No selector is registered that no class of this file holds to the contract."""
+    """Every registered selector has a class in this file."""
     held: set[str] = set()
 
     def name(selector: Selector) -> None:

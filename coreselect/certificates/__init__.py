@@ -1,1 +1,1 @@
-"""What can be said about a selection: bounds, certificates and diagnostics."""
+"""What can be stated about a selection: bounds, certificates and diagnostics."""

@@ -140,7 +140,7 @@ def _features(path: Path) -> np.ndarray:
 
 def _pixels(dataset: Any, positions: Int64) -> np.ndarray:
     """Images as rows [m, H·W·C] of one length."""
-    from coreselect.report.gallery import images_at
+    from coreselect.report.images import images_at
 
     images = images_at(dataset, positions)
     if len({image.shape for image in images}) > 1:

@@ -1,1 +1,1 @@
-"""Samplers for a training loop: when to select, and what to iterate."""
+"""Samplers for a training loop: they decide when to select and which examples an epoch sees."""

@@ -1,1 +1,1 @@
-"""What people look at: facts about a selection, agreement between selections, and pictures."""
+"""What people look at: summaries of a selection, agreement between selections, and pictures."""

@@ -1,12 +1,12 @@
-"""How far selections of one pool agree: in what they picked, against chance, and in the order of the picks they share.
+"""How far selections of one pool agree: in their picks, compared with chance, and in the order of the picks they share.
 
-Of picks A and B from a pool of N, with C = |A ∩ B|:
+For picks A and B from a pool of N, with C = |A ∩ B|:
 
     Jaccard  J = C / (|A| + |B| − C)
     chance   C ~ Hypergeometric(N, |A|, |B|):  E C = |A||B| / N,  Var C = |A||B|(N − |A|)(N − |B|) / (N²(N − 1))
 
-Chance is B drawn uniformly from the pool, whatever A is. Two selections that both fill every class to a quota share
-more than that without agreeing about anything else.
+Chance means that B is drawn uniformly from the pool, independently of A. Two selections that both give every class its share
+have more picks in common than that, even if they agree in nothing else.
 """
 
 import math
@@ -23,14 +23,14 @@ from coreselect.types import Int64, Selection
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """How many picks two selections share, beside what uniform draws of the same sizes would.
+    """How many picks two selections share, and how many uniform draws of the same sizes would share.
 
     Attributes:
         common: C.
         first_in_second, second_in_first: C / |A| and C / |B|; by chance |B| / N and |A| / N.
         jaccard: J.
         chance_common, chance_spread, chance_jaccard: E C, the standard deviation of C, and E J.
-        deviations: (C − E C) / spread, or None where chance leaves no room: one of the two is the whole pool.
+        deviations: (C − E C) / spread, or None if the spread is 0 because one of the two is the whole pool.
     """
 
     common: int
@@ -47,12 +47,12 @@ class Overlap:
 
 @dataclass(frozen=True, slots=True)
 class Concordance:
-    """Rank correlations of two orders over the picks that both have, in [−1, 1].
+    """Rank correlations of two pick orders over the picks that both have, in [−1, 1].
 
     Attributes:
-        picks: m, how many picks that is.
-        spearman, kendall: ρ and τ_b, or None: fewer than 3 picks, or one group that holds them all.
-        spearman_spread, kendall_spread: standard deviations of ρ and τ about 0 under random order without ties,
+        picks: m, how many picks both have.
+        spearman, kendall: ρ and τ_b; None with fewer than 3 picks, or if one group holds them all.
+        spearman_spread, kendall_spread: standard deviations of ρ and τ for random orders without ties,
             1/√(m − 1) and √(2(2m + 5) / (9m(m − 1))), or None.
     """
 
@@ -65,7 +65,7 @@ class Concordance:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two of several selections, by their positions, and how far they agree."""
+    """Two of several selections, by their numbers, and how far they agree."""
 
     first: int
     second: int
@@ -74,12 +74,12 @@ class Pair:
 
 
 def check_same_pool(selections: Sequence[Selection], names: Sequence[str]) -> None:
-    """Refuse selections whose picks are not positions in one and the same pool.
+    """Raise an error if selections were made from different pools.
 
     Args:
-        names: one per selection, for the sentence.
+        names: one per selection, for the error message.
     Raises:
-        IndexFileError: pool sizes or fingerprints differ, or equal picks are other examples of the dataset.
+        IndexFileError: pool sizes or fingerprints differ, or equal positions are different examples of the dataset.
     """
     first, known = selections[0], selections[0].provenance
     for selection, name in zip(selections[1:], names[1:], strict=True):
@@ -88,30 +88,30 @@ def check_same_pool(selections: Sequence[Selection], names: Sequence[str]) -> No
             got = f"a pool of {made.pool_size} examples, {names[0]} from one of {known.pool_size}"
         elif made.fingerprint != known.fingerprint:
             got = f"the pool {made.fingerprint}, {names[0]} from {known.fingerprint}"
-        elif _moved(first, selection):
-            got = f"the pool that other validation examples left over than those of {names[0]}"
+        elif _different_examples(first, selection):
+            got = f"a pool without other validation examples than that of {names[0]}"
         else:
             continue
         raise IndexFileError(
-            f"{name} was made from {got}: picks compare within one pool, so select both from the same data, rows and "
-            "validation split."
+            f"{name} was made from {got}: only selections of one pool can be compared, so select both from the same data, rows "
+            "and validation split."
         )
 
 
 def overlap(first: Int64, second: Int64, pool_size: int) -> Overlap:
-    """Return what two sets of picks share and what chance would give.
+    """Return what two sets of picks share, and what they would share by chance.
 
     Args:
         first, second: int64 [a] and [b], unique positions in 0…N−1, a, b ≥ 1.
         pool_size: N.
     """
-    from scipy.stats import hypergeom  # a second of import time
+    from scipy.stats import hypergeom  # takes a second to import
 
     a, b, n = len(first), len(second), pool_size
     common = len(np.intersect1d(first, second, assume_unique=True))
     mean = a * b / n
     spread = math.sqrt(a * b * (n - a) * (n - b) / (n * n * (n - 1))) if n > 1 else 0.0
-    counts = np.arange(max(0, a + b - n), min(a, b) + 1)  # [·], the values that C can take
+    counts = np.arange(max(0, a + b - n), min(a, b) + 1)  # all values that C can take
     odds = hypergeom.pmf(counts, n, a, b)
     return Overlap(
         common=common,
@@ -128,10 +128,10 @@ def overlap(first: Int64, second: Int64, pool_size: int) -> Overlap:
 
 
 def concordance(first: Selection, second: Selection) -> Concordance:
-    """Return how far two selections put the picks that both have into the same order.
+    """Return how far two selections have the picks that they share in the same order.
 
-    A pick's place is that of its group, in the order of the groups' first picks: what came in one step shares a place,
-    and ties count as ties do (average ranks for ρ, τ_b for τ).
+    A pick's place is that of its group, in the order of the groups' first picks. Picks of one step have the same place; such
+    ties are treated as usual (average ranks for ρ, τ_b for τ).
     """
     from scipy.stats import kendalltau, spearmanr
 
@@ -147,7 +147,7 @@ def concordance(first: Selection, second: Selection) -> Concordance:
 
 
 def pairs(selections: Sequence[Selection]) -> tuple[Pair, ...]:
-    """Return every two of several selections of one pool, in the order (0, 1), (0, 2), …, (1, 2), …."""
+    """Return all pairs of several selections of one pool, in the order (0, 1), (0, 2), …, (1, 2), …."""
     return tuple(
         Pair(
             i,
@@ -160,14 +160,14 @@ def pairs(selections: Sequence[Selection]) -> tuple[Pair, ...]:
 
 
 def _places(groups: Int64) -> Int64:
-    """The place of each pick's group, groups counted from 0 in the order of their first picks."""
+    """Return the place of each pick's group; groups are counted from 0 in the order of their first picks."""
     _, first, member = np.unique(groups, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[member]
 
 
-def _moved(first: Selection, second: Selection) -> bool:
-    """Whether both were held out from a dataset and a position in the pool is another example in each."""
+def _different_examples(first: Selection, second: Selection) -> bool:
+    """Return whether a position in the pool means different examples of the dataset for the two selections."""
     if any(np.array_equal(s.indices, s.source_indices) for s in (first, second)):
-        return False  # one of them knows the pool alone
+        return False  # one of them records no larger dataset
     _, here, there = np.intersect1d(first.indices, second.indices, assume_unique=True, return_indices=True)
     return not np.array_equal(first.source_indices[here], second.source_indices[there])

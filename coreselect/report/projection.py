@@ -1,4 +1,4 @@
-"""A pool and the picks of several selections in the plane in which the pool varies most.
+"""Project a pool and the picks of several selections onto the plane of the pool's largest variance.
 
     X_c = X − 1μᵀ = U S Vᵀ,   z = (x − μ) V[:, :2],   explained_j = S_j² / Σ S²
 
@@ -18,7 +18,7 @@ from coreselect.support.seeding import derive
 from coreselect.types import Float64, Int64
 
 Rows = Callable[[Int64], NDArray[Any]]
-_FEWEST, _MOST, _VALUES = 256, 4000, 1 << 26  # rows that the plane is fitted to; numbers in them, where D is large
+_FEWEST, _MOST, _VALUES = 256, 4000, 1 << 26  # fewest and most rows that the plane is fitted to; most numbers in them
 _BLOCK = 1024  # rows read at once
 
 
@@ -28,9 +28,9 @@ class Plane:
 
     Attributes:
         mean: float64 [D], μ.
-        axes: float64 [D, 2], orthonormal columns, each with its entry of largest size positive; a column of zeros where
-            the rows do not vary in so many directions.
-        explained: float64 [2], each one's share of the variance.
+        axes: float64 [D, 2], orthonormal columns; in each column the entry of largest size is positive. A column is zero if
+            the rows vary in fewer directions.
+        explained: float64 [2], each component's share of the variance.
     """
 
     mean: Float64
@@ -44,13 +44,13 @@ class Plane:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Projection:
-    """Where a pool and the picks of several selections lie in one plane.
+    """Positions of a pool and of the picks of several selections in one plane.
 
     Attributes:
         pool: float64 [M, 2], the rows that the plane was fitted to.
         picks: float64 [k_s, 2] for each selection, in pick order.
-        explained: float64 [2], shares of the variance of those M rows.
-        whole: whether they are the whole pool, and not a sample.
+        explained: float64 [2], each component's share of the variance of these M rows.
+        whole: whether these M rows are the whole pool; else they are a sample.
     """
 
     pool: Float64
@@ -60,33 +60,33 @@ class Projection:
 
 
 def principal_plane(rows: NDArray[Any]) -> Plane:
-    """Return the plane of largest variance of rows [M, D], M ≥ 1, by the smaller of the two Gram matrices.
+    """Return the plane of largest variance of rows [M, D], M ≥ 1, from the smaller of the two Gram matrices.
 
-    Takes M·D·8 bytes for the centred rows and min(M, D)²·8 for the Gram matrix.
+    It needs M·D·8 bytes for the centred rows and min(M, D)²·8 bytes for the Gram matrix.
 
     Raises:
-        ShapeError: not a matrix.
-        NonFiniteError: NaN or infinity.
+        ShapeError: the rows are not a matrix.
+        NonFiniteError: the rows hold NaN or infinity.
     """
     if rows.ndim != 2 or 0 in rows.shape:
-        raise ShapeError(f"a projection needs rows [M, D] of at least one number, got {list(rows.shape)}.")
+        raise ShapeError(f"a projection needs rows [M, D] with M, D ≥ 1, got {list(rows.shape)}.")
     bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
     if len(bad):
         raise NonFiniteError(
-            f"{len(bad)} of the rows to project hold NaN or infinity: remove or mend them.", bad.tolist()
+            f"{len(bad)} of the rows to project hold NaN or infinity: remove or correct them.", bad.tolist()
         )
     X = np.array(rows, np.float64)  # [M, D]
     mean = X.mean(axis=0)
     X -= mean
     wide = X.shape[1] > X.shape[0]
-    from scipy.linalg import eigh  # the part of the spectrum that is needed, where numpy takes all of it
+    from scipy.linalg import eigh  # computes only the two eigenvectors that are needed; numpy computes all
 
     gram = X @ X.T if wide else X.T @ X  # [M, M] or [D, D]
     total, size = float(np.trace(gram)), len(gram)
     values, vectors = eigh(gram, subset_by_index=(max(0, size - 2), size - 1))
     axes, explained = np.zeros((X.shape[1], 2)), np.zeros(2)
     for j, (value, vector) in enumerate(zip(values[::-1], vectors.T[::-1], strict=True)):
-        if value > 1e-12 * total:  # below it is rounding
+        if value > 1e-12 * total:  # smaller values are rounding
             axis = X.T @ vector if wide else vector  # [D]
             axis /= np.linalg.norm(axis)
             axes[:, j] = axis * (1 if axis[np.abs(axis).argmax()] > 0 else -1)
@@ -95,16 +95,16 @@ def principal_plane(rows: NDArray[Any]) -> Plane:
 
 
 def project(rows: Rows, candidates: Int64, picks: Sequence[Int64], seed: int = 0) -> Projection:
-    """Fit the plane to the pool, or to a sample of it, and place the picks in it.
+    """Fit the plane to the pool, or to a sample of it, and project the picks onto it.
 
     Args:
-        rows: reads the rows [m, D] of so many positions [m].
-        candidates: int64 [N], the positions of the pool's examples; of more than 4,000 (fewer where D is above
-            16,000) the plane is fitted to a sample.
+        rows: positions [m] → their rows [m, D].
+        candidates: int64 [N], the positions of the pool's examples. With more than 4,000 of them (fewer if D is above
+            16,000), the plane is fitted to a sample.
         picks: int64 [k_s] for each selection, positions of the same kind.
-        seed: draws the sample.
+        seed: of the sample.
     Raises:
-        ShapeError, NonFiniteError: rows that are no finite matrix.
+        ShapeError, NonFiniteError: the rows are not a finite matrix.
     """
     width = max(1, rows(candidates[:1]).size)
     most = min(_MOST, max(_FEWEST, _VALUES // width))
@@ -114,17 +114,17 @@ def project(rows: Rows, candidates: Int64, picks: Sequence[Int64], seed: int = 0
         sample = np.sort(np.random.default_rng(derive(seed, "projection")).permutation(candidates)[:most])
     X = rows(sample)  # [M, D]
     plane = principal_plane(X)
-    placed = [_placed(rows, plane, chosen) for chosen in picks]
-    return Projection(plane.project(X), tuple(placed), plane.explained, whole)
+    projected = [_projected(rows, plane, chosen) for chosen in picks]
+    return Projection(plane.project(X), tuple(projected), plane.explained, whole)
 
 
-def _placed(rows: Rows, plane: Plane, positions: Int64) -> Float64:
+def _projected(rows: Rows, plane: Plane, positions: Int64) -> Float64:
     parts = [plane.project(rows(positions[at : at + _BLOCK])) for at in range(0, len(positions), _BLOCK)]
     out = np.concatenate(parts)  # [k, 2]
     bad = np.flatnonzero(~np.isfinite(out).all(axis=1))
     if len(bad):
         where = first_few(positions[bad].tolist())
         raise NonFiniteError(
-            f"rows of picks hold NaN or infinity (positions {where}): remove or mend them.", bad.tolist()
+            f"rows of picks hold NaN or infinity (positions {where}): remove or correct them.", bad.tolist()
         )
     return out

@@ -1,4 +1,4 @@
-"""What a table or a picture of a selection shows: its pool, gains by group and classes, from the record alone."""
+"""The facts that a table or picture of a selection shows: its pool, gains by group and classes, from the selection alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from coreselect.types import Float64, Int64, Selection
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Balance:
-    """Class counts of the picks and of the pool, one entry per class that either has.
+    """Class counts of the picks and of the pool, one entry per class.
 
     Attributes:
-        names: C words.
-        chosen, pool: int64 [C], how many examples of the class each has.
+        names: C names.
+        chosen, pool: int64 [C], how many examples of each class.
     """
 
     names: tuple[str, ...]
@@ -27,12 +27,14 @@ class Balance:
 
 
 def check_length(selection: Selection, n: int, where: str) -> None:
-    """Refuse a dataset of `n` examples that is not the one a selection was made from.
+    """Raise an error if a dataset of `n` examples cannot be the one that a selection was made from.
 
-    `source_indices` are positions in the dataset that was held out from: N of the pool and the validation examples.
+    `source_indices` are positions in the dataset that `holdout` was given: the pool's N examples and the validation examples.
 
+    Args:
+        where: the dataset's name in the error message.
     Raises:
-        IndexFileError: its length is another.
+        IndexFileError: the length does not fit.
     """
     size, held = selection.provenance.pool_size, selection.provenance.validation_indices
     same = np.array_equal(selection.indices, selection.source_indices)
@@ -47,19 +49,19 @@ def check_length(selection: Selection, n: int, where: str) -> None:
     if not fits:
         raise IndexFileError(
             f"this selection was made from {needed} examples (a pool of {size}), {where} has {n}: give the dataset "
-            "that it was made from, cut to the same rows."
+            "that it was made from, with the same rows."
         )
 
 
 def pool_positions(selection: Selection, n: int) -> Int64:
-    """Return the pool's positions in a dataset of `n` examples, sorted int64: all, without those held out from it.
+    """Return the pool's positions in a dataset of `n` examples, sorted int64: all but the validation examples.
 
     Raises:
-        IndexFileError: a pick lies outside the dataset.
+        IndexFileError: a pick is outside the dataset.
     """
     if selection.source_indices.max() >= n:
         raise IndexFileError(
-            f"this selection picks position {selection.source_indices.max()}, the dataset has {n} examples: "
+            f"this selection picks position {selection.source_indices.max()}, and the dataset has {n} examples: "
             "give the dataset that it was made from."
         )
     held = selection.provenance.validation_indices
@@ -68,10 +70,10 @@ def pool_positions(selection: Selection, n: int) -> Int64:
 
 
 def same_data(selection: Selection, dataset: Any) -> bool | None:
-    """Return whether a dataset has the pool's fingerprint; None where the pool's order in it is not known.
+    """Return whether a dataset has the pool's fingerprint; None if the pool's order in it is unknown.
 
     Args:
-        dataset: the one that `source_indices` are positions in.
+        dataset: the dataset of `source_indices`.
     """
     pool = pool_positions(selection, len(dataset))
     known = selection.provenance.fingerprint.startswith("n:") and len(pool) == selection.provenance.pool_size
@@ -81,7 +83,7 @@ def same_data(selection: Selection, dataset: Any) -> bool | None:
 
 
 def group_gains(selection: Selection) -> Float64:
-    """Return the gain of every group in pick order, float64 [G]: the sum over its picks."""
+    """Return the gain of every group (the sum over its picks) in pick order, float64 [G]."""
     _, first, member = np.unique(selection.groups, return_index=True, return_inverse=True)
     rank = np.argsort(np.argsort(first))  # groups by their first pick
     out = np.zeros(len(first))  # [G]
@@ -93,15 +95,15 @@ def balance(selection: Selection, labels: Int64, class_names: Sequence[str] | No
     """Count the classes of the picks and of the pool.
 
     Args:
-        labels: int64 [n], of the dataset that `source_indices` are positions in.
+        labels: int64 [n], labels of the dataset of `source_indices`.
         class_names: one per label value.
     Raises:
-        IndexFileError: a pick lies outside `labels`.
-        ShapeError: `labels` is not a row of integers.
+        IndexFileError: a pick is outside `labels`.
+        ShapeError: `labels` is not a vector of integers.
     """
     labels = np.asarray(labels)
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
-        raise ShapeError(f"labels are {labels.dtype} {list(labels.shape)}, integers [n] are needed.")
+        raise ShapeError(f"labels must be integers [n], got {labels.dtype} {list(labels.shape)}.")
     pool = labels[pool_positions(selection, len(labels))]
     values = np.unique(labels)
     counts = [np.array([(part == v).sum() for v in values]) for part in (labels[selection.source_indices], pool)]

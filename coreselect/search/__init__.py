@@ -1,4 +1,4 @@
-"""Search proposes the rows that may be best; `coreselect.gradients.rows.argmax` decides among them in float64."""
+"""Search proposes the rows that may have the largest score; `coreselect.gradients.rows.argmax` decides in float64."""
 
 from coreselect.errors import UnknownNameError
 from coreselect.gradients.rows import Rows
@@ -17,8 +17,8 @@ def search(which: str, rows: Rows) -> Search:
 
     Raises:
         UnknownNameError: no search has that name.
-        MissingExtraError: `faiss`, and it is not installed.
-        RequirementError: `faiss` on rows that are not a matrix.
+        MissingExtraError: `faiss` is asked for and not installed.
+        RequirementError: `faiss` is asked for and the rows are not a matrix.
     """
     if which in ("auto", "exact"):
         return ExactSearch(rows)

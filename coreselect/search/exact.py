@@ -6,7 +6,7 @@ from coreselect.gradients.rows import Rows
 
 
 class ExactSearch:
-    """Score every row and propose those whose score rounding cannot tell from the largest."""
+    """Score every row, and propose those that rounding cannot tell from the largest."""
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
@@ -17,7 +17,7 @@ class ExactSearch:
 
 
 def within_rounding(scores: Tensor, slack: Tensor, alive: Tensor) -> Tensor:
-    """Return the living rows m with score_m + slack_m ≥ max over living rows of (score − slack)."""
+    """Return the rows m that are still alive and have score_m + slack_m ≥ max over alive rows of (score − slack)."""
     alive = alive.to(scores.device)
     slack = slack.to(scores.dtype)
     floor = (scores - slack).masked_fill(~alive, float("-inf")).max()

@@ -1,7 +1,7 @@
-"""FAISS flat inner-product search over blocks of the rows, nearest points and k-means: the only file that imports faiss.
+"""Everything that FAISS computes: inner-product search over rows, nearest points, k-means. Only this file imports faiss.
 
-Each block is searched where it lies (`knn_inner_product` with an ID bitmap of the living rows): nothing is indexed,
-nothing is removed, and no second copy of the rows is made. Rows on a GPU are searched there by `knn_gpu`.
+Each block of rows is searched in place (`knn_inner_product` with a bitmap of the rows that are still alive): there is no
+index, nothing is removed, and the rows are not copied. Rows on a GPU are searched there by `knn_gpu`.
 """
 
 import importlib
@@ -15,16 +15,16 @@ from coreselect.errors import RequirementError, missing_extra
 from coreselect.gradients.rows import DenseRows, Rows, gamma
 from coreselect.types import Int64
 
-GPU_MOST = 2048  # neighbours that FAISS finds on a GPU
-FIRST = 8  # how many neighbours are asked for before rounding is looked at
+MOST_ON_GPU = 2048  # neighbours that FAISS can find on a GPU
+FIRST = 8  # how many neighbours to ask for first; more if rounding makes that necessary
 
 
 class FaissSearch:
-    """Propose rows by FAISS; the same proposals as `ExactSearch` after the decision in float64.
+    """Propose rows by FAISS; after the decision in float64 the picks are those of `ExactSearch`.
 
     Raises:
         MissingExtraError: FAISS is not installed.
-        RequirementError: the rows are not a matrix (factored rows have none).
+        RequirementError: the rows are not a matrix (factored rows are not).
     """
 
     def __init__(self, rows: Rows) -> None:
@@ -34,12 +34,12 @@ class FaissSearch:
             raise missing_extra("FAISS", "cpu", "search='faiss' (coreselect[gpu] for rows on a GPU)") from why
         if not isinstance(rows, DenseRows):
             raise RequirementError(
-                "FAISS needs rows as a matrix, got factored rows: use search='exact', or batch groups."
+                "FAISS needs a matrix of rows, and these rows are factored: use search='exact', or batch groups."
             )
         self._faiss: Any = faiss
         self._rows = rows
         self._resources: Any = faiss.StandardGpuResources() if rows.matrix.is_cuda else None
-        # FAISS reads float32, so rows of a wider type bring float32's rounding with them
+        # FAISS works in float32, so rows of a wider type are rounded to it
         norms = rows.slack / gamma(rows.matrix.shape[1], rows.matrix.dtype)
         self._slack = gamma(rows.matrix.shape[1], torch.float32) * norms
 
@@ -56,7 +56,7 @@ class FaissSearch:
             while take:
                 scores, ids = self._knn(q, block, living, take)
                 best = max(best, float(scores[0]))
-                if take == count or scores[-1] < best - 2 * widest:  # no row beyond can be the best
+                if take == count or scores[-1] < best - 2 * widest:  # no row that was left out can be the best
                     found.append((scores, ids + at))
                     break
                 take = min(4 * take, count)
@@ -86,9 +86,9 @@ class FaissSearch:
         faiss = self._faiss
         importlib.import_module("faiss.contrib.torch_utils")  # lets FAISS read tensors in place
 
-        dead = int((~living).sum())  # no selector there: ask for as many more as may be dead
+        dead = int((~living).sum())  # no selector on a GPU: ask for as many more as are dead
         ask = min(take + dead, len(living))
-        if ask > GPU_MOST:
+        if ask > MOST_ON_GPU:
             scores = (
                 (block @ q[0].to(block.dtype)).float().masked_fill(~torch.from_numpy(living).to(block.device), -np.inf)
             )
@@ -103,13 +103,13 @@ class FaissSearch:
 
 
 def faiss_nearest(x: np.ndarray, count: int) -> Int64:
-    """Find every point's nearest points, itself among them, by exhaustive search where the points lie.
+    """Find the nearest points of every point, itself included, by exhaustive search.
 
     Args:
         x: float32 [N, D], contiguous.
         count: 1…N.
     Returns:
-        int64 [N, count], the nearest first by float32 distance.
+        int64 [N, count], by float32 distance, nearest first.
     Raises:
         MissingExtraError: FAISS is not installed.
     """
@@ -121,15 +121,15 @@ def faiss_nearest(x: np.ndarray, count: int) -> Int64:
     return engine.knn(x, x, count, metric=faiss.METRIC_L2)[1]
 
 
-def faiss_kmeans(x: np.ndarray, begin: Int64, iterations: int) -> tuple[Int64, float]:
-    """Move centres from the points they begin at, all points at every iteration.
+def faiss_kmeans(x: np.ndarray, start: Int64, iterations: int) -> tuple[Int64, float]:
+    """Run k-means from given first centres; every iteration uses all points.
 
     Args:
         x: float32 [N, D], contiguous.
-        begin: positions of the first centres, int64 [k].
+        start: positions of the points that are the first centres, int64 [k].
         iterations: ≥ 1.
     Returns:
-        the nearest centre of each point, int64 [N], and the sum of squared distances to it.
+        The nearest centre of each point, int64 [N], and the sum of squared distances to it.
     Raises:
         MissingExtraError: FAISS is not installed.
     """
@@ -137,10 +137,10 @@ def faiss_kmeans(x: np.ndarray, begin: Int64, iterations: int) -> tuple[Int64, f
         import faiss
     except ImportError as why:
         raise missing_extra("FAISS", "cpu", "k-means by FAISS") from why
-    n, k = len(x), len(begin)
+    n, k = len(x), len(start)
     engine: Any = faiss.Kmeans(
         x.shape[1], k, niter=iterations, min_points_per_centroid=1, max_points_per_centroid=n, verbose=False
     )
-    engine.train(x, init_centroids=np.ascontiguousarray(x[begin]))
+    engine.train(x, init_centroids=np.ascontiguousarray(x[start]))
     squares, labels = engine.assign(x)  # [N] each
     return labels.astype(np.int64), float(squares.sum(dtype=np.float64))

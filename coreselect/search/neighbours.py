@@ -1,8 +1,8 @@
-"""The neighbour graph: each point's nearest points, proposed in float32 by FAISS or by torch and decided in float64.
+"""The neighbour graph: each point's nearest points, proposed in float32 by FAISS or torch and decided in float64.
 
-    N_K(i) = the K points j of least ‖z_i − z_j‖², i itself among them
+    N_K(i) = the K points j of smallest ‖z_i − z_j‖², i itself included
 
-Of equally near points those of lowest index are kept.
+Among equally near points, those of lowest index are kept.
 """
 
 from dataclasses import dataclass
@@ -15,21 +15,21 @@ from coreselect.errors import MissingExtraError, ShapeError, UnknownNameError
 from coreselect.search.faiss import faiss_nearest
 
 ENGINES = ("auto", "faiss", "torch")
-MARGIN = 8  # more proposals than neighbours, for what float32 cannot order
-BLOCK_BYTES = 16 << 20  # of a block of distances that torch looks at at once
-CACHED_BYTES = 1 << 20  # of a block of differences on a CPU: larger ones leave its cache
+MARGIN = 8  # extra proposals, for distances that float32 cannot order
+BLOCK_BYTES = 16 << 20  # of a block of distances that torch computes at once
+CACHED_BYTES = 1 << 20  # of a block of differences on a CPU; larger blocks do not fit its cache
 
 Engine = Literal["auto", "faiss", "torch"]
 
 
 @dataclass(frozen=True, eq=False)
 class Neighbours:
-    """Neighbours of N points, the nearest first, equally near ones by index.
+    """Neighbours of N points, nearest first; equally near ones in the order of their index.
 
     Attributes:
-        indices: int64 [N, K]; row i holds i, but where K others are at distance 0 too.
+        indices: int64 [N, K]; row i holds i, unless K others are also at distance 0.
         squares: float64 [N, K], ‖z_i − z_j‖², ascending.
-        engine: `faiss` or `torch`, what proposed them.
+        engine: what proposed them, `faiss` or `torch`.
     """
 
     indices: Tensor
@@ -38,19 +38,19 @@ class Neighbours:
 
 
 def neighbours(points: Tensor, count: int, *, by: Engine = "auto") -> Neighbours:
-    """Find every point's nearest points, by exact search: O(N²D) time, O(N·count) memory.
+    """Find the nearest points of every point by exact search, in O(N²D) time and O(N·count) memory.
 
-    Proposals are ordered by float32 distances, of points moved to their mean: a neighbour can be missed only where more than
-    `MARGIN` others are as far, to float32's rounding, as the last one kept.
+    Proposals are ordered by float32 distances of the centred points. A neighbour can be missed only if more than `MARGIN`
+    others are as far away as the last neighbour kept, to the rounding of float32.
 
     Args:
         points: z [N, D] float32 or float64, finite, on any device.
-        count: K ≥ 1; with fewer points than that, all of them.
-        by: `faiss` (a CPU), `torch` (any device), `auto`: FAISS where it is installed and the points are on a CPU.
+        count: K ≥ 1; at most as many as there are points.
+        by: `faiss` (on a CPU), `torch` (any device), or `auto`: FAISS if it is installed and the points are on a CPU.
     Raises:
-        ShapeError: points are no matrix, or count is below 1.
-        UnknownNameError: no such engine.
-        MissingExtraError: `faiss`, and it is not installed.
+        ShapeError: points are not a matrix, or count is below 1.
+        UnknownNameError: `by` has another value.
+        MissingExtraError: `faiss` is asked for and not installed.
     """
     if points.ndim != 2 or not len(points) or count < 1:
         raise ShapeError(f"neighbours need points [N, D] and a count of at least 1, got {list(points.shape)}, {count}.")
@@ -64,7 +64,7 @@ def neighbours(points: Tensor, count: int, *, by: Engine = "auto") -> Neighbours
 
 
 def _propose(x: Tensor, wanted: int, by: str) -> tuple[Tensor, str]:
-    """int64 [N, wanted], in no order, and who found them."""
+    """Return proposals int64 [N, wanted], in no order, and the engine that found them."""
     if wanted == len(x):
         return torch.arange(wanted, device=x.device).repeat(wanted, 1), "torch"
     if by != "torch":

@@ -1,7 +1,7 @@
-"""Rows dealt over the ranks of a process group: each proposes from its share, all decide alike.
+"""Search over rows that are spread over the ranks of a process group: every rank finds the same winner.
 
-Rank r holds the rows m with m mod world = r. Every rank answers with its best row's float64 score and number; the largest
-score wins, ties to the lowest number, which is the rule of a single machine, so the order of picks is the same.
+Rank r holds the rows m with m mod world = r. Every rank sends the float64 score and the number of its best row. The largest
+score wins and ties go to the lowest number, as on a single machine, so the order of picks is the same.
 """
 
 import numpy as np
@@ -14,10 +14,10 @@ from coreselect.search.exact import ExactSearch
 
 
 class ShardedSearch:
-    """Propose the one winning row of all ranks (its global number).
+    """Propose one row, the winner of all ranks, by its global number.
 
     Args:
-        local: this rank's rows, local row i being global row rank + i·world.
+        local: this rank's rows; local row i is global row rank + i·world.
         group: the process group; None: the default one.
     """
 

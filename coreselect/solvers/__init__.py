@@ -1,1 +1,1 @@
-"""Solvers that turn vectors into picks: greedy search, matching pursuit, submodular maximisation, covering."""
+"""Solvers that turn vectors into picks: greedy search, matching pursuit, and greedy maximisation of coverage."""

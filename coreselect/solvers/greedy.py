@@ -1,10 +1,10 @@
 """Pick – step – refresh: Algorithm 1 of Xu et al., *Efficient adversarial contrastive learning via robustness-aware coreset
-selection*, NeurIPS 2023, over vectors; it knows rows, a query and a search, not what they mean.
+selection*, NeurIPS 2023, on vectors: it needs rows, a query and a search, and does not know what they stand for.
 
     repeat:  m = argmax over the rest of ⟨r_m, q(θ′)⟩;   θ′ ← θ′ − η r_m;   q ← ∇ L_RD(U; θ′)
 
-The budget counts examples and is met exactly: the last group is trimmed, its row recomputed on what is kept, and stepped
-with weight kept/size.
+The budget counts examples and is met exactly: the last group is trimmed, its row is computed again from the members that are
+kept, and its step has weight kept/size.
 """
 
 from collections.abc import Callable
@@ -22,14 +22,14 @@ Recraft = Literal["once", "every"] | int
 
 
 class Query(Protocol):
-    """The validation objective as greedy sees it."""
+    """The part of a validation objective that greedy uses."""
 
     def query(self, theta: Tensor) -> Tensor:
         """θ′ [P] → its gradient [P]."""
         ...
 
     def recraft(self, theta: Tensor) -> None:
-        """Attack the validation inputs anew, at θ′."""
+        """Attack the validation inputs again, at θ′."""
         ...
 
 
@@ -46,18 +46,21 @@ def greedy(
     first: Tensor | None = None,
     tick: Callable[[int, int], None] | None = None,
 ) -> tuple[Trace, Tensor]:
-    """Choose groups until `budget` examples are held; return the trace and θ′ [P] after the last step.
+    """Choose groups until they hold `budget` examples.
 
     Args:
-        rows: M groups' rows at θ.
-        objective: gives q(θ′); `first` is q(θ) where the caller has it already.
+        rows: of M groups, at θ.
+        objective: gives q(θ′).
         search: over the same rows.
-        theta: θ [P], not changed.
+        theta: θ [P]; it is not changed.
         eta: η > 0, the scratch step per pick.
-        budget: how many examples, at most those in the groups together.
-        refresh: renew the query every so many picks, ≥ 1.
-        recraft: attack anew `"once"` (never after the start), `"every"` refresh, or every so many picks.
+        budget: how many examples; at most as many as all groups hold.
+        refresh: how many picks between two queries, ≥ 1.
+        recraft: when to attack again: `"once"` (never after the start), `"every"` refresh, or after so many picks.
+        first: q(θ), if the caller has it already.
         tick: called with (examples held, budget).
+    Returns:
+        The trace, and θ′ [P] after the last step.
     Raises:
         NonFiniteError: the query is not finite: θ′ has diverged.
     """
@@ -70,10 +73,10 @@ def greedy(
     held = 0
     while held < budget:
         picks = len(order)
-        anew = recraft != "once" and picks % (refresh if recraft == "every" else recraft) == 0
-        if picks and anew:
+        attack_again = recraft != "once" and picks % (refresh if recraft == "every" else recraft) == 0
+        if picks and attack_again:
             objective.recraft(here)
-        if picks and (anew or picks % refresh == 0):
+        if picks and (attack_again or picks % refresh == 0):
             query = objective.query(here)
         if not bool(torch.isfinite(query).all()):
             raise NonFiniteError(
@@ -86,9 +89,7 @@ def greedy(
         whole = take == len(group)
         share = take / len(group)
         row = rows.full(m, None if whole else group[:take])
-        if (
-            not whole or len(seen) != len(query) or seen is not query
-        ):  # trimmed or sketched: the score is of another row
+        if not whole or len(seen) != len(query) or seen is not query:  # trimmed or sketched: another row was scored
             score = float(row.double() @ query.double())
         here = here - eta * share * row.to(here)
         alive[m] = False

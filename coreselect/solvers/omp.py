@@ -1,14 +1,14 @@
-"""Match a target by few non-negative multiples of rows: orthogonal matching pursuit (Pati, Rezaiifar, Krishnaprasad,
+"""Match a target by a weighted sum of few rows, weights ≥ 0: orthogonal matching pursuit (Pati, Rezaiifar, Krishnaprasad,
 "Orthogonal matching pursuit: recursive function approximation with applications to wavelet decomposition", Asilomar 1993),
-its refit non-negative at every pick (Lawson, Hanson, *Solving least squares problems*, 1974, chapter 23).
+with a non-negative refit at every pick (Lawson, Hanson, *Solving least squares problems*, 1974, chapter 23).
 
     min E(w) = ‖Σ_{i ∈ S} w_i g_i − b‖² + λ‖w‖²   over w ≥ 0, |S| ≤ k
     repeat:  j = argmax over the rest of ⟨g_j, r⟩;   S ← S ∪ {j};   w ← argmin_{w ≥ 0} E on S;   r ← b − Σ w_i g_i
 
-A pick whose weight falls to 0 leaves S and may come back, so the loop ends with k picks of positive weight, or where no row
-has ⟨g_j, r⟩ > 0, which is the optimum over all rows. The residual is kept in parameter space: a pick then costs one sweep
-over the rows, as many picks as there may be, where correlations kept in Gram space would cost N×|S| numbers to hold and to
-read at each pick. G_S + λI = L Lᵀ grows by a row a pick, from the k chosen rows alone.
+A pick whose weight falls to 0 leaves S and may come back. The loop ends with k picks of positive weight, or when no row has
+⟨g_j, r⟩ > 0, which is the optimum over all rows. The residual is stored in parameter space, so each pick costs one pass over
+the rows; correlations in Gram space would need N×|S| numbers. G_S + λI = L Lᵀ grows by one row per pick and needs the chosen
+rows only.
 """
 
 from collections.abc import Callable
@@ -25,18 +25,19 @@ from coreselect.gradients.store import allocate
 from coreselect.search.exact import ExactSearch
 from coreselect.types import Float64, Int64
 
-EXHAUSTED = 1e-12  # a correlation below this share of ‖g_j‖·‖b‖ is rounding of float64, and no descent
+EXHAUSTED = 1e-12  # a correlation below this share of ‖g_j‖·‖b‖ is rounding of float64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matching:
-    """What matching found.
+    """The result of matching.
 
     Attributes:
-        order: int64 [k], rows in pick order, matched ones first.
-        weights: float64 [k] ≥ 0, w of each; 0 for those that only complete the count.
+        order: int64 [k], rows in pick order, the matched ones first.
+        weights: float64 [k] ≥ 0, w of each; 0 for rows that only complete the count.
         correlations: float64 [k], ⟨g_j, r⟩ when j was picked.
-        matched: how many were picked while E could still fall; the others follow by correlation with the last residual.
+        matched: how many were picked while E could still fall. The others follow in order of their correlation with the last
+            residual.
         residual: ‖Σ w_i g_i − b‖.
         objective: E(w).
     """
@@ -57,16 +58,16 @@ def omp(
     Args:
         rows: N candidates.
         target: b [W], in the space of `rows.project`.
-        k: 1…N; k rows of W float64 and a k×k factor are held.
+        k: 1…N; k rows of W float64 and a k×k factor are stored.
         lam: λ ≥ 0, in units of ‖g‖².
         tick: called with (picks, k).
     Returns:
-        The picks; ties in correlation, decided in float64, go to the lowest index.
+        The picks. Correlations are compared in float64, ties go to the lowest index.
     """
     b = target.double()
     seek = ExactSearch(rows)
     alive = torch.ones(rows.count, dtype=torch.bool)
-    held = _Held(rows, b, k, lam)
+    held = _ChosenRows(rows, b, k, lam)
     size, norms = float(b.norm()), rows.norms().cpu()  # ‖b‖, [N]
     found: dict[int, float] = {}  # row → correlation when it was (last) picked
     before = held.objective
@@ -75,12 +76,12 @@ def omp(
         if correlation <= EXHAUSTED * float(norms[j]) * size:
             break
         alive[j] = False
-        if not held.add(j):  # a combination of those held, so its correlation is rounding
+        if not held.add(j):  # a combination of the chosen rows, so its correlation is rounding
             continue
         found[j] = correlation
-        for left in held.refit():
-            alive[left] = True
-        if held.objective >= before:  # what is left to gain is rounding
+        for dropped in held.refit():
+            alive[dropped] = True
+        if held.objective >= before:  # the rest is rounding
             break
         before = held.objective
         if tick is not None:
@@ -106,11 +107,11 @@ def omp(
 
 
 def row_of(rows: Rows, m: int) -> Tensor:
-    """Row m [W], in the space of `rows.project`: sketched rows are not made anew."""
+    """Return row m [W] in the space of `rows.project`; a sketched row is returned as it is stored."""
     return rows.matrix[m] if isinstance(rows, DenseRows) else rows.full(m)
 
 
-class _Held:
+class _ChosenRows:
     """The chosen rows, the Cholesky factor of their Gram matrix, their weights and the residual."""
 
     def __init__(self, rows: Rows, b: Tensor, k: int, lam: float) -> None:
@@ -119,11 +120,13 @@ class _Held:
         self.weights = np.zeros(0)  # [t]
         self.residual = b  # r = b − Σ w_i g_i [W]
         self._kept = allocate(k, len(b), like=b)  # [k, W] rows, by slot
-        self._slots: list[int] = []  # of each member
+        self._slots: list[int] = []  # slot of each member
         self._free: list[int] = []
         self._used = 0  # slots that have been written
-        self._factor = np.eye(k, order="F")  # L, and 1 on the diagonal beyond it: whole, it is never copied for a solve
-        self._solve: Any = get_blas_funcs("trsv", dtype=np.float64)  # one name gives one function
+        self._factor = np.eye(
+            k, order="F"
+        )  # L, and 1 on the diagonal below it, so that a solve takes all of it without a copy
+        self._solve: Any = get_blas_funcs("trsv", dtype=np.float64)  # one name, so one function is returned
         self._c = np.zeros(k)  # ⟨g_i, b⟩ of each member, 0 beyond
 
     @property
@@ -132,7 +135,7 @@ class _Held:
         return float(self.residual @ self.residual) + self._lam * float(self.weights @ self.weights)
 
     def add(self, j: int) -> bool:
-        """Take row j in with weight 0; False where G_S + λI would be singular to working precision."""
+        """Add row j with weight 0; return False if G_S + λI would be singular to working precision."""
         t, g = len(self.members), row_of(self._rows, j).to(self._b)  # [W]
         a = np.zeros(len(self._c))
         if t:
@@ -153,8 +156,8 @@ class _Held:
         return True
 
     def refit(self) -> list[int]:
-        """w ← argmin_{w ≥ 0} E on S from the last w ≥ 0, and the residual; return the rows whose weight fell to 0."""
-        left: list[int] = []
+        """Set w ← argmin_{w ≥ 0} E on S, and the residual; return the rows whose weight fell to 0."""
+        dropped: list[int] = []
         while True:
             t, w = len(self.members), self.weights
             z = self._solve(self._factor, self._c, lower=1)  # L z = c
@@ -163,21 +166,21 @@ class _Held:
             if not len(bad):
                 break
             share = np.divide(w[bad], w[bad] - x[bad], out=np.zeros(len(bad)), where=w[bad] > 0)
-            self.weights = w + share.min() * (x - w)  # as far as no weight is negative
+            self.weights = w + share.min() * (x - w)  # go only so far that no weight is negative
             for i in bad[share == share.min()][::-1]:
-                left.append(self.members[i])
+                dropped.append(self.members[i])
                 self._drop(int(i))
         self.weights = x
         spread = torch.zeros(self._used, dtype=self._b.dtype)
         spread[self._slots] = torch.from_numpy(x)
         self.residual = self._b - spread.to(self._b) @ self._kept[: self._used]
-        return left
+        return dropped
 
     def _drop(self, i: int) -> None:
-        """Take member i out: the rows of L below it lose column l, and their corner C becomes the factor of C Cᵀ + l lᵀ.
+        """Remove member i: the rows of L below it lose their column l, and their corner C becomes the factor of C Cᵀ + l lᵀ.
 
-        With p = C⁻¹l that is C·chol(I + p pᵀ), in closed form: chol(I + p pᵀ)_aj = p_a p_j / √(s_j s_{j−1}) below the diagonal
-        and √(s_j / s_{j−1}) on it, s_j = 1 + p_1² + … + p_j² (Gill, Golub, Murray, Saunders 1974).
+        With p = C⁻¹l this is C·chol(I + p pᵀ). Closed form: chol(I + p pᵀ)_aj = p_a p_j / √(s_j s_{j−1}) below the diagonal and
+        √(s_j / s_{j−1}) on it, s_j = 1 + p_1² + … + p_j² (Gill, Golub, Murray, Saunders 1974).
         """
         t, L = len(self.members), self._factor
         corner = np.tril(L[i + 1 : t, i + 1 : t])

@@ -1,1 +1,1 @@
-"""A selection task: the recipe that a user states, and the snapshot that one selection computes from it."""
+"""What there is to select from: the task that a user states, and the snapshot that one selection computes of it."""

@@ -1,4 +1,4 @@
-"""The snapshot of a task without a model: rows, features and a validation gradient that the user brought as arrays."""
+"""The snapshot of a task without a model: the user's arrays, and a validation gradient that never changes."""
 
 from __future__ import annotations
 
@@ -17,38 +17,41 @@ from coreselect.gradients.sketch import Sketch
 from coreselect.gradients.store import allocate
 from coreselect.network.layout import Layout
 from coreselect.objectives.objective import Objective
+from coreselect.task.context import Context
 from coreselect.task.recipe import ArrayRecipe
-from coreselect.task.snapshot import Shared, Snapshot, none_such
+from coreselect.task.snapshot import Snapshot, missing
 from coreselect.types import Int64
+
+SKETCHED_AT_ONCE = 4096  # rows
 
 
 @dataclass(frozen=True)
 class FixedQuery:
-    """A validation gradient that was computed elsewhere: it is the same at every θ′, for nothing is known to renew it from."""
+    """A validation gradient that the user computed: the same at every θ′, because there is no model to renew it with."""
 
     gradient: Tensor  # [P]
 
     def query(self, theta: Tensor) -> Tensor:
-        """θ′ [P] → the gradient given [P]."""
+        """θ′ [P] → the given gradient [P]."""
         return self.gradient
 
     def recraft(self, theta: Tensor) -> None:
-        """Refuse: there is no model to attack."""
+        """Raise an error: there is no model to attack."""
         raise RequirementError("recraft needs a model, and this task is made of arrays: use recraft='once'.")
 
 
 class ArraySnapshot(Snapshot):
-    """One selection's view of the user's arrays."""
+    """What one selection reads of the user's arrays."""
 
-    def __init__(self, task: ArrayRecipe, shared: Shared, positions: Int64) -> None:
-        super().__init__(shared, positions)
-        self.task, self.recorded = task, task.history
+    def __init__(self, task: ArrayRecipe, context: Context, positions: Int64) -> None:
+        super().__init__(context, positions)
+        self.task, self.pool_history = task, task.history
         self.stratified_by_labels = task.labels is not None
-        self._whole = np.array_equal(positions, np.arange(task.size))  # all of the pool, in its own order
+        self._is_whole_pool = np.array_equal(positions, np.arange(task.size))
         if task.groups is not None:
-            if not self._whole:
+            if not self._is_whole_pool:
                 raise RequirementError(
-                    "a task whose gradients are of groups cannot be restricted: give gradients per example."
+                    "this task has one gradient per group and cannot be restricted: give one gradient per example."
                 )
             edges = np.cumsum(np.bincount(task.groups))[:-1]
             self.fixed_groups = np.split(np.argsort(task.groups, kind="stable"), edges)
@@ -57,14 +60,14 @@ class ArraySnapshot(Snapshot):
     def provides(self) -> frozenset[str]:
         return self.task.provides
 
-    def _over(self, positions: Int64) -> ArraySnapshot:
-        return ArraySnapshot(self.task, self.shared, positions)
+    def _restricted_to(self, positions: Int64) -> ArraySnapshot:
+        return ArraySnapshot(self.task, self.context, positions)
 
     def _take(self, what: str) -> Any:
         values = getattr(self.task, what)
         if values is None:
-            raise none_such(what, f"give {what}= to Task.from_arrays")
-        return values if self._whole else values[self.positions]
+            raise missing(what, f"give {what}= to Task.from_arrays")
+        return values if self._is_whole_pool else values[self.positions]
 
     def labels(self) -> Int64:
         return self._take("labels")
@@ -85,7 +88,7 @@ class ArraySnapshot(Snapshot):
         own = self._gradients()
         if self.fixed_groups is not None:
             return self._dense(own, groups, sketch), None
-        if self._whole and are_single_examples(groups, self.n):
+        if self._is_whole_pool and are_single_examples(groups, self.n):
             return self._dense(own, groups, sketch), None
         matrix = allocate(len(groups), own.shape[1], like=own[:1])
         with self.clock("rows"):
@@ -98,29 +101,29 @@ class ArraySnapshot(Snapshot):
 
     def _dense(self, matrix: Tensor, groups: Groups, sketch: Sketch | None) -> DenseRows:
         def full(m: int, kept: Int64 | None) -> Tensor:
-            if kept is None or self.fixed_groups is not None:  # a group's own mean is all that is known of its members
+            if kept is None or self.fixed_groups is not None:  # only the group's mean is known, not its members' rows
                 return matrix[m]
             return self._mean(kept)
 
         if sketch is None:
             return DenseRows(matrix, groups, full=full, names=self.positions)
-        small = torch.cat([sketch(block) for block in matrix.split(4096)])
+        small = torch.cat([sketch(block) for block in matrix.split(SKETCHED_AT_ONCE)])
         return DenseRows(small, groups, full=full, project=sketch, names=self.positions)
 
     def objective(self, spec: Objective) -> FixedQuery:
         gradient = self.task.validation_gradient
         if gradient is None:
-            raise none_such("validation gradient", "give validation_gradient= to Task.from_arrays")
+            raise missing("validation gradient", "give validation_gradient= to Task.from_arrays")
         return FixedQuery(as_tensor(gradient))
 
     def _gradients(self) -> Tensor:
         if self.task.gradients is None:
-            raise none_such("gradients", "give gradients= to Task.from_arrays")
+            raise missing("gradients", "give gradients= to Task.from_arrays")
         return as_tensor(self.task.gradients)
 
 
 def as_tensor(array: NDArray[Any]) -> Tensor:
-    """View an array as a tensor without copying; nobody writes to it, so one that is read-only (memory-mapped) will do."""
+    """View an array as a tensor without a copy; nothing writes to it, so a read-only (memory-mapped) array is fine."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.from_numpy(array)

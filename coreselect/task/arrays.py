@@ -1,4 +1,4 @@
-"""Check the arrays that a task without a model is made of: shapes that agree, numbers that are finite."""
+"""Check the arrays of a task without a model: shapes that agree and numbers that are finite."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from coreselect.errors import DataError, NonFiniteError, ShapeError
 from coreselect.support.array_checks import as_array, integers, matrix
 
 
-def checked(
+def check_arrays(
     features: ArrayLike | None,
     labels: ArrayLike | None,
     logits: ArrayLike | None,
@@ -35,28 +35,24 @@ def checked(
         rows = lengths.pop("gradients", None)
         lengths["groups"] = len(members)
         if rows is None or set(np.unique(members)) != set(range(rows)):
-            raise ShapeError(f"groups must number the rows of gradients, 0…M−1 each at least once; got {rows} rows.")
+            raise ShapeError(
+                f"groups must number the rows of gradients 0…M−1, each at least once; there are {rows or 'no'} rows."
+            )
     if not lengths:
         raise ShapeError("a task needs at least one array: features, labels, logits or gradients.")
     if len(set(lengths.values())) > 1:
-        raise ShapeError(f"arrays disagree about how many examples there are: {lengths}.")
+        raise ShapeError(f"the arrays disagree about the number of examples: {lengths}.")
     own = arrays["gradients"]
     if query is not None:
         if query.ndim != 1 or query.dtype.kind not in "fiu" or own is None or query.shape[0] != own.shape[1]:
-            width = "no gradients" if own is None else f"[{own.shape[1]}]"
+            width = "there are no gradients" if own is None else f"[{own.shape[1]}]"
             raise ShapeError(
                 f"validation_gradient must be as long as a row of gradients ({width}), got {list(query.shape)}."
             )
         if not np.isfinite(query).all():
-            raise NonFiniteError("the validation gradient holds NaN or infinity.")
+            raise NonFiniteError("the validation gradient holds NaN or infinity: compute it again, or remove it.")
         query = np.ascontiguousarray(query, dtype=own.dtype)
     n = next(iter(lengths.values()))
     if n == 0:
         raise DataError("the arrays are empty: there is nothing to select from.")
-    return {
-        **arrays,
-        "n": n,
-        "labels": classes,
-        "groups": members,
-        "validation_gradient": query,
-    }
+    return {**arrays, "n": n, "labels": classes, "groups": members, "validation_gradient": query}

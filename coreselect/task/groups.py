@@ -1,7 +1,8 @@
-"""Deal the pool into candidate groups: sizes differ by at most one, and each group can be balanced over strata.
+"""Deal the pool into candidate groups whose sizes differ by at most one, balanced over strata if there are any.
 
-With strata, each stratum's shuffled members are dealt round-robin, so every group holds ⌊·⌋ or ⌈·⌉ of its even share; inside a
-group the members stand so that any prefix is as balanced as it can be, and a trimmed group stays balanced.
+With strata, the shuffled members of each stratum are dealt round-robin, so every group gets its even share of the stratum,
+rounded down or up. Inside a group the members are ordered so that every prefix is as balanced as possible; a group that is
+trimmed to the budget stays balanced.
 """
 
 import numpy as np
@@ -12,7 +13,7 @@ from coreselect.types import Int64
 
 
 def default_size(budget: int, *, batch_loss: bool) -> int:
-    """Return min(64, budget // 8), at least 2 (at least 16 for batch losses): eight picks or more where that is possible."""
+    """Return min(64, budget // 8), but at least 2 (16 for batch losses): at least eight picks if the budget allows it."""
     return max(16 if batch_loss else 2, min(64, budget // 8))
 
 
@@ -20,11 +21,11 @@ def deal(n: int, size: int, generator: torch.Generator, strata: Int64 | None = N
     """Deal 0…n−1 into ⌈n / size⌉ groups.
 
     Args:
-        size: the largest group's size, 1…n.
-        generator: of the shuffle.
+        size: size of the largest group, 1…n.
+        generator: for the shuffle.
         strata: int64 [n], a class or cluster per example; None: plain shuffled batches, as published.
     Returns:
-        Groups of ⌊n/M⌋ or ⌈n/M⌉ members, together every example once.
+        Groups of ⌊n/M⌋ or ⌈n/M⌉ members; every example is in exactly one.
     """
     order = torch.randperm(n, generator=generator).numpy()
     count = -(-n // size)
@@ -35,9 +36,8 @@ def deal(n: int, size: int, generator: torch.Generator, strata: Int64 | None = N
 
 
 def _interleave(group: NDArray[np.int64], strata: Int64) -> Int64:
-    """Order a group so that prefixes are balanced: the j-th of c members of a stratum stands at (j + ½) / c."""
-    of = strata[group]
-    _, inverse, counts = np.unique(of, return_inverse=True, return_counts=True)
+    """Order a group so that prefixes are balanced: the j-th of c members of a stratum goes to place (j + ½) / c."""
+    _, inverse, counts = np.unique(strata[group], return_inverse=True, return_counts=True)
     seen = np.zeros(len(counts), np.int64)
     place = np.empty(len(group))
     for i, s in enumerate(inverse):

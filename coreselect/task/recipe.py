@@ -1,4 +1,4 @@
-"""What a task is made of: references and settings, nothing computed; snapshots read it."""
+"""What a task holds: references and settings that snapshots read, and nothing computed."""
 
 from __future__ import annotations
 
@@ -18,42 +18,47 @@ from coreselect.support.seeding import rng_kept
 from coreselect.types import Int64
 
 
-def _silent(part: str, done: int, total: int) -> None:
-    """Report no progress."""
+def no_progress(part: str, done: int, total: int) -> None:
+    """Ignore progress."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Recipe:
-    """How many examples there are, which of the pool they are, and whom to tell how far a selection is.
+    """What every task has.
 
-    `memo` keeps what belongs to the datasets and not to the model: labels and fingerprint.
+    Attributes:
+        n: how many examples there are to choose from.
+        positions: their pool positions, or None for the whole pool.
+        progress: called with (part, done, total) during a selection.
+        history: of the whole pool; training fills it.
+        memo: facts about the datasets that do not depend on the model: labels and fingerprint.
     """
 
     n: int
-    positions: Int64 | None = None  # a restriction, None: the whole pool
-    progress: Progress = _silent
-    history: History | None = None  # of the whole pool, filled by whoever trains
+    positions: Int64 | None = None
+    progress: Progress = no_progress
+    history: History | None = None
     memo: dict[str, Any] = field(default_factory=dict)
 
     @property
     def provides(self) -> frozenset[str]:
-        """What there is, in the words of `Selector.requires`."""
+        """What is available, in the words of `Selector.requires`."""
         raise NotImplementedError
 
     def restrict(self, indices: Sequence[int] | Int64) -> Self:
-        """Return the task over some of its examples, counted anew in the order given."""
+        """Return the task over some of its examples, numbered 0…n−1 in the order given."""
         base = np.arange(self.n, dtype=np.int64) if self.positions is None else self.positions
         chosen = base[np.asarray(indices, dtype=np.int64)]
         return replace(self, positions=chosen, n=len(chosen))
 
     def reporting(self, progress: Progress) -> Self:
-        """Return the task with (part, done, total) reported to a callable."""
+        """Return the task with a callable that gets (part, done, total) during a selection."""
         return replace(self, progress=progress)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ModelRecipe(Recipe):
-    """A model, the pool it is trained on, validation inputs, and how they are read, attacked and called."""
+    """A model, its pool and its validation inputs, and how they are read, attacked and called."""
 
     model: nn.Module
     pool: Any
@@ -75,7 +80,7 @@ class ModelRecipe(Recipe):
     @property
     def provides(self) -> frozenset[str]:
         out = {"features", "gradients", "inputs"}
-        if self.loss.needs_labels:  # what a network trained without labels puts out are no classes
+        if self.loss.needs_labels:  # the outputs of a network trained without labels are not classes
             out.add("logits")
         if self.loss.per_example or self.n == 1:
             out.add("example_gradients")
@@ -83,7 +88,7 @@ class ModelRecipe(Recipe):
             out.add("labels")
         if self.history is not None:
             out.add("losses")
-            if self.loss.needs_labels or self.history.attacked is not None:  # logits of classes come, or came
+            if self.loss.needs_labels or self.history.attacked is not None:  # logits of classes are, or were, recorded
                 out.add("history")
         if self.validation is not None:
             out.add("validation")
@@ -92,7 +97,7 @@ class ModelRecipe(Recipe):
         return frozenset(out)
 
     def pool_labels(self) -> Int64 | None:
-        """int64 [N of the whole pool], or None where items carry none; the pool is read for them at most once."""
+        """Return the labels of the whole pool, int64 [N], or None if its items carry none; the pool is read at most once."""
         if "labels" not in self.memo:
             with rng_kept():
                 self.memo["labels"] = (
@@ -105,7 +110,7 @@ class ModelRecipe(Recipe):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ArrayRecipe(Recipe):
-    """Arrays in place of a model."""
+    """Arrays instead of a model."""
 
     features: NDArray[Any] | None
     labels: Int64 | None
@@ -116,7 +121,7 @@ class ArrayRecipe(Recipe):
 
     @property
     def size(self) -> int:
-        """N of the whole pool."""
+        """N, the size of the whole pool."""
         return len(
             next(a for a in (self.groups, self.features, self.labels, self.logits, self.gradients) if a is not None)
         )

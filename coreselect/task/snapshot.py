@@ -1,7 +1,8 @@
-"""What one selection computes and caches; nothing of it outlives the selection.
+"""What one selection may ask about its examples, and how it puts its answer together.
 
-A snapshot is a task at fixed (parameters, buffers, attack, seed, round). A restricted snapshot shares what the first one has
-computed, and counts its examples 0…n−1 anew, so that a selector inside a selector needs to know nothing.
+A snapshot is a task at fixed (parameters, buffers, attack, seed, round). It computes each thing when it is first asked for,
+and nothing outlives the selection. A restricted snapshot shares what the first one has computed and counts its examples
+0…n−1 again, so a selector that runs inside another selector needs no special case.
 """
 
 from __future__ import annotations
@@ -9,11 +10,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from coreselect.errors import RequirementError
@@ -22,41 +21,36 @@ from coreselect.gradients.sketch import Sketch
 from coreselect.history import History, Record
 from coreselect.network.layout import Layout
 from coreselect.objectives.objective import Objective
-from coreselect.protocols import Loss, Progress
-from coreselect.support.clock import Clock
-from coreselect.support.records import settings_of, versions
+from coreselect.protocols import Loss
 from coreselect.support.seeding import derive
-from coreselect.types import Certificate, Diagnostics, Float64, Int64, Provenance, Selection
-
-
-@dataclass
-class Shared:
-    """What a snapshot and its restrictions have in common."""
-
-    seed: int
-    round: int
-    clock: Clock
-    progress: Progress
-    source: Int64  # pool position → position in the dataset that holdout was given
-    fingerprint: str
-    validation_indices: Int64 | None
-    disjoint: str | None
-    cache: dict[Any, Any] = field(default_factory=dict)
+from coreselect.task.context import Context
+from coreselect.task.provenance import provenance
+from coreselect.types import Certificate, Diagnostics, Float64, Int64, Selection
 
 
 class Snapshot(ABC):
-    """What a selector may ask for; positions it gives and takes are 0…n−1 of this snapshot."""
+    """What a selector may ask for. All positions that it takes and returns are 0…n−1 of this snapshot.
 
-    needs_sketch = False  # whether rows are too long to hold as they are
-    batch_loss = False  # whether a row is of a whole group and no single example
-    stratified_by_labels = False  # whether "auto" deals groups by class
-    fixed_groups: Groups | None = None  # groups that came with the task
-    recorded: History | None = None  # of the whole pool, where training has recorded one
+    Attributes:
+        positions: int64 [n], the pool position of each example.
+        draw_seed: seed of a selector's own draws; each part of a pool has another one.
+        needs_sketch: whether rows are too long to be stored in full.
+        batch_loss: whether a row needs a whole group (the loss has no value for one example).
+        stratified_by_labels: whether `stratify="auto"` balances groups over the classes.
+        fixed_groups: groups that came with the task, or None.
+        pool_history: what training has recorded about the whole pool, or None.
+    """
 
-    def __init__(self, shared: Shared, positions: Int64) -> None:
-        self.shared, self.positions = shared, positions
-        self.seed, self.round, self.clock = shared.seed, shared.round, shared.clock
-        self.draws = shared.seed  # what a selector seeds its own draws with; other for each part of a pool
+    needs_sketch = False
+    batch_loss = False
+    stratified_by_labels = False
+    fixed_groups: Groups | None = None
+    pool_history: History | None = None
+
+    def __init__(self, context: Context, positions: Int64) -> None:
+        self.context, self.positions = context, positions
+        self.seed, self.round, self.clock, self.progress = context.seed, context.round, context.clock, context.progress
+        self.draw_seed = context.seed
 
     @property
     def n(self) -> int:
@@ -66,105 +60,110 @@ class Snapshot(ABC):
     @property
     @abstractmethod
     def provides(self) -> frozenset[str]:
-        """What there is, in the words of `Selector.requires`."""
+        """What is available, in the words of `Selector.requires`."""
 
     @abstractmethod
     def labels(self) -> Int64:
-        """int64 [n]; raises RequirementError where there are none."""
+        """Return the labels, int64 [n]; raise RequirementError if there are none."""
 
     @abstractmethod
     def features(self) -> Tensor:
-        """[n, D] of natural inputs; raises RequirementError where there are none."""
+        """Return the features of the natural inputs, [n, D]; raise RequirementError if there are none."""
 
     @abstractmethod
     def logits(self) -> Tensor:
-        """[n, C] of natural inputs; raises RequirementError where there are none."""
+        """Return the logits of the natural inputs, [n, C]; raise RequirementError if there are none."""
 
     @abstractmethod
     def layout(self) -> Layout:
-        """Of the captured parameters."""
+        """Return how the captured parameters are flattened."""
 
     @abstractmethod
     def theta(self) -> Tensor:
-        """θ [P]."""
+        """Return the captured parameters θ, [P]."""
 
     @abstractmethod
     def rows(self, groups: Groups, sketch: Sketch | None = None) -> tuple[Rows, Tensor | None]:
-        """Return the rows of these groups, and the groups' training losses [M] where there are any."""
+        """Return the rows of these groups, and the groups' training losses [M] if they are known."""
 
     @abstractmethod
     def objective(self, spec: Objective) -> Any:
         """Open an objective on validation: an object with `query(θ′)`, `recraft(θ′)` and, for a model, values."""
 
+    def fresh_objective(self, spec: Objective) -> Any:
+        """Open an objective again, its inputs attacked at θ; the one that was open may have moved on with θ′."""
+        self.context.cache.pop(("objective", spec), None)
+        return self.objective(spec)
+
     def record(self) -> dict[str, Any]:
-        """Describe the model, loss and attack that rows came from; empty without a model."""
+        """Describe the model, loss and attack that the rows came from; empty without a model."""
         return {}
 
     def misclassified(self) -> Tensor | None:
-        """bool [n]: wrong on the inputs the loss trains on; None where there are no labels or no outputs."""
+        """Return which examples are wrong on the inputs that the loss trains on, bool [n]; None if that is unknown."""
         return None
 
     def attacked_logits(self) -> Tensor:
-        """[n, C] on the attacked inputs that the loss trains on; raises RequirementError where there are none."""
-        raise none_such("attacked inputs", "give a model and an adversarial loss, such as loss='sat'")
+        """Return the logits of the attacked inputs that the loss trains on, [n, C]; raise RequirementError without any."""
+        raise missing("attacked inputs", "give a model and an adversarial loss, such as loss='sat'")
 
     def history(self) -> Record:
-        """What training has recorded of the n examples; raises RequirementError where nothing was."""
-        if self.recorded is None:
-            raise none_such("history", "record one while training and give history= to the task")
-        return self.recorded.at(self.positions)
+        """Return what training has recorded about the n examples; raise RequirementError if it recorded nothing."""
+        if self.pool_history is None:
+            raise missing("history", "record one while training and give history= to the task")
+        return self.pool_history.at(self.positions)
 
     def inputs(self) -> Iterator[tuple[Int64, Tensor, Tensor | None]]:
-        """Yield (positions in this snapshot [B], inputs [B, …], labels [B] or None) over all examples, in order.
+        """Yield (positions in this snapshot [B], inputs [B, …], labels [B] or None) for all examples, in order.
 
         Raises:
             RequirementError: there is no model, so there are no inputs.
         """
-        raise none_such("inputs", "give a model and its pool (Task.from_model)")
+        raise missing("inputs", "give a model and its pool (Task.from_model)")
 
     def outputs(self, x: Tensor) -> Tensor:
-        """Logits [B, C] of inputs [B, …], natural route, evaluation mode; gradients flow to x.
+        """Return the logits [B, C] of inputs [B, …]: natural route, evaluation mode, gradients flow to x.
 
         Raises:
             RequirementError: there is no model.
         """
-        raise none_such("model", "use Task.from_model")
+        raise missing("model", "use Task.from_model")
 
-    def under(self, loss: Loss) -> Self:
-        """Return a snapshot of the same model and examples whose rows are those of another loss, not attacked.
+    def with_loss(self, loss: Loss) -> Self:
+        """Return a snapshot of the same model and examples whose rows are gradients of another loss, with its own attack.
 
-        Rows that came as arrays are of the loss they are of: the snapshot itself is returned.
+        Rows that came as arrays stay as they are: the snapshot returns itself.
 
         Raises:
-            RequirementError: the loss reads labels and the network is trained without them: its outputs are no classes.
+            RequirementError: the loss reads labels, and the network is trained without labels.
         """
         del loss
         return self
 
     def loss_gradient(self, held: Any) -> Tensor | None:
-        """The training loss's gradient on validation [P], where it is cached; else None."""
+        """Return the gradient of the training loss on validation, [P], if cached features allow it; else None."""
         return None
 
     def restrict(self, indices: Sequence[int] | Int64, part: int = 0) -> Self:
-        """Return the same snapshot over some of its examples, counted anew in the order given.
+        """Return the same snapshot over some of its examples, numbered 0…n−1 in the order given.
 
         Args:
-            part: number of this part of the pool, so that selectors inside draw independently in each.
+            part: number of this part of the pool; selectors inside draw independently in each part.
         """
-        inner = self._over(self.positions[np.asarray(indices, dtype=np.int64)])
-        inner.draws = derive(self.draws, "part", part)
+        inner = self._restricted_to(self.positions[np.asarray(indices, dtype=np.int64)])
+        inner.draw_seed = derive(self.draw_seed, "part", part)
         return inner
 
     @abstractmethod
-    def _over(self, positions: Int64) -> Self: ...
+    def _restricted_to(self, positions: Int64) -> Self: ...
 
     @contextmanager
     def snapshot(self, seed: int, round: int) -> Iterator[Self]:
-        """A snapshot is its own: the selector inside a selector finds what the outer one has."""
+        """Return itself, so that a selector inside a selector shares what the outer one has computed."""
         if (seed, round) != (self.seed, self.round):
             raise RequirementError(
-                f"this snapshot is of seed {self.seed}, round {self.round}; a selector inside asked for {seed}, {round}: "
-                "hand generator and round on as they came."
+                f"this snapshot has seed {self.seed}, round {self.round}; a selector inside asked for {seed}, {round}: "
+                "pass on generator and round unchanged."
             )
         yield self
 
@@ -183,15 +182,17 @@ class Snapshot(ABC):
         notes: tuple[str, ...] = (),
         settings: dict[str, Any] | None = None,
     ) -> Selection:
-        """Put an answer together with its provenance; `indices` int64 [k] are positions in this snapshot."""
+        """Put an answer together with its provenance.
+
+        Args:
+            indices: int64 [k], positions in this snapshot in pick order.
+            settings: facts to record beside the selector's own settings.
+        """
         indices = np.asarray(indices, dtype=np.int64)
-        described = settings_of(selector)
-        if not isinstance(described, dict):
-            described = {}
-        described.pop("type", None)
+        task = self.record() if "gradients" in selector.requires else {}
         return Selection(
             indices=indices,
-            source_indices=self.shared.source[self.positions[indices]],
+            source_indices=self.context.source[self.positions[indices]],
             groups=np.arange(len(indices)) if groups is None else np.asarray(groups, np.int64),
             gains=np.zeros(len(indices)) if gains is None else np.asarray(gains, np.float64),
             weights=None if weights is None else np.asarray(weights, np.float64),
@@ -199,29 +200,10 @@ class Snapshot(ABC):
             nested=nested,
             certificate=certificate,
             diagnostics=diagnostics,
-            provenance=Provenance(
-                selector=selector.name,
-                settings={**described, **(settings or {})},
-                budget=len(indices),
-                pool_size=self.n,
-                seed=self.seed,
-                round=self.round,
-                versions=versions(),
-                seconds=dict(self.clock.seconds),
-                fingerprint=self.shared.fingerprint,
-                validation_indices=self.shared.validation_indices if "validation" in selector.requires else None,
-                disjoint=self.shared.disjoint if "validation" in selector.requires else None,
-                notes=notes,
-                task=self.record() if "gradients" in selector.requires else {},
-            ),
+            provenance=provenance(self.context, selector, len(indices), self.n, task, notes, settings or {}),
         )
 
 
-def none_such(what: str, instead: str) -> RequirementError:
-    """Say in one sentence that a task lacks something."""
+def missing(what: str, instead: str) -> RequirementError:
+    """Return the error for something that a task does not have."""
     return RequirementError(f"this task has no {what}: {instead}.")
-
-
-def mean_rows(values: Tensor, groups: Groups) -> Tensor:
-    """Average [n, …] over each group: [M, …]."""
-    return torch.stack([values[torch.from_numpy(np.asarray(g)).to(values.device)].mean(0) for g in groups])

@@ -1,48 +1,42 @@
-"""The recipe of what there is to select from; `snapshot` opens what one selection computes of it."""
+"""`Task`: the user's statement of what there is to select from, made from a model or from arrays."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import nn
 
-from coreselect.data.reading import Unpack, read
+from coreselect.data.reading import Unpack
 from coreselect.data.reading import unpack as default_unpack
-from coreselect.data.subsets import origin, provably_disjoint
-from coreselect.errors import DataError, RequirementError, ShapeError
+from coreselect.errors import ShapeError
 from coreselect.history import History
-from coreselect.io.fingerprint import fingerprint
 from coreselect.losses import loss as find_loss
-from coreselect.network.frozen import frozen, unwrap
 from coreselect.network.network import default_call
 from coreselect.protocols import Attack, Call, Loss, MakeViews
-from coreselect.support.clock import Clock
-from coreselect.support.seeding import rng_kept
-from coreselect.task.array_snapshot import ArraySnapshot
-from coreselect.task.arrays import checked
-from coreselect.task.model_snapshot import ModelSnapshot
+from coreselect.task.arrays import check_arrays
+from coreselect.task.datasets import check_history, has_labels, length_of
+from coreselect.task.opening import array_fingerprint, model_fingerprint, open_arrays, open_model
 from coreselect.task.recipe import ArrayRecipe, ModelRecipe, Recipe
-from coreselect.task.snapshot import Shared, Snapshot
+from coreselect.task.snapshot import Snapshot
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Task(Recipe):
     """What there is to select from: made by `Task.from_model` or `Task.from_arrays`.
 
-    A recipe, not a cache: each selection opens a snapshot of what it computes, and nothing of that is kept.
+    A recipe, not a cache: each selection opens a snapshot, and what it computes is dropped when the selection ends.
     """
 
     def fingerprint(self) -> str:
-        """Return the identity of the whole pool: its length and a digest of 256 items or of the user's ids."""
+        """Return the identity of the whole pool: its length, and a digest of 256 items or of the user's ids."""
         raise NotImplementedError
 
-    def snapshot(self, seed: int, round: int) -> Any:
+    def snapshot(self, seed: int, round: int) -> AbstractContextManager[Snapshot]:
         """Open what one selection computes: a context manager that gives a `coreselect.task.snapshot.Snapshot`."""
         raise NotImplementedError
 
@@ -65,43 +59,48 @@ class Task(Recipe):
         ids: Sequence[int | str] | None = None,
         history: History | None = None,
     ) -> ModelTask:
-        """Describe a model, the pool it is trained on and the validation inputs whose RD should fall.
+        """Describe a model, the pool that it is trained on, and the validation inputs whose RD should fall.
 
         Args:
-            model: any `nn.Module` whose output, by `call`, is one tensor [B, C]; used as it stands, never changed.
-            pool: map-style dataset of N items, read in its evaluation view: item i with `random`, numpy and torch
-                seeded from (seed, round, i), so that an augmenting dataset gives one answer.
-            validation: disjoint map-style dataset; None for selectors that need none. Subsets of one dataset are compared by
-                index; others by hashing inputs as they are read, which cannot see an image that random augmentation changes.
+            model: any `nn.Module`. Its output, made by `call`, is one tensor [B, C]. The model is used as it is and never
+                changed.
+            pool: map-style dataset of N items, read in its evaluation view: item i is read with `random`, numpy and torch
+                seeded from (seed, round, i), so a dataset with random augmentation gives one answer per seed.
+            validation: disjoint map-style dataset; None for selectors that need none. Subsets of one dataset are compared
+                by index. Other datasets are compared by hashes of their inputs, which cannot recognise an image that
+                random augmentation changes.
             loss: `"sat"`, `"trades"`, `"cl"`, `"acl"`, or an object (`coreselect.protocols.Loss`).
-            attack: crafts the loss's adversarial inputs; None: the loss's published one.
-            head: name of the submodule that is the head; None: the smallest that holds a Linear and makes the output.
-            capture: None: the head's Linear weights and biases; `"all"`; or `fnmatch` patterns of parameter names.
+            attack: makes the loss's adversarial inputs; None: the loss's published attack.
+            head: name of the submodule that is the head; None: the smallest one that holds a Linear and whose output is the
+                model's output.
+            capture: parameters whose gradients are rows. None: the head's Linear weights and biases; `"all"`; or `fnmatch`
+                patterns of parameter names.
             call: (model, x, route) → output; None: model(x).
             views: (x [1, …], generator) → tuple of views; None: (x,).
-            unpack: collated item batch → (x, y or None); None: tensors, tuples and mappings with usual names.
-            batch_size: of forward passes; memory only, no answer depends on it. On a CPU smaller batches (64) are often faster:
-                activations of large ones are mapped anew at every pass.
-            num_workers: that read the pool.
-            device: of forward passes; None: the model's.
-            ids: one per pool item, to identify the pool by (its fingerprint); None: by 256 of its items.
-            history: what training has recorded of the pool; read as it stands when a selection is made.
+            unpack: collated batch of items → (x, y or None); None: tensors, tuples, and mappings with the usual names.
+            batch_size: of forward passes. It changes memory use only, never the answer. On a CPU, smaller batches (64) are
+                often faster, because large activations are allocated anew in every pass.
+            num_workers: processes that read the pool.
+            device: of forward passes; None: the model's device.
+            ids: one per pool item, used for the pool's fingerprint; None: the fingerprint reads 256 items.
+            history: what training has recorded about the pool; read when a selection is made.
         Raises:
-            DataError: the pool or validation is empty or its items are not understood.
-            ShapeError: the history is of another number of examples.
+            DataError: the pool or validation is empty, or its items have an unknown form.
+            ShapeError: the history is about another number of examples.
         """
-        own = find_loss(loss)
+        loss_object = find_loss(loss)
         if batch_size < 1:
             raise ShapeError(f"batch_size must be at least 1, got {batch_size}.")
         read_items = unpack or default_unpack
+        n = length_of(pool, "pool")
         return ModelTask(
-            n=_length(pool, "pool"),
-            history=_of(history, _length(pool, "pool")),
+            n=n,
+            history=check_history(history, n),
             model=model,
             pool=pool,
             validation=validation,
-            loss=own,
-            attack=attack or own.default_attack,
+            loss=loss_object,
+            attack=attack or loss_object.default_attack,
             head=head,
             capture=capture if capture is None or isinstance(capture, str) else tuple(capture),
             call=call or default_call,
@@ -111,10 +110,10 @@ class Task(Recipe):
             num_workers=num_workers,
             device=None if device is None else torch.device(device),
             ids=ids,
-            pool_has_labels=_has_labels(pool, read_items),
+            pool_has_labels=has_labels(pool, read_items),
             validation_has_labels=validation is not None
-            and _length(validation, "validation") > 0
-            and _has_labels(validation, read_items),
+            and length_of(validation, "validation") > 0
+            and has_labels(validation, read_items),
         )
 
     @staticmethod
@@ -133,16 +132,17 @@ class Task(Recipe):
             features: float [N, D].
             labels: int [N].
             logits: float [N, C].
-            gradients: float [N, P] per example, or [M, P] per group together with `groups`.
+            gradients: float [N, P], one per example, or [M, P], one per group, together with `groups`.
             groups: int [N], the group 0…M−1 of each example; every group has a member.
-            validation_gradient: float [P], q(θ); as nothing is known to renew it from, it stays what it is.
-            history: what training has recorded of the N examples.
+            validation_gradient: float [P], q(θ); it stays the same at every pick, because there is no model.
+            history: what training has recorded about the N examples.
         Raises:
             ShapeError: no array was given, or lengths or widths disagree.
+            DataError: the arrays are empty.
             NonFiniteError: an array holds NaN or infinity; `indices` are its rows.
         """
-        arrays = checked(features, labels, logits, gradients, groups, validation_gradient)
-        return ArrayTask(**arrays, history=_of(history, arrays["n"]))
+        arrays = check_arrays(features, labels, logits, gradients, groups, validation_gradient)
+        return ArrayTask(**arrays, history=check_history(history, arrays["n"]))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -150,54 +150,10 @@ class ModelTask(ModelRecipe, Task):
     """A task with a model; see `Task.from_model`."""
 
     def fingerprint(self) -> str:
-        if "fingerprint" not in self.memo:
-            self.memo["fingerprint"] = fingerprint(self.pool, ids=self.ids)
-        return self.memo["fingerprint"]
+        return model_fingerprint(self)
 
-    def _origins(self) -> dict[str, Any]:
-        """Where pool and validation come from, found once: it takes time in N, and rs2 selects every epoch."""
-        if "origins" not in self.memo:
-            proved = self.validation is not None and provably_disjoint(self.pool, self.validation)
-            self.memo["origins"] = {
-                "source": origin(self.pool)[1],
-                "validation_indices": None if self.validation is None else origin(self.validation)[1],
-                "disjoint": None if self.validation is None else "indices of one dataset" if proved else "hashed",
-            }
-        return self.memo["origins"]
-
-    @contextmanager
-    def snapshot(self, seed: int, round: int) -> Iterator[Snapshot]:
-        bare = unwrap(self.model)
-        own = next((p.device for p in bare.parameters()), torch.device("cpu"))
-        device = self.device or own
-        if device.type != own.type:
-            raise RequirementError(
-                f"device={device} and the model is on {own}: move the model there, or leave device out."
-            )
-        shared = Shared(
-            seed=seed,
-            round=round,
-            clock=Clock(device),
-            progress=self.progress,
-            fingerprint=self.fingerprint(),
-            **self._origins(),
-        )
-        whole = np.arange(len(self.pool), dtype=np.int64) if self.positions is None else self.positions
-        with frozen(self.model) as model:
-            yield ModelSnapshot(self, model, shared, whole)
-
-
-class _OfGroups:
-    """Each example with its group's row, without writing them out."""
-
-    def __init__(self, rows: Any, groups: Any) -> None:
-        self.rows, self.groups = rows, groups
-
-    def __len__(self) -> int:
-        return len(self.groups)
-
-    def __getitem__(self, index: int) -> tuple[Any, Any]:
-        return self.groups[index], self.rows[self.groups[index]]
+    def snapshot(self, seed: int, round: int) -> AbstractContextManager[Snapshot]:
+        return open_model(self, seed, round)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -205,50 +161,7 @@ class ArrayTask(ArrayRecipe, Task):
     """A task made of arrays; see `Task.from_arrays`."""
 
     def fingerprint(self) -> str:
-        if "fingerprint" not in self.memo:
-            known = (self.gradients, self.features, self.logits, self.labels)
-            first = next(a for a in known if a is not None) if self.groups is None else _OfGroups(known[0], self.groups)
-            self.memo["fingerprint"] = fingerprint(cast(Any, first))  # an array is map-style enough
-        return self.memo["fingerprint"]
+        return array_fingerprint(self)
 
-    @contextmanager
-    def snapshot(self, seed: int, round: int) -> Iterator[Snapshot]:
-        shared = Shared(
-            seed=seed,
-            round=round,
-            clock=Clock(),
-            progress=self.progress,
-            source=np.arange(self.size, dtype=np.int64),
-            fingerprint=self.fingerprint(),
-            validation_indices=None,
-            disjoint=None,
-        )
-        with rng_kept():
-            yield ArraySnapshot(self, shared, shared.source if self.positions is None else self.positions)
-
-
-def _length(dataset: Any, what: str) -> int:
-    try:
-        n = len(dataset)
-    except TypeError as why:
-        raise DataError(
-            f"the {what} is a {type(dataset).__name__} without a length: a map-style dataset is needed."
-        ) from why
-    if n == 0:
-        raise DataError(f"the {what} is empty.")
-    return n
-
-
-def _of(history: History | None, n: int) -> History | None:
-    """Refuse a history of another pool."""
-    if history is not None and history.n != n:
-        raise ShapeError(
-            f"the history is of {history.n} examples and the pool has {n}: make it with History(len(pool))."
-        )
-    return history
-
-
-def _has_labels(dataset: Any, unpack: Unpack) -> bool:
-    with rng_kept():
-        _, _, y = next(read(dataset, [np.zeros(1, np.int64)], seed=0, path=("labels",), unpack=unpack))
-        return y is not None
+    def snapshot(self, seed: int, round: int) -> AbstractContextManager[Snapshot]:
+        return open_arrays(self, seed, round)

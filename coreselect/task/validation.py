@@ -1,4 +1,4 @@
-"""Validation inputs, read once for a selection and held: each enters once, in its evaluation view, fixed by the seed."""
+"""The validation inputs of one selection: read once, in their evaluation view, in an order fixed by the seed."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,13 @@ from coreselect.task.recipe import ModelRecipe
 
 @dataclass(frozen=True)
 class Validation:
-    """inputs [|U|, …] on the model's device, labels int64 [|U|] or None, and digests of the inputs as they were read."""
+    """Validation inputs in memory.
+
+    Attributes:
+        inputs: [|U|, …] on the model's device.
+        labels: int64 [|U|], or None.
+        digests: of the inputs as they were read; empty unless pool and validation are compared by hashes.
+    """
 
     inputs: Tensor
     labels: Tensor | None
@@ -27,9 +33,9 @@ def read_validation(
     """Read a task's validation set.
 
     Args:
-        hashed: take digests, to compare with those of the pool.
+        hashed: whether to compute digests, to compare them with those of the pool.
     Raises:
-        RequirementError: the task has none.
+        RequirementError: the task has no validation set.
         NonFiniteError: an input is not finite; `indices` are validation positions.
     """
     if task.validation is None:

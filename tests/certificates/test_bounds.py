@@ -1,4 +1,4 @@
-"""Claims about certificates: what bounds holds, what estimates says so, and each can be made again later."""
+"""Certificates: bounds hold, estimates are called estimates, and each certificate can be computed again later."""
 
 import itertools
 import math
@@ -17,7 +17,7 @@ from torch.func import functional_call, jacrev
 
 from coreselect import Selection, certify, select
 from coreselect.attacks import PGD
-from coreselect.certificates.bounds import Quadratic, instance, paper, ratio, submodularity_ratio
+from coreselect.certificates.bounds import Quadratic, bound_maximum, ratio, submodularity_ratio, theorem_2
 from coreselect.errors import RequirementError
 from coreselect.gradients.curvature import curvature
 from coreselect.gradients.sketch import Sketch
@@ -29,7 +29,7 @@ from coreselect.selectors import Random
 def test_the_bound_is_never_below_the_best_of_all_subsets(
     n: int, seed: int, steps: int, bend: float, rank: int
 ) -> None:
-    """On random gains and random positive semi-definite curvature, at every k and for any starting set, the bound holds."""
+    """For random gains and random positive semi-definite curvature the bound holds at every k and for any starting set."""
     own = torch.Generator().manual_seed(seed)
     gains = torch.randn(n, dtype=torch.float64, generator=own)
     root = bend * torch.randn(n, rank, dtype=torch.float64, generator=own)
@@ -38,7 +38,7 @@ def test_the_bound_is_never_below_the_best_of_all_subsets(
     for k in range(1, n + 1):
         w = torch.zeros(n, dtype=torch.float64)
         w[torch.randperm(n, generator=own)[:k]] = 1
-        value, upper = instance(f, w, k, steps=steps)
+        value, upper = bound_maximum(f, w, k, steps=steps)
         assert value == pytest.approx(float(gains @ w - 0.5 * w @ K @ w), abs=1e-10)
         assert upper >= oracles.best_of_all_subsets(gains, K, k) - 1e-9
         assert upper >= value - 1e-12
@@ -54,19 +54,19 @@ def test_steps_only_tighten(n: int, seed: int) -> None:
     k = max(1, n // 2)
     w = torch.zeros(n, dtype=torch.float64)
     w[:k] = 1
-    uppers = [instance(f, w, k, steps=s)[1] for s in (0, 1, 3, 10, 40)]
+    uppers = [bound_maximum(f, w, k, steps=s)[1] for s in (0, 1, 3, 10, 40)]
     assert all(b <= a + 1e-12 for a, b in itertools.pairwise(uppers))
 
 
 def test_without_curvature_the_bound_is_exact() -> None:
-    """Where f is linear the bound is the sum of the k largest gains, whatever was chosen."""
+    """If f is linear the bound is the sum of the k largest gains, for any starting set."""
     gains = torch.tensor([3.0, -1.0, 2.0, 5.0, 0.0], dtype=torch.float64)
     w = torch.tensor([0.0, 1.0, 0.0, 0.0, 1.0], dtype=torch.float64)
-    assert instance(Quadratic(gains, None), w, 2) == (-1.0, 8.0)
+    assert bound_maximum(Quadratic(gains, None), w, 2) == (-1.0, 8.0)
 
 
 def test_a_ratio_needs_two_positive_numbers() -> None:
-    """A ratio is given only where value and bound are positive."""
+    """A ratio is given only if value and bound are positive."""
     assert ratio(1.0, 2.0) == 0.5
     for value, upper in ((-1.0, 2.0), (0.0, 2.0), (1.0, None), (-2.0, -1.0), (1.0, 0.0)):
         assert ratio(value, upper) is None
@@ -97,12 +97,12 @@ def test_curvature_equals_jacobians_written_out(name: Any, scale: float, where: 
     """One JVP and one VJP give H v of the formula, positive semi-definite, to 1e-10."""
     model = cases.built(cases.ConvNet if where == "linear head" else cases.DeepHead)
     task = cases.sat_task(6, u=5, model=model, head=None if where == "linear head" else "head")
-    with task.snapshot(0, 0) as shot:
-        held = shot.objective(RD(name, attack=cases.WEAK))
-        product = curvature(held, shot.layout(), shot.theta())
-        names = shot.layout().names
+    with task.snapshot(0, 0) as snapshot:
+        held = snapshot.objective(RD(name, attack=cases.WEAK))
+        product = curvature(held, snapshot.layout(), snapshot.theta())
+        names = snapshot.layout().names
         assert product is not None
-        H = torch.stack([product(e) for e in torch.eye(shot.layout().size, dtype=torch.float64)])
+        H = torch.stack([product(e) for e in torch.eye(snapshot.layout().size, dtype=torch.float64)])
         want = gauss_newton(task, held, names, scale)
     assert torch.allclose(H, want, rtol=0, atol=1e-10)
     assert torch.allclose(H, H.T, atol=1e-10)
@@ -110,16 +110,16 @@ def test_curvature_equals_jacobians_written_out(name: Any, scale: float, where: 
 
 
 def exhaustive(task: Any, selector: Any, k: int, picks: Selection) -> tuple[float, float]:
-    """(f of the selection, the most f of any set of as many whole groups), with K written out as a matrix."""
-    with task.snapshot(0, 0) as shot:
-        groups = selector._deal(shot, k)
-        held = shot.objective(selector.objective)
-        rows, _ = shot.rows(groups, None)
+    """Return f of the selection, and the largest f of any set of as many whole groups, with K as a full matrix."""
+    with task.snapshot(0, 0) as snapshot:
+        groups = selector._groups(snapshot, k)
+        held = snapshot.objective(selector.objective)
+        rows, _ = snapshot.rows(groups, None)
         R = torch.stack([rows.full(m) for m in range(rows.count)]).double()
-        product = curvature(held, shot.layout(), shot.theta())
+        product = curvature(held, snapshot.layout(), snapshot.theta())
         assert product is not None
-        H = torch.stack([product(e) for e in torch.eye(R.shape[1], dtype=shot.theta().dtype)]).double()
-        gains = selector.eta * R @ held.query(shot.theta()).double()
+        H = torch.stack([product(e) for e in torch.eye(R.shape[1], dtype=snapshot.theta().dtype)]).double()
+        gains = selector.eta * R @ held.query(snapshot.theta()).double()
     K = selector.eta**2 * R @ H @ R.T
     order = list(dict.fromkeys(picks.groups.tolist()))
     w = torch.zeros(len(R), dtype=torch.float64)
@@ -128,7 +128,7 @@ def exhaustive(task: Any, selector: Any, k: int, picks: Selection) -> tuple[floa
 
 
 class Factorless(nn.Module):
-    """A head whose rows are not factors, so that whole groups are certified."""
+    """A head without factored rows, so that whole groups are certified."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -141,7 +141,7 @@ class Factorless(nn.Module):
 @pytest.mark.parametrize("eta", [0.01, 1.0, 30.0])
 @pytest.mark.parametrize("factored", [True, False])
 def test_the_certificate_holds_over_whole_groups(factored: bool, eta: float) -> None:
-    """With equal groups, at small and at absurd η, the bound lies above the best of all sets of as many whole groups."""
+    """With equal groups and small or very large η, the bound is above the best of all sets of as many whole groups."""
 
     def make() -> nn.Module:
         model = cases.ConvNet()
@@ -163,22 +163,22 @@ def test_the_certificate_holds_over_whole_groups(factored: bool, eta: float) -> 
 
 @pytest.mark.parametrize("eta", [0.01, 1.0, 30.0])
 def test_the_certificate_holds_over_examples(eta: float) -> None:
-    """With uneven groups and a trimmed pick the bound lies above the best of all sets of as many examples."""
+    """With uneven groups and a trimmed pick, the bound is above the best of all sets of as many examples."""
     task = cases.sat_task(13)
     selector = cases.rcs(group_size=4, eta=eta, stratify=None)
     chosen = select(task, selector, 5)
-    with task.snapshot(0, 0) as shot:
-        groups = selector._deal(shot, 5)
-        held = shot.objective(selector.objective)
-        rows, _ = shot.rows([np.array([i]) for i in range(13)], None)
+    with task.snapshot(0, 0) as snapshot:
+        groups = selector._groups(snapshot, 5)
+        held = snapshot.objective(selector.objective)
+        rows, _ = snapshot.rows([np.array([i]) for i in range(13)], None)
         scale = torch.empty(13, 1, dtype=torch.float64)
         for g in groups:
             scale[torch.as_tensor(g)] = 1 / len(g)
         R = scale * torch.stack([rows.full(m) for m in range(13)])
-        product = curvature(held, shot.layout(), shot.theta())
+        product = curvature(held, snapshot.layout(), snapshot.theta())
         assert product is not None
         K = eta**2 * torch.stack([R @ product(r) for r in R])
-        gains = eta * R @ held.query(shot.theta())
+        gains = eta * R @ held.query(snapshot.theta())
     c = chosen.certificate
     assert c is not None
     assert c.upper_bound is not None
@@ -190,19 +190,19 @@ def test_the_certificate_holds_over_examples(eta: float) -> None:
 
 
 def test_contrastive_certificates_hold() -> None:
-    """For batch rows on two routes the bound lies above the best of all sets of whole groups."""
+    """For batch rows on two routes, the bound is above the best of all sets of whole groups."""
     task = cases.acl_task(24)
     selector = cases.rcs(group_size=2, eta=5.0, stratify=None)
     chosen = select(task, selector, 8)
-    with task.snapshot(0, 0) as shot:
-        groups = selector._deal(shot, 8)
-        held = shot.objective(selector.objective)
-        rows, _ = shot.rows(groups, None)
+    with task.snapshot(0, 0) as snapshot:
+        groups = selector._groups(snapshot, 8)
+        held = snapshot.objective(selector.objective)
+        rows, _ = snapshot.rows(groups, None)
         R = torch.stack([rows.full(m) for m in range(rows.count)])
-        product = curvature(held, shot.layout(), shot.theta())
+        product = curvature(held, snapshot.layout(), snapshot.theta())
         assert product is not None
         K = 25.0 * torch.stack([R @ product(r) for r in R])
-        gains = 5.0 * R @ held.query(shot.theta())
+        gains = 5.0 * R @ held.query(snapshot.theta())
     assert chosen.certificate is not None
     assert chosen.certificate.upper_bound is not None
     assert chosen.certificate.upper_bound >= oracles.best_of_all_subsets(gains, K, 4) - 1e-12
@@ -210,7 +210,7 @@ def test_contrastive_certificates_hold() -> None:
 
 @pytest.mark.parametrize("eta", [0.05, 2.0])
 def test_the_certificate_holds_on_a_trained_net_on_real_images(eta: float) -> None:
-    """On scanned digits, a net trained a few steps and 14 groups: the exhaustive maximum of f never passes the bound."""
+    """On scanned digits with a briefly trained net and 14 groups, the exhaustive maximum of f is never above the bound."""
     data = pytest.importorskip("sklearn.datasets", reason="scikit-learn's digits are not installed").load_digits()
     x = torch.tensor(data.images[:200] / 16, dtype=torch.float32)[:, None]
     y = torch.tensor(data.target[:200])
@@ -239,7 +239,7 @@ def test_the_certificate_holds_on_a_trained_net_on_real_images(eta: float) -> No
 
 
 def test_what_was_measured_beside_the_model_is_true() -> None:
-    """The certificate's details give the true decrease with inputs held and the model's excess over it."""
+    """The certificate's details give the true decrease with attacked inputs held, and the model's excess over it."""
     task = cases.sat_task(24)
     chosen = select(task, cases.rcs(eta=0.2), 9)
     c, s = chosen.certificate, chosen.diagnostics
@@ -254,7 +254,7 @@ def test_what_was_measured_beside_the_model_is_true() -> None:
 
 
 def test_a_trimmed_group_is_counted_as_it_was_stepped() -> None:
-    """With factored rows the value of f is that of the examples kept, each stepped with 1 / its group's size."""
+    """With factored rows the value of f is that of the examples kept, each with a step of 1 / its group's size."""
     task = cases.sat_task(10)
     selector = cases.rcs(group_size=5, eta=1e-6, stratify=None)
     chosen = select(task, selector, 7)
@@ -266,24 +266,24 @@ class TestPaper:
     """Theorem 2, from σ."""
 
     def test_states_the_theorem(self) -> None:
-        """G* ≤ (G + kσ e^{−γ}) / (1 − e^{−γ}), γ = 1/(2σ − 1): worked by hand for σ = 1 and for σ = 2."""
-        c = paper(0.5, size=100, picks=4)
+        """G* ≤ (G + kσ e^{−γ}) / (1 − e^{−γ}), γ = 1/(2σ − 1): by hand for σ = 1 and σ = 2."""
+        c = theorem_2(0.5, size=100, picks=4)
         assert c.value == -50
         assert c.upper_bound == pytest.approx((-50 + 4 * math.exp(-1)) / (1 - math.exp(-1)))
-        assert any("says something" in a for a in c.assumptions)
-        c = paper(0.01, size=10, picks=4, lipschitz_sigma=2.0)
+        assert any("informative" in a for a in c.assumptions)
+        c = theorem_2(0.01, size=10, picks=4, lipschitz_sigma=2.0)
         assert c.details["gamma"] == pytest.approx(1 / 3)
         assert c.upper_bound == pytest.approx((-0.1 + 8 * math.exp(-1 / 3)) / (1 - math.exp(-1 / 3)))
         assert any("vacuous" in a for a in c.assumptions)
         assert c.ratio is None
 
     def test_sigma_below_one_is_refused(self) -> None:
-        """The theorem has σ ≥ 1."""
+        """The theorem needs σ ≥ 1, and a smaller σ raises an error."""
         with pytest.raises(RequirementError, match="σ"):
-            paper(0.1, size=3, picks=2, lipschitz_sigma=0.5)
+            theorem_2(0.1, size=3, picks=2, lipschitz_sigma=0.5)
 
     def test_comes_with_a_selection(self) -> None:
-        """As RCS's certificate it counts the groups picked and |U|."""
+        """In a selection by RCS it counts the groups picked and |U|."""
         chosen = select(cases.sat_task(24), cases.rcs(certify="paper"), 7)
         assert chosen.certificate is not None
         assert chosen.certificate.method == "paper"
@@ -293,10 +293,10 @@ class TestPaper:
 
 
 class TestSampled:
-    """The submodularity ratio, estimated."""
+    """The estimated submodularity ratio."""
 
     def test_a_modular_function_has_ratio_one(self) -> None:
-        """For G(S) = Σ values the sum of single gains is the joint gain: the ratio is 1."""
+        """For G(S) = Σ values, the sum of single gains is the joint gain, so the ratio is 1."""
         got, counted = submodularity_ratio(
             lambda members: sum(0.1 * (m + 1) for m in members),
             12,
@@ -322,7 +322,7 @@ class TestSampled:
         assert truth - 1e-12 <= got < 1
 
     def test_says_that_it_is_an_estimate(self) -> None:
-        """It gives no upper bound and says so, with the number of samples."""
+        """It gives no upper bound, and states this and the number of samples."""
         c = select(cases.sat_task(24), cases.rcs(certify="sampled"), 7).certificate
         assert c is not None
         assert c.upper_bound is None
@@ -344,7 +344,7 @@ SETTINGS: dict[str, Any] = {
 
 @pytest.mark.parametrize("which", SETTINGS)
 def test_certifying_later_gives_what_the_selection_carries(which: str, tmp_path: Any) -> None:
-    """From a file, with the selector rebuilt from provenance, certify gives the certificate that was saved."""
+    """For a selection from a file, certify rebuilds the selector from provenance and gives the saved certificate."""
     task = cases.acl_task(16) if which == "refresh" else cases.sat_task(16)
     chosen = select(task, cases.rcs(**SETTINGS[which]), 9, 3, round=2)
     chosen.save(tmp_path / "c.npz")
@@ -357,7 +357,7 @@ def test_certifying_later_gives_what_the_selection_carries(which: str, tmp_path:
 
 
 def test_certifying_later_by_another_method() -> None:
-    """A selection that carries none, or one kind, can be given each kind later."""
+    """A selection with no certificate, or with one kind, can get every kind later."""
     task = cases.sat_task(16)
     bare = select(task, cases.rcs(certify=None), 7)
     assert bare.certificate is None
@@ -370,7 +370,7 @@ def test_certifying_later_by_another_method() -> None:
 
 
 def test_certifying_arrays_later() -> None:
-    """Without a model f is linear, the bound is the best sum of gains, and says so."""
+    """Without a model f is linear, the bound is the best sum of gains, and the certificate says so."""
     task = cases.array_task(24)
     chosen = select(task, cases.rcs(group_size=1), 7)
     c = certify(chosen, task)
@@ -380,12 +380,12 @@ def test_certifying_arrays_later() -> None:
 
 
 def test_what_cannot_be_certified_is_refused() -> None:
-    """Other pools, other models' groups, selectors without certificates and unknown callables are refused in one sentence."""
+    """Other pools, other groups, selectors without certificates and unknown callables raise an error of one sentence."""
     task = cases.sat_task(16)
     chosen = select(task, cases.rcs(), 7)
     with pytest.raises(RequirementError, match="pool of 16"):
         certify(chosen, cases.sat_task(17))
-    with pytest.raises(RequirementError, match="groups are not those"):
+    with pytest.raises(RequirementError, match="groups are not the groups of this task"):
         certify(replace(chosen, provenance=replace(chosen.provenance, seed=5)), task)
     with pytest.raises(RequirementError, match="no certificate"):
         certify(select(task, Random(), 5), task)
@@ -398,12 +398,12 @@ def test_what_cannot_be_certified_is_refused() -> None:
 
 
 def test_where_no_instance_certificate_applies_there_is_none() -> None:
-    """Cross-entropy has no such curvature, and sketched rows are not the rows: no number is made up."""
+    """For cross-entropy the curvature does not apply, and sketched rows are not full rows: there is no certificate."""
     assert select(cases.sat_task(12), cases.rcs(objective=AdversarialCE(attack=cases.WEAK)), 5).certificate is None
     assert select(cases.sat_task(12), cases.rcs(sketch=Sketch(8)), 5).certificate is None
     assert select(cases.sat_task(12, capture="all"), cases.rcs(), 5).certificate is None
 
 
 def test_a_sketch_as_wide_as_the_rows_is_still_a_sketch() -> None:
-    """A sketch whose width happens to be P gets no instance certificate either: its rows are not the rows."""
+    """A sketch of width P gets no instance certificate either, because its rows are not the full rows."""
     assert select(cases.sat_task(12), cases.rcs(sketch=Sketch(52)), 5).certificate is None

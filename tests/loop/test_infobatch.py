@@ -1,4 +1,4 @@
-"""Claims about InfoBatchSampler: what it drops, that its weights are unbiased, and that it resumes exactly."""
+"""InfoBatchSampler: what it drops, that its weights are unbiased, and that it resumes exactly."""
 
 import io
 from typing import Any
@@ -50,7 +50,7 @@ def test_the_weighted_sum_is_unbiased(r: float) -> None:
 
 
 def test_only_the_easy_are_dropped_with_probability_r() -> None:
-    """Examples at or above the mean are always there with weight 1; those below are there as often as 1 − r, weight 1/(1−r)."""
+    """Examples at or above the mean are always kept, with weight 1; others are kept with frequency 1 − r and weight 1/(1−r)."""
     ell = losses_of()
     easy = (ell < ell.mean()).numpy()
     sampler = primed(epochs=3000, r=0.3, delta=1.0)
@@ -66,7 +66,7 @@ def test_only_the_easy_are_dropped_with_probability_r() -> None:
 
 
 def test_hand_worked_means() -> None:
-    """Losses 1, 1, 1, 5 have the mean 2: the first three may go; a loss equal to the mean may not."""
+    """Losses 1, 1, 1, 5 have the mean 2, so the first three can be dropped; a loss equal to the mean is never dropped."""
     sampler = InfoBatchSampler(4, 10, r=0.9)
     sampler.set_epoch(0)
     sampler.update(torch.arange(4), torch.tensor([1.0, 1.0, 1.0, 5.0]))
@@ -85,7 +85,7 @@ def test_hand_worked_means() -> None:
     ("epochs", "delta", "last"), [(200, 0.875, 174), (100, 0.07, 6), (10, 0.0, -1), (8, 1.0, 7), (3, 0.5, 1)]
 )
 def test_nothing_is_dropped_at_the_end(epochs: int, delta: float, last: int) -> None:
-    """Epochs up to the last below δ·C drop, exactly on the decimal written; after it all examples are there with weight 1."""
+    """Epochs below δ·C (the exact decimal) drop examples; later epochs have all examples with weight 1."""
     sampler = primed(epochs=epochs, delta=delta, r=0.95)
     for epoch in range(1, epochs + 2):
         sampler.set_epoch(epoch)
@@ -112,7 +112,7 @@ def test_unseen_examples_are_never_dropped() -> None:
 
 @given(st.integers(1, 30), st.integers(0, 5), st.integers(1, 4), st.booleans())
 def test_the_length_is_exact_and_the_shares_are_the_epoch(n: int, seed: int, world: int, shuffle: bool) -> None:
-    """After set_epoch every rank's length is what it yields, shares are equal, and together they are what was kept."""
+    """After set_epoch every rank yields as many positions as its length says; shares are equal and together are what was kept."""
     ranks = [primed(n, seed=seed, rank=r, world_size=world, shuffle=shuffle) for r in range(world)]
     for s in ranks:
         s.set_epoch(3)
@@ -125,7 +125,7 @@ def test_the_length_is_exact_and_the_shares_are_the_epoch(n: int, seed: int, wor
 
 
 def test_order_is_fixed_by_seed_and_epoch() -> None:
-    """Iterating twice gives one order, another epoch another; unshuffled it ascends; no global random state moves."""
+    """The order is a function of the epoch and ascends without shuffling; no global random state moves."""
     before = random_states()
     sampler = primed(seed=5)
     sampler.set_epoch(1)
@@ -165,12 +165,12 @@ def run(sampler: InfoBatchSampler, epochs: range, *, stop: tuple[int, int] | Non
 
 @pytest.mark.parametrize("stop", [(0, 2), (4, 0), (4, 3), (17, 5)])
 def test_a_resumed_run_is_the_run(stop: tuple[int, int]) -> None:
-    """Saved and loaded (weights-only) in the middle of any epoch, a run goes on with the same drops, orders and weights."""
+    """A run that is saved and loaded (weights-only) in any epoch continues with the same drops, orders and weights."""
     assert run(InfoBatchSampler(N, 20, seed=3), range(20), stop=stop) == run(InfoBatchSampler(N, 20, seed=3), range(20))
 
 
 def test_losses_count_from_the_next_epoch_on() -> None:
-    """An update leaves the running epoch's length, order and weights as they were."""
+    """An update does not change the current epoch's length, order or weights."""
     sampler = primed()
     sampler.set_epoch(1)
     before = len(sampler), list(sampler), sampler.weights(torch.tensor(list(sampler))).tolist()
@@ -180,7 +180,7 @@ def test_losses_count_from_the_next_epoch_on() -> None:
 
 
 def test_a_loader_works_as_with_any_sampler() -> None:
-    """A DataLoader over the indexed pool yields what was kept, and its loop updates and weights by index."""
+    """A DataLoader over the indexed pool yields what was kept, and a loop can update and weight by index."""
     sampler = InfoBatchSampler(N, 4, seed=1)
     loader = DataLoader(
         Indexed(TensorDataset(torch.randn(N, 2, generator=torch.Generator().manual_seed(0)))), 7, sampler=sampler
@@ -198,7 +198,7 @@ def test_a_loader_works_as_with_any_sampler() -> None:
 
 
 def test_refusals() -> None:
-    """Impossible settings, epochs, shapes, positions, losses and foreign states are refused by name, and leave no trace."""
+    """Impossible settings, epochs, shapes, positions, losses and states raise an error and change nothing."""
     for settings in (
         {"n": 0},
         {"epochs": 0},
@@ -238,7 +238,7 @@ def test_refusals() -> None:
 
 
 def _rank(rank: int, where: str, out: Any) -> None:
-    """One process: its share of epoch 0's losses, then what it sees in epoch 1."""
+    """Run one process: give it its share of epoch 0's losses, then report what it sees in epoch 1."""
     import torch.distributed as dist
 
     dist.init_process_group("gloo", init_method=f"file://{where}", rank=rank, world_size=2)
@@ -254,7 +254,7 @@ def _rank(rank: int, where: str, out: Any) -> None:
 
 
 def test_ranks_exchange_losses(tmp_path: Any) -> None:
-    """Two processes that saw half of the losses each know all of them in the next epoch, and drop what one would."""
+    """Two processes that each saw half of the losses know all of them in the next epoch, and drop what one process would drop."""
     context = mp.get_context("spawn")
     out: Any = context.Queue()
     processes = [context.Process(target=_rank, args=(r, str(tmp_path / "meet"), out)) for r in range(2)]

@@ -1,4 +1,4 @@
-"""A process group of two: every rank trains on the same subset."""
+"""In a process group of two, every rank trains on the same subset."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from coreselect import CoresetSampler
 
 
 def _rank(rank: int, where: str, out: Any) -> None:
-    """One process, whose model differs from the other's: select, and report the selection and this rank's share."""
+    """Run one process, whose model differs from the other's: select, and report the selection and this rank's share."""
     import torch.distributed as dist
 
     dist.init_process_group("gloo", init_method=f"file://{where}", rank=rank, world_size=2)
@@ -24,7 +24,7 @@ def _rank(rank: int, where: str, out: Any) -> None:
 
 
 def test_ranks_whose_models_differ_train_on_one_subset(tmp_path: Any) -> None:
-    """Although the two models would choose differently, rank 0's selection counts, and the shares together are it."""
+    """Although the two models would choose differently, both ranks use rank 0's selection, and their shares together are it."""
     context = mp.get_context("spawn")
     out: Any = context.Queue()
     processes = [context.Process(target=_rank, args=(r, str(tmp_path / "meet"), out)) for r in range(2)]

@@ -1,4 +1,4 @@
-"""Claims about CoresetSampler: it never yields a subset nobody selected, and disturbs nothing."""
+"""CoresetSampler: it yields only subsets that were selected, and changes nothing else."""
 
 import io
 from collections import Counter
@@ -19,7 +19,7 @@ from coreselect.selectors import RS2, Random, RCSSampled, Redraw
 
 
 class Counting:
-    """A selector that writes down its calls."""
+    """A selector that records its calls."""
 
     name = "counting"
     requires: frozenset[str] = frozenset()
@@ -31,9 +31,9 @@ class Counting:
     def select(self, task: Any, budget: Any, *, generator: torch.Generator, round: int = 0) -> Any:
         """Draw uniformly for (seed, round)."""
         self.calls.append(round)
-        with task.snapshot(generator.initial_seed(), round) as shot:
+        with task.snapshot(generator.initial_seed(), round) as snapshot:
             own = torch.Generator().manual_seed(1000 * generator.initial_seed() + round)
-            return shot.selection(self, torch.randperm(shot.n, generator=own)[:budget].numpy())
+            return snapshot.selection(self, torch.randperm(snapshot.n, generator=own)[:budget].numpy())
 
 
 def sampler(renew: Any = "round", n: int = 20, budget: Any = 6, **settings: Any) -> tuple[CoresetSampler, Counting]:
@@ -49,7 +49,7 @@ def sampler(renew: Any = "round", n: int = 20, budget: Any = 6, **settings: Any)
     st.lists(st.integers(0, 25), min_size=1, max_size=12),
 )
 def test_an_epoch_sees_the_pool_or_its_rounds_selection(warmup: int, every: int, renew: str, epochs: list[int]) -> None:
-    """Whatever the schedule and the order of epochs: before warmup the pool, then exactly the selection of that epoch's round."""
+    """For any schedule and order of epochs: the pool before warmup, then exactly the selection of that epoch's round."""
     s, selector = sampler(renew, warmup=warmup, every=every, seed=3)
     for epoch in epochs:
         s.set_epoch(epoch)
@@ -68,7 +68,7 @@ def test_an_epoch_sees_the_pool_or_its_rounds_selection(warmup: int, every: int,
 
 @given(st.integers(0, 6), st.integers(1, 5))
 def test_a_plain_run_selects_when_the_schedule_says(warmup: int, every: int) -> None:
-    """Epoch by epoch there is one selection at warmup and one every `every` epochs after, none twice."""
+    """There is one selection at warmup and one every `every` epochs after it, and none is made twice."""
     s, selector = sampler("round", warmup=warmup, every=every)
     for epoch in range(17):
         s.set_epoch(epoch)
@@ -78,7 +78,7 @@ def test_a_plain_run_selects_when_the_schedule_says(warmup: int, every: int) -> 
 
 @pytest.mark.parametrize(("renew", "calls"), [("never", [0]), ("round", [0, 1, 2]), ("epoch", [0, 1, 2, 3, 4, 5, 6])])
 def test_selectors_renew_as_often_as_they_say(renew: Any, calls: list[int]) -> None:
-    """Over seven epochs with every=3: once, at every renewal, or every epoch."""
+    """Over seven epochs with every=3, a method selects once, at every renewal, or every epoch, as its `renew` says."""
     s, selector = sampler(renew, warmup=0, every=3)
     for epoch in range(7):
         s.set_epoch(epoch)
@@ -86,7 +86,7 @@ def test_selectors_renew_as_often_as_they_say(renew: Any, calls: list[int]) -> N
 
 
 def test_iterating_and_measuring_select_nothing() -> None:
-    """len and iter ask nobody: only set_epoch selects, and telling the same epoch twice does not select again."""
+    """Only set_epoch selects, not len or iter; a second call for the same epoch does not select again."""
     s, selector = sampler(warmup=0)
     assert len(s) == 6
     s.set_epoch(0)
@@ -97,7 +97,7 @@ def test_iterating_and_measuring_select_nothing() -> None:
 
 
 def test_order_is_fixed_by_seed_and_epoch() -> None:
-    """The same epoch has the same order, another epoch another; unshuffled it is pool order, then pick order."""
+    """The same epoch has the same order, another epoch another; without shuffling it is pool order, then pick order."""
     s, _ = sampler(warmup=2, every=10, seed=5)
     s.set_epoch(1)
     first = list(s)
@@ -117,7 +117,7 @@ def test_order_is_fixed_by_seed_and_epoch() -> None:
 
 
 def test_a_missing_set_epoch_is_refused() -> None:
-    """Iterating before set_epoch is refused with the call that is missing; its length is known."""
+    """Iterating before set_epoch raises an error that names the missing call; the length is known."""
     s, _ = sampler()
     with pytest.raises(ScheduleError, match="set_epoch"):
         iter(s)
@@ -125,7 +125,7 @@ def test_a_missing_set_epoch_is_refused() -> None:
 
 
 def test_bad_schedules_are_refused_at_once() -> None:
-    """Impossible schedules, budgets and missing requirements are refused at construction, negative epochs when told."""
+    """Impossible schedules, budgets and missing requirements raise an error at construction; negative epochs in set_epoch."""
     for settings in ({"warmup": -1}, {"every": 0}, {"rank": 2, "world_size": 2}, {"rank": -1}):
         with pytest.raises(ScheduleError):
             sampler(**settings)
@@ -138,7 +138,7 @@ def test_bad_schedules_are_refused_at_once() -> None:
 
 
 def test_a_selection_that_fails_leaves_the_epoch_before() -> None:
-    """When selecting raises, the sampler does not go on with a subset of another round under the new epoch."""
+    """If a selection fails, the sampler does not continue the new epoch with a subset of another round."""
     s, selector = sampler("round", warmup=0, every=1)
     s.set_epoch(0)
     before = list(s)
@@ -200,7 +200,7 @@ class TestWeights:
         assert np.allclose(w.numpy() / w[0].item(), s.selection.weights / s.selection.weights[0])
 
     def test_go_by_position_in_any_order_and_shape(self) -> None:
-        """Asked for some positions in any order, twice, or as a matrix, each gets its own."""
+        """Positions in any order, repeated, or as a matrix, each get their own factor."""
         s = self.made()
         assert s.selection is not None
         ids = torch.from_numpy(s.selection.indices)
@@ -219,19 +219,19 @@ class TestWeights:
         assert plain.weights(torch.tensor([1, 2])).tolist() == [1, 1]
 
     def test_others_are_refused(self) -> None:
-        """A position outside the present selection is refused."""
+        """A position outside the current selection raises an error."""
         s = self.made()
         assert s.selection is not None
         other = next(i for i in range(30) if i not in s.selection.indices)
-        with pytest.raises(ScheduleError, match="not of the present selection"):
+        with pytest.raises(ScheduleError, match="not in the current selection"):
             s.weights(torch.tensor([other]))
 
 
 class TestInDataLoader:
-    """In torch's own loader."""
+    """Inside torch's DataLoader."""
 
     def epochs(self, **loader: Any) -> list[list[int]]:
-        """Which positions four epochs read, the length changing from 20 to 6 in between."""
+        """Return the positions that four epochs read; the length changes from 20 to 6 in between."""
         data = Indexed(cases.Items(cases.images(20), cases.classes(20)))
         s, _ = sampler(warmup=2, every=1)
         loop: Any = DataLoader(data, batch_size=4, sampler=s, generator=torch.Generator(), **loader)
@@ -246,7 +246,7 @@ class TestInDataLoader:
 
     @pytest.mark.parametrize("loader", [{}, {"num_workers": 2}, {"num_workers": 2, "persistent_workers": True}])
     def test_workers_read_what_the_sampler_says(self, loader: Any) -> None:
-        """With no, two, or two persistent workers every epoch reads the sampler's positions, when its length changes too."""
+        """With no, two, or two persistent workers every epoch reads the sampler's positions, also if its length changes."""
         assert [len(e) for e in self.epochs(**loader)] == [20, 20, 6, 6]
 
     def test_in_a_batch_sampler(self) -> None:
@@ -270,11 +270,11 @@ class TestInDataLoader:
 
 
 class TestResuming:
-    """State to and fro."""
+    """Saving and loading the state."""
 
     @pytest.mark.parametrize("make", [cases.rcs, RS2, Redraw, Random, lambda: RCSSampled(objective=cases.RD_WEAK)])
     def test_a_fresh_sampler_goes_on_with_the_same_subset(self, make: Any) -> None:
-        """Through torch.save and a weights-only load the selection is the same to the bit, and nothing is selected again."""
+        """After torch.save and a weights-only load the selection is bit-identical, and nothing is selected again."""
         task = cases.sat_task(20)
         s = CoresetSampler(task, make(), 6, warmup=1, every=4, seed=2)
         s.set_epoch(3)
@@ -295,7 +295,7 @@ class TestResuming:
         assert list(fresh) == list(s)
 
     def test_goes_on_as_if_nothing_had_happened(self) -> None:
-        """Stopped at any epoch and resumed, the remaining epochs are those of an unbroken run."""
+        """A run that is stopped at any epoch and resumed has the same remaining epochs as an uninterrupted run."""
         whole, _ = sampler("round", warmup=2, every=3)
         epochs = []
         for epoch in range(9):
@@ -313,7 +313,7 @@ class TestResuming:
                 assert list(second) == epochs[epoch]
 
     def test_before_the_first_epoch_there_is_a_state_too(self) -> None:
-        """A sampler that was never told an epoch can be saved and restored, and still wants one."""
+        """A sampler before its first set_epoch can be saved and restored, and still needs set_epoch."""
         s, _ = sampler()
         fresh, _ = sampler()
         fresh.load_state_dict(s.state_dict())
@@ -322,7 +322,7 @@ class TestResuming:
 
     @pytest.mark.parametrize("other", [{"warmup": 3}, {"every": 7}, {"seed": 1}, {"budget": 5}, {"n": 21}])
     def test_a_state_of_another_schedule_is_refused(self, other: Any) -> None:
-        """Another warmup, interval, seed, budget or pool size is refused by name."""
+        """Another warmup, interval, seed, budget or pool size raises an error that names it."""
         s, _ = sampler(warmup=2, every=2, seed=0)
         s.set_epoch(2)
         settings = {"warmup": 2, "every": 2, "seed": 0, **other}
@@ -331,7 +331,7 @@ class TestResuming:
             fresh.load_state_dict(s.state_dict())
 
     def test_a_state_of_another_selector_is_refused(self) -> None:
-        """Another method, or the same method with other settings, is refused: its subset is not what would be selected."""
+        """Another method, or the same method with other settings, raises an error."""
         task = cases.sat_task(20)
         s = CoresetSampler(task, cases.rcs(eta=0.01), 6, warmup=0)
         s.set_epoch(0)
@@ -340,7 +340,7 @@ class TestResuming:
                 CoresetSampler(task, selector, 6, warmup=0).load_state_dict(s.state_dict())
 
     def test_a_state_of_another_pool_is_refused(self) -> None:
-        """A pool of the same length with other images is refused by its fingerprint."""
+        """A pool of the same length with other images raises an error, because its fingerprint differs."""
         s = CoresetSampler(cases.sat_task(20), cases.rcs(), 6, warmup=0)
         s.set_epoch(0)
         with pytest.raises(ScheduleError):

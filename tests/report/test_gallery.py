@@ -1,4 +1,4 @@
-"""Claims about the picture of a selection."""
+"""The picture of a selection."""
 
 import os
 import random
@@ -42,7 +42,7 @@ def size(path: Path) -> tuple[int, int]:
 
 
 def test_a_picture_is_a_png_of_one_size(tmp_path: Path) -> None:
-    """The picture is a PNG; labels, names, gains and images that are missing change its content, not its size."""
+    """The picture is a PNG; missing labels, names, gains and images change its content, not its size."""
     gallery.draw(fakes.selection(), DATA, tmp_path / "a.png")
     gallery.draw(fakes.selection(gains=np.zeros(12)), Images(PIXELS[..., :1], None, "grey"), tmp_path / "b.png")
     gallery.draw(fakes.selection(k=50), DATA, tmp_path / "c.png", labels=np.arange(60), class_names=["x" * 30] * 60)
@@ -51,7 +51,7 @@ def test_a_picture_is_a_png_of_one_size(tmp_path: Path) -> None:
 
 
 def test_a_picture_is_a_function_of_the_selection(tmp_path: Path) -> None:
-    """Drawn twice it is the same picture, also of random items, and no global random state moves."""
+    """Drawing twice gives the same picture, also for random items, and no global random state moves."""
     noisy = Made(lambda i: torch.rand(3, 8, 8) * random.random() * float(np.random.rand()))
     before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()  # type: ignore[index]  # legacy tuple
     gallery.draw(fakes.selection(), noisy, tmp_path / "a.png")
@@ -64,7 +64,7 @@ def test_a_picture_is_a_function_of_the_selection(tmp_path: Path) -> None:
 
 
 def test_only_pool_images_are_shown(tmp_path: Path) -> None:
-    """Of 60 images the picks and the rest of the pool are read, each once; what was held out is never read."""
+    """Of 60 images the picks and the rest of the pool are read once each; validation images are never read."""
     read: list[int] = []
     selection = fakes.selection()
     gallery.draw(selection, Made(lambda i: read.append(i) or torch.zeros(1, 4, 4)), tmp_path / "a.png")
@@ -100,7 +100,7 @@ def test_pillow_images_are_drawn(tmp_path: Path) -> None:
 
 
 def test_refusals_leave_the_old_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another ending, too short a dataset, items without images and a full disk are refused; the old picture stays."""
+    """Another ending, a dataset that is too short, items without images and a full disk raise errors; the old picture stays."""
     path = tmp_path / "a.png"
     path.write_bytes(b"old")
     with pytest.raises(DataError, match=r"ends in \.png"):
@@ -122,7 +122,7 @@ def test_refusals_leave_the_old_picture(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_without_matplotlib_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where matplotlib is missing the refusal names the extra that brings it."""
+    """Without matplotlib the error names the extra that installs it."""
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingExtraError, match=r"coreselect\[plot\]"):
         gallery.draw(fakes.selection(), DATA, tmp_path / "a.png")

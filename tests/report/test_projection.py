@@ -1,4 +1,4 @@
-"""Claims about the plane that selections are drawn in: it is that of the principal components."""
+"""The plane in which selections are drawn is that of the principal components."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def test_the_plane_is_that_of_the_singular_vectors(shape: tuple[int, int]) -> No
 
 
 def test_the_plane_of_points_on_a_line() -> None:
-    """(0, 0), (3, 4), (6, 8) lie on (0.6, 0.8) at −5, 0, 5; there is no second axis; equal rows have none at all."""
+    """(0, 0), (3, 4), (6, 8) lie on the axis (0.6, 0.8) at −5, 0, 5 and have no second axis; equal rows have no axis."""
     plane = principal_plane(np.array([[0.0, 0.0], [3.0, 4.0], [6.0, 8.0]]))
     np.testing.assert_allclose(plane.axes, [[0.6, 0.0], [0.8, 0.0]])
     np.testing.assert_allclose(plane.project(np.array([[0.0, 0.0], [6.0, 8.0]])), [[-5, 0], [5, 0]], atol=1e-12)
@@ -30,7 +30,7 @@ def test_the_plane_of_points_on_a_line() -> None:
 
 
 def test_a_large_pool_is_sampled_and_picks_are_placed_in_order() -> None:
-    """Of 5,000 rows 4,000 decide the plane, the same each time; a pick's place is its row's, and only rows asked for are read."""
+    """Of 5,000 rows the same 4,000 decide the plane each time; picks are projected from their rows, and no other rows are read."""
     X = np.random.default_rng(0).normal(size=(5001, 3)) * [5, 2, 1]
     picks = [np.array([5000, 0]), np.array([7])]
     found, again = (project(lambda at: X[at], np.arange(1, 5001), picks) for _ in range(2))
@@ -42,7 +42,7 @@ def test_a_large_pool_is_sampled_and_picks_are_placed_in_order() -> None:
 
 
 def test_rows_that_cannot_be_projected_are_refused() -> None:
-    """NaN in the pool or in a pick, and what is no matrix, are refusals."""
+    """NaN in the pool or in a pick, and rows that are not a matrix, raise errors."""
     X = np.ones((6, 2))
     X[5, 0] = np.nan
     with pytest.raises(NonFiniteError, match="1 of the rows"):

@@ -1,4 +1,4 @@
-"""Claims about search: every way of searching proposes rows among which float64 decides the same."""
+"""Search: after the decision in float64, every search gives the same row."""
 
 import multiprocessing as mp
 from pathlib import Path
@@ -22,7 +22,7 @@ KINDS = ("random", "near ties", "exact ties", "duplicates", "constant", "zero", 
 
 
 def matrix(kind: str, m: int, p: int, seed: int, dtype: torch.dtype) -> Tensor:
-    """Rows that make life hard for a search in float32."""
+    """Rows that are difficult for a search in float32."""
     own = torch.Generator().manual_seed(seed)
     R = torch.randn(m, p, dtype=torch.float64, generator=own)
     if kind == "near ties":
@@ -42,7 +42,7 @@ def matrix(kind: str, m: int, p: int, seed: int, dtype: torch.dtype) -> Tensor:
 
 
 def best(R: Tensor, q: Tensor, alive: Tensor) -> int:
-    """The living row of largest float64 product, lowest number first, by a plain loop."""
+    """Return the alive row of largest float64 product, ties to the lowest number, by a plain loop."""
     top, where = -np.inf, -1
     rows = DenseRows(R, [np.array([i]) for i in range(len(R))])
     for m in range(len(R)):
@@ -66,7 +66,7 @@ def single(R: Tensor) -> DenseRows:
     st.sampled_from([torch.float32, torch.float64]),
 )
 def test_exact_and_faiss_find_the_best_row(kind: str, m: int, p: int, seed: int, dtype: torch.dtype) -> None:
-    """On random, near-tied, tied, duplicated and badly scaled rows both find the row of the plain loop, as rows are used up."""
+    """On random, tied, nearly tied, duplicated and badly scaled rows both searches find the rows of the plain loop."""
     R = matrix(kind, m, p, seed, dtype)
     own = torch.Generator().manual_seed(seed + 1)
     q = torch.randn(p, generator=own).to(dtype)
@@ -85,7 +85,7 @@ def test_exact_and_faiss_find_the_best_row(kind: str, m: int, p: int, seed: int,
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("which", ["exact", "faiss"])
 def test_blocks_and_memory_mapped_rows(which: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows in a memory-mapped file, looked at in small blocks, are searched as rows in memory are."""
+    """Rows in a memory-mapped file, read in small blocks, give the same results as rows in memory."""
     from coreselect.gradients import rows as module
 
     R = matrix("near ties", 300, 24, 0, dtype)
@@ -103,7 +103,7 @@ def test_blocks_and_memory_mapped_rows(which: str, dtype: torch.dtype, monkeypat
 
 
 def test_slack_never_rules_the_best_out() -> None:
-    """A row survives unless its score plus its slack lies below another's score minus that one's slack; the dead never do."""
+    """A row is proposed unless its score plus slack is below another row's score minus slack; dead rows are never proposed."""
     scores, slack = torch.tensor([1.0, 0.9, 0.5, 2.0]), torch.tensor([0.06, 0.06, 0.06, 0.0])
     alive = torch.tensor([True, True, True, False])
     assert within_rounding(scores, slack, alive).tolist() == [0, 1]
@@ -113,7 +113,7 @@ def test_slack_never_rules_the_best_out() -> None:
 
 @pytest.mark.parametrize("which", ["exact", "faiss"])
 def test_float32_proposals_hold_what_float64_would_choose(which: str) -> None:
-    """With 2,000 rows one rounding apart, the best float64 row is always among the proposals."""
+    """With 2,000 rows that differ by one rounding step, the best float64 row is always among the proposals."""
     own = torch.Generator().manual_seed(0)
     base = torch.randn(1, 200, dtype=torch.float64, generator=own)
     R = (base + 1e-7 * torch.randn(2000, 200, dtype=torch.float64, generator=own)).float()
@@ -127,15 +127,15 @@ def test_float32_proposals_hold_what_float64_would_choose(which: str) -> None:
 
 
 def test_names() -> None:
-    """Known names make a search; an unknown one is refused with the known ones; FAISS wants a matrix."""
+    """Known names give a search; an unknown name raises an error that lists the known ones; FAISS needs a matrix."""
     rows = single(torch.ones(3, 2))
     for name in SEARCHES:
         assert search(name, rows).propose(torch.ones(2), torch.ones(3, dtype=torch.bool)).numel() >= 1
     with pytest.raises(UnknownNameError, match="auto, exact, faiss"):
         search("annoy", rows)
     task = cases.sat_task(6)
-    with task.snapshot(0, 0) as shot:
-        factored, _ = shot.rows([np.array([i]) for i in range(6)])
+    with task.snapshot(0, 0) as snapshot:
+        factored, _ = snapshot.rows([np.array([i]) for i in range(6)])
         with pytest.raises(RequirementError, match="search='exact'"):
             search("faiss", factored)
 
@@ -148,7 +148,7 @@ def _query(dtype: torch.dtype) -> Tensor:
 
 
 def _rank(rank: int, world: int, where: str, out: Any) -> None:
-    """One process: search its share of every kind of rows until all are picked, and report the picks."""
+    """Run one process: search its share of every kind of rows until all are picked, and report the picks."""
     import torch.distributed as dist
 
     dist.init_process_group("gloo", init_method=f"file://{where}", rank=rank, world_size=world)
@@ -168,7 +168,7 @@ def _rank(rank: int, world: int, where: str, out: Any) -> None:
 
 
 def test_sharded_search_picks_as_one_process_does(tmp_path: Path) -> None:
-    """Rows dealt over two processes are picked in the order of a single machine, ties included, by every rank."""
+    """Rows spread over two processes are picked by every rank in the order of a single machine, ties included."""
     context = mp.get_context("spawn")
     out: Any = context.Queue()
     processes = [context.Process(target=_rank, args=(r, 2, str(tmp_path / "meet"), out)) for r in range(2)]

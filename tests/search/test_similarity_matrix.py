@@ -1,4 +1,4 @@
-"""The matrix of similarities is made by halves and in blocks, and neither shows."""
+"""The matrix of similarities does not depend on the blocks in which it is computed."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from coreselect.support import seeding
 def test_blocks_of_any_size_give_the_same_symmetric_matrix(
     kind: Any, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of 23 points, one row at a time, seven with a short last block, or all at once: entry by entry as by columns."""
+    """For 23 points in blocks of one row, seven rows or all rows, every entry equals the one computed by columns."""
     n = 23
     x = torch.randn(n, 5, generator=seeding.generator(0, "points"))
     s = similarity(x, kind)

@@ -1,4 +1,4 @@
-"""Claims about Algorithm 1, against its transcription."""
+"""Algorithm 1, compared with its transcription."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -36,7 +36,7 @@ class Bowl:
         return self.A @ (theta - self.c)
 
     def recraft(self, theta: Tensor) -> None:
-        """Write down where."""
+        """Record where."""
         self.recrafted.append(theta.clone())
 
 
@@ -82,7 +82,7 @@ def test_greedy_equals_the_transcription(data: st.DataObject) -> None:
 
 
 def test_the_last_group_is_trimmed_and_stepped_with_its_share() -> None:
-    """Worked by hand: of a group of four whose members are 4, 0, 2, 2 two are kept; the step is η · ½ · mean(4, 0)."""
+    """By hand: of a group with members 4, 0, 2, 2 two are kept, so the step is η · ½ · mean(4, 0)."""
     each = torch.tensor([[4.0], [0.0], [2.0], [2.0]], dtype=torch.float64)
     group = np.array([0, 1, 2, 3])
     rows = DenseRows(
@@ -139,7 +139,7 @@ def test_ties_go_to_the_lowest_number() -> None:
     ],
 )
 def test_refresh_and_recraft_keep_time(refresh: int, recraft: Any, queries: int, crafts: int) -> None:
-    """Ten picks ask for the query every `refresh` picks and at every recraft, which comes when it was asked for."""
+    """Ten picks request the query every `refresh` picks and at every recraft, and recrafts come when they were requested."""
     rows, _, _ = problem(10, 1, 3, 0)
     bowl = Bowl(3, 0)
     greedy(
@@ -157,7 +157,7 @@ def test_refresh_and_recraft_keep_time(refresh: int, recraft: Any, queries: int,
 
 
 def test_ticks_count_examples() -> None:
-    """Progress is told after every pick, in examples, and ends at the budget."""
+    """Progress is reported after every pick, in examples, and ends at the budget."""
     rows, _, _ = problem(10, 3, 3, 0)
     seen: list[tuple[int, int]] = []
     greedy(
@@ -190,15 +190,15 @@ def test_rcs_equals_the_transcription(where: str, k: int) -> None:
         settings["refresh"] = 2
     selector = cases.rcs(eta=0.05, stratify=None, **settings)
     chosen = select(task, selector, k)
-    with task.snapshot(0, 0) as shot:
-        groups = selector._deal(shot, k)
-        held = shot.objective(selector.objective)
-        rows, _ = shot.rows(groups, None)
+    with task.snapshot(0, 0) as snapshot:
+        groups = selector._groups(snapshot, k)
+        held = snapshot.objective(selector.objective)
+        rows, _ = snapshot.rows(groups, None)
         order, picks, gains, _ = oracles.algorithm_1(
             lambda members: rows.full(next(m for m, g in enumerate(groups) if members[0] in g), np.array(members)),
             held.query,
             groups,
-            shot.theta(),
+            snapshot.theta(),
             0.05,
             k,
             refresh=selector.refresh,
@@ -214,7 +214,7 @@ def test_rcs_equals_the_transcription(where: str, k: int) -> None:
 
 @pytest.mark.parametrize("search_name", ["auto", "exact", "faiss"])
 def test_searches_pick_alike(search_name: str) -> None:
-    """By every search RCS gives the same picks and gains."""
+    """RCS gives the same picks and gains with every search."""
     want = select(cases.acl_task(16), cases.rcs(stratify=None), 9)
     got = select(cases.acl_task(16), cases.rcs(stratify=None, search=search_name), 9)
     assert got.indices.tolist() == want.indices.tolist()
@@ -222,7 +222,7 @@ def test_searches_pick_alike(search_name: str) -> None:
 
 
 def test_recrafting_without_a_model_is_refused() -> None:
-    """Arrays cannot be attacked anew: refused in one sentence where it would be, and not before."""
+    """Arrays cannot be attacked again: the error of one sentence comes when an attack is due, not earlier."""
     with pytest.raises(RequirementError, match="recraft='once'"):
         select(cases.array_task(12), cases.rcs(recraft="every"), 7)
     assert len(select(cases.array_task(12), cases.rcs(recraft="every"), 2)) == 2  # one group, never attacked again

@@ -1,4 +1,4 @@
-"""Claims about dealing the pool into groups."""
+"""Dealing the pool into groups."""
 
 import cases
 import numpy as np
@@ -13,7 +13,7 @@ from coreselect.task.groups import deal, default_size
 
 @given(st.integers(1, 200), st.data())
 def test_groups_share_the_pool_evenly(n: int, data: st.DataObject) -> None:
-    """Every example is in exactly one group, sizes differ by at most one, and none passes the size asked for."""
+    """Every example is in exactly one group, sizes differ by at most one, and no group is larger than the given size."""
     size = data.draw(st.integers(1, n))
     strata = data.draw(st.sampled_from([None, np.arange(n) % 3, np.zeros(n, np.int64)]))
     groups = deal(n, size, torch.Generator().manual_seed(data.draw(st.integers(0, 9))), strata)
@@ -26,7 +26,7 @@ def test_groups_share_the_pool_evenly(n: int, data: st.DataObject) -> None:
 
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=6), st.integers(1, 20), st.integers(0, 9))
 def test_every_group_has_its_share_of_each_stratum(counts: list[int], size: int, seed: int) -> None:
-    """A group holds ⌊share⌋ or ⌈share⌉ members of each stratum, share = stratum size / number of groups."""
+    """A group has ⌊share⌋ or ⌈share⌉ members of each stratum, where share = stratum size / number of groups."""
     strata = np.repeat(np.arange(len(counts)), counts)
     strata = strata[np.random.default_rng(seed).permutation(len(strata))]
     groups = deal(len(strata), min(size, len(strata)), torch.Generator().manual_seed(seed), strata)
@@ -38,7 +38,7 @@ def test_every_group_has_its_share_of_each_stratum(counts: list[int], size: int,
 
 @given(st.integers(1, 8), st.integers(1, 6), st.integers(0, 9))
 def test_prefixes_of_a_group_are_balanced(per_class: int, classes: int, seed: int) -> None:
-    """In a group with equal classes every prefix holds each class within one of its share: a trimmed group stays balanced."""
+    """With equal classes, every prefix of a group has each class within one of its share, so a trimmed group stays balanced."""
     n = per_class * classes
     strata = np.random.default_rng(seed).permutation(np.repeat(np.arange(classes), per_class))
     (group,) = deal(n, n, torch.Generator().manual_seed(seed), strata)
@@ -48,7 +48,7 @@ def test_prefixes_of_a_group_are_balanced(per_class: int, classes: int, seed: in
 
 
 def test_a_deal_is_a_function_of_its_generator() -> None:
-    """The same generator state deals the same groups, another one others, and no global state moves."""
+    """The same generator state gives the same groups, another state gives others, and no global state moves."""
     before = torch.get_rng_state()
     one, two, other = (deal(50, 8, torch.Generator().manual_seed(s)) for s in (1, 1, 2))
     assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
@@ -84,20 +84,20 @@ def test_contrastive_pools_below_sixteen_and_just_above(n: int) -> None:
 
 
 def test_a_group_larger_than_the_pool_is_the_pool() -> None:
-    """A group size beyond N gives one group of all, trimmed to the budget."""
+    """A group size above N gives one group of all examples, trimmed to the budget."""
     chosen = select(cases.sat_task(10), cases.rcs(group_size=1000), 4)
     assert len(set(chosen.groups.tolist())) == 1
     assert chosen.provenance.settings["group_size"] == 10
 
 
 def test_the_group_size_used_is_recorded() -> None:
-    """Provenance holds the size and the number of groups that were there to choose from."""
+    """Provenance records the size of the groups and the number of candidate groups."""
     s = select(cases.sat_task(24), cases.rcs(group_size=None), 7).provenance.settings
     assert (s["group_size"], s["candidate_groups"]) == (2, 12)
 
 
 def test_labels_balance_what_is_picked() -> None:
-    """With groups balanced by class the picks hold each class within one per group, a trimmed last group included."""
+    """With groups balanced by class, the picks have each class within one per group, also if the last group is trimmed."""
     y = torch.arange(40) % 4
     task = cases.sat_task(pool=cases.Items(cases.images(40), y))
     for k in (8, 10, 19):

@@ -1,4 +1,4 @@
-"""Claims about models as people have them: wrapped, frozen, half precise, stateful, or dependent on their batch."""
+"""Models as users have them: wrapped, frozen, in half precision, with state, or with outputs that depend on the batch."""
 
 import copy
 import pickle
@@ -17,7 +17,7 @@ from coreselect.selectors import RCSSampled
 
 
 def picks(task: Any, k: int = 7, **settings: Any) -> list[int]:
-    """What RCS picks."""
+    """Return what RCS picks."""
     return select(task, cases.rcs(**settings), k).indices.tolist()
 
 
@@ -25,7 +25,7 @@ WANT = picks(cases.sat_task(16))
 
 
 def test_data_parallel_is_looked_under() -> None:
-    """A model in DataParallel gives the bare model's selection, and train flags of the wrapper are put back."""
+    """A model in DataParallel gives the bare model's selection, and the wrapper's train flags are restored."""
     model = nn.DataParallel(cases.built(cases.ConvNet)).train()
     before = photograph(model)
     assert picks(cases.sat_task(16, model=model)) == WANT
@@ -42,13 +42,13 @@ def test_compiled_models_are_looked_under() -> None:
 
 
 def test_wrappers_around_wrappers() -> None:
-    """DataParallel around a compiled model is looked under too."""
+    """DataParallel around a compiled model is unwrapped too."""
     model: Any = nn.DataParallel(torch.compile(cases.built(cases.ConvNet)))  # type: ignore[arg-type]
     assert picks(cases.sat_task(16, model=model)) == WANT
 
 
 def test_frozen_parameters_are_captured_all_the_same() -> None:
-    """A head that does not ask for gradients (linear probing the other way round) gives the same rows."""
+    """A head whose parameters do not require gradients gives the same rows."""
     model = cases.built(cases.ConvNet)
     for p in model.parameters():
         p.requires_grad_(False)
@@ -68,7 +68,7 @@ def test_gradients_that_lie_around_do_not_matter() -> None:
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("where", ["supervised", "contrastive", "whole model"])
 def test_half_precision_models_are_refused(dtype: torch.dtype, where: str) -> None:
-    """Steps of η r are lost in half precision, so such a model is refused with what to do, instead of selecting by rounding."""
+    """Steps of η r are lost in half precision, so such a model raises an error that says what to do."""
     settings: dict[str, Any] = {"capture": "all"} if where == "whole model" else {}
     task = cases.acl_task(16, dtype=dtype) if where == "contrastive" else cases.sat_task(16, dtype=dtype, **settings)
     with pytest.raises(HeadError, match="float32 copy"):
@@ -102,7 +102,7 @@ def test_buffers_that_change_in_evaluation_are_put_back(fresh: bool) -> None:
 
 
 def test_a_model_that_draws_in_evaluation_moves_no_random_state() -> None:
-    """A model with noise in evaluation is refused, its draws undone."""
+    """A model with noise in evaluation raises an error, and its random draws are undone."""
 
     class Noisy(nn.Module):
         """Draws a little noise before its head, in every mode."""
@@ -121,7 +121,7 @@ def test_a_model_that_draws_in_evaluation_moves_no_random_state() -> None:
 
 
 class Batched(nn.Module):
-    """BN that uses its batch's own statistics in evaluation too."""
+    """BN that uses the statistics of its batch in evaluation mode too."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -133,13 +133,13 @@ class Batched(nn.Module):
 
 
 def test_a_model_whose_outputs_depend_on_the_batch_is_refused() -> None:
-    """Where an example's output depends on its company no answer can be free of batch_size: refused in one sentence."""
+    """If outputs depend on the other examples of the batch, the answer would depend on batch_size: an error of one sentence."""
     with pytest.raises(CoreselectError, match="batch"):
         select(cases.sat_task(12, model=cases.built(Batched)), cases.rcs(), 5)
 
 
 def test_models_stay_copyable() -> None:
-    """After a selection the model can be deep-copied and pickled, whatever normalisation its Linears carry."""
+    """After a selection the model can be deep-copied and pickled, with any normalisation of its Linears."""
     for head in (
         nn.Linear(12, 4),
         nn.utils.parametrizations.weight_norm(nn.Linear(12, 4)),
@@ -162,7 +162,7 @@ def test_models_stay_copyable() -> None:
 
 
 def test_gradient_checkpointing_and_autocast_inside_the_model() -> None:
-    """A body that checkpoints, or that switches autocast on by itself, is swept like any other."""
+    """A body that uses checkpointing, or that turns on autocast itself, is swept like any other."""
     from torch.utils.checkpoint import checkpoint
 
     class Saving(nn.Module):
@@ -180,13 +180,13 @@ def test_gradient_checkpointing_and_autocast_inside_the_model() -> None:
 
 
 def test_a_model_without_parameters_is_refused_in_words() -> None:
-    """A model with nothing to capture is refused with a word about head= or capture=."""
+    """A model with nothing to capture raises an error that mentions head= or capture=."""
     with pytest.raises(CoreselectError, match=r"head=|capture="):
         select(cases.sat_task(12, model=nn.Flatten()), cases.rcs(), 5)
 
 
 def test_integer_and_frozen_buffers_are_not_captured() -> None:
-    """capture='all' takes floating-point parameters alone."""
+    """capture='all' takes floating-point parameters only."""
     model = cases.built(cases.ConvNet)
     model.register_parameter("table", nn.Parameter(torch.arange(3), requires_grad=False))
     assert len(picks(cases.sat_task(12, model=model, capture="all"), 5)) == 5
@@ -202,7 +202,7 @@ def test_a_model_with_one_output(capture: Any) -> None:
 
 
 def test_a_confident_model_is_not_called_diverged() -> None:
-    """Logits of ±10⁴ give zero gradients for what is right and finite ones for what is wrong."""
+    """Logits of ±10⁴ give zero gradients for correct examples and finite gradients for wrong ones."""
     model = cases.built(cases.ConvNet, dtype=torch.float32)
     with torch.no_grad():
         model.fc.weight.mul_(1e5)  # type: ignore[union-attr, operator]
@@ -227,7 +227,7 @@ def test_inputs_that_are_not_images() -> None:
 
 
 def test_inputs_of_different_sizes_are_refused_in_words() -> None:
-    """A pool whose images differ in size cannot be batched: refused in one sentence of ours, or torch's own about stacking."""
+    """Images of different sizes cannot be batched: the error is one sentence of this library, or torch's own about stacking."""
     pool = [(torch.rand(1, 6, 6 + i % 2, dtype=torch.float64), i % 4) for i in range(12)]
     with pytest.raises((CoreselectError, RuntimeError), match=r"size|shape"):
         select(cases.sat_task(pool=pool), cases.rcs(), 5)

@@ -1,4 +1,4 @@
-"""Claims about tasks: what is taken, what is refused and how, and that nothing outlives a snapshot."""
+"""Tasks: which inputs they accept, which errors they raise, and that nothing outlives a snapshot."""
 
 from typing import Any
 
@@ -53,19 +53,19 @@ class TestFromArrays:
         ],
     )
     def test_refuses_what_does_not_fit(self, arrays: Any, word: str) -> None:
-        """Wrong shapes, kinds and lengths are refused in one sentence that names the array."""
+        """Wrong shapes, types and lengths raise an error of one sentence that names the array."""
         with pytest.raises(ShapeError, match=word):
             Task.from_arrays(**arrays)
 
     def test_refuses_nothing_at_all(self) -> None:
-        """Arrays of length zero are refused."""
+        """Arrays of length zero raise an error."""
         with pytest.raises(CoreselectError, match="empty"):
             Task.from_arrays(features=np.zeros((0, 3)))
 
     @pytest.mark.parametrize("name", ["features", "logits", "gradients"])
     @pytest.mark.parametrize("value", [np.nan, np.inf])
     def test_names_rows_that_are_not_finite(self, name: str, value: float) -> None:
-        """NaN and infinity are refused with exactly the rows that hold them."""
+        """NaN and infinity raise an error that names exactly the rows that hold them."""
         array = np.zeros((40, 3))
         array[[7, 31], 1] = value
         with pytest.raises(NonFiniteError) as why:
@@ -73,7 +73,7 @@ class TestFromArrays:
         assert why.value.indices == (7, 31)
 
     def test_refuses_a_query_that_is_not_finite(self) -> None:
-        """NaN in the validation gradient is refused."""
+        """NaN in the validation gradient raises an error."""
         with pytest.raises(NonFiniteError, match="validation gradient"):
             Task.from_arrays(gradients=np.zeros((3, 2)), validation_gradient=[0.0, np.nan])
 
@@ -93,7 +93,7 @@ class TestFromArrays:
         ids=["big-endian", "reversed twice", "fortran", "rounded", "lists", "tensor", "strided", "long double"],
     )
     def test_takes_arrays_in_any_layout(self, make: Any) -> None:
-        """Byte order, strides and containers do not matter, and give no warning."""
+        """Byte order, strides and container types do not matter and give no warning."""
         base = RNG.normal(size=(12, 5)).astype(np.float16).astype(np.float64)
         query = RNG.normal(size=5)
         given = make(base)
@@ -104,7 +104,7 @@ class TestFromArrays:
 
     @pytest.mark.filterwarnings("error")
     def test_reads_reversed_views(self) -> None:
-        """An array with negative strides is read as it stands."""
+        """An array with negative strides is read correctly."""
         base = RNG.normal(size=(12, 5))
         task = Task.from_arrays(gradients=base[::-1], validation_gradient=np.ones(5), features=base[::-1])
         chosen = select(task, cases.rcs(stratify="clusters", clusters=2, group_size=1), 4)
@@ -127,7 +127,7 @@ class TestFromArrays:
         assert len(select(task, cases.rcs(), 4)) == 4
 
     def test_gradients_per_group(self) -> None:
-        """With groups, a row is a group's: whole groups are picked in the order of their scores, the last one trimmed."""
+        """With groups, each row belongs to a group: groups are picked in the order of their scores, and the last one is trimmed."""
         groups = np.array([2, 0, 0, 1, 1, 1, 2])
         task = Task.from_arrays(
             gradients=np.array([[1.0], [3.0], [2.0]]), groups=groups, validation_gradient=np.array([1.0])
@@ -138,7 +138,7 @@ class TestFromArrays:
         assert chosen.provenance.fingerprint.startswith("n:7-")
 
     def test_arrays_are_not_copied_or_changed(self) -> None:
-        """The task holds the user's arrays, and selecting leaves them as they were."""
+        """The task keeps the user's arrays, and selecting does not change them."""
         g = RNG.normal(size=(12, 5))
         kept = g.copy()
         task = Task.from_arrays(gradients=g, validation_gradient=np.ones(5))
@@ -147,7 +147,7 @@ class TestFromArrays:
         assert np.array_equal(g, kept)
 
     def test_restricting_in_any_order(self) -> None:
-        """A restricted task is the rows in the order given: a permutation of all included."""
+        """A restricted task has the rows in the given order, also if that is a permutation of all."""
         task = cases.array_task(12)
         inner = cases.rcs(group_size=1, stratify=None)
         for order in ([5, 3, 11, 0], list(range(12))[::-1], [*range(1, 12), 0]):
@@ -193,13 +193,13 @@ class TestFromModel:
         ids=["tensors", "[B,1]", "ints", "0-d", "numpy", "with names", "lists", "dict", "transformers"],
     )
     def test_takes_items_in_usual_forms(self, pool: Any) -> None:
-        """Tuples, lists, dictionaries, tensors and arrays, labels of shape [B] and [B, 1]: one and the same selection."""
+        """Tuples, lists, dictionaries, tensors, arrays, and labels of shape [B] or [B, 1] all give the same selection."""
         want = select(cases.sat_task(pool=cases.Items(X, Y)), cases.rcs(), 5)
         got = select(cases.sat_task(pool=pool), cases.rcs(), 5)
         assert got.indices.tolist() == want.indices.tolist()
 
     def test_takes_any_form_with_unpack(self) -> None:
-        """unpack= says how to read items of another form."""
+        """unpack= reads items of another form."""
         pool = Keyed(("picture", "kind"), (X, Y))
         validation = Keyed(("picture", "kind"), (cases.images(12, seed=4), Y))
         with pytest.raises(DataError, match="unpack="):
@@ -208,7 +208,7 @@ class TestFromModel:
         assert len(select(task, cases.rcs(), 5)) == 5
 
     def test_a_pool_without_labels(self) -> None:
-        """A pool without labels provides none; the supervised loss then refuses in one sentence."""
+        """A pool without labels provides none, and the supervised loss then raises an error of one sentence."""
         task = cases.sat_task(pool=cases.Items(X))
         assert "labels" not in task.provides
         with pytest.raises(RequirementError, match=r"no labels|needs labels"):
@@ -217,7 +217,7 @@ class TestFromModel:
 
     @pytest.mark.parametrize("bad", [4, 99, -1, -100])
     def test_labels_that_the_model_has_no_output_for(self, bad: int) -> None:
-        """A label outside 0…C−1 is refused in one sentence that names the example, not by torch's own error."""
+        """A label outside 0…C−1 raises an error of one sentence that names the example, not torch's own error."""
         y = Y.clone()
         y[3] = bad
         with pytest.raises(CoreselectError, match="3"):
@@ -225,15 +225,15 @@ class TestFromModel:
 
     @pytest.mark.parametrize("soft", [torch.full((12,), 0.7), torch.rand(12, 4)])
     def test_labels_that_are_no_classes(self, soft: Tensor) -> None:
-        """Floating-point labels are refused or ignored as labels, never rounded to classes."""
+        """Floating-point labels raise an error or are ignored; they are never rounded to classes."""
         with pytest.raises(CoreselectError):
             select(cases.sat_task(pool=TensorDataset(X, soft)), cases.rcs(), 5)
 
     def test_empty_and_endless_datasets_are_refused(self) -> None:
-        """No items, or no length, is refused by name."""
+        """A dataset without items or without a length raises an error that names it."""
 
         class Endless(IterableDataset[Any]):
-            """Has no length."""
+            """A dataset without a length."""
 
             def __iter__(self) -> Any:
                 return iter([])
@@ -246,35 +246,35 @@ class TestFromModel:
             cases.sat_task(pool=Endless())
 
     def test_integer_images_are_refused(self) -> None:
-        """uint8 images have no gradient: refused with what is needed."""
+        """uint8 images have no gradient: the error says what is needed."""
         with pytest.raises(ShapeError, match="floating-point"):
             select(cases.sat_task(pool=cases.Items((255 * X).to(torch.uint8), Y)), cases.rcs(), 5)
 
     def test_images_of_another_precision_are_cast(self) -> None:
-        """float32 images under a float64 model are taken in float64."""
+        """float32 images are converted to float64 for a float64 model."""
         assert len(select(cases.sat_task(pool=cases.Items(X.float(), Y)), cases.rcs(), 5)) == 5
 
     def test_unknown_losses_and_sizes_are_refused(self) -> None:
-        """An unknown loss and a batch size of zero are refused at once."""
+        """An unknown loss and a batch size of zero raise an error at once."""
         with pytest.raises(UnknownNameError, match="acl"):
             cases.sat_task(loss="mart")
         with pytest.raises(ShapeError, match="batch_size"):
             cases.sat_task(batch_size=0)
 
     def test_contrastive_losses_need_views(self) -> None:
-        """ACL without views=, or with one view only, is refused in one sentence."""
+        """ACL without views=, or with only one view, raises an error of one sentence."""
         with pytest.raises(RequirementError, match="views="):
             select(cases.acl_task(12, views=None), cases.rcs(), 5)
         with pytest.raises(ShapeError, match="2 tensors"):
             select(cases.acl_task(12, views=lambda x, g: (x,)), cases.rcs(), 5)
 
     def test_views_that_are_one_tensor_are_refused(self) -> None:
-        """views= that returns a tensor where a tuple of one is needed is refused, not cut along its first axis."""
+        """views= that returns a tensor instead of a tuple raises an error; the tensor is not split along its first axis."""
         with pytest.raises(CoreselectError, match="views="):
             select(cases.sat_task(12, views=lambda x, g: x), cases.rcs(), 5)
 
     def test_views_that_draw_from_global_generators_still_give_one_answer(self) -> None:
-        """A view function with global randomness inside gives the same answer for any workers and any global state."""
+        """A view function that uses global randomness gives the same answer for any number of workers and any global state."""
 
         def views(x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
             return (x * torch.rand(())).clamp(0, 1), (x + 0.1 * float(np.random.rand())).clamp(0, 1)
@@ -291,7 +291,7 @@ class TestFromModel:
         assert answers[0] == answers[1] == answers[2]
 
     def test_an_attack_is_needed_where_one_is_read(self) -> None:
-        """A loss of one's own that reads attacked inputs and has no attack is refused in one sentence."""
+        """A user's loss that reads attacked inputs and has no attack raises an error of one sentence."""
 
         class Own:
             """Cross-entropy without a published attack."""
@@ -311,7 +311,7 @@ class TestFromModel:
         assert same.indices.tolist() == select(cases.sat_task(12), cases.rcs(), 5).indices.tolist()
 
     def test_a_divergence_loss_cannot_be_attacked_from_its_centre(self) -> None:
-        """TRADES under an attack without random start has zero gradient at x: refused as RD is."""
+        """TRADES with an attack without random start has zero gradient at x, and raises the same error as RD."""
         from coreselect.attacks import PGD
 
         still = PGD(0.1, 0.05, 2, random_start=False)
@@ -319,10 +319,10 @@ class TestFromModel:
             select(cases.sat_task(12, loss="trades", attack=still), cases.rcs(), 5)
 
     def test_nothing_is_computed_by_making_or_asking(self) -> None:
-        """Making a task and asking what it provides runs no forward pass and moves no random state."""
+        """Making a task and reading what it provides runs no forward pass and moves no random state."""
 
         class Loud(torch.nn.Module):
-            """Refuses to be called."""
+            """A function that must not be called."""
 
             def forward(self, x: Tensor) -> Tensor:
                 raise cases.Broken("called")
@@ -334,7 +334,7 @@ class TestFromModel:
         assert random_states() == before
 
     def test_nothing_is_reused_between_snapshots(self) -> None:
-        """After the model has moved, the next selection is of the model as it is now."""
+        """After the model has changed, the next selection uses the model as it is then."""
         task = cases.sat_task(24)
         first = select(task, cases.rcs(), 7)
         with torch.no_grad():
@@ -345,7 +345,7 @@ class TestFromModel:
         assert moved.gains.tolist() == fresh.gains.tolist() != first.gains.tolist()
 
     def test_progress_is_reported(self) -> None:
-        """reporting() hears of the sweep from 0 and of greedy, each up to its total."""
+        """reporting() is called for the sweep, from 0, and for greedy, each up to its total."""
         seen: dict[str, list[tuple[int, int]]] = {}
         task = cases.sat_task(24, batch_size=7).reporting(
             lambda part, done, total: seen.setdefault(part, []).append((done, total))
@@ -355,13 +355,13 @@ class TestFromModel:
         assert seen["greedy"][-1] == (7, 7)
 
     def test_seconds_are_told_by_part(self) -> None:
-        """Provenance has seconds by part, none negative."""
+        """Provenance has seconds for each part, and none is negative."""
         seconds = select(cases.sat_task(12), cases.rcs(), 5).provenance.seconds
         assert {"attack", "greedy", "features"} <= set(seconds)
         assert min(seconds.values()) >= 0
 
     def test_a_bad_example_outside_a_restriction_does_not_matter(self) -> None:
-        """NaN in an example that a restricted task does not hold is not refused."""
+        """NaN in an example outside a restricted task raises no error."""
         x = X.clone()
         x[1] = float("nan")
         task = cases.sat_task(pool=cases.Items(x, Y)).restrict([0, 2, 5, 7, 8, 11])

@@ -1,4 +1,4 @@
-"""Usage (c): no model at all: gradients, a validation gradient, features and labels from .npy files."""
+"""Usage (c): without a model, from gradients, a validation gradient, features and labels in .npy files."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from coreselect.selectors import RCS, PerClass, RCSSampled, Redraw, Windowed
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Softmax-regression gradients of real digits, as somebody's own program might have saved them."""
+    """Softmax-regression gradients of real digits, as a user's program could have saved them."""
     data = pytest.importorskip("sklearn.datasets", reason="scikit-learn's digits are not installed").load_digits()
     x = np.hstack([data.images.reshape(len(data.images), -1) / 16, np.ones((len(data.images), 1))])  # [N, 65]
     y = data.target
@@ -40,7 +40,7 @@ def task_of(files: Path) -> Any:
 
 
 def test_from_files_to_an_index_file(files: Path, tmp_path: Path) -> None:
-    """Groups are picked by their mean gradient's product with the validation gradient, and the file says where from."""
+    """Groups are picked by their mean gradient's product with the validation gradient, and the file records their source."""
     task = task_of(files)
     chosen = select(task, RCS(RD(), group_size=25), 0.1, seed=4)
     assert len(chosen) == 150
@@ -65,13 +65,13 @@ def test_from_files_to_an_index_file(files: Path, tmp_path: Path) -> None:
     [Windowed(RCS(RD(), group_size=10), window=400), PerClass(RCS(RD(), group_size=10)), RCSSampled(), Redraw()],
 )
 def test_every_way_of_choosing_works_on_arrays(files: Path, selector: Any) -> None:
-    """Windows, classes, weighted and plain draws meet the budget on memory-mapped arrays."""
+    """Selection by windows, by classes, and by weighted and plain draws meets the budget on memory-mapped arrays."""
     chosen = select(task_of(files), selector, 101, seed=4)
     assert len(set(chosen.indices.tolist())) == 101
 
 
 def test_searches_agree_on_real_gradients(files: Path) -> None:
-    """FAISS and the matrix product pick alike on 1,500 real rows of width 650, single examples."""
+    """FAISS and the matrix product give the same picks on 1,500 real rows of single examples, width 650."""
     answers = []
     for search in ("exact", "faiss"):
         with pytest.warns(UserWarning, match="single examples"):
@@ -80,7 +80,7 @@ def test_searches_agree_on_real_gradients(files: Path) -> None:
 
 
 def test_features_alone_are_enough_for_uniform_draws(files: Path) -> None:
-    """With features alone uniform draws work, and RCS says what it needs."""
+    """With features only, uniform draws work, and RCS says what it needs."""
     task = Task.from_arrays(features=np.load(files / "features.npy"))
     assert len(select(task, Redraw(), 10)) == 10
     with pytest.raises(Exception, match="gradients"):

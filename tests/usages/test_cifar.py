@@ -1,4 +1,4 @@
-"""The three usages on real CIFAR-10 images, where an array folder of them is named by the variable CORESELECT_DATA."""
+"""The three usages on real CIFAR-10 images, from the array folder that the variable CORESELECT_DATA names."""
 
 import os
 from functools import partial
@@ -30,17 +30,17 @@ ATTACK, FIVE = PGD(8 / 255, 10 / 255, 1), PGD(8 / 255, 2 / 255, 5)
 
 @pytest.fixture(scope="module")
 def parts() -> Any:
-    """1,000 images to choose from, 100 held out."""
+    """Return 1,000 images to choose from, and 100 for validation."""
     assert WHERE is not None
     return holdout(load(WHERE, "train", 1100), 100)
 
 
 def values(task: Task, sets: list[list[int]], size: int, eta: float) -> list[float]:
-    """RD with attacked inputs held after the plain step of each set of groups, as `RCS(stratify=None)` deals them."""
-    with task.snapshot(0, 0) as shot:
-        rows, _ = shot.rows(deal(shot.n, size, generator(0, "groups", 0)))
-        held = shot.objective(RD())
-        return [held.value(shot.theta() - eta * sum(rows.full(m) for m in order)) for order in sets]
+    """Return RD, attacked inputs held, after the step of each set of groups that `RCS(stratify=None)` would make."""
+    with task.snapshot(0, 0) as snapshot:
+        rows, _ = snapshot.rows(deal(snapshot.n, size, generator(0, "groups", 0)))
+        held = snapshot.objective(RD())
+        return [held.value(snapshot.theta() - eta * sum(rows.full(m) for m in order)) for order in sets]
 
 
 def test_supervised(parts: Any) -> None:
@@ -59,7 +59,7 @@ def test_supervised(parts: Any) -> None:
 
 
 def test_contrastive(parts: Any, tmp_path: Any) -> None:
-    """A dual-route encoder with a three-layer head, two views, a 5-step joint attack, no labels: whole from model to file."""
+    """A dual-route encoder with a three-layer head, two views, a 5-step joint attack and no labels works from model to file."""
     pool, validation = parts
     model = build("small", "acl", channels=3, size=32)
     acl.warm_up(model, pool, epochs=1, attack=ATTACK, batch_size=64, lr=0.02)
@@ -77,16 +77,16 @@ def test_contrastive(parts: Any, tmp_path: Any) -> None:
 
 
 def test_arrays(parts: Any) -> None:
-    """Gradients and a validation gradient taken from a model choose the groups that the model itself would pick first."""
+    """Gradients and a validation gradient that come from a model choose the groups that the model would pick first."""
     pool, validation = parts
     model = build("small", "sat", channels=3, size=32, classes=10)
     sat.warm_up(model, pool, epochs=1, attack=ATTACK, lr=0.02)
     task = Task.from_model(model, pool, validation, attack=ATTACK, batch_size=64)
-    with task.snapshot(0, 0) as shot:
-        rows, _ = shot.rows([np.array([i]) for i in range(1000)])
+    with task.snapshot(0, 0) as snapshot:
+        rows, _ = snapshot.rows([np.array([i]) for i in range(1000)])
         assert isinstance(rows, FactoredRows)
         gradients = rows.dense(torch.arange(1000)).numpy()
-        query = shot.objective(RD()).query(shot.theta()).numpy()
+        query = snapshot.objective(RD()).query(snapshot.theta()).numpy()
     arrays = Task.from_arrays(gradients=gradients, validation_gradient=query)
     mine = select(arrays, RCS(group_size=20, refresh=1), 20)
     theirs = select(task, RCS(group_size=20, stratify=None), 20)

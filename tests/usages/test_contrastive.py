@@ -21,7 +21,7 @@ FIVE = PGD(0.15, 0.04, 5)
 
 
 class Encoder(nn.Module):
-    """Two convolutions with dual-route BN, then the projection head with its own: [B, 1, 8, 8], route → [B, 16]."""
+    """Two convolutions with dual-route BN, then a projection head with dual-route BN: [B, 1, 8, 8], route → [B, 16]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class Encoder(nn.Module):
 
 
 class Unlabelled:
-    """Images alone."""
+    """Images without labels."""
 
     def __init__(self, data: Any) -> None:
         self.data = data
@@ -49,7 +49,7 @@ class Unlabelled:
 
 
 def warmed(pool: Any) -> nn.Module:
-    """A few contrastive steps on both routes, so that statistics and features are not the initial ones."""
+    """Train a few contrastive steps on both routes, so that statistics and features are not the initial ones."""
     from coreselect.losses import nt_xent
 
     with torch.random.fork_rng(devices=[]):
@@ -73,14 +73,14 @@ def warmed(pool: Any) -> nn.Module:
 
 @pytest.fixture(scope="module")
 def setting() -> tuple[Any, Any, nn.Module]:
-    """Real digits without labels, held out, and a warmed network."""
+    """Real digits without labels, a validation split, and a network that was trained briefly."""
     pool, validation = holdout(Unlabelled(load("digits")), 60, seed=3)
     return pool, validation, warmed(pool)
 
 
 @pytest.mark.parametrize("capture", [None, "all"])
 def test_from_digits_to_a_contrastive_coreset(setting: Any, capture: Any) -> None:
-    """Without labels, on real images, the projection head's or the whole network's gradients give a coreset that lowers RD."""
+    """On real images without labels, gradients of the projection head or of the whole network give a coreset that lowers RD."""
     pool, validation, model = setting
     task = Task.from_model(
         model,
@@ -125,13 +125,13 @@ def test_the_projection_head_has_three_linears_and_both_routes(setting: Any) -> 
     task: Any = Task.from_model(
         model, pool, validation, loss="acl", attack=FIVE, head="projection", call=cases.routed, views=cases.two_views
     )
-    with task.snapshot(0, 0) as shot:
-        assert shot.net.routes == 2
-        assert len(shot.layout().names) == 6
+    with task.snapshot(0, 0) as snapshot:
+        assert snapshot.net.routes == 2
+        assert len(snapshot.layout().names) == 6
 
 
 def test_windows_and_a_sampler(setting: Any) -> None:
-    """Window by window inside a sampler, over epochs: exact sizes, warmup, and a renewed subset."""
+    """A windowed selector inside a sampler gives exact sizes, the whole pool in warmup, and a renewed subset."""
     pool, validation, model = setting
     task = Task.from_model(
         model,

@@ -52,7 +52,7 @@ def train(model: nn.Module, loader: Any, epochs: int, sampler: Any = None) -> No
 
 
 def test_from_digits_to_a_trained_model(tmp_path: Any) -> None:
-    """A warmed net selects 10 % of real digits that lowers RD, is certified, saved, loaded, checked, and trained on."""
+    """A briefly trained net selects 10 % of real digits: this lowers RD and is certified, saved, loaded, and trained on."""
     data = load("digits")
     pool, validation = holdout(data, 100, seed=0)
     with torch.random.fork_rng(devices=[]):
@@ -103,7 +103,7 @@ def test_from_digits_to_a_trained_model(tmp_path: Any) -> None:
 
 
 def test_a_random_draw_lowers_rd_less() -> None:
-    """On real digits the selection's held RD lies below that of the mean of ten random draws of as many groups."""
+    """On real digits the selection's RD, attacked inputs held, is below the mean of ten random draws of as many groups."""
     data = load("digits")
     pool, validation = holdout(data, 100, seed=0)
     with torch.random.fork_rng(devices=[]):
@@ -116,10 +116,10 @@ def test_a_random_draw_lowers_rd_less() -> None:
     task: Any = Task.from_model(model, pool, validation, loss="sat", attack=PGD(0.15, 0.05, 2))
     selector: Any = RCS(RD("kl", attack=PGD(0.15, 0.05, 3)), eta=0.02, group_size=16)
     chosen = select(task, selector, 160)
-    with task.snapshot(0, 0) as shot:
-        held = shot.objective(selector.objective)
-        rows, _ = shot.rows(selector._deal(shot, 160))
-        theta = shot.theta()
+    with task.snapshot(0, 0) as snapshot:
+        held = snapshot.objective(selector.objective)
+        rows, _ = snapshot.rows(selector._groups(snapshot, 160))
+        theta = snapshot.theta()
         falls = []
         for seed in range(10):
             some = np.random.default_rng(seed).permutation(rows.count)[:10]

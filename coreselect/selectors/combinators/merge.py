@@ -1,4 +1,4 @@
-"""Join the answers of a selector that was run on several parts of one pool."""
+"""Merge selections from several parts of one pool into one selection."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,16 +11,16 @@ from coreselect.types import Float64, Int64, Selection
 
 @dataclass(frozen=True)
 class Part:
-    """An answer whose indices are positions in `members`, themselves positions in the outer pool."""
+    """A selection from a part of the pool; its indices are positions in `members`, which are positions in the whole pool."""
 
     members: Int64
     selection: Selection
 
 
-def merge(shot: Snapshot, selector: Any, parts: list[Part]) -> Selection:
-    """Concatenate parts in order: groups numbered on, picks of unweighted parts weighted 1 beside weighted ones.
+def merge(snapshot: Snapshot, selector: Any, parts: list[Part]) -> Selection:
+    """Concatenate parts in order; groups are numbered on, and picks of parts without weights get weight 1 if others have some.
 
-    Certificates speak of one part's pool and do not add up, so the whole carries none; a note says so.
+    A certificate is about one part and cannot be added to others, so the whole has none; a note says so.
     """
     groups: list[Int64] = []
     first = 0
@@ -29,15 +29,15 @@ def merge(shot: Snapshot, selector: Any, parts: list[Part]) -> Selection:
         first = int(groups[-1].max()) + 1
     weighted = any(p.selection.weights is not None for p in parts)
     scored = all(p.selection.scores is not None for p in parts)
-    scores = np.full(shot.n, np.nan)
+    scores = np.full(snapshot.n, np.nan)
     for p in parts if scored else ():
         scores[p.members] = p.selection.scores
     notes = {n for p in parts for n in p.selection.provenance.notes}
     for number, p in enumerate(parts):
         notes |= {f"part {number}: {w}" for w in (p.selection.diagnostics.trouble() if p.selection.diagnostics else ())}
     if any(p.selection.certificate for p in parts):
-        notes.add("certificates of the parts speak of one part's pool each and are not joined")
-    return shot.selection(
+        notes.add("each part's certificate is about its own part of the pool, so the whole selection has none")
+    return snapshot.selection(
         selector,
         np.concatenate([p.members[p.selection.indices] for p in parts]),
         groups=np.concatenate(groups),

@@ -1,4 +1,4 @@
-"""Share a budget between selectors: each chooses from what the ones before it have left."""
+"""Share a budget between several selectors; each chooses from the examples that the ones before it left."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from coreselect.protocols import Selector, TaskLike
 from coreselect.selectors.combinators.merge import Part, merge
 from coreselect.types import Selection
 
-_OFTEN = {"never": 0, "round": 1, "epoch": 2}
+_HOW_OFTEN = {"never": 0, "round": 1, "epoch": 2}
 _SCALE = 10**6  # shares are compared in millionths
 
 
@@ -22,8 +22,9 @@ class Mixture:
     """Choose a share of the budget with each selector, in order, without overlap.
 
     Args:
-        selectors: at least one; each sees the pool without what the earlier ones chose.
-        shares: one positive number each, relative; None: equal shares. Rounded by largest remainder.
+        selectors: at least one; each sees the pool without the examples that earlier ones chose.
+        shares: one positive number per selector, relative to each other; None: equal shares. Counts are rounded by largest
+            remainder.
     """
 
     selectors: Sequence[Selector]
@@ -43,21 +44,23 @@ class Mixture:
 
     @property
     def renew(self) -> str:
-        return max((s.renew for s in self.selectors), key=_OFTEN.__getitem__)
+        return max((s.renew for s in self.selectors), key=_HOW_OFTEN.__getitem__)
 
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
-        with task.snapshot(generator.initial_seed(), round) as shot:
+        with task.snapshot(generator.initial_seed(), round) as snapshot:
             shares = self._shares()
-            counts = largest_remainder(resolve(budget, shot.n), [max(1, int(_SCALE * s / sum(shares))) for s in shares])
-            left = np.arange(shot.n, dtype=np.int64)
+            counts = largest_remainder(
+                resolve(budget, snapshot.n), [max(1, int(_SCALE * s / sum(shares))) for s in shares]
+            )
+            left = np.arange(snapshot.n, dtype=np.int64)
             parts: list[Part] = []
             for number, (selector, k) in enumerate(zip(self.selectors, counts, strict=True)):
                 if not k:
                     continue
-                inner = selector.select(shot.restrict(left, number), k, generator=generator, round=round)
+                inner = selector.select(snapshot.restrict(left, number), k, generator=generator, round=round)
                 parts.append(Part(left, inner))
                 left = np.setdiff1d(left, left[inner.indices])
-            return merge(shot, self, parts)
+            return merge(snapshot, self, parts)
 
     def _shares(self) -> Sequence[float]:
         return self.shares or [1.0] * len(self.selectors)

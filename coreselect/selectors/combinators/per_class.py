@@ -1,4 +1,4 @@
-"""Run any selector class by class: each class gets its share of the budget by largest remainder."""
+"""Run any selector class by class; each class gets its share of the budget by largest remainder."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from coreselect.types import Selection
 
 @dataclass(frozen=True)
 class PerClass:
-    """Choose with `selector` inside each class; the class shares of the pool are kept, exactly k picks in all.
+    """Choose with `selector` inside each class; the classes keep their shares of the pool, and there are exactly k picks.
 
     Args:
         selector: any selector; it sees one class at a time as its pool.
@@ -31,13 +31,13 @@ class PerClass:
         return self.selector.renew
 
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
-        with task.snapshot(generator.initial_seed(), round) as shot:
-            labels = shot.labels()
+        with task.snapshot(generator.initial_seed(), round) as snapshot:
+            labels = snapshot.labels()
             members = [np.flatnonzero(labels == c) for c in np.unique(labels)]
-            shares = largest_remainder(resolve(budget, shot.n), [len(m) for m in members])
+            shares = largest_remainder(resolve(budget, snapshot.n), [len(m) for m in members])
             parts = [
-                Part(m, self.selector.select(shot.restrict(m, number), k, generator=generator, round=round))
+                Part(m, self.selector.select(snapshot.restrict(m, number), k, generator=generator, round=round))
                 for number, (m, k) in enumerate(zip(members, shares, strict=True))
                 if k
             ]
-            return merge(shot, self, parts)
+            return merge(snapshot, self, parts)

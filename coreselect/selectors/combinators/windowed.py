@@ -1,7 +1,7 @@
-"""Run any selector window by window, in bounded memory: how RCS runs at ImageNet size (Xu et al. 2023: 100 minibatches).
+"""Run any selector window by window, in bounded memory; RCS runs so at ImageNet size (Xu et al. 2023: 100 minibatches).
 
-Everything restarts at each window (θ′ and query for RCS); the remainder of the budget is carried, so that after w windows
-⌊k·(examples so far)/N⌋ are held and the whole is exactly k.
+The selector starts again in each window (for RCS: θ′ and the query). The remainder of the budget is carried over: after each
+window ⌊k·(examples so far)/N⌋ examples are chosen, and at the end exactly k.
 """
 
 from dataclasses import dataclass
@@ -42,18 +42,18 @@ class Windowed:
         return self.selector.renew
 
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
-        with task.snapshot(generator.initial_seed(), round) as shot:
-            k, n = resolve(budget, shot.n), shot.n
-            order = torch.randperm(n, generator=seeded(shot.draws, "windows", round)).numpy()
+        with task.snapshot(generator.initial_seed(), round) as snapshot:
+            k, n = resolve(budget, snapshot.n), snapshot.n
+            order = torch.randperm(n, generator=seeded(snapshot.draw_seed, "windows", round)).numpy()
             parts: list[Part] = []
-            held = 0
+            chosen = 0
             for number, at in enumerate(range(0, n, self.window)):
                 members = order[at : at + self.window]
-                share = k * (at + len(members)) // n - held
+                share = k * (at + len(members)) // n - chosen
                 if share:
                     inner = self.selector.select(
-                        shot.restrict(members, number), share, generator=generator, round=round
+                        snapshot.restrict(members, number), share, generator=generator, round=round
                     )
                     parts.append(Part(members, inner))
-                    held += share
-            return merge(shot, self, parts)
+                    chosen += share
+            return merge(snapshot, self, parts)

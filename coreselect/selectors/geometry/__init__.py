@@ -1,1 +1,1 @@
-"""Methods that cover or match the features of the pool."""
+"""Methods that choose by the geometry of the features: they cover the pool, match its mean, or spread out."""

@@ -1,4 +1,4 @@
-"""Facility location: every example of the pool has a pick that is like it.
+"""Facility location: every example of the pool has a similar example among the picks.
 
     f(S) = Σ_{i∈V} max_{j∈S} s_ij,  s ≥ 0,    x_{t+1} = argmax_x f(S_t ∪ {x}) − f(S_t)
 
@@ -8,6 +8,7 @@ submodular data summarization", NeurIPS 2016.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,28 +17,32 @@ from coreselect.budget import Budget, resolve
 from coreselect.errors import ShapeError, UnknownNameError
 from coreselect.protocols import TaskLike
 from coreselect.search.neighbours import ENGINES, Engine, neighbours
-from coreselect.search.similarity import Kind, Similarity, distinct, refuse, similarity, usable
-from coreselect.solvers.submodular import Cover, DenseCover, GraphCover, greedy_certificate, maximise
+from coreselect.search.similarity import LARGEST, Kind, Similarity, check_similarity, distinct_points, similarity
+from coreselect.selectors.checks import finite_features
+from coreselect.solvers.coverage import greedy_certificate, maximise
+from coreselect.solvers.dense_cover import DenseCover
+from coreselect.solvers.graph_cover import GraphCover
 from coreselect.task.snapshot import Snapshot
 from coreselect.types import Selection
 
 
 @dataclass(frozen=True)
 class FacilityLocation:
-    """Choose examples so that every example of the pool has one of them like it.
+    """Choose examples so that every example of the pool is similar to one of them.
 
-    Up to `dense_up_to` different examples s is a float32 matrix, and the picks are plain greedy's. Beyond, only each example's
-    nearest neighbours are kept, O(N·neighbours): early gains count neighbours alone, so picks may differ from plain greedy's,
-    while the value stated is f's own. s is rounded to multiples of 2⁻²⁴, so sums are exact; ties go to the lowest index, and so do
-    picks that add nothing, whose number is noted. Equal examples are one, counted as often as it occurs.
+    With up to `dense_up_to` distinct examples, s is a float32 matrix and the picks are those of plain greedy. With more, only
+    the nearest neighbours of each example are stored, O(N·neighbours): early gains count neighbours only, so picks may differ
+    from plain greedy, but the value that is stated is f itself. s is rounded to multiples of 2⁻²⁴, so sums are exact. Ties go to
+    the lowest index. Picks that add nothing are the lowest indices that are left; a note gives their number. Equal examples
+    are merged into one with their number as its weight.
 
     Args:
-        similarity: `cosine` (1 + cos)/2, `euclidean` (a constant less the squared distance, apricot's default up to scale) or
+        similarity: `cosine` (1 + cos)/2, `euclidean` (a constant minus the squared distance, apricot's default up to scale) or
             `rbf`.
         bandwidth: σ > 0 of `rbf`; None: 2σ² is the mean squared distance.
-        dense_up_to: ≥ 0, how many different examples may have a matrix, of 4 bytes times its square (100 MB at 5,000).
-        neighbours: ≥ 1, of each example in the graph.
-        search: `auto`, `faiss` or `torch`, what proposes neighbours; both are exact to float32's rounding.
+        dense_up_to: ≥ 0, the largest number of distinct examples with a matrix of 4 bytes times its square (100 MB at 5,000).
+        neighbours: ≥ 1, neighbours of each example in the graph.
+        search: what proposes neighbours: `auto`, `faiss` or `torch`; both are exact to the rounding of float32.
     """
 
     similarity: Kind = "cosine"
@@ -50,33 +55,36 @@ class FacilityLocation:
     renew = "round"
 
     def __post_init__(self) -> None:
-        refuse(self.similarity, self.bandwidth)
+        check_similarity(self.similarity, self.bandwidth)
         if self.dense_up_to < 0 or self.neighbours < 1:
             raise ShapeError(
-                f"dense_up_to counts from 0 and neighbours from 1, got {self.dense_up_to} and {self.neighbours}."
+                f"dense_up_to must be at least 0 and neighbours at least 1, got {self.dense_up_to} and {self.neighbours}."
             )
         if self.search not in ENGINES:
             raise UnknownNameError(f"no neighbour search is called {self.search!r}; there are {', '.join(ENGINES)}.")
 
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
-        with task.snapshot(generator.initial_seed(), round) as shot:
-            k = resolve(budget, shot.n)
-            with shot.clock("similarity"):
-                s = similarity(usable(shot.features()), self.similarity, self.bandwidth)
-                first, weights = distinct(s.points)  # [M], [M]
-                if len(first) < shot.n:
+        with task.snapshot(generator.initial_seed(), round) as snapshot:
+            k = resolve(budget, snapshot.n)
+            with snapshot.clock("similarity"):
+                s = similarity(finite_features(snapshot, limit=LARGEST), self.similarity, self.bandwidth)
+                first, weights = distinct_points(s.points)  # [M], [M]
+                if len(first) < snapshot.n:
                     s = Similarity(s.points[first], s.scale, s.kind)
-            cover, note = self._cover(shot, s, weights)
-            with shot.clock("greedy"):
-                found = maximise(cover, k, lambda done, total: shot.shared.progress("greedy", done, total))
+            cover, note = self._cover(snapshot, s, weights)
+            with snapshot.clock("greedy"):
+                found = maximise(cover, k, partial(snapshot.progress, "greedy"))
             picks = first.cpu().numpy()[found.picks]
             notes = [note]
-            if isinstance(cover, GraphCover) and len(cover.open()):
-                notes.append(f"{len(cover.open())} different examples have no pick as near as their last neighbour")
+            if isinstance(cover, GraphCover) and len(cover.below_last_neighbour()):
+                far = len(cover.below_last_neighbour())
+                notes.append(f"{far} distinct examples have no pick that is as near as their last neighbour")
             if len(picks) < k:
-                notes.append(f"{k - len(picks)} picks add nothing that is seen: the lowest indices left")
-                picks = np.concatenate([picks, np.setdiff1d(np.arange(shot.n), picks)[: k - len(picks)]])
-            return shot.selection(
+                notes.append(
+                    f"{k - len(picks)} picks add nothing that could be measured: the lowest indices that were left"
+                )
+                picks = np.concatenate([picks, np.setdiff1d(np.arange(snapshot.n), picks)[: k - len(picks)]])
+            return snapshot.selection(
                 self,
                 picks,
                 gains=np.pad(found.gains, (0, k - len(found.gains))),
@@ -85,14 +93,14 @@ class FacilityLocation:
                 notes=tuple(notes),
             )
 
-    def _cover(self, shot: Snapshot, s: Similarity, weights: torch.Tensor) -> tuple[Cover, str]:
-        """f over M different examples, dense or on the graph, and a note of what it takes."""
+    def _cover(self, snapshot: Snapshot, s: Similarity, weights: torch.Tensor) -> tuple[DenseCover | GraphCover, str]:
+        """Return f over M distinct examples, as a matrix or a graph, and a note of the memory it needs."""
         m = len(s.points)
         if m <= self.dense_up_to:
-            with shot.clock("similarity"):
+            with snapshot.clock("similarity"):
                 return DenseCover(s.matrix(), weights), f"dense: a float32 matrix of {m}×{m}, {4 * m * m:,} bytes"
-        with shot.clock("neighbours"):
+        with snapshot.clock("neighbours"):
             graph = neighbours(s.points, self.neighbours, by=self.search)
             width = graph.indices.shape[1]
-            note = f"graph: {width} neighbours of {m} different examples by {graph.engine}, {16 * m * width:,} bytes"
+            note = f"graph: {width} neighbours of {m} distinct examples by {graph.engine}, {16 * m * width:,} bytes"
             return GraphCover(s, graph, weights), note

@@ -1,4 +1,4 @@
-"""Log-determinant: the picks span as much volume as they can, the greedy MAP of a determinantal point process.
+"""Log-determinant: the picks span as much volume as possible; greedy MAP inference of a determinantal point process.
 
     f(S) = log det(K_S + ε I),    gain(x | S) = log d_x²,    d_x² = K_xx + ε − ‖c_x‖²
 
@@ -11,6 +11,7 @@ NeurIPS 2018.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -19,25 +20,26 @@ import torch
 from coreselect.budget import Budget, resolve
 from coreselect.errors import RequirementError, ShapeError
 from coreselect.protocols import TaskLike
-from coreselect.search.similarity import refuse, similarity, usable
-from coreselect.solvers.submodular import first_largest
+from coreselect.search.similarity import LARGEST, check_similarity, similarity
+from coreselect.selectors.checks import finite_features
+from coreselect.solvers.largest import pick_largest
 from coreselect.types import Selection
 
-SPANNED = 10  # times the jitter: a pick with less volume adds next to nothing but it
+SPANNED = 10  # a pick whose volume is below this many times the jitter adds almost nothing but the jitter
 
 
 @dataclass(frozen=True)
 class LogDet:
-    """Choose examples whose similarity matrix has the largest determinant: unlike each other, however like the pool.
+    """Choose examples whose similarity matrix has the largest determinant: examples that differ from each other.
 
-    Time O(N·k·(D + k)), memory 8·N·k bytes, noted with the selection.
+    Time O(N·k·(D + k)), memory 8·N·k bytes; a note gives the number.
 
     Args:
-        similarity: K, `rbf` (of full rank) or `cosine` (1 + cos)/2, of rank at most D + 1: what is picked after the rank is used
-            up is decided by the jitter.
+        similarity: K: `rbf` has full rank; `cosine` (1 + cos)/2 has rank at most D + 1, and picks beyond the rank are decided
+            by the jitter.
         bandwidth: σ > 0 of `rbf`; None: 2σ² is the mean squared distance.
-        jitter: ε in [1e-10, 1], added to K's diagonal (which is 1), in the gains too.
-        most_bytes: of the Cholesky rows; beyond it the selection is refused.
+        jitter: ε in [1e-10, 1], added to K's diagonal (which is 1); the gains include it.
+        most_bytes: limit for the Cholesky rows; a selection that needs more raises an error.
     """
 
     similarity: Literal["rbf", "cosine"] = "rbf"
@@ -49,7 +51,7 @@ class LogDet:
     renew = "round"
 
     def __post_init__(self) -> None:
-        refuse(self.similarity, self.bandwidth)
+        check_similarity(self.similarity, self.bandwidth)
         if self.similarity == "euclidean" or not 1e-10 <= self.jitter <= 1:
             raise ShapeError(
                 "log_det needs similarity 'rbf' or 'cosine', whose matrices are positive semi-definite, and a jitter in "
@@ -57,35 +59,38 @@ class LogDet:
             )
 
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
-        with task.snapshot(generator.initial_seed(), round) as shot:
-            k, n = resolve(budget, shot.n), shot.n
+        with task.snapshot(generator.initial_seed(), round) as snapshot:
+            k, n = resolve(budget, snapshot.n), snapshot.n
             if 8 * n * k > self.most_bytes:
                 raise RequirementError(
-                    f"log_det would keep {8 * n * k:,} bytes of Cholesky rows for {k} of {n} examples and may keep "
-                    f"{self.most_bytes:,}: choose class by class (PerClass), in windows (Windowed), or give most_bytes."
+                    f"log_det needs {8 * n * k:,} bytes of Cholesky rows for {k} of {n} examples, and most_bytes is "
+                    f"{self.most_bytes:,}: choose class by class (PerClass), in windows (Windowed), or raise most_bytes."
                 )
-            with shot.clock("similarity"):
-                K = similarity(usable(shot.features()), self.similarity, self.bandwidth)
-            with shot.clock("greedy"):
+            with snapshot.clock("similarity"):
+                K = similarity(finite_features(snapshot, limit=LARGEST), self.similarity, self.bandwidth)
+            with snapshot.clock("greedy"):
                 device = K.points.device
                 C = torch.empty(k, n, dtype=torch.float64, device=device)  # c_x are its columns
                 d2 = torch.full((n,), 1 + self.jitter, dtype=torch.float64, device=device)  # [N]; K_xx = 1
-                taken = torch.zeros(n, dtype=torch.bool, device=device)
-                picks: list[int] = []
-                volumes: list[float] = []
-                for t in range(k):
-                    j = first_largest(d2, taken, slack=1e-3 * self.jitter)
-                    picks.append(j)
-                    volumes.append(float(d2[j]))
-                    taken[j] = True
+                count = 0  # t, picks so far
+
+                def add(j: int) -> None:
+                    nonlocal count
+                    volume, t = float(d2[j]), count
                     e = K.column(j)  # [N]
                     if t:
                         e -= C[:t, j] @ C[:t]
-                    C[t] = e.div_(volumes[-1] ** 0.5)
-                    d2 = (d2 - e.square()).clamp_(min=self.jitter)  # no Schur complement of K + ε I is below ε
-                    shot.shared.progress("greedy", t + 1, k)
+                    C[t] = e.div_(volume**0.5)
+                    d2.sub_(e.square()).clamp_(min=self.jitter)  # no Schur complement of K + ε I is below ε
+                    count += 1
+
+                picks, volumes = pick_largest(
+                    lambda: d2, add, k, slack=1e-3 * self.jitter, tick=partial(snapshot.progress, "greedy")
+                )
             spanned = sum(v <= SPANNED * self.jitter for v in volumes)
             notes = [f"the Cholesky rows took {8 * n * k:,} bytes; jitter {self.jitter:g}"]
             if spanned:
-                notes.append(f"{spanned} picks lie in the span of the picks before them, to {SPANNED} times the jitter")
-            return shot.selection(self, np.array(picks), gains=np.log(volumes), nested=True, notes=tuple(notes))
+                notes.append(
+                    f"{spanned} picks lie in the span of the picks before them, to within {SPANNED} times the jitter"
+                )
+            return snapshot.selection(self, np.array(picks), gains=np.log(volumes), nested=True, notes=tuple(notes))

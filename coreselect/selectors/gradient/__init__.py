@@ -1,1 +1,1 @@
-"""Methods that match or rank training gradients."""
+"""Methods that rank the training gradients of single examples, or match their sum."""

@@ -1,4 +1,4 @@
-"""What methods that pick single examples by gradients ask of a snapshot: whose gradients, one row an example, validation's."""
+"""The gradients of single examples, of the natural or the attacked loss, and the validation gradient they are compared with."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -19,8 +19,8 @@ from coreselect.task.snapshot import Snapshot
 
 
 @dataclass(frozen=True)
-class Still:
-    """The attack that leaves inputs where they are."""
+class NoAttack:
+    """The attack that changes nothing."""
 
     @property
     def random_start(self) -> bool:
@@ -34,7 +34,7 @@ class Still:
 class NaturalCE(Objective):
     """Cross-entropy of natural validation inputs, in nats; needs validation labels."""
 
-    attack: Attack = field(default=Still(), kw_only=True)
+    attack: Attack = field(default=NoAttack(), kw_only=True)
     name: ClassVar[str] = "natural_ce"
     needs_labels: ClassVar[bool] = True
 
@@ -43,68 +43,93 @@ class NaturalCE(Objective):
         return F.cross_entropy(natural, labels, reduction="none")
 
 
-def natural(shot: Any, name: str) -> Snapshot:
-    """Return the snapshot whose rows are of natural cross-entropy; gradients that came as arrays stay what they are.
+def with_natural_loss(snapshot: Any, name: str) -> Snapshot:
+    """Return a snapshot whose rows are gradients of natural cross-entropy; gradients that came as arrays stay as they are.
 
+    Args:
+        name: of the method, for an error message.
     Raises:
-        RequirementError: there is a model, and its pool has no labels or it was trained without them.
+        RequirementError: there is a model, and its pool has no labels or it was trained without labels.
     """
-    if "inputs" in shot.provides and "labels" not in shot.provides:
+    if "inputs" in snapshot.provides and "labels" not in snapshot.provides:
         raise RequirementError(
-            f"{name!r} reads gradients of cross-entropy, and the pool's items carry no labels: give (x, y) items, "
+            f"{name!r} reads gradients of cross-entropy, and the pool's items have no labels: give (x, y) items, "
             f"or choose without labels by 'rcs'."
         )
-    return shot.under(CE())
+    return snapshot.with_loss(CE())
 
 
-def attacked(shot: Snapshot, name: str) -> Snapshot:
-    """Return the snapshot itself, whose rows are of the task's own loss at attacked points.
+def with_attacked_loss(snapshot: Snapshot, name: str) -> Snapshot:
+    """Return the snapshot itself: its rows are gradients of the task's own loss at attacked inputs.
 
+    Args:
+        name: of the method, for an error message.
     Raises:
-        RequirementError: the loss attacks nothing.
+        RequirementError: the loss attacks no inputs.
     """
-    if isinstance(shot, ModelSnapshot) and not any(route == "adversarial" for route, _ in shot.task.loss.streams):
+    if isinstance(snapshot, ModelSnapshot) and not any(
+        route == "adversarial" for route, _ in snapshot.task.loss.streams
+    ):
         raise RequirementError(
-            f"{name!r} takes gradients at attacked inputs, and the loss {shot.task.loss.name!r} attacks none: "
+            f"{name!r} reads gradients at attacked inputs, and the loss {snapshot.task.loss.name!r} attacks no inputs: "
             f"give an adversarial loss, such as loss='sat', or choose {name.removeprefix('acs_')!r}."
         )
-    return shot
+    return snapshot
 
 
-def example_rows(shot: Snapshot, name: str) -> tuple[Rows, tuple[str, ...]]:
-    """Return one row an example, and a note where they are sketched.
+def example_rows(snapshot: Snapshot, name: str) -> tuple[Rows, tuple[str, ...]]:
+    """Return one row per example, and a note if they are sketched.
 
+    Args:
+        name: of the method, for an error message.
     Raises:
-        RequirementError: the gradients that there are belong to groups.
+        RequirementError: the task's gradients belong to groups.
     """
-    if shot.fixed_groups is not None:
+    if snapshot.fixed_groups is not None:
         raise RequirementError(
-            f"{name!r} picks single examples, and this task's gradients are of groups: give gradients per example."
+            f"{name!r} picks single examples, and this task has one gradient per group: give one gradient per example."
         )
-    sketch = Sketch() if shot.needs_sketch else None
-    rows, _ = shot.rows(single_examples(shot.n), sketch)
+    sketch = Sketch() if snapshot.needs_sketch else None
+    rows, _ = snapshot.rows(single_examples(snapshot.n), sketch)
     notes = () if sketch is None else (f"gradients reach beyond the head and are sketched to {sketch.width} numbers",)
     return rows, notes
 
 
-def validation_query(shot: Snapshot, name: str, spec: Objective) -> Tensor:
-    """Return ∇L_V(θ) [P] of an objective on validation, or the one that came as an array.
+def validation_query(snapshot: Snapshot, name: str, spec: Objective) -> Tensor:
+    """Return the gradient ∇L_V(θ) [P] of an objective on validation, or the one that came as an array.
 
+    Args:
+        name: of the method, for an error message.
     Raises:
         RequirementError: validation has no labels.
         NonFiniteError: the gradient is not finite.
     """
-    if isinstance(shot, ModelSnapshot) and "validation_labels" not in shot.provides:
+    if isinstance(snapshot, ModelSnapshot) and "validation_labels" not in snapshot.provides:
         raise RequirementError(
-            f"{name!r} reads the gradient of cross-entropy on validation, whose items carry no labels: give (x, y) items."
+            f"{name!r} reads the gradient of cross-entropy on validation, whose items have no labels: give (x, y) items."
         )
-    query = shot.objective(spec).query(shot.theta())
+    query = snapshot.objective(spec).query(snapshot.theta())
     if not bool(torch.isfinite(query).all()):
-        raise NonFiniteError("the validation gradient is not finite: look whether the model has diverged.")
+        raise NonFiniteError("the validation gradient is not finite: check whether the model has diverged.")
     return query
 
 
-def attacked_objective(shot: Snapshot) -> Objective:
-    """Cross-entropy of validation inputs attacked as the task attacks its pool."""
-    own = shot.task.attack if isinstance(shot, ModelSnapshot) else None
+def natural_gradients(snapshot: Any, name: str) -> tuple[Snapshot, Tensor, Rows, tuple[str, ...]]:
+    """Return what methods need that compare natural gradients with validation's.
+
+    Args:
+        name: of the method, for an error message.
+    Returns:
+        The snapshot with natural cross-entropy as its loss, validation's gradient [P], one row per example, and notes.
+    Raises:
+        RequirementError, NonFiniteError: as `with_natural_loss`, `validation_query` and `example_rows` say.
+    """
+    snapshot = with_natural_loss(snapshot, name)
+    query = validation_query(snapshot, name, NaturalCE())
+    return snapshot, query, *example_rows(snapshot, name)
+
+
+def attacked_objective(snapshot: Snapshot) -> Objective:
+    """Return cross-entropy of validation inputs, attacked in the same way as the task attacks its pool."""
+    own = snapshot.task.attack if isinstance(snapshot, ModelSnapshot) else None
     return AdversarialCE() if own is None else replace(AdversarialCE(), attack=own)

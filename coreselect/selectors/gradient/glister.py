@@ -1,13 +1,14 @@
-"""GLISTER-ONLINE: Killamsetty, Sivasubramanian, Ramakrishnan, Iyer, "GLISTER: generalization based data subset selection for
-efficient and robust learning", AAAI 2021, its greedy Taylor approximation.
+"""GLISTER-ONLINE, in its greedy Taylor approximation: Killamsetty, Sivasubramanian, Ramakrishnan, Iyer, "GLISTER:
+generalization based data subset selection for efficient and robust learning", AAAI 2021.
 
     S* = argmin_{|S| = k} L_V(θ − η Σ_{i ∈ S} ∇ℓ_i(θ))
-    greedily:  e = argmax over the rest of η⟨∇L_V(θ_S), g_e⟩;   θ_S ← θ_S − η g_e;   ∇L_V anew each r picks
+    greedily:  e = argmax over the rest of η⟨∇L_V(θ_S), g_e⟩;   θ_S ← θ_S − η g_e;   ∇L_V again every r picks
 
-RCS is this with L_V the representational divergence and groups as candidates, so both share one loop.
+RCS is the same with the representational divergence as L_V and groups as candidates, so both use one loop.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,18 +17,18 @@ from coreselect.budget import Budget, resolve
 from coreselect.errors import ShapeError
 from coreselect.protocols import TaskLike
 from coreselect.search import search
-from coreselect.selectors.gradient.example_gradients import NaturalCE, example_rows, natural, validation_query
+from coreselect.selectors.gradient.example_gradients import NaturalCE, natural_gradients
 from coreselect.solvers.greedy import greedy
 from coreselect.types import Selection
 
 
 @dataclass(frozen=True)
 class GLISTER:
-    """Choose examples whose gradient step best lowers validation cross-entropy, natural on both sides.
+    """Choose examples whose gradient step lowers validation cross-entropy most; natural inputs on both sides.
 
     Args:
-        eta: η in (0, 10⁶], the step per pick; too large a one sends θ_S away over many picks.
-        refresh: r ≥ 1, renew the validation gradient every so many picks.
+        eta: η in (0, 10⁶], the step per pick; if it is too large, θ_S diverges after many picks.
+        refresh: r ≥ 1, how many picks between two validation gradients.
     """
 
     eta: float = 0.01
@@ -40,27 +41,25 @@ class GLISTER:
         if not 0 < self.eta <= 1e6:
             raise ShapeError(f"eta must lie in (0, 10⁶], got {self.eta}.")
         if self.refresh < 1:
-            raise ShapeError(f"refresh counts picks from 1, got {self.refresh}.")
+            raise ShapeError(f"refresh must be at least 1 pick, got {self.refresh}.")
 
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
-        with task.snapshot(generator.initial_seed(), round) as shot:
-            k = resolve(budget, shot.n)
-            shot = natural(shot, self.name)
-            query = validation_query(shot, self.name, NaturalCE())
-            rows, notes = example_rows(shot, self.name)
-            with shot.clock("greedy"):
+        with task.snapshot(generator.initial_seed(), round) as snapshot:
+            k = resolve(budget, snapshot.n)
+            snapshot, query, rows, notes = natural_gradients(snapshot, self.name)
+            with snapshot.clock("greedy"):
                 trace, _ = greedy(
                     rows,
-                    shot.objective(NaturalCE()),
+                    snapshot.objective(NaturalCE()),
                     search("auto", rows),
-                    theta=shot.theta(),
+                    theta=snapshot.theta(),
                     eta=self.eta,
                     budget=k,
                     refresh=self.refresh,
                     first=query,
-                    tick=lambda done, total: shot.shared.progress("greedy", done, total),
+                    tick=partial(snapshot.progress, "greedy"),
                 )
-            scores = self.eta * rows.scores(rows.project(query)).double().cpu().numpy()  # [N], first gains
-            return shot.selection(
+            scores = self.eta * rows.scores(rows.project(query)).double().cpu().numpy()  # [N], gains at the first pick
+            return snapshot.selection(
                 self, np.array(trace.order), gains=np.array(trace.gains), scores=scores, nested=True, notes=notes
             )

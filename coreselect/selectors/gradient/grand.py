@@ -11,17 +11,17 @@ import torch
 
 from coreselect.budget import Budget, resolve
 from coreselect.protocols import TaskLike
-from coreselect.selectors.gradient.example_gradients import example_rows, natural
+from coreselect.selectors.gradient.example_gradients import example_rows, with_natural_loss
 from coreselect.types import Selection
 
 
 @dataclass(frozen=True)
 class GraNd:
-    """Choose the examples with the largest loss gradient, natural cross-entropy.
+    """Choose the examples with the largest gradient of natural cross-entropy.
 
-    θ is what the task captures: the head's Linears by default, which approximates the paper's norm over all parameters;
-    `capture="all"` gives all, its norms then from a sketch. The paper averages over some ten networks early in training:
-    one model is scored here, so average the `scores` of several selections to follow it.
+    θ is what the task captures. The default, the head's Linears, approximates the paper's norm over all parameters;
+    `capture="all"` takes all of them and estimates the norms from a sketch. The paper averages over about ten networks early in
+    training. Here one model is scored; average the `scores` of several selections to follow the paper.
     """
 
     name = "grand"
@@ -29,10 +29,10 @@ class GraNd:
     renew = "round"
 
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
-        with task.snapshot(generator.initial_seed(), round) as shot:
-            k = resolve(budget, shot.n)
-            shot = natural(shot, self.name)
-            rows, notes = example_rows(shot, self.name)
+        with task.snapshot(generator.initial_seed(), round) as snapshot:
+            k = resolve(budget, snapshot.n)
+            snapshot = with_natural_loss(snapshot, self.name)
+            rows, notes = example_rows(snapshot, self.name)
             scores = rows.norms().cpu().numpy()  # [N]
             picks = np.argsort(-scores, kind="stable")[:k]  # ties to the lowest index
-            return shot.selection(self, picks, gains=scores[picks], scores=scores, nested=True, notes=notes)
+            return snapshot.selection(self, picks, gains=scores[picks], scores=scores, nested=True, notes=notes)

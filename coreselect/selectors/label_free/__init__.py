@@ -1,1 +1,1 @@
-"""Published methods that read features alone and no labels."""
+"""Methods that read features only and need no labels."""

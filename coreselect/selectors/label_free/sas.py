@@ -1,16 +1,16 @@
 """SAS, subsets that maximise augmentation similarity: Joshi, Mirzasoleiman, "Data-Efficient Contrastive Self-supervised Learning:
 Most Beneficial Examples for Supervised Learning Contribute the Least", ICML 2023.
 
-In each latent class V_c, greedily, with |S_c| in proportion to |V_c|:
+In each latent class V_c greedily, with |S_c| proportional to |V_c|:
 
     F(S) = Σ_{i∈V_c∖S} Σ_{j∈S} s_ij = Σ_{i∈V_c} Σ_{j∈S} s_ij − λ Σ_{i∈S} Σ_{j∈S} s_ij,   λ = 1
     F(e|S) = Σ_{i∈V_c} s_ie − λ (2 Σ_{j∈S} s_je + s_ee)
 
-a cut: similar to many, less what is redundant inside S. λ = 1 is the sum as written; as it was published in code a pick's
-redundancy counts once in the gain (λ = ½), and is cleared again when a pick is added (λ = 0). What is uncertain: s, the expected
-similarity of two examples' augmentations under a proxy, is here s_ij = (1 + cos(x_i, x_j))/2 of one evaluation view, not of
-augmented views; a constant added to s changes no pick (the sizes are fixed), so only its being non-negative, which makes F
-submodular, depends on the shift. The double-greedy refinement may return fewer than k examples and is left out.
+F is a cut: similarity to many examples, minus redundancy inside S. λ = 1 is the sum as written. The published code counts a
+pick's redundancy once in the gain (λ = ½) and clears it when a pick is added (λ = 0). In the paper s is the expected similarity
+of two examples' augmentations under a proxy model. Here s_ij = (1 + cos(x_i, x_j))/2 of one evaluation view, without
+augmentation. A constant added to s changes no pick, because the sizes are fixed; the shift only makes s non-negative and so F
+submodular. The double-greedy refinement may return fewer than k examples and is not included.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,8 @@ import torch
 from coreselect.budget import Budget, largest_remainder, resolve
 from coreselect.errors import ShapeError, UnknownNameError
 from coreselect.protocols import TaskLike
-from coreselect.selectors.label_free.latent import cluster, finite_features, members, unit
+from coreselect.selectors.checks import finite_features
+from coreselect.selectors.label_free.features import cluster, members, unit
 from coreselect.types import Float64, Int64, Selection
 
 ROUNDING = 1e-12  # gains that differ by less than this times the class's size are ties
@@ -30,15 +31,16 @@ ROUNDING = 1e-12  # gains that differ by less than this times the class's size a
 
 @dataclass(frozen=True)
 class SAS:
-    """Keep, in each latent class, examples similar to many others of it and not redundant among themselves.
+    """Keep, in each latent class, examples that are similar to many others of the class and not redundant.
 
     Args:
-        latent: latent classes: `"clusters"` (k-means of the unit features, no labels) or `"labels"`.
-        clusters: of k-means, ≥ 1, at most N; the paper takes the number of classes. Not read with `latent="labels"`.
+        latent: the latent classes: `"clusters"` (k-means of the features at unit length, no labels) or `"labels"`.
+        clusters: number of k-means clusters, 1…N; the paper uses the number of classes. Not used with `latent="labels"`.
         redundancy: λ ≥ 0; 1 is the published objective, 0 ranks by similarity to the class alone.
 
-    Picks stand class after class, in greedy order; gains are F(e|S) at the pick and may turn negative, since a cut is not monotone.
-    Memory O(N), time O(N·D) and O(|V_c|·D) a pick: sums of similarities are products with sums of features.
+    Picks are ordered class by class, in greedy order inside a class. Gains are F(e|S) at the pick; they may be negative, because
+    a cut is not monotone. Memory O(N), time O(N·D), and O(|V_c|·D) per pick: sums of similarities are products with sums of
+    features.
     """
 
     latent: Literal["clusters", "labels"] = "clusters"
@@ -60,21 +62,25 @@ class SAS:
         return frozenset({"features", "labels"} if self.latent == "labels" else {"features"})
 
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
-        with task.snapshot(generator.initial_seed(), round) as shot:
-            X = unit(finite_features(shot).cpu().numpy())  # [n, D]
-            parts = members(shot.labels()) if self.latent == "labels" else cluster(shot, X, self.clusters, self.name)
-            shares = largest_remainder(resolve(budget, shot.n), [len(V) for V in parts])
-            with shot.clock("greedy"):
+        with task.snapshot(generator.initial_seed(), round) as snapshot:
+            X = unit(finite_features(snapshot).double().cpu().numpy())  # [n, D]
+            parts = (
+                members(snapshot.labels())
+                if self.latent == "labels"
+                else cluster(snapshot, X, self.clusters, self.name)
+            )
+            shares = largest_remainder(resolve(budget, snapshot.n), [len(V) for V in parts])
+            with snapshot.clock("greedy"):
                 chosen = [greedy_cut(X[V], k, self.redundancy) for V, k in zip(parts, shares, strict=True)]
             picks = np.concatenate([V[S] for V, (S, _) in zip(parts, chosen, strict=True)])
             gains = np.concatenate([g for _, g in chosen])
-            lowered = int((gains < 0).sum())
-            notes = (f"the last picks of their classes, {lowered} in all, lowered the objective",) if lowered else ()
-            return shot.selection(self, picks, gains=gains, notes=notes)
+            negative = int((gains < 0).sum())
+            notes = (f"{negative} picks, the last of their classes, lowered the objective",) if negative else ()
+            return snapshot.selection(self, picks, gains=gains, notes=notes)
 
 
 def greedy_cut(Z: Float64, k: int, redundancy: float) -> tuple[Int64, Float64]:
-    """Pick k of one class's unit rows by F(e|S), ties to the lowest position: Z [m, D] → positions [k], gains [k]."""
+    """Pick k unit rows of one class by F(e|S), ties to the lowest position: Z [m, D] → positions [k], gains [k]."""
     near = (len(Z) + Z @ Z.sum(0)) / 2  # Σ_i s_ie [m]
     gain = near - redundancy * (1 + (Z * Z).sum(1)) / 2  # [m]
     free = np.ones(len(Z), dtype=bool)

@@ -1,11 +1,11 @@
 """ZCore: Griffin, Marks, Corso, "Zero-Shot Coreset Selection via Iterative Subspace Sampling", 2024 (arXiv 2411.15349).
 
-    repeat T times: two coordinates at random; a point p of them, each p_d ~ triangular(min, median, max of coordinate d)
-        i* = argmin_i ‖x_i − p‖₁ there:   s_{i*} += 1                                    (coverage)
+    repeat T times: draw two coordinates, and a point p in them with p_d ~ triangular(min, median, max of coordinate d)
+        i* = argmin_i ‖x_i − p‖₁:   s_{i*} += 1                                    (coverage)
         for j among the α nearest to i*:  s_j −= d_j⁻⁴ / Σ d⁻⁴,  d_j = ‖x_j − x_{i*}‖₁    (redundancy)
 
-and keep the k largest s. Scores begin uniform in [0, 1), as published. Where duplicates have d = 0 the formula's limit is taken:
-they share the whole penalty; all that tie with the α-th neighbour count as neighbours.
+and keep the k largest s. Scores start uniform in [0, 1), as published. For duplicates with d = 0 the limit of the formula is
+used: they share the whole penalty. All examples that tie with the α-th neighbour count as neighbours.
 """
 
 from dataclasses import dataclass
@@ -17,26 +17,27 @@ from torch import Tensor
 from coreselect.budget import Budget, resolve
 from coreselect.errors import ShapeError
 from coreselect.protocols import TaskLike
-from coreselect.selectors.label_free.latent import descending, finite_features
+from coreselect.selectors.checks import finite_features
+from coreselect.selectors.label_free.features import descending
 from coreselect.support.seeding import generator as seeded
 from coreselect.task.snapshot import Snapshot
 from coreselect.types import Selection
 
 MOST = 1_000_000  # published number of draws
-PER_EXAMPLE = 20  # draws an example in pools too small to need so many
-ENTRIES = {"cpu": 2**17}  # distances held at a time: few enough for a CPU's cache, else 2²⁴
+PER_EXAMPLE = 20  # draws per example in smaller pools
+ENTRIES = {"cpu": 2**17}  # distances that are stored at a time: they fit a CPU's cache; 2²⁴ on other devices
 
 
 @dataclass(frozen=True)
 class ZCore:
-    """Keep examples that cover random planes of the features and are not redundant in them, without labels.
+    """Keep examples that cover random planes of the feature space and are not redundant there, without labels.
 
     Args:
-        samples: T ≥ 1 draws; None: 20 an example, at most 1,000,000, which is the published number.
-        neighbours: α ≥ 1, at most N − 1; published 1000.
-        random_start: whether scores begin uniform in [0, 1), drawn from the seed (published), or at 0.
+        samples: T ≥ 1 draws; None: 20 per example, at most 1,000,000, the published number.
+        neighbours: α, 1…N − 1; published 1000.
+        random_start: whether scores start uniform in [0, 1), drawn from the seed (published), or at 0.
 
-    Time O(T·N), memory O(N·D); on a GPU where the features are there.
+    Time O(T·N), memory O(N·D). It runs on the device of the features.
     """
 
     samples: int | None = None
@@ -48,64 +49,62 @@ class ZCore:
 
     def __post_init__(self) -> None:
         if (self.samples is not None and self.samples < 1) or self.neighbours < 1:
-            raise ShapeError(
-                f"zcore needs at least one sample and one neighbour, got {self.samples} and {self.neighbours}."
-            )
+            raise ShapeError(f"samples and neighbours must be at least 1, got {self.samples} and {self.neighbours}.")
 
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
-        with task.snapshot(generator.initial_seed(), round) as shot:
-            k = resolve(budget, shot.n)
-            T = self.samples or min(MOST, PER_EXAMPLE * shot.n)
-            draws = seeded(shot.draws, "zcore", shot.round)
-            X = finite_features(shot).T.contiguous()  # [D, n]
-            with shot.clock("subspaces"):
-                s = subspace_scores(shot, X, T, min(self.neighbours, shot.n - 1), draws)
+        with task.snapshot(generator.initial_seed(), round) as snapshot:
+            k = resolve(budget, snapshot.n)
+            T = self.samples or min(MOST, PER_EXAMPLE * snapshot.n)
+            draws = seeded(snapshot.draw_seed, "zcore", snapshot.round)
+            X = finite_features(snapshot).double().T.contiguous()  # [D, n]
+            with snapshot.clock("subspaces"):
+                s = subspace_scores(snapshot, X, T, min(self.neighbours, snapshot.n - 1), draws)
             notes = (f"{T} draws",)
             if self.random_start:
-                s = s + torch.rand(shot.n, generator=draws, dtype=torch.float64).to(s.device)
-                notes += ("scores began uniform in [0, 1), as published",)
+                s = s + torch.rand(snapshot.n, generator=draws, dtype=torch.float64).to(s.device)
+                notes += ("scores started uniform in [0, 1), as published",)
             scores = s.cpu().numpy()  # [n]
             picks = descending(scores)[:k]
-            return shot.selection(self, picks, scores=scores, nested=True, notes=notes)
+            return snapshot.selection(self, picks, scores=scores, nested=True, notes=notes)
 
 
-def subspace_scores(shot: Snapshot, X: Tensor, T: int, neighbours: int, draws: torch.Generator) -> Tensor:
-    """Return coverage less redundancy over T draws: X [D, n] → [n]."""
+def subspace_scores(snapshot: Snapshot, X: Tensor, T: int, neighbours: int, draws: torch.Generator) -> Tensor:
+    """Return coverage minus redundancy over T draws: X [D, n] → [n]."""
     n, s = X.shape[1], X.new_zeros(X.shape[1])
     step = max(1, ENTRIES.get(X.device.type, 2**24) // n)
     dims, points = (part.to(X.device).split(step) for part in subspaces(X, T, draws))
     for number, (d, p) in enumerate(zip(dims, points, strict=True)):
-        Y = [X[axis] for axis in d.T]  # per coordinate [b, n]
-        nearest = distances(Y, list(p.T)).argmin(1)  # i* [b], the first of the nearest
+        Y = [X[axis] for axis in d.T]  # [b, n] per coordinate
+        nearest = distances(Y, list(p.T)).argmin(1)  # i* [b], the lowest of equally near ones
         s += nearest.bincount(minlength=n)
         if neighbours:
             here = nearest[:, None]
             gap = distances(Y, [y.gather(1, here)[:, 0] for y in Y]).scatter_(1, here, float("inf"))  # [b, n]
             least = gap.amin(1, keepdim=True)
-            share = (least / gap).nan_to_num_(1.0).square_().square_()  # ∝ gap⁻⁴; 0/0, a copy's, is 1
-            share.masked_fill_(gap > smallest(gap, neighbours), 0.0)
+            share = (least / gap).nan_to_num_(1.0).square_().square_()  # ∝ gap⁻⁴; 0/0, for duplicates, becomes 1
+            share.masked_fill_(gap > kth_smallest(gap, neighbours), 0.0)
             s -= (share / share.sum(1, keepdim=True)).sum(0)
-        shot.shared.progress("subspaces", min(T, (number + 1) * step), T)
+        snapshot.progress("subspaces", min(T, (number + 1) * step), T)
     return s
 
 
 def distances(Y: list[Tensor], point: list[Tensor]) -> Tensor:
-    """Return l₁ distances: coordinates [b, n] each, a point's coordinates [b] each → [b, n]."""
+    """Return l₁ distances [b, n] from coordinates [b, n] each, and a point's coordinates [b] each."""
     out = torch.zeros_like(Y[0])
     for y, p in zip(Y, point, strict=True):
         out += (y - p[:, None]).abs_()
     return out
 
 
-def smallest(gap: Tensor, k: int) -> Tensor:
+def kth_smallest(gap: Tensor, k: int) -> Tensor:
     """Return the k-th smallest of each row, [b, n] → [b, 1]."""
-    if gap.device.type == "cpu":  # numpy's is several times faster there
+    if gap.device.type == "cpu":  # numpy is several times faster there
         return torch.from_numpy(np.partition(gap.numpy(), k - 1, axis=1)[:, k - 1 : k])
     return gap.kthvalue(k, dim=1, keepdim=True).values
 
 
 def subspaces(X: Tensor, T: int, draws: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Draw different coordinates int64 [T, m] and points in them [T, m], m = min(2, D), of X [D, n]."""
+    """Draw T times m = min(2, D) distinct coordinates of X [D, n], int64 [T, m], and a point in them, [T, m]."""
     D, n = X.shape
     dims = torch.randint(D, (T, 1), generator=draws)  # [T, 1]
     if D > 1:

@@ -1,1 +1,1 @@
-"""Methods that draw at random, uniformly or with stated probabilities."""
+"""Methods that draw at random, uniformly or with known probabilities."""

@@ -1,9 +1,9 @@
-"""Draw single examples with probability rising in RCS's gain, weighted by 1/p: the unbiased form of picking by gain.
+"""Draw single examples with probabilities that rise with RCS's gain, weighted by 1/π: the unbiased form of picking by gain.
 
     π_i ∝ (1 − α)/N + α·softmax(z_i / τ)_i,  Σ π_i = k, π_i ≤ 1;    weight_i = k / (N π_i)
 
-z_i is the standardised first-order gain ⟨∇_θ ℓ_i, ∇ L_RD(U; θ)⟩ at θ. Exactly k are drawn, each i with probability π_i
-(`drawing.py`), so (1/k) Σ weight_i·ℓ_i is an unbiased estimate of the pool's mean loss.
+z_i is the standardised first-order gain ⟨∇_θ ℓ_i, ∇ L_RD(U; θ)⟩ at θ. Exactly k examples are drawn, i with probability
+π_i (`inclusion.py`), so (1/k) Σ weight_i·ℓ_i is an unbiased estimate of the pool's mean loss.
 """
 
 from dataclasses import dataclass
@@ -18,18 +18,18 @@ from coreselect.gradients.sketch import Sketch
 from coreselect.objectives import Objective
 from coreselect.objectives import objective as find_objective
 from coreselect.protocols import TaskLike
-from coreselect.selectors.sampling.drawing import capped, systematic
+from coreselect.selectors.sampling.inclusion import inclusion_probabilities, systematic_sample
 from coreselect.support.seeding import generator as seeded
 from coreselect.types import Float64, Selection
 
 
 @dataclass(frozen=True)
 class RCSSampled:
-    """Draw exactly k examples with probabilities that rise with the gain; weights keep every mean unbiased.
+    """Draw exactly k examples with probabilities that rise with the gain; weights keep means unbiased.
 
     Args:
         objective: as for `RCS`.
-        alpha: share of the gain in the probabilities, in [0, 1); 1 − α keeps every weight at most 1 / (1 − α).
+        alpha: share of the gain in the probabilities, in [0, 1); every weight is at most 1 / (1 − α).
         temperature: τ > 0, in standard deviations of the gain.
     """
 
@@ -51,26 +51,26 @@ class RCSSampled:
         assert isinstance(self.objective, Objective)
         return frozenset(
             {"gradients", "example_gradients", "validation"}
-            | ({"logits", "validation_labels"} if self.objective.needs_labels else set())  # labels are of classes
+            | ({"logits", "validation_labels"} if self.objective.needs_labels else set())  # the labels number classes
         )
 
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         assert isinstance(self.objective, Objective)
-        with task.snapshot(generator.initial_seed(), round) as shot:
-            k, n = resolve(budget, shot.n), shot.n
-            query = shot.objective(self.objective).query(shot.theta())
-            rows, _ = shot.rows(single_examples(n), Sketch() if shot.needs_sketch else None)
+        with task.snapshot(generator.initial_seed(), round) as snapshot:
+            k, n = resolve(budget, snapshot.n), snapshot.n
+            query = snapshot.objective(self.objective).query(snapshot.theta())
+            rows, _ = snapshot.rows(single_examples(n), Sketch() if snapshot.needs_sketch else None)
             gains = rows.scores(rows.project(query)).double().cpu().numpy()  # [n]
-            pi = inclusion(gains, k, self.alpha, self.temperature)
-            draws = seeded(shot.draws, "rcs_sampled", round)
-            picks = systematic(pi, draws)
-            return shot.selection(self, picks, gains=gains[picks], weights=k / (n * pi[picks]), scores=gains)
+            pi = probabilities(gains, k, self.alpha, self.temperature)
+            draws = seeded(snapshot.draw_seed, "rcs_sampled", round)
+            picks = systematic_sample(pi, draws)
+            return snapshot.selection(self, picks, gains=gains[picks], weights=k / (n * pi[picks]), scores=gains)
 
 
-def inclusion(gains: Float64, k: int, alpha: float, temperature: float) -> Float64:
-    """Return π [N]: in (0, 1], rising with the gain, summing to k."""
+def probabilities(gains: Float64, k: int, alpha: float, temperature: float) -> Float64:
+    """Return π [N] in (0, 1] with sum k, which rises with the gain."""
     spread = gains.std()
     z = (gains - gains.mean()) / spread if spread > 0 else np.zeros_like(gains)
     tilt = np.exp((z - z.max()) / temperature)
     p = (1 - alpha) / len(gains) + alpha * tilt / tilt.sum()
-    return capped(p, k)
+    return inclusion_probabilities(p, k)

@@ -1,1 +1,1 @@
-"""Methods that rank single examples by a score, and methods that balance a score with coverage."""
+"""Methods that rank single examples by a score, and methods that combine a score with coverage."""

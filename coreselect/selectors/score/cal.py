@@ -3,8 +3,8 @@ EMNLP 2021.
 
     s_i = (1/K) Σ_{j∈N(i)} KL(p_j ‖ p_i),   keep highest
 
-N(i) are the K nearest examples in feature space, p the present model's probabilities. The paper's neighbours are labelled
-examples; here, where all of the pool is the training set, they are the pool's. No label is read.
+N(i) are the K nearest examples in feature space, and p the current model's probabilities. In the paper the neighbours are
+labelled examples; here they are examples of the pool, because the whole pool is training data. No label is read.
 """
 
 from dataclasses import dataclass
@@ -12,19 +12,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from coreselect.errors import ShapeError
-from coreselect.selectors.geometry.graph import others
-from coreselect.selectors.score.ranking import Ranked, Scores, log_probabilities
+from coreselect.selectors.geometry.nearest import nearest_others
+from coreselect.selectors.score.predictions import log_probabilities
+from coreselect.selectors.score.ranking import Ranked, Scores
 from coreselect.task.snapshot import Snapshot
 
-BLOCK_BYTES = 32 << 20  # of neighbours' probabilities looked at at once
+BLOCK_BYTES = 32 << 20  # of neighbours' probabilities that are processed at once
 
 
 @dataclass(frozen=True)
 class CAL(Ranked):
-    """Keep the examples whose prediction differs most from their neighbours'.
+    """Keep the examples whose prediction differs most from those of their neighbours.
 
     Args:
-        neighbours: K ≥ 1; published 10. With fewer other examples than that, all of them.
+        neighbours: K ≥ 1; published 10. If there are fewer other examples, all of them.
     """
 
     neighbours: int = 10
@@ -35,12 +36,12 @@ class CAL(Ranked):
         if self.neighbours < 1:
             raise ShapeError(f"cal needs at least 1 neighbour, got {self.neighbours}.")
 
-    def score(self, shot: Snapshot) -> Scores:
-        log_p = log_probabilities(shot)  # [n, C]
-        near, _ = others(shot, self.neighbours)  # [n, K]
-        score, K = np.zeros(shot.n), near.shape[1]
+    def score(self, snapshot: Snapshot) -> Scores:
+        log_p = log_probabilities(snapshot)  # [n, C]
+        near, _ = nearest_others(snapshot, self.neighbours)  # [n, K]
+        score, K = np.zeros(snapshot.n), near.shape[1]
         step = max(1, BLOCK_BYTES // (8 * max(1, K) * log_p.shape[1]))
-        for at in range(0, shot.n if K else 0, step):
+        for at in range(0, snapshot.n if K else 0, step):
             log_q = log_p[near[at : at + step]]  # [b, K, C]
             kl = (np.exp(log_q) * (log_q - log_p[at : at + step, None])).sum(2)  # [b, K]
             score[at : at + step] = kl.mean(1)

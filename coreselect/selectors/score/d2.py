@@ -2,10 +2,10 @@
 ICLR 2024.
 
     forward   u_i = s_i + Σ_{j∈N(i)} e^{−γ_f d_ij} s_j
-    pick      i = argmax u over those left;   reverse   u_j ← u_j − e^{−γ_r d_ij} u_i  for j ∈ N(i)
+    pick      i = argmax u over the rest;   reverse   u_j ← u_j − e^{−γ_r d_ij} u_i  for j ∈ N(i)
 
-N(i) are the K nearest examples in feature space, d their Euclidean distance, s ≥ 0 a score of difficulty. Time O(N·K + k·K·log N)
-after the neighbour search, memory O(N·K).
+N(i) are the K nearest examples in feature space, d their Euclidean distance, and s ≥ 0 a score of difficulty. After the
+neighbour search: time O(N·K + k·K·log N), memory O(N·K).
 """
 
 import heapq
@@ -18,7 +18,7 @@ import torch
 from coreselect.budget import Budget, resolve
 from coreselect.errors import ShapeError
 from coreselect.protocols import TaskLike
-from coreselect.selectors.geometry.graph import others
+from coreselect.selectors.geometry.nearest import nearest_others
 from coreselect.selectors.score.ranking import Ranked
 from coreselect.selectors.score.uncertainty import EL2N
 from coreselect.types import Float64, Int64, Selection
@@ -26,14 +26,15 @@ from coreselect.types import Float64, Int64, Selection
 
 @dataclass(frozen=True)
 class D2:
-    """Keep difficult examples and pass over their neighbours.
+    """Keep difficult examples, and prefer others to their neighbours.
 
     Args:
-        score: a selector by a score, whose hard end counts as difficult: `EL2N()`, `Forgetting()` and `AUM()` (the paper's, with
-            a `History`), …; shifted to a least value of 0 where it falls below, infinity one beyond the largest.
-        neighbours: K ≥ 1; published 1…15, tuned. With fewer other examples than that, all of them.
+        score: a selector that ranks by a score: `EL2N()`, `Forgetting()` and `AUM()` (the paper's, with a `History`), …. Its
+            hard end counts as difficult. Negative scores are shifted to a smallest value of 0; infinity becomes one more
+            than the largest finite score.
+        neighbours: K ≥ 1; published 1…15, tuned. If there are fewer other examples, all of them.
         gamma_f: γ_f ≥ 0; published 1.
-        gamma_r: γ_r ≥ 0; published between 0 and 1, tuned for each budget: small takes the neighbours out of the running.
+        gamma_r: γ_r ≥ 0; published between 0 and 1, tuned for each budget. A small value almost excludes the neighbours.
     """
 
     score: Ranked = field(default_factory=EL2N)
@@ -47,7 +48,7 @@ class D2:
         fine = all(0 <= gamma < math.inf for gamma in (self.gamma_f, self.gamma_r))
         if self.neighbours < 1 or not fine or not isinstance(self.score, Ranked):
             raise ShapeError(
-                f"d2 needs neighbours ≥ 1, gamma_f and gamma_r ≥ 0 and a selector by a score, got {self.neighbours}, "
+                f"d2 needs neighbours ≥ 1, gamma_f and gamma_r ≥ 0 and a selector that ranks by a score, got {self.neighbours}, "
                 f"{self.gamma_f}, {self.gamma_r} and {self.score!r}."
             )
 
@@ -56,26 +57,28 @@ class D2:
         return self.score.requires | {"features"}
 
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
-        with task.snapshot(generator.initial_seed(), round) as shot:
-            k, found = resolve(budget, shot.n), self.score.score(shot)
+        with task.snapshot(generator.initial_seed(), round) as snapshot:
+            k, found = resolve(budget, snapshot.n), self.score.score(snapshot)
             h = self.score.hardness(found.values)
-            near, d = others(shot, self.neighbours)  # [n, K]
-            with shot.clock("greedy"):
+            near, d = nearest_others(snapshot, self.neighbours)  # [n, K]
+            with snapshot.clock("greedy"):
                 s = h - min(h.min(), 0.0)  # [n]
                 u = s + (np.exp(-self.gamma_f * d) * s[near]).sum(1)  # [n]
-                picks, gains = pick(u, near, np.exp(-self.gamma_r * d), k)
-            return shot.selection(self, picks, gains=gains, scores=u, nested=True, notes=found.notes)
+                picks, gains = pick_and_discount(u, near, np.exp(-self.gamma_r * d), k)
+            return snapshot.selection(self, picks, gains=gains, scores=u, nested=True, notes=found.notes)
 
 
-def pick(u: Float64, near: Int64, r: Float64, k: int) -> tuple[Int64, Float64]:
-    """Take the largest u k times, u_j − r_ij·u_i for the neighbours j of each pick i; ties to the lowest index.
+def pick_and_discount(u: Float64, near: Int64, r: Float64, k: int) -> tuple[Int64, Float64]:
+    """Pick the largest u k times, and lower u_j by r_ij·u_i for the neighbours j of each pick i; ties go to the lowest index.
 
-    A heap holds every value that u has had; one that is no longer u_j, or whose j is taken, is passed over.
+    A heap stores every value that u has had; values that are out of date, or whose example is taken, are skipped.
 
     Args:
-        u: [n]; near: int64 [n, K]; r: [n, K].
+        u: [n].
+        near: int64 [n, K], the neighbours.
+        r: [n, K], the discounts.
     Returns:
-        picks int64 [k] and u at each pick [k].
+        The picks int64 [k], and u at each pick [k].
     """
     now = u.tolist()
     heap = [(-value, j) for j, value in enumerate(now)]

@@ -1,11 +1,11 @@
-"""Distance to the decision boundary: Ducoffe, Precioso, "Adversarial Active Learning for Deep Networks: a Margin Based
-Approach", arXiv:1802.09841, 2018; keep the smallest. The distance is DeepFool's: Moosavi-Dezfooli, Fawzi, Frossard,
+"""Smallest distance to the decision boundary: Ducoffe, Precioso, "Adversarial Active Learning for Deep Networks: a Margin
+Based Approach", arXiv:1802.09841, 2018. The distance is that of DeepFool: Moosavi-Dezfooli, Fawzi, Frossard,
 "DeepFool: a simple and accurate method to fool deep neural networks", CVPR 2016, Algorithm 2.
 
     k₀ = argmax_c f_c(x);   until argmax_c f_c(x + (1+η)r) ≠ k₀:
     w_c = ∇f_c − ∇f_{k₀},  f′_c = f_c − f_{k₀};   ĉ = argmin_{c≠k₀} |f′_c| / ‖w_c‖₂;   r ← r + |f′_ĉ| / ‖w_ĉ‖₂² · w_ĉ
 
-and the score is ‖(1+η)r‖₂. No label is read.
+The score is ‖(1+η)r‖₂, and the smallest are kept. No label is read.
 """
 
 import math
@@ -16,21 +16,22 @@ import torch
 from torch import Tensor
 
 from coreselect.errors import ShapeError
-from coreselect.selectors.score.ranking import Ranked, Scores, finite
+from coreselect.selectors.checks import finite_array
+from coreselect.selectors.score.ranking import Ranked, Scores
 from coreselect.task.snapshot import Snapshot
 from coreselect.types import Int64
 
 
 @dataclass(frozen=True)
 class DeepFool(Ranked):
-    """Keep the examples that the smallest perturbation, in the Euclidean norm, takes across the decision boundary.
+    """Keep the examples that need the smallest perturbation (Euclidean norm) to cross the decision boundary.
 
-    One pass of the pool for each iteration and class: bounded by iterations · (classes − 1) backward passes.
+    It takes at most iterations · (classes − 1) backward passes over the pool.
 
     Args:
-        iterations: ≥ 1; published 50. What has not crossed by then scores the length it got to, what no slope leads
-            anywhere infinity; a note counts both.
-        classes: ≥ 2, how many of the likeliest classes at x are tried, k₀ among them; published 10.
+        iterations: ≥ 1; published 50. An example that has not crossed by then scores the length of its perturbation so far;
+            an example whose gradients are zero scores infinity. A note counts both.
+        classes: ≥ 2, how many of the most likely classes at x are tried, including k₀; published 10.
         overshoot: η ≥ 0; published 0.02.
     """
 
@@ -48,50 +49,53 @@ class DeepFool(Ranked):
                 f"{self.overshoot}."
             )
 
-    def score(self, shot: Snapshot) -> Scores:
+    def score(self, snapshot: Snapshot) -> Scores:
         norms, crossed = [], 0
-        with shot.clock("boundary"):
-            for at, x, _ in shot.inputs():
-                r, done = self.perturb(shot, x, shot.positions[at])
+        with snapshot.clock("boundary"):
+            for at, x, _ in snapshot.inputs():
+                r, done = self.perturb(snapshot, x, snapshot.positions[at])
                 norms.append(r.flatten(1).double().norm(dim=1).cpu().numpy())  # [B]
                 crossed += int(done.sum())
-                shot.shared.progress("boundary", int(at[-1]) + 1, shot.n)
-        left = shot.n - crossed
-        note = f"{left} of {shot.n} examples did not cross the boundary in {self.iterations} iterations"
-        return Scores(np.concatenate(norms), (note,) if left else ())
+                snapshot.progress("boundary", int(at[-1]) + 1, snapshot.n)
+        short = snapshot.n - crossed
+        note = f"{short} of {snapshot.n} examples did not cross the boundary in {self.iterations} iterations"
+        return Scores(np.concatenate(norms), (note,) if short else ())
 
-    def perturb(self, shot: Snapshot, x: Tensor, positions: Int64) -> tuple[Tensor, Tensor]:
-        """Inputs x [B, …] → the perturbation (1+η)r [B, …] (infinite where no slope leads on), and whether it crosses, [B]."""
+    def perturb(self, snapshot: Snapshot, x: Tensor, positions: Int64) -> tuple[Tensor, Tensor]:
+        """Inputs x [B, …] → the perturbation (1+η)r [B, …], infinite where gradients are zero, and whether it crosses, bool [B]."""
         scale, x = 1 + self.overshoot, x.detach()
         with torch.no_grad():
-            z = shot.outputs(x)  # [B, C]
-        finite(z, "logits", positions)
-        tried = z.topk(min(self.classes, z.shape[1]), dim=1).indices  # [B, c], the likeliest first
+            z = snapshot.outputs(x)  # [B, C]
+        finite_array(z, "logits", positions)
+        tried = z.topk(min(self.classes, z.shape[1]), dim=1).indices  # [B, c], the most likely first
         own, others = tried[:, :1], tried[:, 1:]
         r, crossed = torch.zeros_like(x), torch.zeros(len(x), dtype=torch.bool, device=x.device)
-        active = torch.arange(len(x), device=x.device)  # not yet across
+        active = torch.arange(len(x), device=x.device)  # not across yet
         for step in range(self.iterations + 1):
             moved = (x[active] + scale * r[active]).requires_grad_()
-            z = shot.outputs(moved)  # [A, C]
+            z = snapshot.outputs(moved)  # [A, C]
             across = z.argmax(1) != own[active, 0]
             crossed[active[across]] = True
             if step == self.iterations or bool(across.all()) or not others.shape[1]:
                 break
             f = z.gather(1, others[active]) - z.gather(1, own[active])  # f′ [A, c − 1]
-            best, turn = torch.full_like(f[:, 0], math.inf), torch.zeros_like(moved)  # smallest |f′|/‖w‖, and its w/‖w‖
+            best, direction = (
+                torch.full_like(f[:, 0], math.inf),
+                torch.zeros_like(moved),
+            )  # smallest |f′|/‖w‖, and its w/‖w‖
             for c in range(f.shape[1]):
                 (w,) = torch.autograd.grad(f[:, c].sum(), moved, retain_graph=c + 1 < f.shape[1])
                 norm = w.flatten(1).norm(dim=1)  # [A]
                 distance = f[:, c].detach().abs() / norm
                 nearer = (distance < best) & (norm > 0)
                 best = torch.where(nearer, distance, best)
-                turn[nearer] = w[nearer] / _column(norm[nearer], w)
+                direction[nearer] = w[nearer] / _column(norm[nearer], w)
             r[active[~across & torch.isinf(best)]] = math.inf
             go = ~across & torch.isfinite(best)
-            active, best, turn = active[go], best[go], turn[go]
+            active, best, direction = active[go], best[go], direction[go]
             if not len(active):
                 break
-            r[active] += _column(best, turn) * turn
+            r[active] += _column(best, direction) * direction
         return scale * r, crossed
 
 

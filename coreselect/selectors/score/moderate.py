@@ -3,7 +3,8 @@ Data-efficient Deep Learning", ICLR 2023.
 
     d_i = ‖φ_i − c_{y_i}‖₂,   c_y = mean of φ over class y;   keep in each class those of smallest |d_i − median_y(d)|
 
-Class budgets by largest remainder; the authors' code takes the coordinate-wise median for c_y (`centre="median"`).
+The budget is shared over the classes by largest remainder. The authors' code uses the coordinate-wise median as c_y
+(`centre="median"`).
 """
 
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ import torch
 from coreselect.budget import Budget, largest_remainder, resolve
 from coreselect.errors import UnknownNameError
 from coreselect.protocols import TaskLike
-from coreselect.selectors.score.ranking import finite, rank
+from coreselect.selectors.checks import finite_features
+from coreselect.selectors.score.ranking import rank
 from coreselect.types import Selection
 
 
@@ -24,7 +26,7 @@ class Moderate:
     """Keep, in each class, the examples whose distance to the class centre is nearest to the median distance.
 
     Args:
-        centre: "mean", as published, or "median", as released.
+        centre: "mean", as in the paper, or "median", as in the authors' code.
     """
 
     centre: Literal["mean", "median"] = "mean"
@@ -34,18 +36,18 @@ class Moderate:
 
     def __post_init__(self) -> None:
         if self.centre not in ("mean", "median"):
-            raise UnknownNameError(f"a centre is 'mean' or 'median', got {self.centre!r}.")
+            raise UnknownNameError(f"centre must be 'mean' or 'median', got {self.centre!r}.")
 
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
-        with task.snapshot(generator.initial_seed(), round) as shot:
-            k, y = resolve(budget, shot.n), shot.labels()
-            phi = finite(shot.features(), "features", shot.positions)  # [n, D]
+        with task.snapshot(generator.initial_seed(), round) as snapshot:
+            k, y = resolve(budget, snapshot.n), snapshot.labels()
+            phi = finite_features(snapshot).to("cpu", torch.float64).numpy()  # [n, D]
             members = [np.flatnonzero(y == c) for c in np.unique(y)]
             shares = largest_remainder(k, [len(m) for m in members])
-            scores, picks = np.zeros(shot.n), []
+            scores, picks = np.zeros(snapshot.n), []
             for m, share in zip(members, shares, strict=True):
                 c = phi[m].mean(0) if self.centre == "mean" else np.median(phi[m], axis=0)  # [D]
                 d = np.linalg.norm(phi[m] - c, axis=1)  # [n_c]
                 scores[m] = np.abs(d - np.median(d))
                 picks.append(m[rank(scores[m], "lowest")[:share]])
-            return shot.selection(self, np.concatenate(picks), scores=scores)
+            return snapshot.selection(self, np.concatenate(picks), scores=scores)

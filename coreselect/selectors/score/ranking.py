@@ -1,19 +1,14 @@
-"""Keep the k examples of highest, or lowest, score: what every selector by a score of single examples has in common."""
+"""Keep the k examples of highest, or lowest, score: the base of every selector that scores single examples."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy.special import log_softmax
-from torch import Tensor
 
 from coreselect.budget import Budget, resolve
-from coreselect.errors import NonFiniteError, RequirementError, ShapeError, UnknownNameError, first_few
-from coreselect.gradients.inputs import refuse_labels
-from coreselect.history import Record
+from coreselect.errors import UnknownNameError
 from coreselect.protocols import TaskLike
 from coreselect.task.snapshot import Snapshot
 from coreselect.types import Float64, Int64, Selection
@@ -23,7 +18,12 @@ End = Literal["highest", "lowest"]
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """A score of every example, [n] (infinite allowed, NaN not), and what the selection's notes should say of it."""
+    """A score of every example.
+
+    Attributes:
+        values: [n]; may be infinite, but not NaN.
+        notes: notes for the selection's provenance.
+    """
 
     values: Float64
     notes: tuple[str, ...] = ()
@@ -31,10 +31,11 @@ class Scores:
 
 @dataclass(frozen=True)
 class Ranked(ABC):
-    """Keep the k examples at one end of a score; decided in float64, ties to the lowest index.
+    """Keep the k examples at one end of a score. Scores are compared in float64; ties go to the lowest index.
 
-    `needs` is what `requires` says unless it depends on settings; `hard` is the end of the score where the difficult examples
-    are, kept unless a method says otherwise.
+    Attributes:
+        needs: what `requires` returns, unless it depends on settings.
+        hard: the end of the score with the difficult examples; it is kept unless a method says otherwise.
     """
 
     name: ClassVar[str]
@@ -48,91 +49,34 @@ class Ranked(ABC):
 
     @property
     def end(self) -> End:
-        """The end that is kept."""
+        """The end of the score that is kept."""
         return self.hard
 
     @abstractmethod
-    def score(self, shot: Snapshot) -> Scores:
-        """Return the published score of every example, as it was published (not turned round)."""
+    def score(self, snapshot: Snapshot) -> Scores:
+        """Return the score of every example with its published sign."""
 
     def hardness(self, values: Float64) -> Float64:
-        """Turn scores [n] so that larger is harder, infinities brought to one beyond the largest and the smallest."""
+        """Turn scores [n] so that larger is harder; infinities become one less than the smallest or one more than the largest."""
         h = values if self.hard == "highest" else -values
         known = h[np.isfinite(h)]
         low, high = (known.min() - 1, known.max() + 1) if len(known) else (0.0, 0.0)
         return np.clip(h, low, high)
 
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
-        with task.snapshot(generator.initial_seed(), round) as shot:
-            k = resolve(budget, shot.n)
-            found = self.score(shot)
+        with task.snapshot(generator.initial_seed(), round) as snapshot:
+            k = resolve(budget, snapshot.n)
+            found = self.score(snapshot)
             picks = rank(found.values, self.end)[:k]
-            return shot.selection(self, picks, scores=found.values, nested=True, notes=found.notes)
+            return snapshot.selection(self, picks, scores=found.values, nested=True, notes=found.notes)
 
 
 def rank(score: Float64, end: End) -> Int64:
-    """Return the positions of `score` [n] from its highest, or lowest, on; equals in the order of their positions."""
+    """Return the positions of `score` [n] from the given end on; ties in order of position."""
     return np.argsort(-score if end == "highest" else score, kind="stable").astype(np.int64)
 
 
 def check_end(end: str) -> None:
-    """Refuse an end of the score that is neither."""
+    """Raise UnknownNameError if this is not an end of a score."""
     if end not in ("highest", "lowest"):
-        raise UnknownNameError(f"an end of a score is 'highest' or 'lowest', got {end!r}.")
-
-
-def finite(values: Tensor, what: str, positions: Int64) -> NDArray[Any]:
-    """Return values [B, …] as an array, float64; those that are not finite are refused by their examples' positions [B].
-
-    Raises:
-        NonFiniteError: NaN or infinity.
-    """
-    array = values.detach().to("cpu", torch.float64).numpy()
-    bad = positions[~np.isfinite(array.reshape(len(array), -1)).all(1)].tolist()
-    if bad:
-        raise NonFiniteError(
-            f"{what} of {len(bad)} examples hold NaN or infinity (positions {first_few(bad)}): look whether the model has "
-            "diverged.",
-            bad,
-        )
-    return array
-
-
-def log_probabilities(shot: Snapshot, *, attacked: bool = False) -> Float64:
-    """Return log softmax of natural, or attacked, logits: [n, C] in float64, C ≥ 2.
-
-    Raises:
-        ShapeError: there is one output and no classes.
-        NonFiniteError: logits hold NaN or infinity.
-    """
-    z = finite(shot.attacked_logits() if attacked else shot.logits(), "logits", shot.positions)
-    if z.shape[1] < 2:
-        raise ShapeError(f"a score of classes needs logits of at least 2 outputs, got {z.shape[1]}: widen the head.")
-    return log_softmax(z, axis=1)
-
-
-def class_labels(shot: Snapshot, classes: int) -> Int64:
-    """Return the labels [n], refused where they number no class of 0…classes−1."""
-    y = shot.labels()
-    refuse_labels(shot.positions, torch.from_numpy(y), classes)
-    return y
-
-
-def recorded(shot: Snapshot, *, attacked: bool = False) -> tuple[Record, tuple[str, ...]]:
-    """Return what training has recorded, and a note of which inputs it was; `attacked` insists on attacked ones.
-
-    Raises:
-        RequirementError: there is no history, nothing was recorded in it, or it is of natural inputs and attacked ones were
-            asked for.
-    """
-    record = shot.history()
-    if not record.seen.any() and not record.columns["input_norm_seen"].any():
-        raise RequirementError(
-            f"this history has recorded none of the {shot.n} examples: train at least one epoch with it before selecting."
-        )
-    if attacked and not record.attacked:
-        raise RequirementError(
-            "this history is of natural inputs and attacked ones are needed: record attacked logits with "
-            "record(…, attacked=True), as adversarial training does."
-        )
-    return record, ("the history is of attacked inputs",) if record.attacked else ()
+        raise UnknownNameError(f"keep must be 'highest' or 'lowest', got {end!r}.")

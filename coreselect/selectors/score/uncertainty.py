@@ -2,32 +2,35 @@
 
 el2n               ‖p − e_y‖₂, keep highest        Paul, Ganguli, Dziugaite, "Deep Learning on a Data Diet: Finding Important
                                                    Examples Early in Training", NeurIPS 2021
-entropy            −Σ_c p_c log p_c, highest       Settles, "Active Learning Literature Survey", 2009, section 3.1, as
-least_confidence   1 − p₁, highest                 are the next two
+entropy            −Σ_c p_c log p_c, highest       Settles, "Active Learning Literature Survey", 2009, section 3.1, also for
+least_confidence   1 − p₁, highest                 the next two
 margin             p₁ − p₂, lowest
 loss               −log p_y, highest               Loshchilov, Hutter, "Online Batch Selection for Faster Training of Neural
                                                    Networks", ICLR workshop 2016 (its ranking by loss)
 
-`attacked=True` reads the logits of the attacked inputs that the loss trains on; `el2n_adv` and `margin_adv` are el2n and
-margin so. The published el2n is a mean over some ten runs early in training; `from_history` is the mean over one run's times.
+`attacked=True` reads the logits of the attacked inputs that the loss trains on; `el2n_adv` and `margin_adv` are el2n and margin
+with this setting. The published el2n is a mean over about ten runs early in training; `from_history` is a mean over one run.
 """
 
+from abc import abstractmethod
 from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.special import entr
 
-from coreselect.selectors.score.ranking import Ranked, Scores, class_labels, log_probabilities, recorded
+from coreselect.history import Record
+from coreselect.selectors.score.predictions import class_labels, log_probabilities, training_record
+from coreselect.selectors.score.ranking import Ranked, Scores
 from coreselect.task.snapshot import Snapshot
-from coreselect.types import Float64
+from coreselect.types import Float64, Int64
 
 
 @dataclass(frozen=True)
-class _OfLogits(Ranked):
-    """A score of the present model's prediction.
+class _ByPrediction(Ranked):
+    """A score of the current model's prediction.
 
     Args:
-        attacked: of the attacked input, which needs a model and an adversarial loss; else of the natural one.
+        attacked: score attacked inputs, which needs a model and an adversarial loss; else natural ones.
     """
 
     attacked: bool = False
@@ -36,20 +39,20 @@ class _OfLogits(Ranked):
     def requires(self) -> frozenset[str]:
         return frozenset({"logits", "inputs"} if self.attacked else {"logits"})
 
-    def score(self, shot: Snapshot) -> Scores:
-        return Scores(self.of(log_probabilities(shot, attacked=self.attacked)))
+    def score(self, snapshot: Snapshot) -> Scores:
+        return Scores(self.of(log_probabilities(snapshot, attacked=self.attacked)))
 
+    @abstractmethod
     def of(self, log_p: Float64) -> Float64:
         """Log probabilities [n, C] → scores [n]."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class Entropy(_OfLogits):
+class Entropy(_ByPrediction):
     """Keep the predictions of highest entropy.
 
     Args:
-        attacked: of attacked inputs; else of natural ones.
+        attacked: score attacked inputs; else natural ones.
     """
 
     name = "entropy"
@@ -59,11 +62,11 @@ class Entropy(_OfLogits):
 
 
 @dataclass(frozen=True)
-class LeastConfidence(_OfLogits):
+class LeastConfidence(_ByPrediction):
     """Keep the predictions whose largest probability is smallest.
 
     Args:
-        attacked: of attacked inputs; else of natural ones.
+        attacked: score attacked inputs; else natural ones.
     """
 
     name = "least_confidence"
@@ -73,11 +76,11 @@ class LeastConfidence(_OfLogits):
 
 
 @dataclass(frozen=True)
-class Margin(_OfLogits):
+class Margin(_ByPrediction):
     """Keep the predictions whose two largest probabilities are closest.
 
     Args:
-        attacked: of attacked inputs; else of natural ones.
+        attacked: score attacked inputs; else natural ones.
     """
 
     name = "margin"
@@ -97,8 +100,8 @@ class MarginAdv(Margin):
 
 
 @dataclass(frozen=True)
-class _OfLabels(Ranked):
-    """A score of a prediction and its label, of the present model or from what training has recorded."""
+class _ByPredictionAndLabel(Ranked):
+    """A score of a prediction and its label, for the current model or as training has recorded it."""
 
     attacked: bool = False
     from_history: bool = False
@@ -109,33 +112,48 @@ class _OfLabels(Ranked):
             return frozenset({"history"})
         return frozenset({"logits", "labels"} | ({"inputs"} if self.attacked else set()))
 
+    def score(self, snapshot: Snapshot) -> Scores:
+        if self.from_history:
+            record, notes = training_record(snapshot, attacked=self.attacked)
+            return Scores(self.of_record(record), notes)
+        log_p = log_probabilities(snapshot, attacked=self.attacked)  # [n, C]
+        return Scores(self.of(log_p, class_labels(snapshot, log_p.shape[1])))
+
+    @abstractmethod
+    def of(self, log_p: Float64, y: Int64) -> Float64:
+        """Log probabilities [n, C] and labels [n] → scores [n]."""
+
+    @abstractmethod
+    def of_record(self, record: Record) -> Float64:
+        """Return the recorded scores [n]."""
+
 
 @dataclass(frozen=True)
-class EL2N(_OfLabels):
+class EL2N(_ByPredictionAndLabel):
     """Keep the examples whose predicted probabilities are farthest from their label.
 
     Args:
-        attacked: of attacked inputs; else of natural ones.
-        from_history: the mean over the times that training has seen each example; else of the present model.
+        attacked: score attacked inputs; else natural ones.
+        from_history: score by the mean over the times that training has seen each example; else by the current model.
     """
 
     name = "el2n"
 
-    def score(self, shot: Snapshot) -> Scores:
-        if self.from_history:
-            record, notes = recorded(shot, attacked=self.attacked)
-            return Scores(record.el2n, notes)
-        p = np.exp(log_probabilities(shot, attacked=self.attacked))  # [n, C]
-        p[np.arange(shot.n), class_labels(shot, p.shape[1])] -= 1.0
-        return Scores(np.linalg.norm(p, axis=1))
+    def of(self, log_p: Float64, y: Int64) -> Float64:
+        p = np.exp(log_p)
+        p[np.arange(len(p)), y] -= 1.0
+        return np.linalg.norm(p, axis=1)
+
+    def of_record(self, record: Record) -> Float64:
+        return record.el2n
 
 
 @dataclass(frozen=True)
 class EL2NAdv(EL2N):
-    """Keep the examples whose probabilities, attacked, are farthest from their label.
+    """Keep the examples whose probabilities, on attacked inputs, are farthest from their label.
 
     Args:
-        from_history: the mean over a history of attacked inputs; else of the present model.
+        from_history: score by the mean over a history of attacked inputs; else by the current model.
     """
 
     attacked: bool = field(default=True, init=False)
@@ -143,19 +161,18 @@ class EL2NAdv(EL2N):
 
 
 @dataclass(frozen=True)
-class Loss(_OfLabels):
+class Loss(_ByPredictionAndLabel):
     """Keep the examples of highest cross-entropy.
 
     Args:
-        attacked: of attacked inputs; else of natural ones.
-        from_history: the loss when training last saw each example; else of the present model.
+        attacked: score attacked inputs; else natural ones.
+        from_history: score by the loss when training last saw each example; else by the current model.
     """
 
     name = "loss"
 
-    def score(self, shot: Snapshot) -> Scores:
-        if self.from_history:
-            record, notes = recorded(shot, attacked=self.attacked)
-            return Scores(record.loss, notes)
-        log_p = log_probabilities(shot, attacked=self.attacked)  # [n, C]
-        return Scores(-log_p[np.arange(shot.n), class_labels(shot, log_p.shape[1])])
+    def of(self, log_p: Float64, y: Int64) -> Float64:
+        return -log_p[np.arange(len(log_p)), y]
+
+    def of_record(self, record: Record) -> Float64:
+        return record.loss

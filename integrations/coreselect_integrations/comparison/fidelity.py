@@ -21,7 +21,7 @@ from torch import Tensor
 from coreselect import Selection, Selector, Task, select
 from coreselect.attacks import PGD
 from coreselect.budget import resolve
-from coreselect.certificates.diagnostics import correlation
+from coreselect.certificates.diagnostics import rank_correlation
 from coreselect.choosing import require
 from coreselect.errors import BudgetError, RequirementError
 from coreselect.gradients.sketch import Sketch
@@ -214,7 +214,7 @@ def agree(
         ("whole", whole.gains, "whole", whole), ("whole, sketched", whole.sketched, "whole", whole),
     )  # fmt: skip
     return tuple(
-        Agreement(name, step, correlation(gains, true.held), correlation(gains, true.recrafted))
+        Agreement(name, step, rank_correlation(gains, true.held), rank_correlation(gains, true.recrafted))
         for name, gains, step, true in pairs
     )
 
@@ -245,7 +245,7 @@ def predict(
             gain, rough = (float(a.double() @ b.double()) for a, b in ((r, q), (sketch(r), short)))
             anew = before - after(held, there, eta)
             found.append((eta * gain, eta * rough, before - held.value(there), anew))
-            shot.shared.progress("groups", m + 1, len(groups))
+            shot.progress("groups", m + 1, len(groups))
     return Prediction(*torch.tensor(found, dtype=torch.float64).T)
 
 

@@ -13,7 +13,7 @@ from torch.utils.data import Subset
 
 from coreselect import Selection, Task
 from coreselect.attacks import PGD
-from coreselect.certificates.diagnostics import effective
+from coreselect.certificates.diagnostics import effective_classes
 from coreselect.data import labels_of
 from coreselect_integrations.comparison.plan import TRAINED, Judged, Runtime, Study
 from coreselect_integrations.evaluation import evaluate
@@ -90,4 +90,4 @@ def coverage(ground: Ground) -> float | None:
     if labels is None:
         return None
     chosen = np.asarray(labels)
-    return effective(np.bincount(chosen[Selection.load(path).indices] if path.exists() else chosen))
+    return effective_classes(np.bincount(chosen[Selection.load(path).indices] if path.exists() else chosen))

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from coreselect import Task, holdout, select
 from coreselect.attacks import PGD
-from coreselect.certificates.diagnostics import correlation
+from coreselect.certificates.diagnostics import rank_correlation
 from coreselect.errors import BudgetError, CoreselectError, NonFiniteError, RequirementError, ShapeError
 from coreselect.objectives import RD
 from coreselect.selectors import RCS, GradMatch, Mixture, Random
@@ -134,7 +134,7 @@ def test_gains_are_true_decreases_where_steps_are_tiny(capture: Any) -> None:
     """With inputs held the error is of second order: at η = 1e-5 the ranks agree, and the values to four digits."""
     groups = [np.arange(3 * m, 3 * m + 3) for m in range(10)]
     got = predict(sat(capture=capture), RD_WEAK, groups, 1e-5)
-    rank = correlation(got.gains, got.held)
+    rank = rank_correlation(got.gains, got.held)
     assert rank is not None
     assert rank > 0.999
     torch.testing.assert_close(got.gains, got.held, rtol=1e-3, atol=1e-11)

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset, TensorDataset
 
 from coreselect.attacks import PGD
 from coreselect.errors import MissingExtraError, NonFiniteError, RequirementError, ShapeError, UnknownNameError
-from coreselect.search.kmeans import kmeans, spread
+from coreselect.search.kmeans import first_centres, kmeans
 from coreselect_integrations.finetuning import MODES, Mode, finetune
 from coreselect_integrations.finetuning import pseudo_labels as module
 from coreselect_integrations.finetuning.pseudo_labels import (
@@ -111,7 +111,7 @@ def test_centres_begin_apart() -> None:
     """k-means++ never begins twice at one place while there is another."""
     X = np.repeat(np.eye(5), 30, axis=0)
     for seed in range(20):
-        chosen = spread(X, 5, np.random.default_rng(seed))
+        chosen = first_centres(X, 5, np.random.default_rng(seed))
         assert len({tuple(X[i]) for i in chosen}) == 5
 
 

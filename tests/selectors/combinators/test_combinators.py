@@ -1,4 +1,4 @@
-"""Claims about selectors around selectors."""
+"""Selectors that contain other selectors."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from coreselect.selectors import RS2, Mixture, PerClass, Random, RCSSampled, Red
 
 
 def windows_of(chosen: Any, task: Any, window: int) -> list[int]:
-    """How many picks each window has, by the order the windows were dealt in."""
+    """Return how many picks each window has, in the order of the windows."""
     import torch
 
     from coreselect.support.seeding import generator
@@ -29,7 +29,7 @@ def windows_of(chosen: Any, task: Any, window: int) -> list[int]:
 
 @given(st.integers(1, 60), st.data(), st.integers(0, 9))
 def test_a_windowed_budget_is_exact_and_its_remainder_carried(n: int, data: st.DataObject, seed: int) -> None:
-    """After w windows ⌊k·(examples so far)/N⌋ are held, and k in all."""
+    """After each window ⌊k·(examples so far)/N⌋ are chosen, and k at the end."""
     window, k = data.draw(st.integers(1, 70)), data.draw(st.integers(1, n))
     task = cases.array_task(n)
     chosen = select(task, Windowed(Redraw(), window=window), k, seed)
@@ -51,7 +51,7 @@ def test_a_window_that_holds_all_changes_nothing_but_the_numbering() -> None:
 
 
 def test_windows_restart() -> None:
-    """Each window's picks are what RCS picks from that window alone: θ′ and query restart."""
+    """Each window's picks are what RCS picks from that window only: θ′ and query start again."""
     task = cases.array_task(24)
     inner = cases.rcs(group_size=1, stratify=None, certify=None)
     chosen = select(task, Windowed(inner, window=8), 6, 3)
@@ -70,7 +70,7 @@ def test_contrastive_windows_with_a_small_remainder(n: int) -> None:
 
 
 def test_class_shares_are_kept() -> None:
-    """Each class gets its share of the budget by largest remainder, and picks are of the class."""
+    """Each class gets its share of the budget by largest remainder, and its picks belong to the class."""
     y = np.repeat([0, 1, 2], [12, 8, 4])
     task = cases.array_task(24, labels=y)
     for k, want in ((6, [3, 2, 1]), (12, [6, 4, 2]), (24, [12, 8, 4]), (1, [1, 0, 0])):
@@ -106,7 +106,7 @@ def test_a_mixture_shares_the_budget_without_overlap(n: int, shares: list[float]
 
 
 def test_a_mixture_of_weighted_and_unweighted_picks_has_weights() -> None:
-    """Picks of an unweighted part weigh 1 beside the weighted ones'; without weighted parts there are none."""
+    """Picks of a part without weights get weight 1 if other parts have weights; if no part has weights, the whole has none."""
     task = cases.array_task(24)
     chosen = select(task, Mixture((RCSSampled(), Redraw())), 8)
     assert chosen.weights is not None
@@ -115,7 +115,7 @@ def test_a_mixture_of_weighted_and_unweighted_picks_has_weights() -> None:
 
 
 def test_requirements_and_renewal_come_from_inside() -> None:
-    """A combinator needs what its selectors need, and renews as often as the busiest of them."""
+    """A combinator needs what its selectors need, and renews as often as the one that renews most often."""
     mixed = Mixture((cases.rcs(), RS2()))
     assert mixed.renew == "epoch"
     assert {"gradients", "validation"} <= mixed.requires
@@ -126,7 +126,7 @@ def test_requirements_and_renewal_come_from_inside() -> None:
 
 
 def test_combinators_nest() -> None:
-    """Windows of classes of mixtures meet the budget too, with groups numbered through."""
+    """Windows of classes of mixtures meet the budget, and groups are numbered through."""
     selector = Windowed(PerClass(Mixture((cases.rcs(certify=None), Redraw()))), window=13)
     chosen = select(cases.sat_task(30), selector, 14, 2)
     assert len(set(chosen.indices.tolist())) == 14
@@ -135,7 +135,7 @@ def test_combinators_nest() -> None:
 
 
 def test_recrafting_inside_windows_starts_from_theta() -> None:
-    """A selector that re-attacks leaves nothing of it to the next window: each window equals RCS on it alone."""
+    """With a selector that attacks again, each window still equals RCS on that window only."""
     task = cases.sat_task(20)
     inner = cases.rcs(recraft="every", stratify=None, certify=None)
     whole = select(task, Windowed(inner, window=10), 8, 5)
@@ -145,7 +145,7 @@ def test_recrafting_inside_windows_starts_from_theta() -> None:
 
 
 def test_a_fixed_grouping_cannot_be_restricted() -> None:
-    """Gradients that came per group cannot be asked about part of the pool: refused, also on a restricted task."""
+    """Gradients per group cannot be restricted to a part of the pool: an error, also for a restricted task."""
     task = cases.array_task(12, groups=[0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5])
     assert len(select(task, cases.rcs(), 5)) == 5
     with pytest.raises(RequirementError, match="cannot be restricted"):
@@ -167,7 +167,7 @@ def test_a_fixed_grouping_cannot_be_restricted() -> None:
     ],
 )
 def test_impossible_combinations_are_refused(make: Any, refusal: type[Exception]) -> None:
-    """Empty windows, empty mixtures and shares that are not positive numbers are refused when made."""
+    """Empty windows, empty mixtures and shares that are not positive raise an error at construction."""
     with pytest.raises(refusal):
         make()
 

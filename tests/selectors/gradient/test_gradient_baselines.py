@@ -1,4 +1,4 @@
-"""Claims about CRAIG, GradMatch, GLISTER, GraNd, LESS and their forms at attacked points."""
+"""CRAIG, GradMatch, GLISTER, GraNd, LESS and their forms at attacked inputs."""
 
 import itertools
 import math
@@ -19,8 +19,9 @@ from coreselect.errors import NonFiniteError, RequirementError, ShapeError
 from coreselect.gradients.rows import DenseRows, single_examples
 from coreselect.selectors import CRAIG, GLISTER, LESS, ACSCraig, ACSGradMatch, GradMatch, GraNd, PerClass
 from coreselect.selectors.gradient.example_gradients import NaturalCE
-from coreselect.solvers.covering import Distances, cover
-from coreselect.solvers.omp import _Held, omp
+from coreselect.solvers.coverage import CoverResult, maximise
+from coreselect.solvers.distance_cover import ClassDistances, DistanceCover
+from coreselect.solvers.omp import _ChosenRows, omp
 
 ALL = [CRAIG(), GradMatch(), GLISTER(), GraNd(), ACSCraig(), ACSGradMatch(), LESS()]
 Array = NDArray[np.float64]
@@ -53,7 +54,7 @@ def natural_gradients(task: Any) -> tuple[torch.Tensor, torch.Tensor]:
 
 # --- matching --------------------------------------------------------------------------------------------------------
 def slow_omp(g: Array, b: Array, k: int, lam: float) -> tuple[list[int], Array]:
-    """The formula read aloud: best correlation, refit by normal equations, back off to the first weight that turns 0."""
+    """The algorithm written out: best correlation, refit by normal equations, go back to the first weight that becomes 0."""
     chosen: list[int] = []
     w = np.zeros(0)
     while len(chosen) < k:
@@ -77,7 +78,7 @@ def slow_omp(g: Array, b: Array, k: int, lam: float) -> tuple[list[int], Array]:
 
 
 def value(g: Array, b: Array, w: Array, lam: float) -> float:
-    """E(w) by its definition."""
+    """Return E(w) by its definition."""
     return float(((w @ g - b) ** 2).sum() + lam * (w**2).sum())
 
 
@@ -89,7 +90,7 @@ def nonnegative(g: Array, b: Array, lam: float) -> Array:
 
 @given(st.integers(0, 10_000), st.integers(2, 14), st.integers(1, 8), st.sampled_from([0.0, 1e-3, 1.0]), st.data())
 def test_omp_is_its_transcription(seed: int, n: int, width: int, lam: float, data: st.DataObject) -> None:
-    """Picks, weights and E are those of the slow loop, drops of weights that turn 0 included."""
+    """Picks, weights and E are those of the slow loop, also if weights become 0 and rows are dropped."""
     k = data.draw(st.integers(1, n))
     g, b = normal(seed, n, width), normal(seed + 1, width)
     found = omp(rows_of(g), torch.from_numpy(b), k, lam=lam)
@@ -102,10 +103,10 @@ def test_omp_is_its_transcription(seed: int, n: int, width: int, lam: float, dat
 
 
 def test_omp_with_many_drops_is_its_transcription(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where weights turn 0 and rows leave and come back, the factor stays that of the rows held."""
+    """If weights become 0 and rows leave and come back, the factor stays that of the chosen rows."""
     drops = []
-    drop = _Held._drop
-    monkeypatch.setattr(_Held, "_drop", lambda self, i: (drops.append(len(self.members) - i), drop(self, i)))
+    drop = _ChosenRows._drop
+    monkeypatch.setattr(_ChosenRows, "_drop", lambda self, i: (drops.append(len(self.members) - i), drop(self, i)))
     g = normal(0, 400, 40)
     found = omp(rows_of(g), torch.from_numpy(g.mean(0)), 40, lam=0.1)
     order, w = slow_omp(g, g.mean(0), 40, 0.1)
@@ -127,7 +128,7 @@ def test_weights_are_the_nonnegative_optimum_on_the_picks(seed: int, lam: float)
 
 @pytest.mark.parametrize("k", [1, 2, 3])
 def test_orthogonal_rows_give_the_best_of_all_subsets(k: int) -> None:
-    """For orthonormal rows no set of k has a smaller E, by trying them all."""
+    """For orthonormal rows no set of k has a smaller E; all sets are tried."""
     g = np.linalg.qr(normal(3, 7, 7))[0]
     b = normal(4, 7)
     best = min(
@@ -148,7 +149,7 @@ def test_no_set_is_better_than_the_best_of_all() -> None:
 
 
 def test_what_matching_leaves_open_is_completed_by_correlation() -> None:
-    """A target that two rows make exactly takes two picks; the rest follow by correlation with weight 0, lowest index first."""
+    """A target that is a sum of two rows takes two picks; the others follow by correlation with weight 0, lowest index first."""
     g = np.array([[0.0, -1.0], [2.0, 0.0], [0.0, -1.0], [0.0, 3.0], [1.0, 0.0]])
     found = omp(rows_of(g), torch.tensor([4.0, 3.0], dtype=torch.float64), 5)
     assert found.matched == 2
@@ -159,7 +160,7 @@ def test_what_matching_leaves_open_is_completed_by_correlation() -> None:
 
 
 def test_equal_rows_are_taken_in_order_and_once() -> None:
-    """Of equal rows the lowest index is picked, in float32 too, and its doubles add nothing without ridge."""
+    """Of equal rows the lowest index is picked, also in float32, and without ridge its copies add nothing."""
     g = np.repeat(normal(6, 4, 9), 5, axis=0)
     for dtype in (torch.float32, torch.float64):
         found = omp(rows_of(g, dtype), torch.from_numpy(g.mean(0)), 20)
@@ -168,7 +169,7 @@ def test_equal_rows_are_taken_in_order_and_once() -> None:
 
 
 def test_ridge_shares_the_weight_among_equal_rows() -> None:
-    """With λ > 0 doubles are worth taking: three equal rows weigh the same, w = (3 + λ/‖g‖²)⁻¹·⟨g, b⟩/‖g‖²."""
+    """With λ > 0 copies lower E: three equal rows have the same weight, w = (3 + λ/‖g‖²)⁻¹·⟨g, b⟩/‖g‖²."""
     g = np.repeat(np.array([[1.0, 2.0]]), 3, axis=0)
     found = omp(rows_of(g), torch.tensor([1.0, 2.0], dtype=torch.float64), 3, lam=0.5)
     assert found.order.tolist() == [0, 1, 2]
@@ -176,7 +177,7 @@ def test_ridge_shares_the_weight_among_equal_rows() -> None:
 
 
 def test_gradmatch_weights_match_the_mean_gradient() -> None:
-    """(1/k) Σ weight_i·g_i is the certificate's residual away from ḡ, and nearer than the plain mean of the picks."""
+    """(1/k) Σ weight_i·g_i is as far from ḡ as the certificate's residual says, and nearer than the plain mean of the picks."""
     task = cases.array_task(30, width=12)
     chosen = select(task, GradMatch(), 8)
     g, w = task.gradients, chosen.weights
@@ -212,7 +213,7 @@ def test_gradmatch_can_match_validation() -> None:
 
 
 def test_gradmatch_says_what_it_completed() -> None:
-    """Picks beyond the match weigh 0 and are counted in the notes; without any match there are no weights."""
+    """Picks beyond the match have weight 0 and are counted in the notes; without a match there are no weights."""
     g = np.array([[1.0, 0.0], [-1.0, 0.0], [1.0, 0.0], [5.0, 0.0]])
     chosen = select(Task.from_arrays(gradients=g), GradMatch(ridge=0.0), 3)
     assert chosen.weights is not None
@@ -225,7 +226,7 @@ def test_gradmatch_says_what_it_completed() -> None:
 
 
 def test_gradmatch_of_a_model_is_that_of_its_natural_gradients() -> None:
-    """In a task of adversarial training the matched gradients are natural cross-entropy's, found without factors."""
+    """In adversarial training the matched gradients are those of natural cross-entropy, computed here without factors."""
     task = cases.sat_task(20)
     own, query = (t.numpy() for t in natural_gradients(task))
     for target in ("train", "validation"):
@@ -238,7 +239,7 @@ def test_gradmatch_of_a_model_is_that_of_its_natural_gradients() -> None:
 
 
 def test_gradmatch_inside_classes() -> None:
-    """The published form, class by class, is `PerClass(GradMatch())`: weights speak of each class's mean gradient."""
+    """The published form, class by class, is `PerClass(GradMatch())`; its weights match each class's mean gradient."""
     task = cases.array_task(24)
     chosen = select(task, PerClass(GradMatch(ridge=0.0)), 8)
     for y in np.unique(task.labels):
@@ -249,7 +250,7 @@ def test_gradmatch_inside_classes() -> None:
 
 
 def test_gradmatch_refuses_more_than_it_may_hold() -> None:
-    """More picks than dense_up_to are refused with the bytes and the way out."""
+    """More picks than dense_up_to raise an error that gives the bytes and says what to do."""
     with pytest.raises(RequirementError, match=r"MiB.*per_class"):
         select(cases.array_task(), GradMatch(dense_up_to=4), 5)
 
@@ -261,7 +262,7 @@ def all_distances(g: Array) -> Array:
 
 
 def slow_cover(d: Array, k: int) -> tuple[list[int], list[float]]:
-    """Add whichever raises F most, F written out each time; equals (to rounding) go to the lowest index."""
+    """Add what raises F most, with F written out each time; ties (to rounding) go to the lowest index."""
     c = d.max()
 
     def f(s: list[int]) -> float:
@@ -278,36 +279,42 @@ def slow_cover(d: Array, k: int) -> tuple[list[int], list[float]]:
     return order, gains
 
 
+def cover(g: Array, k: int, dense_up_to: int) -> tuple[CoverResult, NDArray[np.int64], Array]:
+    """Choose k of the rows g; return the result, each row's nearest pick and its distance."""
+    made = DistanceCover(ClassDistances(rows_of(g), np.arange(len(g)), dense_up_to))
+    return maximise(made, k), *made.nearest_pick()
+
+
 @given(st.integers(0, 10_000), st.integers(1, 20), st.data(), st.booleans())
 def test_cover_is_greedy_facility_location(seed: int, n: int, data: st.DataObject, dense: bool) -> None:
-    """Picks, gains, F and owners are those of the definition, whether distances are held or computed when asked for."""
+    """Picks, gains, F and owners are those of the definition, with stored distances and with distances computed when needed."""
     k = data.draw(st.integers(1, n))
     g = normal(seed, n, 3)
     d = all_distances(g)
-    found = cover(Distances(rows_of(g), np.arange(n), n if dense else 0), k)
+    found, owner, nearest = cover(g, k, n if dense else 0)
     order, gains = slow_cover(d, k)
-    assert found.order.tolist() == order
+    assert found.picks.tolist() == order
     assert found.gains == pytest.approx(gains, abs=1e-9)
     assert found.value == pytest.approx(sum(gains), abs=1e-9)
-    assert found.nearest == pytest.approx(d[:, order].min(1), abs=1e-7)
-    assert found.owner.tolist() == [min(order, key=lambda j: (d[i, j], j)) for i in range(n)]
+    assert nearest == pytest.approx(d[:, order].min(1), abs=1e-7)
+    assert owner.tolist() == [min(order, key=lambda j: (d[i, j], j)) for i in range(n)]
 
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("k", [1, 2, 3])
 def test_cover_keeps_the_greedy_guarantee(seed: int, k: int) -> None:
-    """F(S) is at least 1 − 1/e of the best of all sets, which the stated bound is never below."""
+    """F(S) is at least 1 − 1/e of the best of all sets, and the stated bound is never below that best."""
     d = all_distances(normal(seed, 9, 2))
-    found = cover(Distances(rows_of(normal(seed, 9, 2)), np.arange(9), 9), k)
+    found, _, _ = cover(normal(seed, 9, 2), k, 9)
     best = max((d.max() - d[:, list(s)].min(1)).sum() for s in itertools.combinations(range(9), k))
     assert (1 - 1 / math.e) * best <= found.value <= best + 1e-9
-    assert best <= found.bound + 1e-9
+    assert best <= found.upper + 1e-9
 
 
 @pytest.mark.parametrize("per_class", [True, False])
 @pytest.mark.parametrize("k", [1, 3, 9, 24])
 def test_craig_weights_count_and_its_certificate_holds(per_class: bool, k: int) -> None:
-    """γ counts whom each pick is nearest to (inside its class), γ·k/N are the weights, and the error is within its bound."""
+    """γ counts the examples nearest to each pick (inside its class), γ·k/N are the weights, and the error is within its bound."""
     task = cases.array_task(24)
     chosen = select(task, CRAIG(per_class=per_class), k)
     g, d, y = task.gradients, all_distances(task.gradients), task.labels
@@ -354,7 +361,7 @@ def test_craig_without_labels_is_one_class_and_says_so() -> None:
 
 
 def test_craig_says_what_memory_it_took() -> None:
-    """Held distances are noted in bytes; beyond dense_up_to the answer is the same, and the note says how it was found."""
+    """A note gives the bytes of stored distances; beyond dense_up_to the answer is the same, and a note says how it was found."""
     task = cases.array_task(24, labels=None)
     held, asked = select(task, CRAIG(), 6), select(task, CRAIG(dense_up_to=23), 6)
     assert any("4,608 bytes" in note for note in held.provenance.notes)  # 24² float64
@@ -365,7 +372,7 @@ def test_craig_says_what_memory_it_took() -> None:
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_doubles_stand_for_each_other(dtype: Any) -> None:
-    """Of equal gradients the lowest index is picked and counts them all, in float32 too; none is picked before every kind is."""
+    """Of equal gradients the lowest index is picked and counts all copies, also in float32; copies come last."""
     g = np.tile(normal(8, 10, 40), (4, 1)).astype(dtype)
     chosen = select(Task.from_arrays(gradients=g), CRAIG(), 10)
     assert sorted(chosen.indices.tolist()) == list(range(10))
@@ -373,12 +380,12 @@ def test_doubles_stand_for_each_other(dtype: Any) -> None:
 
 
 def test_craig_of_a_model_is_that_of_its_gradients() -> None:
-    """CRAIG reads natural gradients even in adversarial training, its attacked form those of the task's own loss."""
+    """CRAIG reads natural gradients also in adversarial training; its attacked form reads gradients of the task's own loss."""
     task = cases.sat_task(20)
     labels = task.pool.y.numpy()
     plain = natural_gradients(task)[0].numpy()
-    with task.snapshot(0, 0) as shot:
-        rows, _ = shot.rows(single_examples(20))
+    with task.snapshot(0, 0) as snapshot:
+        rows, _ = snapshot.rows(single_examples(20))
         own = torch.stack([rows.full(i) for i in range(20)]).numpy()
     assert not np.allclose(own, plain, atol=1e-4)
     for selector, twin, g in (
@@ -393,7 +400,7 @@ def test_craig_of_a_model_is_that_of_its_gradients() -> None:
 
 
 def test_acs_gradmatch_can_match_attacked_validation() -> None:
-    """Its validation target is the gradient of cross-entropy on validation inputs attacked as the pool is."""
+    """Its validation target is the gradient of cross-entropy on validation inputs that are attacked as the pool is."""
     task = cases.sat_task(16)
     chosen = select(task, ACSGradMatch(target="validation"), 4)
     plain = select(task, GradMatch(target="validation"), 4)
@@ -435,7 +442,7 @@ def test_glister_is_algorithm_1_on_natural_cross_entropy(refresh: int) -> None:
 
 
 def test_grand_is_the_norm_of_the_natural_gradient() -> None:
-    """Scores are the norms of one backward pass each; the largest come first, equals by index."""
+    """Scores are gradient norms from one backward pass each; the largest come first, ties by index."""
     task = cases.sat_task(20)
     norms = natural_gradients(task)[0].norm(dim=1).numpy()
     chosen = select(task, GraNd(), 7)
@@ -446,7 +453,7 @@ def test_grand_is_the_norm_of_the_natural_gradient() -> None:
 
 
 def test_less_is_the_cosine_with_validation() -> None:
-    """Scores are cosines by numpy, of a model's natural gradients too; a zero gradient has cosine 0."""
+    """Scores equal numpy's cosines, also for a model's natural gradients; a zero gradient has cosine 0."""
     task = cases.array_task(24)
     task.gradients[5] = 0
     q = task.validation_gradient
@@ -472,7 +479,7 @@ def test_less_breaks_ties_in_float32_by_index() -> None:
 
 @pytest.mark.parametrize("selector", ALL, ids=lambda s: s.name)
 def test_one_row_a_head_or_a_whole_model(selector: Any) -> None:
-    """Where gradients reach beyond the head they are sketched, with a note, and k picks are made all the same."""
+    """Gradients that reach beyond the head are sketched, a note says so, and there are still k picks."""
     task = cases.sat_task(6, u=3, capture="all", model=cases.built(lambda: cases.ConvNet(width=300)))  # P = 8404
     chosen = select(task, selector, 3)
     assert len(set(chosen.indices.tolist())) == 3
@@ -482,14 +489,14 @@ def test_one_row_a_head_or_a_whole_model(selector: Any) -> None:
 # --- refusals --------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("selector", [CRAIG(), GradMatch(), GraNd()], ids=lambda s: s.name)
 def test_a_pool_without_labels_is_refused(selector: Any) -> None:
-    """Natural cross-entropy of a model needs labels, and a contrastive task that has none is refused by the method's name."""
+    """Natural cross-entropy of a model needs labels; a contrastive task without labels raises an error that names the method."""
     with pytest.raises(RequirementError, match=rf"'{selector.name}' reads gradients of cross-entropy.*no labels"):
         select(cases.acl_task(), selector, 5)
 
 
 @pytest.mark.parametrize("selector", [LESS(), GradMatch(target="validation"), GLISTER()], ids=lambda s: s.name)
 def test_validation_without_labels_is_refused(selector: Any) -> None:
-    """Where the method reads validation's cross-entropy, validation items must be (x, y)."""
+    """If the method reads validation's cross-entropy, validation items must be (x, y)."""
     task = cases.sat_task(validation=cases.Items(cases.images(5, seed=9)))
     with pytest.raises(RequirementError, match=rf"'{selector.name}'.*validation"):
         select(task, selector, 5)
@@ -497,8 +504,8 @@ def test_validation_without_labels_is_refused(selector: Any) -> None:
 
 @pytest.mark.parametrize("selector", [ACSCraig(), ACSGradMatch()], ids=lambda s: s.name)
 def test_attacked_forms_need_attacks_of_single_examples(selector: Any) -> None:
-    """A loss that attacks nothing, and one of whole batches, are refused."""
-    with pytest.raises(RequirementError, match="attacks none"):
+    """A loss that attacks nothing, and a loss of whole batches, raise errors."""
+    with pytest.raises(RequirementError, match="attacks no inputs"):
         select(cases.sat_task(loss="ce", attack=None), selector, 5)
     with pytest.raises(RequirementError, match="example gradients"):
         select(cases.acl_task(), selector, 5)
@@ -506,13 +513,13 @@ def test_attacked_forms_need_attacks_of_single_examples(selector: Any) -> None:
 
 @pytest.mark.parametrize("selector", [s for s in ALL if s.name != "glister"], ids=lambda s: s.name)
 def test_gradients_of_groups_are_refused(selector: Any) -> None:
-    """Gradients of groups say nothing of single examples."""
+    """Gradients per group raise an error, because they say nothing about single examples."""
     with pytest.raises(RequirementError, match=r"single examples|example gradients"):
         select(cases.array_task(6, groups=[0, 0, 1, 1, 2, 2]), selector, 3)
 
 
 def test_a_validation_gradient_that_is_not_finite_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where validation's cross-entropy has overflowed, nothing is compared with its gradient."""
+    """If validation's cross-entropy overflows, an error is raised instead of a comparison with its gradient."""
     monkeypatch.setattr(NaturalCE, "value", lambda _self, _adversarial, natural, _labels: natural.sum(1) * math.inf)
     for selector in (LESS(), GLISTER(), GradMatch(target="validation")):
         with pytest.raises(NonFiniteError, match="validation gradient is not finite"):
@@ -532,6 +539,6 @@ def test_a_validation_gradient_that_is_not_finite_is_refused(monkeypatch: pytest
     ],
 )
 def test_impossible_settings_are_refused(make: Any, settings: Any) -> None:
-    """Settings outside their ranges are refused when the selector is made."""
+    """Settings outside their ranges raise an error at construction."""
     with pytest.raises(ShapeError):
         make(**settings)

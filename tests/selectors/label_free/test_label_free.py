@@ -1,4 +1,4 @@
-"""Claims about the label-free methods: each agrees with its definition written out slowly, and with other libraries."""
+"""The methods without labels: each agrees with its definition written out slowly, and with other libraries."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ import torch
 from coreselect import Task, select
 from coreselect.errors import CoreselectError, NonFiniteError, RequirementError
 from coreselect.selectors import SAS, Prototypicality, SemDeDup, ZCore
-from coreselect.selectors.label_free.latent import cluster, descending, unit
+from coreselect.selectors.label_free.features import cluster, descending, unit
 from coreselect.selectors.label_free.sas import greedy_cut
 from coreselect.selectors.label_free.semdedup import nearest_earlier
-from coreselect.selectors.label_free.zcore import ENTRIES, smallest, subspaces
+from coreselect.selectors.label_free.zcore import ENTRIES, kth_smallest, subspaces
 from coreselect.support.seeding import generator as seeded
 
 ALL: tuple[Any, ...] = (
@@ -32,14 +32,14 @@ def features(n: int, d: int = 5, seed: int = 0) -> np.ndarray:
 
 
 def task(X: np.ndarray, **more: Any) -> Any:
-    """A task of features alone."""
+    """A task with features only."""
     return Task.from_arrays(features=X, **more)
 
 
 def parts_of(selector: Any, X: np.ndarray, count: int) -> list[np.ndarray]:
-    """The clusters that a selection with seed 0 finds in X."""
-    with task(X).snapshot(0, 0) as shot:
-        return cluster(shot, X, count, selector.name)
+    """Return the clusters that a selection with seed 0 finds in X."""
+    with task(X).snapshot(0, 0) as snapshot:
+        return cluster(snapshot, X, count, selector.name)
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float:
@@ -84,7 +84,7 @@ def test_prototypicality_on_numbers_done_by_hand() -> None:
 # --- semdedup --------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("keep", ["hard", "easy"])
 def test_semdedup_drops_what_is_similar_to_an_earlier_item(keep: Any) -> None:
-    """With the ε it reports, dropping by the definition leaves exactly the picks, for every budget with an ε of its own."""
+    """Dropping by the definition with the reported ε leaves exactly the picks, for every budget with its own ε."""
     X = features(30, 3, seed=4)
     Z = unit(X)
     selector = SemDeDup(clusters=4, keep=keep)
@@ -103,14 +103,14 @@ def test_semdedup_drops_what_is_similar_to_an_earlier_item(keep: Any) -> None:
 
 
 def test_semdedup_keeps_one_of_each_before_any_copy() -> None:
-    """Of ten items, each there three times, a budget of ten keeps no item twice."""
+    """For ten items with three copies each, a budget of ten keeps no item twice."""
     X = np.tile(features(10), (3, 1))
     got = select(task(X), SemDeDup(clusters=1), 10)
     assert sorted(got.indices % 10) == list(range(10))
 
 
 def test_semdedup_decides_ties_by_index_and_says_so() -> None:
-    """Copies are all similar by 1: those of the lowest index stay, and the notes count them."""
+    """All copies have similarity 1: those of lowest index stay, and the notes count them."""
     got = select(task(np.tile(features(1), (8, 1))), SemDeDup(clusters=1), 3)
     assert got.indices.tolist() == [0, 1, 2]
     assert got.provenance.settings["epsilon"] == 0
@@ -121,7 +121,7 @@ def test_semdedup_decides_ties_by_index_and_says_so() -> None:
 
 @pytest.mark.parametrize("entries", [1, 20, 10**6])
 def test_similarities_do_not_depend_on_their_blocks(entries: int, monkeypatch: Any) -> None:
-    """A row at a time, a few at a time or all at once: the same largest cosine to an earlier row, as sklearn's."""
+    """In blocks of one row, a few rows or all rows, the largest cosine to an earlier row is that of sklearn."""
     pairwise = pytest.importorskip("sklearn.metrics.pairwise")
     monkeypatch.setattr("coreselect.selectors.label_free.semdedup.ENTRIES", entries)
     X = features(13)
@@ -133,7 +133,7 @@ def test_similarities_do_not_depend_on_their_blocks(entries: int, monkeypatch: A
 # --- sas -------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("k", [1, 4, 9])
 def test_sas_gains_are_increments_of_the_cut(k: int) -> None:
-    """Each gain is F(S + e) − F(S) of the cut counted pair by pair, the largest there is, and F(V) = 0."""
+    """Each gain is the largest F(S + e) − F(S) of the cut counted pair by pair, and F(V) = 0."""
     Z = unit(features(9, 3, seed=2))
     s = (1 + Z @ Z.T) / 2
     S, gains = greedy_cut(Z, k, 1.0)
@@ -148,7 +148,7 @@ def test_sas_gains_are_increments_of_the_cut(k: int) -> None:
 
 
 def test_sas_is_within_half_of_the_best_cut() -> None:
-    """On every small set tried greedy's cut is at least half of the best cut of that size (it is far closer)."""
+    """On every small set tried, greedy's cut is at least half of the best cut of that size (in practice much closer)."""
     from itertools import combinations
 
     for seed in range(5):
@@ -172,7 +172,7 @@ def test_redundancy_is_what_spreads_the_picks() -> None:
 
 
 def test_sas_shares_the_budget_over_latent_classes() -> None:
-    """With labels given, classes of 20, 10 and 10 get 4, 2 and 2 of 8, and clusters are not asked for."""
+    """With labels, classes of 20, 10 and 10 get 4, 2 and 2 of 8, and no clusters are computed."""
     y = np.repeat([7, 3, 5], [20, 10, 10])
     got = select(task(features(40), labels=y), SAS(latent="labels"), 8)
     assert np.bincount(y[got.indices], minlength=8)[[7, 3, 5]].tolist() == [4, 2, 2]
@@ -181,14 +181,14 @@ def test_sas_shares_the_budget_over_latent_classes() -> None:
 
 
 def test_sas_says_when_picks_lower_the_objective() -> None:
-    """k = N takes everything although half of the picks lower a cut; the notes say how many did."""
+    """k = N takes everything, although half of the picks lower a cut; a note gives their number."""
     got = select(task(features(12)), SAS(clusters=1), 12)
-    assert f"{(got.gains < 0).sum()} in all" in got.provenance.notes[0]
+    assert got.provenance.notes == (f"{(got.gains < 0).sum()} picks, the last of their classes, lowered the objective",)
 
 
 # --- zcore -----------------------------------------------------------------------------------------------------------
 def slow_zcore(X: np.ndarray, selector: ZCore, seed: int) -> np.ndarray:
-    """One draw and one neighbour at a time."""
+    """ZCore's scores, one draw and one neighbour at a time."""
     n = len(X)
     own = seeded(seed, "zcore", 0)
     dims, points = subspaces(torch.from_numpy(X.T.copy()), selector.samples or 0, own)
@@ -222,7 +222,7 @@ def test_zcore_is_its_definition(neighbours: int, start: bool, copies: bool) -> 
 
 
 def test_zcore_blocks_do_not_matter(monkeypatch: Any) -> None:
-    """One draw at a time or all at once: the same picks and, but for the order of their sums, scores."""
+    """One draw at a time and all at once give the same picks, and the same scores up to the order of summation."""
     want = select(task(features(20)), ZCore(samples=60), 6)
     monkeypatch.setitem(ENTRIES, "cpu", 1)
     got = select(task(features(20)), ZCore(samples=60), 6)
@@ -249,11 +249,11 @@ def test_the_smallest_of_each_row_is_torchs() -> None:
     """Numpy's partition and torch's kthvalue find the same value."""
     gap = torch.from_numpy(features(4, 9))
     for k in range(1, 10):
-        assert torch.equal(smallest(gap, k), gap.kthvalue(k, dim=1, keepdim=True).values)
+        assert torch.equal(kth_smallest(gap, k), gap.kthvalue(k, dim=1, keepdim=True).values)
 
 
 def test_zcore_draws_as_many_as_it_says() -> None:
-    """By default 20 draws an example, at most a million; the number stands in the notes."""
+    """The default is 20 draws per example, at most a million; the notes give the number."""
     assert select(task(features(10)), ZCore(), 2).provenance.notes[0] == "200 draws"
 
 
@@ -264,7 +264,7 @@ def test_zcore_draws_as_many_as_it_says() -> None:
     ids=lambda s: s.name,
 )
 def test_renumbering_the_pool_renumbers_the_picks(selector: Any) -> None:
-    """With one cluster nothing is drawn: the picks, in order, are the same examples however they are numbered."""
+    """With one cluster nothing is random: the ordered picks are the same examples for every numbering of the pool."""
     X, order = features(25, 6, seed=9), np.random.default_rng(1).permutation(25)
     want = select(task(X), selector, 9).indices
     assert order[select(task(X[order]), selector, 9).indices].tolist() == want.tolist()
@@ -286,7 +286,7 @@ def test_degenerate_pools(selector: Any, X: np.ndarray) -> None:
 
 @pytest.mark.parametrize("selector", [ALL[0], SemDeDup(clusters=1), SAS(clusters=1), ZCore(9, random_start=False)])
 def test_ties_go_to_the_lowest_index(selector: Any) -> None:
-    """Of constant features every method without a random start takes 0 first; those that rank take 0, 1, 2."""
+    """For constant features every method without a random start takes 0 first; methods that rank take 0, 1, 2."""
     got = select(task(np.ones((7, 3))), selector, 3).indices.tolist()
     assert got[0] == 0
     if selector.name != "zcore":
@@ -295,7 +295,7 @@ def test_ties_go_to_the_lowest_index(selector: Any) -> None:
 
 @pytest.mark.parametrize("selector", [ALL[0], SemDeDup(), ZCore(samples=50)], ids=lambda s: s.name)
 def test_prefixes_are_smaller_answers(selector: Any) -> None:
-    """What is called nested is: the picks of a smaller budget are the first picks of a larger one."""
+    """If a selection is nested, the picks of a smaller budget are the first picks of a larger one."""
     X = features(20)
     whole = select(task(X), selector, 20)
     assert whole.nested
@@ -305,10 +305,10 @@ def test_prefixes_are_smaller_answers(selector: Any) -> None:
 
 @pytest.mark.parametrize("selector", ALL, ids=lambda s: s.name)
 def test_features_that_a_model_spoilt_are_refused(selector: Any) -> None:
-    """Finite inputs whose features come out infinite are refused by their positions in the pool."""
+    """Finite inputs with infinite features raise an error that names their positions in the pool."""
 
     class Bursting(cases.ConvNet):
-        """Features that overflow where an input begins with a 1."""
+        """A model whose features overflow for inputs that begin with a 1."""
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             z = torch.tanh(self.conv(x)).mean((2, 3)).repeat(1, 4)  # [B, 12]
@@ -339,20 +339,20 @@ def test_features_that_a_model_spoilt_are_refused(selector: Any) -> None:
     ],
 )
 def test_impossible_settings_are_refused_when_they_are_given(make: Any, settings: Any) -> None:
-    """A setting that a method does not know is refused when it is made."""
+    """An unknown setting raises an error at construction."""
     with pytest.raises(CoreselectError):
         make(**settings)
 
 
 @pytest.mark.parametrize("selector", ALL, ids=lambda s: s.name)
 def test_a_task_without_features_is_refused(selector: Any) -> None:
-    """One sentence names the selector and what it needs."""
+    """The error is one sentence that names the selector and what it needs."""
     with pytest.raises(RequirementError, match=f"{selector.name}.* needs features.*: give"):
         select(Task.from_arrays(logits=features(6), labels=np.zeros(6, np.int64)), selector, 2)
 
 
 def test_the_users_features_are_not_touched() -> None:
-    """Float64 features that were brought as an array are as they were afterwards."""
+    """Float64 features that the user gives as an array are unchanged afterwards."""
     X = features(12)
     before = X.copy()
     for selector in ALL:

@@ -1,4 +1,4 @@
-"""Claims about drawing by what training has seen: stated probabilities, bounded weights, unbiased means, no pass of a model."""
+"""Drawing by what training has recorded: known probabilities, bounded weights, unbiased means, no forward pass."""
 
 from fractions import Fraction
 from itertools import combinations
@@ -15,13 +15,13 @@ from coreselect import CoresetSampler, Task, select
 from coreselect.errors import RequirementError, ScheduleError, ShapeError, UnknownNameError
 from coreselect.history import History
 from coreselect.selectors import Importance, Mixture, PerClass, Redraw
-from coreselect.selectors.sampling.importance import inclusion
+from coreselect.selectors.sampling.importance import probabilities
 
 N = 24
 
 
 def of_losses(losses: Any) -> Any:
-    """A task that has nothing but a history of losses."""
+    """A task with only a history of losses."""
     values = torch.as_tensor(losses, dtype=torch.float64)
     history = History(len(values))
     history.record_losses(range(len(values)), values)
@@ -29,7 +29,7 @@ def of_losses(losses: Any) -> Any:
 
 
 def by_subsets(s: list[int], k: int, alpha: Fraction) -> list[Fraction]:
-    """π in fractions: the smallest set taken for certain that leaves the others, proportional to p, at 1 or below."""
+    """π in fractions: find the smallest set with π = 1 such that the others, proportional to p, stay at 1 or below."""
     n, total = len(s), sum(s)
     p = [(1 - alpha) * Fraction(1, n) + (alpha * Fraction(v, total) if total else alpha * Fraction(1, n)) for v in s]
     for size in range(k + 1):
@@ -46,9 +46,9 @@ def by_subsets(s: list[int], k: int, alpha: Fraction) -> list[Fraction]:
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=7), st.data(), st.sampled_from([0, 1, 5, 9]))
 def test_probabilities_equal_an_exhaustive_search_in_fractions(s: list[int], data: st.DataObject, tenths: int) -> None:
-    """π of any scores, zeros and ties included, equals the exact π to 1e-12; it sums to k and weights are at most 1/(1 − α)."""
+    """π of any scores, also zeros and ties, equals the exact π to 1e-12; it sums to k, and weights are at most 1/(1 − α)."""
     k = data.draw(st.integers(1, len(s)))
-    pi = inclusion(np.array(s, dtype=np.float64), k, tenths / 10)
+    pi = probabilities(np.array(s, dtype=np.float64), k, tenths / 10)
     want = by_subsets(s, k, Fraction(tenths, 10))
     np.testing.assert_allclose(pi, [float(v) for v in want], rtol=1e-12)
     assert pi.sum() == pytest.approx(k, rel=1e-12)
@@ -57,7 +57,7 @@ def test_probabilities_equal_an_exhaustive_search_in_fractions(s: list[int], dat
 
 def test_by_hand() -> None:
     """Losses 0, 1, 3 at α = ½, k = 1: π = 1/6, 7/24, 13/24, so weights 2, 8/7, 8/13."""
-    assert inclusion(np.array([0.0, 1, 3]), 1, 0.5) == pytest.approx([1 / 6, 7 / 24, 13 / 24], rel=1e-14)
+    assert probabilities(np.array([0.0, 1, 3]), 1, 0.5) == pytest.approx([1 / 6, 7 / 24, 13 / 24], rel=1e-14)
     task, seen = of_losses([0.0, 1, 3]), {}
     for r in range(30):
         chosen = select(task, Importance(), 1, round=r)
@@ -68,12 +68,12 @@ def test_by_hand() -> None:
 
 @pytest.mark.parametrize("scores", [np.zeros(5), np.full(5, 1e308), np.full(5, 5e-324)])
 def test_equal_scores_of_any_size_are_drawn_uniformly(scores: Any) -> None:
-    """All zero, all the largest or all the smallest numbers: π = k/N."""
-    assert inclusion(scores, 2, 0.5) == pytest.approx(np.full(5, 0.4))
+    """If all scores are zero, the largest or the smallest numbers, π = k/N."""
+    assert probabilities(scores, 2, 0.5) == pytest.approx(np.full(5, 0.4))
 
 
 def test_scores_are_those_of_the_last_time() -> None:
-    """auto: ‖p − e_y‖₂ where there are logits; loss when asked for, or where there is nothing else. Notes say so."""
+    """auto uses ‖p − e_y‖₂ if there are logits, else the loss; score='loss' uses the loss. Notes say which."""
     history = cases.history(N)
     record = history.at(np.arange(N))
     task = cases.array_task(N, history=history)
@@ -86,7 +86,7 @@ def test_scores_are_those_of_the_last_time() -> None:
         assert chosen.scores is not None
         assert chosen.scores.tolist() == want.tolist()
         assert f"drawn by the last {what} of each example in training" in chosen.provenance.notes
-    assert "the history is of attacked inputs" in select(task, Importance(), 5).provenance.notes
+    assert "the history is about attacked inputs" in select(task, Importance(), 5).provenance.notes
     losses = np.random.default_rng(0).random(N)
     for selector in (Importance(), Importance("loss")):
         scores = select(of_losses(losses), selector, 5).scores
@@ -110,7 +110,7 @@ def test_the_weighted_mean_is_unbiased(alpha: float) -> None:
 
 
 def test_a_draw_is_a_function_of_seed_and_round() -> None:
-    """Same seed and round, same draw; another of either, another."""
+    """The same seed and round give the same draw; another seed or round gives another."""
     task = cases.array_task(N, history=cases.history(N))
     draws = [select(task, Importance(), 8, s, round=r).indices.tolist() for s, r in ((0, 0), (0, 1), (1, 0), (0, 0))]
     assert draws[0] == draws[3]
@@ -118,7 +118,7 @@ def test_a_draw_is_a_function_of_seed_and_round() -> None:
 
 
 def test_no_pass_of_the_model_and_no_sweep_of_the_pool() -> None:
-    """A model and a pool that fail when they are read are never read, beyond the labels and items of the fingerprint."""
+    """The model is never called, and the pool is read only for labels and the fingerprint."""
     pool = cases.Failing(cases.images(N), cases.classes(N), at=5)
     model = cases.built(cases.ConvNet)
     task = cases.sat_task(N, model=model, pool=pool, history=cases.history(N))
@@ -134,7 +134,7 @@ def test_no_pass_of_the_model_and_no_sweep_of_the_pool() -> None:
 
 
 def test_a_sampler_draws_every_epoch_from_what_the_history_holds_by_then() -> None:
-    """After the warm-up each epoch is a new draw, its scores are those of the epoch before, its weights reach the loss."""
+    """After the warm-up each epoch is a new draw by the scores of the epoch before, and its weights multiply the loss."""
     history = History(N)
     task = Task.from_arrays(features=np.zeros((N, 1)), history=history)
     sampler = CoresetSampler(task, Importance(), 6, warmup=1, every=10)
@@ -161,7 +161,7 @@ def test_a_sampler_draws_every_epoch_from_what_the_history_holds_by_then() -> No
 
 
 def test_inside_combinators() -> None:
-    """Class by class, and beside plain draws, it meets the budget from the same history."""
+    """It meets the budget class by class and in a mixture with plain draws, from the same history."""
     task = cases.array_task(N, history=cases.history(N))
     for selector in (PerClass(Importance()), Mixture((Importance(), Redraw()))):
         assert selector.requires >= {"losses"}
@@ -170,7 +170,7 @@ def test_inside_combinators() -> None:
 
 
 def test_refusals() -> None:
-    """No history, an empty one, examples that were never seen, logits that are not there, negative losses: one sentence each."""
+    """No history, an empty one, unseen examples, missing logits and negative losses each raise an error of one sentence."""
     part = History(N)
     part.record_losses(range(1, N), torch.ones(N - 1))
     for make, selector, match in (
@@ -185,7 +185,7 @@ def test_refusals() -> None:
         (
             lambda: of_losses([1.0, -0.25, 3]),
             Importance(),
-            r"of 1 examples are negative \(positions 1\), the least -0.25",
+            r"of 1 examples are negative \(positions 1\), the smallest -0.25",
         ),
     ):
         with pytest.raises(RequirementError, match=match) as caught:
@@ -194,7 +194,7 @@ def test_refusals() -> None:
 
 
 def test_impossible_settings_are_refused() -> None:
-    """α outside [0, 1), and a score by another name."""
+    """α outside [0, 1) and an unknown score raise errors."""
     for alpha in (1.0, -0.1, float("nan")):
         with pytest.raises(ShapeError, match="alpha"):
             Importance(alpha=alpha)

@@ -1,4 +1,4 @@
-"""Claims about uniform draws."""
+"""Uniform draws."""
 
 from collections import Counter
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from coreselect import select
 from coreselect.selectors import RS2, Random, Redraw
-from coreselect.selectors.sampling.uniform import draw, permutation
+from coreselect.selectors.sampling.uniform import permutation, walk
 
 
 @given(st.integers(1, 40), st.data())
@@ -20,15 +20,15 @@ def test_rs2_equals_dealing_card_by_card(n: int, data: st.DataObject) -> None:
     k, rounds, seed = data.draw(st.integers(1, n)), data.draw(st.integers(1, 12)), data.draw(st.integers(0, 99))
     want = oracles.rs2_draws(n, k, rounds, lambda cycle: permutation(n, seed, "rs2", cycle).tolist())
     for r in range(rounds):
-        assert draw(n, k, seed, r).tolist() == want[r]
+        assert walk(n, k, seed, r).tolist() == want[r]
 
 
 @pytest.mark.parametrize(("n", "k"), [(12, 3), (12, 5), (12, 7), (12, 11), (12, 12), (13, 1), (7, 4)])
 def test_rs2_repeats_nothing_before_the_pool_is_used_up(n: int, k: int) -> None:
-    """k need not divide N, may pass N/2 or be N: counts of draws never differ by more than one at the end of a cycle."""
+    """For every k, also above N/2 and equal to N, counts of draws differ by at most one at the end of a cycle."""
     seen: list[int] = []
     for r in range(25):
-        one = draw(n, k, 3, r).tolist()
+        one = walk(n, k, 3, r).tolist()
         assert len(set(one)) == k
         counts = Counter(seen)
         lowest = min(counts[i] for i in range(n))
@@ -41,20 +41,20 @@ def test_rs2_repeats_nothing_before_the_pool_is_used_up(n: int, k: int) -> None:
 
 @pytest.mark.parametrize(("n", "k"), [(12, 3), (12, 4), (20, 5)])
 def test_rs2_covers_the_pool_exactly_once_a_cycle(n: int, k: int) -> None:
-    """Where k divides N, N/k draws hold every example exactly once, cycle after cycle."""
+    """If k divides N, N/k draws have every example exactly once, in every cycle."""
     for cycle in range(3):
-        held = np.concatenate([draw(n, k, 0, r) for r in range(cycle * n // k, (cycle + 1) * n // k)])
+        held = np.concatenate([walk(n, k, 0, r) for r in range(cycle * n // k, (cycle + 1) * n // k)])
         assert sorted(held.tolist()) == list(range(n))
 
 
 def test_rs2_cycles_are_shuffled_anew() -> None:
     """The second cycle is another permutation than the first."""
-    first, second = (np.concatenate([draw(12, 3, 0, r) for r in range(c, c + 4)]) for c in (0, 4))
+    first, second = (np.concatenate([walk(12, 3, 0, r) for r in range(c, c + 4)]) for c in (0, 4))
     assert first.tolist() != second.tolist()
 
 
 def test_random_is_drawn_once_and_redraw_every_round() -> None:
-    """random gives every round the same subset, redraw another; seeds change both."""
+    """random gives the same subset in every round, redraw another one; another seed changes both."""
     task = cases.array_task(40)
     fixed = [select(task, Random(), 10, 1, round=r).indices.tolist() for r in range(3)]
     assert fixed[0] == fixed[1] == fixed[2]
@@ -79,6 +79,6 @@ def test_every_example_is_as_likely(make: type) -> None:
     counts = np.zeros(10)
     for seed in range(2000):
         rounds = 0 if make is Random else 5
-        picks = draw(10, 3, seed, rounds) if make is RS2 else permutation(10, seed, make.name, rounds)[:3]  # type: ignore[attr-defined]
+        picks = walk(10, 3, seed, rounds) if make is RS2 else permutation(10, seed, make.name, rounds)[:3]  # type: ignore[attr-defined]
         counts[picks] += 1
     assert abs(counts - 600).max() < 4 * (2000 * 0.3 * 0.7) ** 0.5

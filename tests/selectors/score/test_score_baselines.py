@@ -1,4 +1,4 @@
-"""Every score method against a slow transcription of its definition, a closed form, or a library that has it too."""
+"""Every score method, compared with a slow transcription of its definition, a closed form, or another library."""
 
 import math
 from typing import Any
@@ -34,7 +34,7 @@ from coreselect.selectors import (
     Moderate,
 )
 from coreselect.selectors.score.ccs import allocate
-from coreselect.selectors.score.d2 import pick
+from coreselect.selectors.score.d2 import pick_and_discount
 from coreselect.selectors.score.ranking import Ranked
 
 N = 20
@@ -69,7 +69,7 @@ def loss(z: Any, y: int) -> float:
 
 
 def ranked(scores: Any, end: str, k: int) -> list[int]:
-    """The k best one after the other, the lowest index of equals."""
+    """Return the k best one by one, ties to the lowest index."""
     left, out = list(range(len(scores))), []
     for _ in range(k):
         best = max(scores[i] for i in left) if end == "highest" else min(scores[i] for i in left)
@@ -90,10 +90,10 @@ OF_LOGITS: list[tuple[Any, Any, str]] = [
 @pytest.mark.parametrize(("make", "formula", "end"), OF_LOGITS, ids=[m.name for m, _, _ in OF_LOGITS])
 @pytest.mark.parametrize("attacked", [False, True])
 def test_scores_of_one_prediction(make: Any, formula: Any, end: str, attacked: bool) -> None:
-    """Scores are the formula's to 1e-12, of natural or attacked logits; the picks are its best, one by one."""
+    """Scores of natural or attacked logits equal the formula to 1e-12, and the picks are the best, one by one."""
     task = cases.sat_task(N)
-    with task.snapshot(0, 0) as shot:
-        z, y = (shot.attacked_logits() if attacked else shot.logits()).tolist(), shot.labels()
+    with task.snapshot(0, 0) as snapshot:
+        z, y = (snapshot.attacked_logits() if attacked else snapshot.logits()).tolist(), snapshot.labels()
     chosen = select(task, make(attacked=attacked), 7)
     want = [formula(row, int(label)) for row, label in zip(z, y, strict=True)]
     np.testing.assert_allclose(chosen.scores, want, rtol=1e-12, atol=1e-12)
@@ -113,7 +113,7 @@ def test_adversarial_forms_are_the_forms_attacked(make: Any, plain: Any) -> None
 
 
 def test_entropy_is_scipys() -> None:
-    """scipy.stats.entropy gives the same, probabilities that vanish included."""
+    """scipy.stats.entropy gives the same values, also for probabilities of 0."""
     from scipy.special import softmax
     from scipy.stats import entropy as other
 
@@ -124,7 +124,7 @@ def test_entropy_is_scipys() -> None:
 
 @pytest.mark.parametrize("make", [Entropy, Margin, LeastConfidence, CAL])
 def test_labels_are_not_needed_where_no_formula_has_one(make: Any) -> None:
-    """Logits alone (and features for cal) are enough; without logits the refusal names them."""
+    """Logits (and features for cal) are enough; without logits the error names them."""
     rng = np.random.default_rng(0)
     task = Task.from_arrays(features=rng.normal(size=(N, 3)), logits=rng.normal(size=(N, 3)))
     assert len(select(task, make(), 4)) == 4
@@ -134,7 +134,7 @@ def test_labels_are_not_needed_where_no_formula_has_one(make: Any) -> None:
 
 @pytest.mark.parametrize("make", [EL2N, Entropy, Margin, LeastConfidence, Loss, CAL, D2])
 def test_equals_go_to_the_lowest_index(make: Any) -> None:
-    """Where every example is the same, the first k are chosen, in order."""
+    """If all examples are the same, the first k are chosen, in order."""
     task = Task.from_arrays(features=np.ones((N, 3)), logits=np.ones((N, 3)), labels=np.zeros(N, int))
     selector = make(neighbours=N) if make in (CAL, D2) else make()
     if make is D2:  # a pick takes its neighbours down, all of them alike
@@ -144,7 +144,7 @@ def test_equals_go_to_the_lowest_index(make: Any) -> None:
 
 # --- histories -------------------------------------------------------------------------------------------------------
 def test_methods_of_a_history_rank_what_it_holds() -> None:
-    """aum lowest (or highest), forgetting and the recorded el2n, loss and aign are columns of the history, ranked."""
+    """aum, forgetting and the recorded el2n, loss and aign rank by columns of the history."""
     history = cases.history(N)
     task, record = Task.from_arrays(labels=np.zeros(N, int), history=history), history.at(np.arange(N))
     rows: list[tuple[Any, Any, str]] = [
@@ -161,7 +161,7 @@ def test_methods_of_a_history_rank_what_it_holds() -> None:
         chosen = select(task, selector, 9)
         assert np.array_equal(chosen.scores, values)
         assert chosen.indices.tolist() == ranked(values, end, 9), selector
-        assert chosen.provenance.notes == ("the history is of attacked inputs",)
+        assert chosen.provenance.notes == ("the history is about attacked inputs",)
 
 
 def test_never_learned_comes_before_forgotten_often(tmp_path: Any) -> None:
@@ -180,7 +180,7 @@ def test_never_learned_comes_before_forgotten_often(tmp_path: Any) -> None:
 
 
 def test_refusals_about_histories() -> None:
-    """Examples never seen, input gradients never recorded, and natural logits where attacked ones are asked for."""
+    """Unseen examples, missing input gradients, and natural logits where attacked ones are needed raise errors."""
     history = History(3)
     history.record([0, 2], torch.zeros(2, 2), [0, 1])
     task = Task.from_arrays(labels=[0] * 3, history=history)
@@ -194,13 +194,13 @@ def test_refusals_about_histories() -> None:
         with pytest.raises(RequirementError, match="recorded none of the 3 examples"):
             select(Task.from_arrays(labels=[0] * 3, history=History(3)), selector, 2)
     for selector in (ForgettingAdv(), EL2NAdv(from_history=True)):
-        with pytest.raises(RequirementError, match="history is of natural inputs"):
+        with pytest.raises(RequirementError, match="history is about natural inputs"):
             select(task, selector, 2)
 
 
 # --- ccs -------------------------------------------------------------------------------------------------------------
 def ccs_shares(hardness: list[float], dropped: int, strata: int, k: int) -> dict[int, int]:
-    """Algorithm 1 by loops: stratum → how many are drawn of it."""
+    """Algorithm 1 by loops: stratum → how many examples are drawn from it."""
     rest = sorted(range(len(hardness)), key=lambda i: (hardness[i], -i))[: len(hardness) - dropped]
     low, high = min(hardness[i] for i in rest), max(hardness[i] for i in rest)
     B: dict[int, int] = {}
@@ -218,7 +218,7 @@ def ccs_shares(hardness: list[float], dropped: int, strata: int, k: int) -> dict
 
 @pytest.mark.parametrize(("k", "beta"), [(3, 0.0), (10, 0.3), (17, 0.1), (5, 0.6)])
 def test_ccs_allocates_as_algorithm_1(k: int, beta: float) -> None:
-    """None of the ⌊βN⌋ hardest is drawn, and every stratum gives what the paper's loop says."""
+    """None of the ⌊βN⌋ hardest is drawn, and every stratum gives as many as in the paper's loop."""
     history = cases.history(N)
     h = (-history.at(np.arange(N)).aum).tolist()
     task = Task.from_arrays(labels=[0] * N, history=history)
@@ -237,7 +237,7 @@ def test_ccs_allocates_as_algorithm_1(k: int, beta: float) -> None:
 
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=12), st.data())
 def test_ccs_shares_fit(sizes: list[int], data: st.DataObject) -> None:
-    """They sum to the budget, none is above its stratum, and none is cut while another gets more."""
+    """Shares sum to the budget, none is above its stratum's size, and a stratum is used up before another gets a larger share."""
     sizes = sorted(sizes)
     k = data.draw(st.integers(0, sum(sizes)))
     shares = allocate(sizes, k)
@@ -248,7 +248,7 @@ def test_ccs_shares_fit(sizes: list[int], data: st.DataObject) -> None:
 
 
 def test_ccs_draws_inside_a_stratum_are_uniform() -> None:
-    """With equal scores everything is one stratum: over many rounds each is drawn about as often, and none for ever."""
+    """With equal scores there is one stratum, and over many rounds each example is drawn about equally often."""
     z = torch.tensor([[1.0, 0.0]]).repeat(10, 1)
     history = History(10)
     history.record(range(10), z, [0] * 10)
@@ -260,16 +260,18 @@ def test_ccs_draws_inside_a_stratum_are_uniform() -> None:
 
 
 def test_ccs_says_when_it_drops_less() -> None:
-    """A budget that leaves fewer than βN drops those that it can, noted; the whole pool drops none."""
+    """If the budget needs more than (1 − β)N, fewer examples are dropped, and a note says so; a budget of N drops none."""
     task = Task.from_arrays(labels=[0] * N, history=cases.history(N))
-    assert select(task, CCS(beta=0.5), 10).provenance.notes == ("the history is of attacked inputs",)
+    assert select(task, CCS(beta=0.5), 10).provenance.notes == ("the history is about attacked inputs",)
     for k in (15, N):
         notes = select(task, CCS(beta=0.5), k).provenance.notes
-        assert f"leaves {N - k} of {N} examples to drop as too hard, beta asks for 10" in notes[1]
+        assert (
+            notes[1] == f"{N - k} of {N} examples were dropped as too hard, because the budget is {k}; beta asks for 10"
+        )
 
 
 def test_ccs_by_other_scores() -> None:
-    """el2n and forgetting (infinities one beyond the largest) cut the range as well."""
+    """CCS also works with el2n, forgetting (with infinities), aign and margin."""
     task = cases.array_task(N, history=cases.history(N))
     for score in (EL2N(), Forgetting(), AIGN(from_history=True), Margin()):
         chosen = select(task, CCS(score=score, beta=0.2), 8)
@@ -281,10 +283,10 @@ def test_ccs_by_other_scores() -> None:
 # --- moderate --------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("centre", ["mean", "median"])
 def test_moderate_by_loops(centre: str) -> None:
-    """Class by class the distances nearest to their median, shares by largest remainder."""
+    """In each class the distances nearest to their median are kept, with shares by largest remainder."""
     task = cases.array_task(N)
-    with task.snapshot(0, 0) as shot:
-        phi, y = shot.features().numpy(), shot.labels()
+    with task.snapshot(0, 0) as snapshot:
+        phi, y = snapshot.features().numpy(), snapshot.labels()
     got = select(task, Moderate(centre), 9)  # type: ignore[arg-type]
     want: list[int] = []
     for c in sorted(set(y.tolist())):
@@ -301,12 +303,12 @@ def test_moderate_by_loops(centre: str) -> None:
 
 # --- the neighbour graph ---------------------------------------------------------------------------------------------
 def nearest(phi: Any, i: int, K: int) -> list[int]:
-    """The K others nearest to i, equals by index."""
+    """Return the K others nearest to i, ties by index."""
     return sorted((j for j in range(len(phi)) if j != i), key=lambda j: (math.dist(phi[i], phi[j]), j))[:K]
 
 
 def d2_by_loops(s: list[float], phi: Any, K: int, forward: float, reverse: float, k: int) -> tuple[list[int], Any]:
-    """Forward messages, then k times the largest and its reverse messages, each looked for among all."""
+    """Forward messages, then k times the largest and its reverse messages, each found by a full search."""
     n = len(s)
     N_ = [nearest(phi, i, K) for i in range(n)]
     d = [[math.dist(phi[i], phi[j]) for j in range(n)] for i in range(n)]
@@ -328,7 +330,7 @@ def d2_by_loops(s: list[float], phi: Any, K: int, forward: float, reverse: float
     st.sampled_from([0.3, 1.0]),
 )
 def test_d2_by_loops(seed: int, n: int, K: int, reverse: float, forward: float) -> None:
-    """Any size, graph and reach: picks, gains' order and u are those of the loops."""
+    """For any size, graph and reach, the picks, the order of gains and u are those of the loops."""
     rng = np.random.default_rng(seed)
     phi, y = rng.normal(size=(n, 2)), rng.integers(0, 3, n)
     task = Task.from_arrays(features=phi, logits=rng.normal(size=(n, 3)), labels=y)
@@ -342,9 +344,9 @@ def test_d2_by_loops(seed: int, n: int, K: int, reverse: float, forward: float) 
 
 
 def test_d2_by_hand() -> None:
-    """Two twins and a loner, γ_r = 0: the harder twin, then the loner, then the other, whose u fell by the pick's."""
+    """With two twins, a distant example and γ_r = 0: first the harder twin, then the distant example, then the other twin."""
     u, near, r = np.array([3.0, 2.9, 1.0]), np.array([[1], [0], [1]]), np.ones((3, 1))
-    picks, gains = pick(u, near, r, 3)
+    picks, gains = pick_and_discount(u, near, r, 3)
     assert picks.tolist() == [0, 2, 1]
     np.testing.assert_allclose(gains, [3.0, 1.0, 2.9 - 3.0 - 1.0])
 
@@ -353,8 +355,8 @@ def test_d2_shifts_scores_below_zero() -> None:
     """With aum, whose hardness may be negative, s is the distance below the largest margin."""
     history = cases.history(N)
     task = cases.array_task(N, history=history)
-    with task.snapshot(0, 0) as shot:
-        phi = shot.features().numpy()
+    with task.snapshot(0, 0) as snapshot:
+        phi = snapshot.features().numpy()
     aum = history.at(np.arange(N)).aum
     chosen = select(task, D2(AUM(), neighbours=3), 8)
     picks, u = d2_by_loops((aum.max() - aum if aum.max() > 0 else -aum).tolist(), phi, 3, 1.0, 0.1, 8)
@@ -366,8 +368,8 @@ def test_d2_shifts_scores_below_zero() -> None:
 def test_cal_by_loops() -> None:
     """The mean over the K nearest others of KL(p_j ‖ p_i), to 1e-12; scikit-learn finds the same neighbours."""
     task = cases.array_task(N)
-    with task.snapshot(0, 0) as shot:
-        phi, z = shot.features().numpy(), shot.logits().tolist()
+    with task.snapshot(0, 0) as snapshot:
+        phi, z = snapshot.features().numpy(), snapshot.logits().tolist()
     P = [p(row) for row in z]
     near = [nearest(phi, i, 4) for i in range(N)]
     want = [
@@ -394,7 +396,7 @@ class Linear(nn.Module):
 
 @pytest.mark.parametrize("overshoot", [0.0001, 0.02])
 def test_deepfool_of_a_linear_model_is_the_distance(overshoot: float) -> None:
-    """One step, (1 + η) times the Euclidean distance to the nearest of the planes f_c = f_k₀."""
+    """For a linear model one step gives (1 + η) times the Euclidean distance to the nearest plane f_c = f_k₀."""
     model = cases.built(Linear)
     chosen = select(cases.sat_task(N, model=model), DeepFool(overshoot=overshoot), 5)
     W = model.fc.weight.detach()  # type: ignore[union-attr]
@@ -409,14 +411,14 @@ def test_deepfool_of_a_linear_model_is_the_distance(overshoot: float) -> None:
 
 
 def test_deepfool_crosses_and_counts_what_does_not() -> None:
-    """On a network every perturbation changes the prediction; with one iteration those that do not are counted."""
+    """On a network every perturbation changes the prediction; with one iteration, a note counts those that do not."""
     task = cases.sat_task(N)
-    with task.snapshot(0, 0) as shot:
-        at, x, _ = next(shot.inputs())
-        r, crossed = DeepFool().perturb(shot, x, at)
+    with task.snapshot(0, 0) as snapshot:
+        at, x, _ = next(snapshot.inputs())
+        r, crossed = DeepFool().perturb(snapshot, x, at)
         assert bool(crossed.all())
-        assert bool((shot.outputs(x + r).argmax(1) != shot.outputs(x).argmax(1)).all())
-        short, done = DeepFool(iterations=1).perturb(shot, x, at)
+        assert bool((snapshot.outputs(x + r).argmax(1) != snapshot.outputs(x).argmax(1)).all())
+        short, done = DeepFool(iterations=1).perturb(snapshot, x, at)
     left = int((~done).sum())
     notes = select(task, DeepFool(iterations=1), 5).provenance.notes
     assert notes == ((f"{left} of {N} examples did not cross the boundary in 1 iterations",) if left else ())
@@ -424,7 +426,7 @@ def test_deepfool_crosses_and_counts_what_does_not() -> None:
 
 
 def test_deepfool_without_a_slope_is_infinite() -> None:
-    """A model that sees nothing has no boundary: infinite distances, the lowest indices, a note."""
+    """A model with constant output has no boundary: distances are infinite, the lowest indices are picked, and a note says so."""
     model = cases.built(Linear)
     with torch.no_grad():
         model.fc.weight.zero_()  # type: ignore[union-attr]
@@ -452,7 +454,7 @@ def test_aign_of_a_linear_model() -> None:
     "selector", [EL2N(), Margin(), CAL(3), D2(neighbours=3), AUM(), Forgetting()], ids=lambda s: s.name
 )
 def test_prefixes_are_the_smaller_answers(selector: Any) -> None:
-    """What is called nested is: the first picks are those of a smaller budget."""
+    """If a selection is nested, its first picks are those of a smaller budget."""
     task = cases.array_task(N, history=cases.history(N))
     whole = select(task, selector, N)
     assert whole.nested
@@ -465,7 +467,7 @@ LOOKS = [EL2N(), Entropy(), Margin(), Loss(), CAL(3), D2(neighbours=3), DeepFool
 
 @pytest.mark.parametrize("selector", LOOKS, ids=lambda s: s.name)
 def test_outputs_that_are_not_finite_are_refused(selector: Any) -> None:
-    """An image on which the model overflows is refused by its position, never ranked."""
+    """An image on which the model overflows raises an error that names its position."""
     x = cases.images(N)
     x[5, 0] = 1e306
     model = cases.built(Linear)
@@ -479,7 +481,7 @@ def test_outputs_that_are_not_finite_are_refused(selector: Any) -> None:
 
 @pytest.mark.parametrize("selector", [EL2N(), Loss()])
 def test_labels_beyond_the_logits_are_refused(selector: Any) -> None:
-    """A label that numbers no logit is named; so are logits of a single output."""
+    """A label without a logit raises an error that names it; so do logits of a single output."""
     with pytest.raises(ShapeError, match=r"positions 1\)"):
         select(Task.from_arrays(logits=np.zeros((2, 3)), labels=[0, 3]), selector, 1)
     with pytest.raises(ShapeError, match="at least 2 outputs"):
@@ -506,23 +508,23 @@ def test_labels_beyond_the_logits_are_refused(selector: Any) -> None:
     ],
 )
 def test_impossible_settings_are_refused(make: Any, error: type[Exception]) -> None:
-    """Out of range, or of another kind: one sentence."""
+    """Settings out of range or of another type raise an error of one sentence."""
     with pytest.raises(error) as caught:
         make()
     assert str(caught.value).count("\n") == 0
 
 
 def test_a_selector_by_a_score_is_made_of_one_method() -> None:
-    """`Ranked` is open to others: a score and a name make a selector."""
+    """A subclass of `Ranked` with a score and a name is a selector."""
 
     class First(Ranked):
         name = "first"
         needs = frozenset({"logits"})
 
-        def score(self, shot: Any) -> Any:
+        def score(self, snapshot: Any) -> Any:
             from coreselect.selectors.score.ranking import Scores
 
-            return Scores(shot.logits()[:, 0].double().numpy())
+            return Scores(snapshot.logits()[:, 0].double().numpy())
 
     z = np.arange(12.0).reshape(6, 2) % 7
     assert select(Task.from_arrays(logits=z), First(), 3).indices.tolist() == ranked(z[:, 0], "highest", 3)

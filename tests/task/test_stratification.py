@@ -1,4 +1,4 @@
-"""Claims about what groups are balanced over."""
+"""The strata over which groups are balanced."""
 
 from typing import Any
 
@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from coreselect.errors import RequirementError, UnknownNameError
-from coreselect.task.strata import strata
+from coreselect.task.stratification import strata_of
 
 
 def of(task: Any, how: Any, **more: Any) -> Any:
     """Strata of a task at seed 0."""
-    with task.snapshot(0, 0) as shot:
-        return strata(shot, how, **more)
+    with task.snapshot(0, 0) as snapshot:
+        return strata_of(snapshot, how, **more)
 
 
 def test_labels_are_the_pools_labels() -> None:
@@ -25,7 +25,7 @@ def test_labels_are_the_pools_labels() -> None:
 
 
 def test_auto_means_labels_for_a_supervised_loss_and_arrays_with_labels() -> None:
-    """'auto' balances by class where the task has labels, and not where it has none."""
+    """'auto' balances by class if the task has labels, and not if it has none."""
     assert np.array_equal(of(cases.sat_task(12), "auto"), cases.classes(12).numpy())
     assert of(cases.acl_task(12), "auto") is None
     assert of(cases.array_task(12), "auto") is not None
@@ -34,7 +34,7 @@ def test_auto_means_labels_for_a_supervised_loss_and_arrays_with_labels() -> Non
 
 
 def test_clusters_find_what_is_there() -> None:
-    """Two far clouds of features are two clusters, whatever their order."""
+    """Two distant clouds of features are two clusters, in any order of the examples."""
     features = np.concatenate([np.random.default_rng(0).normal(0, 0.1, (10, 3)), np.full((10, 3), 9.0)])
     order = np.random.default_rng(1).permutation(20)
     got = of(cases.array_task(20, features=features[order]), "clusters", clusters=2)
@@ -60,7 +60,7 @@ def test_clusters_of_equal_or_few_features(n: int) -> None:
 
 
 def test_what_is_not_there_is_refused() -> None:
-    """Labels, features or an unknown word are refused in one sentence."""
+    """Missing labels, missing features and an unknown word raise an error of one sentence."""
     with pytest.raises(RequirementError, match="labels"):
         of(cases.acl_task(12), "labels")
     with pytest.raises(RequirementError, match="features"):

@@ -1,0 +1,39 @@
+"""What selectors read from a snapshot, with a check that it is finite: features as a tensor, other values as an array."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from coreselect.support.finite_checks import check_finite
+from coreselect.task.snapshot import Snapshot
+from coreselect.types import Float64, Int64
+
+
+def finite_features(snapshot: Snapshot, *, limit: float = math.inf) -> Tensor:
+    """Return the natural features [n, D] as float32 or float64, on their device.
+
+    Args:
+        limit: features of this size and above are refused too.
+    Raises:
+        RequirementError: there are no features.
+        NonFiniteError: some hold NaN or infinity, or are too large.
+    """
+    features = snapshot.features()
+    features = features if features.dtype in (torch.float32, torch.float64) else features.float()
+    check_finite(features, "features", snapshot.positions, limit=limit)
+    return features
+
+
+def finite_array(values: Tensor, what: str, positions: Int64) -> Float64:
+    """Return values [B, …] as a float64 array.
+
+    Args:
+        what: the values' name in an error message.
+        positions: int64 [B], the examples' positions in the pool.
+    Raises:
+        NonFiniteError: some hold NaN or infinity.
+    """
+    values = values.detach()
+    check_finite(values, what, positions)
+    return values.to("cpu", torch.float64).numpy()

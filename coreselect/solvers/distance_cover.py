@@ -1,0 +1,121 @@
+"""Coverage of gradients by each other, from their distances, with lazy gains: Minoux, "Accelerated greedy algorithms for
+maximizing submodular set functions", 1978.
+
+    F(S) = Σ_i max_{j ∈ S} (c − d_ij) = n·c − Σ_i m_i,   m_i = min_{j ∈ S} d_ij  (c if S is empty),   c = max d
+    F(S ∪ {j}) − F(S) = Σ_i max(0, m_i − d_ij)
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from coreselect.gradients.rows import Rows
+from coreselect.types import Float64, Int64
+
+AT_ONCE = 64  # examples whose distances or gains are computed together
+
+
+def distances(rows: Rows, a: Int64, b: Int64) -> Tensor:
+    """Return ‖g_i − g_j‖ of rows a to rows b, [A, B] in working precision; 0 of a row to itself.
+
+    ‖g_i‖² + ‖g_j‖² − 2⟨g_i, g_j⟩ is summed in float64, but ⟨g_i, g_j⟩ is rounded to working precision u. So d has an error of
+    about u·‖g‖²/d, and values below √u·‖g‖ are rounding.
+    """
+    norms = rows.norms()  # [N]
+    i, j = (torch.from_numpy(ids).to(norms.device) for ids in (a, b))
+    products = rows.gram(i, j)
+    squares = (norms[i] ** 2)[:, None] + (norms[j] ** 2)[None] - 2 * products.double()
+    return squares.clamp_(min=0).sqrt_().masked_fill_(i[:, None] == j[None], 0.0).to(products.dtype)
+
+
+class ClassDistances:
+    """Distances between the members of one class: a stored matrix, or blocks computed when they are needed."""
+
+    def __init__(self, rows: Rows, members: Int64, dense_up_to: int) -> None:
+        self._rows, self._members = rows, members
+        self.n = len(members)
+        self._longest = float(rows.norms()[torch.from_numpy(members).to(rows.norms().device)].max())
+        self._matrix = torch.cat(list(self._blocks())) if self.n <= dense_up_to else None
+
+    def of(self, ids: Int64) -> Tensor:
+        """Return the distances [b, n] of some members to all members, both numbered inside the class."""
+        if self._matrix is not None:
+            return self._matrix[torch.from_numpy(ids).to(self._matrix.device)]
+        return distances(self._rows, self._members[ids], self._members)
+
+    def error(self, d: Tensor) -> Tensor:
+        """Return the possible rounding error of distances d: a few u·‖g‖²/d."""
+        u = torch.finfo(d.dtype).eps
+        return 4 * u * self._longest**2 / d.clamp(min=max(u**0.5 * self._longest, torch.finfo(d.dtype).tiny))
+
+    def summed(self) -> tuple[Float64, float]:
+        """Return Σ_i d_ij [n], and the largest distance."""
+        parts = self._blocks() if self._matrix is None else self._matrix.split(AT_ONCE)
+        both = [(d.sum(1, dtype=torch.float64).cpu(), float(d.max())) for d in parts]
+        return torch.cat([s for s, _ in both]).numpy(), max(top for _, top in both)
+
+    def _blocks(self) -> Iterator[Tensor]:
+        for ids in np.array_split(self._members, -(-self.n // AT_ONCE)):
+            yield distances(self._rows, ids, self._members)
+
+
+class DistanceCover:
+    """F at the picks so far, for the members of one class (`coreselect.solvers.coverage.Coverage`).
+
+    A gain never rises, so only those whose last known value could still win are computed again. Gains are summed in float64.
+    Gains that the rounding of the distances cannot tell apart are ties. There is always a next pick, even of gain 0.
+    """
+
+    def __init__(self, distances: ClassDistances) -> None:
+        self._distances, n = distances, distances.n
+        sums, self._c = distances.summed()
+        self._most = n * self._c - sums  # [n] upper bounds on gains, exact before the first pick
+        self._fresh = np.ones(n, dtype=bool)  # whether the bound is the gain
+        self._free = np.ones(n, dtype=bool)  # not picked yet
+        first = distances.of(np.zeros(1, np.int64))  # [1, n], for its dtype and device
+        self._m = torch.full_like(first[0], self._c)  # [n] min over S of d_ij
+        self._owner = torch.full((n,), n, device=self._m.device)  # [n]
+        self._ids = torch.arange(n, device=self._m.device)
+        self._chosen = torch.zeros(n, dtype=torch.bool, device=self._m.device)
+
+    def best(self) -> tuple[int, float]:
+        leader, tie = -1, 0.0  # the best known candidate, and how far below it rounding can put an equal one
+        while True:
+            known = self._free & self._fresh
+            if known.any():
+                best = int(np.argmax(np.where(known, self._most, -np.inf)))
+                if best != leader:
+                    leader, d = best, self._distances.of(np.array([best]))[0]  # [n]
+                    error = self._distances.error(d) + self._distances.error(self._m)
+                    tie = float(error[d < self._m].sum(dtype=torch.float64))
+            floor = self._most[leader] - tie if leader >= 0 else -np.inf
+            stale = np.flatnonzero(self._free & ~self._fresh & (self._most >= floor))
+            if not len(stale):
+                j = int(np.flatnonzero(self._free & self._fresh & (self._most >= floor))[0])
+                return j, float(self._most[j])
+            ids = stale[np.argsort(-self._most[stale], kind="stable")[:AT_ONCE]]
+            gains = (self._m - self._distances.of(ids)).clamp_(min=0).sum(1, dtype=torch.float64)
+            self._most[ids] = gains.cpu().numpy()
+            self._fresh[ids] = True
+
+    def take(self, x: int) -> None:
+        d = self._distances.of(np.array([x]))[0]  # [n]
+        nearer = ((d < self._m) | ((d == self._m) & (x < self._owner))) & ~self._chosen
+        nearer[x] = True
+        self._m = torch.where(nearer, d, self._m)
+        self._owner = torch.where(nearer, self._ids[x], self._owner)
+        self._chosen[x], self._free[x] = True, False
+        self._fresh[:] = False
+
+    def nearest_pick(self) -> tuple[Int64, Float64]:
+        """Return each member's nearest pick int64 [n], numbered inside the class, and its distance float64 [n]."""
+        return self._owner.cpu().numpy(), self._m.double().cpu().numpy()
+
+    def value(self) -> float:
+        return self._distances.n * self._c - float(self._m.double().cpu().numpy().sum())
+
+    def upper(self, k: int) -> float:
+        left = np.sort(self._most[self._free])[::-1][:k].clip(min=0)  # F(S ∪ T) − F(S) ≤ Σ_T of last known gains
+        return min(self.value() + float(left.sum()), self._distances.n * self._c)

@@ -1,0 +1,61 @@
+"""An objective on a model's validation inputs, and the training loss's gradient on the same inputs."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from coreselect.gradients.inputs import out_of_range, refuse_labels
+from coreselect.gradients.loss_value import loss_value
+from coreselect.network.layout import Layout
+from coreselect.objectives.objective import Objective
+from coreselect.objectives.on_validation import ValidationObjective
+from coreselect.protocols import Loss, Stream
+from coreselect.support import seeding
+from coreselect.task.open_model import OpenModel
+
+
+def open_objective(opened: OpenModel, spec: Objective) -> ValidationObjective:
+    """Open an objective on the validation inputs, attacked at θ.
+
+    Raises:
+        RequirementError: there is no validation, or the objective needs labels and validation has none.
+        NonFiniteError: validation inputs or outputs are not finite.
+    """
+    context, validation = opened.context, opened.validation()
+    x, labels = validation.inputs, validation.labels
+    if spec.needs_labels and labels is not None:
+        refuse_labels(np.arange(len(x)), labels, opened.net.outputs, "validation")
+
+    def noise(crafting: int, part: Tensor) -> Tensor:
+        indices = part.cpu().numpy()
+        return seeding.noise(
+            x[part], seeding.seeds(context.seed, "validation attack", context.round, crafting, indices=indices)
+        )
+
+    layout = Layout.of(opened.net.captured)
+    return ValidationObjective(
+        spec, opened.net, layout, x, labels, noise, batch=opened.task.batch_size, clock=context.clock
+    )
+
+
+def loss_gradient(loss: Loss, outputs: int, layout: Layout, theta: Tensor, held: ValidationObjective) -> Tensor | None:
+    """Return the gradient of a training loss on the held validation inputs, [P].
+
+    Args:
+        loss: one view, per example.
+        outputs: C, how many outputs the network has.
+    Returns:
+        None if the loss needs labels and validation has none, or labels outside 0…C−1.
+    """
+    labels = held.labels
+    if loss.needs_labels and labels is None:
+        return None
+    if labels is not None and bool(out_of_range(labels, outputs).any()):
+        return None
+    theta = theta.requires_grad_()
+    with torch.enable_grad():
+        everything = torch.arange(held.size, device=theta.device)
+        adversarial, natural = held.outputs(layout.unflatten(theta), everything)
+        streams: dict[Stream, Tensor] = {("adversarial", 0): adversarial, ("natural", 0): natural}
+        value = loss_value(loss, streams, labels).mean()
+    return torch.autograd.grad(value, theta)[0]

@@ -1,0 +1,146 @@
+"""Training gradients of a model's examples: as factors of the head where that is exact, else swept group by group."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from coreselect.errors import RequirementError
+from coreselect.gradients.batch import group_row
+from coreselect.gradients.factor_check import factors_are_exact
+from coreselect.gradients.factored import FactoredRows
+from coreselect.gradients.factors import factors
+from coreselect.gradients.row_matrix import row_matrix
+from coreselect.gradients.rows import DenseRows, Groups, Rows, are_single_examples
+from coreselect.gradients.sketch import Sketch
+from coreselect.gradients.store import allocate
+from coreselect.gradients.sweep import pack
+from coreselect.network.layout import Layout
+from coreselect.network.network import ROUTES, HeadSplit
+from coreselect.protocols import Stream
+from coreselect.task.open_model import OpenModel
+from coreselect.types import Int64
+
+
+@dataclass(frozen=True)
+class PreparedPool:
+    """The pool as the head will read it: prepared inputs of each stream [n, …], and labels [n] or None."""
+
+    prepared: dict[Stream, Tensor]
+    labels: Tensor | None
+
+
+class ModelRows:
+    """Rows of one snapshot's examples; each part is computed when it is first asked for."""
+
+    def __init__(self, opened: OpenModel) -> None:
+        self._opened, self._positions = opened, opened.positions
+        self._loss, self._clock = opened.task.loss, opened.context.clock
+
+    @property
+    def layout(self) -> Layout:
+        """How the captured parameters are flattened."""
+        return Layout.of(self._opened.net.captured)
+
+    def of(self, groups: Groups, sketch: Sketch | None) -> tuple[Rows, Tensor]:
+        """Return the rows of these groups and their training losses [M].
+
+        Raises:
+            RequirementError: the groups are single examples, and the loss needs a batch.
+        """
+        single = all(len(g) == 1 for g in groups)
+        if single and not self._loss.per_example and len(self._positions) > 1:
+            raise RequirementError(
+                f"the loss {self._loss.name!r} needs a batch, so single examples have no rows: use rcs with groups='batch'."
+            )
+        if self.factored is None:
+            return self._swept(groups, sketch, single)
+        rows, losses = self.factored
+        if sketch is None and are_single_examples(groups, len(self._positions)):
+            return rows, losses
+        with self._clock("rows"):
+            matrix = allocate(len(groups), sketch.width if sketch else self.layout.size, like=losses)
+            for m, group in enumerate(groups):
+                row = rows.mean_of(group)
+                matrix[m] = sketch(row) if sketch else row
+            return self._dense(matrix, groups, sketch), group_means(losses, groups)
+
+    @cached_property
+    def factored(self) -> tuple[FactoredRows, Tensor] | None:
+        """Factored rows and losses of every example, or None if the loss or the capture does not allow it."""
+        net = self._opened.net
+        if not self._loss.per_example or not isinstance(net, HeadSplit):
+            return None
+        if not self._opened.context.cached("factors hold", lambda: self._factors_hold(net)):
+            return None
+        pool = self.pool
+        with self._clock("rows"):
+            parts, losses = factors(net, self._loss, pool.prepared, pool.labels)
+            rows = FactoredRows(parts, self.layout)
+            rows.refuse(self._positions)
+            return rows, losses
+
+    def _factors_hold(self, net: HeadSplit) -> bool:
+        """Test on a few inputs and every route whether the head's gradients are products of its Linears' factors."""
+        with torch.no_grad():
+            return factors_are_exact(net, {(route, 0): net.prepare(self._opened.probe(), route) for route in ROUTES})
+
+    @cached_property
+    def pool(self) -> PreparedPool:
+        """The examples, attacked and prepared in one sweep."""
+        parts = list(self._opened.sweep(self._opened.all_batches()))
+        labels = [p.labels for p in parts if p.labels is not None]
+        return PreparedPool(
+            {s: torch.cat([p.prepared[s] for p in parts]) for s in parts[0].prepared},
+            torch.cat(labels) if labels else None,
+        )
+
+    def _swept(self, groups: Groups, sketch: Sketch | None, single: bool) -> tuple[Rows, Tensor]:
+        """Compute rows during the sweep and sketch them at once, so that nothing of the pool stays in memory."""
+        opened = self._opened
+        batches = pack([self._positions[g] for g in groups], opened.task.batch_size)
+        matrix, losses = row_matrix(
+            opened.net, self.layout, self._loss, opened.sweep(batches), len(groups), sketch, single, self._clock
+        )
+        return self._dense(matrix, groups, sketch), losses
+
+    def _dense(self, matrix: Tensor, groups: Groups, sketch: Sketch | None) -> DenseRows:
+        def full(m: int, kept: Int64 | None) -> Tensor:
+            members = groups[m] if kept is None else kept
+            if self.factored is not None:
+                return self.factored[0].mean_of(members)
+            sweeper = replace(self._opened.sweeper, num_workers=0)  # processes would cost more than one group
+            crafted = next(sweeper.sweep([[self._positions[members]]]))
+            return group_row(self._opened.net, self.layout, self._loss, crafted.prepared, crafted.labels)[0].detach()
+
+        examples = self.factored[0] if self.factored else None
+        return DenseRows(matrix, groups, full=full, project=sketch, names=self._positions, examples=examples)
+
+    def misclassified(self) -> Tensor | None:
+        """Return which examples are wrong on the loss's last stream, bool [n]; None without factored rows or labels."""
+        if self.factored is None or self.pool.labels is None:
+            return None
+        return self._head_outputs(self.pool, self._loss.streams[-1]).argmax(1) != self.pool.labels
+
+    def attacked_outputs(self, stream: Stream) -> Tensor:
+        """Return the outputs [n, C] for an adversarial stream of the loss."""
+        if isinstance(self._opened.net, HeadSplit):
+            return self._head_outputs(self.pool, stream)
+        # more than a head is captured and the pool was not kept: sweep it again, split into features → head
+        sweeper = replace(self._opened.sweeper, net=self._opened.head_split)
+        parts = sweeper.sweep(self._opened.all_batches())
+        return self._head_outputs(PreparedPool({stream: torch.cat([p.prepared[stream] for p in parts])}, None), stream)
+
+    def _head_outputs(self, pool: PreparedPool, stream: Stream) -> Tensor:
+        net = self._opened.head_split
+        with torch.no_grad():
+            return net.apply(net.captured, pool.prepared[stream], stream[0])  # [n, C]
+
+
+def group_means(values: Tensor, groups: Groups) -> Tensor:
+    """Average values [n, …] over each group: [M, …]."""
+    return torch.stack([values[torch.from_numpy(np.asarray(g)).to(values.device)].mean(0) for g in groups])

@@ -1,0 +1,124 @@
+"""A model that one selection has opened: how its network is split, and how its pool and validation are read and attacked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from coreselect.data.reading import chunks, read
+from coreselect.gradients.inputs import refuse_inputs, to_model
+from coreselect.gradients.sweep import Batches, PreparedBatch, Sweeper
+from coreselect.network.network import HeadSplit, Network
+from coreselect.network.split import split
+from coreselect.task.context import Context
+from coreselect.task.recipe import ModelRecipe
+from coreselect.task.validation import Validation, read_validation
+from coreselect.types import Int64
+
+
+class OpenModel:
+    """A frozen model and its task, for one selection; results that do not depend on a restriction stay in the context.
+
+    Args:
+        task: the recipe.
+        model: the model, frozen.
+        context: of the selection.
+        positions: int64 [n], the examples of the snapshot; the first four probe the model.
+    """
+
+    def __init__(self, task: ModelRecipe, model: nn.Module, context: Context, positions: Int64) -> None:
+        self.task, self.model, self.context, self.positions = task, model, context, positions
+        first = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
+        self.device = task.device or first.device
+        self.dtype = first.dtype
+
+    @property
+    def net(self) -> Network:
+        """The model, split as the task's capture asks."""
+        task = self.task
+        return self.context.cached(
+            "net", lambda: split(self.model, task.call, self.probe(), head=task.head, capture=task.capture)
+        )
+
+    @property
+    def head_split(self) -> Network:
+        """The model as features → head, whatever is captured."""
+        if isinstance(self.net, HeadSplit):
+            return self.net
+        task = self.task
+        return self.context.cached("head split", lambda: split(self.model, task.call, self.probe(), head=task.head))
+
+    def probe(self) -> Tensor:
+        """Return up to four pool inputs to probe the model with, [b, …]."""
+        _, x, _ = next(self._read([self.positions[:4]]))
+        return x
+
+    def inputs(self) -> Iterator[tuple[Int64, Tensor, Tensor | None]]:
+        """Yield (pool positions [B], natural inputs [B, …], labels [B] or None) in batches, on the model's device."""
+        return self._read(chunks(self.positions, self.task.batch_size))
+
+    def _read(self, batches: list[Int64]) -> Iterator[tuple[Int64, Tensor, Tensor | None]]:
+        task, seed = self.task, self.context.seed
+        path = ("pool", self.context.round)
+        items = read(task.pool, batches, seed=seed, path=path, unpack=task.unpack, num_workers=task.num_workers)
+        for positions, x, labels in items:
+            x = to_model(x, self.device, self.dtype)
+            refuse_inputs(positions, x)
+            yield positions, x, labels
+
+    def sweep(self, batches: Batches) -> Iterator[PreparedBatch]:
+        """Attack and prepare the pool, batch by batch, and report progress."""
+        done, total = 0, sum(len(group) for batch in batches for group in batch)
+        self.context.progress("sweep", done, total)
+        for crafted in self.sweeper.sweep(batches):
+            yield crafted
+            done += len(crafted.positions)
+            self.context.progress("sweep", done, total)
+
+    @property
+    def sweeper(self) -> Sweeper:
+        """What reads and attacks the pool; it also looks for validation inputs in it, where indices could not prove that."""
+        task, context = self.task, self.context
+        return context.cached(
+            "sweeper",
+            lambda: Sweeper(
+                self.model, task.call, self.net, task.pool, task.loss, task.attack, task.views, task.unpack,
+                context.seed, context.round, task.num_workers, self.device, self.dtype, context.clock,
+                self.validation().digests if context.disjoint == "hashed" else frozenset(),
+            ),
+        )  # fmt: skip
+
+    def validation(self) -> Validation:
+        """Return the validation inputs, read once."""
+        hashed = self.context.disjoint == "hashed"
+        with self.context.clock("read"):
+            return self.context.cached(
+                "validation",
+                lambda: read_validation(self.task, self.context.seed, self.device, self.dtype, hashed=hashed),
+            )
+
+    def all_batches(self) -> Batches:
+        """Return the snapshot's examples in batches of the task's size, one group a batch."""
+        return [[c] for c in chunks(self.positions, self.task.batch_size)]
+
+    def natural_outputs(self) -> tuple[Tensor, Tensor]:
+        """Return the natural features [n, D] and logits [n, C] of the snapshot's examples."""
+        net = self.head_split
+        features, logits = [], []
+        for _, x, _ in self.inputs():
+            with torch.no_grad():
+                z = net.prepare(x, "natural")
+                features.append(z.flatten(1))
+                logits.append(net.apply(net.captured, z, "natural"))
+        return torch.cat(features), torch.cat(logits)
+
+
+def numbered(batches: Iterator[tuple[Int64, Tensor, Tensor | None]]) -> Iterator[tuple[Int64, Tensor, Tensor | None]]:
+    """Replace the pool positions of batches that come in order by 0…n−1, and put the labels beside the inputs."""
+    done = 0
+    for _, x, labels in batches:
+        yield np.arange(done, done + len(x)), x, None if labels is None else labels.to(x.device)
+        done += len(x)

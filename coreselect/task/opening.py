@@ -1,0 +1,105 @@
+"""Open the snapshot of a task: one context manager for a model, one for arrays."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from coreselect.data.subsets import origin, provably_disjoint
+from coreselect.errors import RequirementError
+from coreselect.io.fingerprint import fingerprint
+from coreselect.network.frozen import frozen, unwrap
+from coreselect.support.clock import Clock
+from coreselect.support.seeding import rng_kept
+from coreselect.task.array_snapshot import ArraySnapshot
+from coreselect.task.context import Context
+from coreselect.task.model_snapshot import ModelSnapshot
+from coreselect.task.recipe import ArrayRecipe, ModelRecipe
+from coreselect.task.snapshot import Snapshot
+
+
+@contextmanager
+def open_model(task: ModelRecipe, seed: int, round: int) -> Iterator[Snapshot]:
+    """Open a snapshot of a model. The model and every random state are as before when it closes.
+
+    Raises:
+        RequirementError: the model is on another kind of device than the task asks for.
+    """
+    bare = unwrap(task.model)
+    own = next((p.device for p in bare.parameters()), torch.device("cpu"))
+    device = task.device or own
+    if device.type != own.type:
+        raise RequirementError(f"device={device} and the model is on {own}: move the model there, or leave device out.")
+    context = Context(
+        seed=seed,
+        round=round,
+        clock=Clock(device),
+        progress=task.progress,
+        fingerprint=model_fingerprint(task),
+        **_origins(task),
+    )
+    positions = np.arange(len(task.pool), dtype=np.int64) if task.positions is None else task.positions
+    with frozen(task.model) as model:
+        yield ModelSnapshot(task, model, context, positions)
+
+
+@contextmanager
+def open_arrays(task: ArrayRecipe, seed: int, round: int) -> Iterator[Snapshot]:
+    """Open a snapshot of arrays. Every random state is as before when it closes."""
+    context = Context(
+        seed=seed,
+        round=round,
+        clock=Clock(),
+        progress=task.progress,
+        source=np.arange(task.size, dtype=np.int64),
+        fingerprint=array_fingerprint(task),
+        validation_indices=None,
+        disjoint=None,
+    )
+    with rng_kept():
+        yield ArraySnapshot(task, context, context.source if task.positions is None else task.positions)
+
+
+def model_fingerprint(task: ModelRecipe) -> str:
+    """Return the identity of the whole pool: its length, and a digest of 256 items or of the user's ids."""
+    if "fingerprint" not in task.memo:
+        task.memo["fingerprint"] = fingerprint(task.pool, ids=task.ids)
+    return task.memo["fingerprint"]
+
+
+def array_fingerprint(task: ArrayRecipe) -> str:
+    """Return the identity of the pool: its length and a digest of 256 rows of the first array there is."""
+    if "fingerprint" not in task.memo:
+        arrays = (task.gradients, task.features, task.logits, task.labels)
+        first: Any = next(a for a in arrays if a is not None)
+        if task.groups is not None:
+            first = _GroupRows(task.gradients, task.groups)
+        task.memo["fingerprint"] = fingerprint(cast(Any, first))  # an array can be read like a map-style dataset
+    return task.memo["fingerprint"]
+
+
+class _GroupRows:
+    """A dataset of each example's group and that group's row, not written out in memory."""
+
+    def __init__(self, rows: Any, groups: Any) -> None:
+        self.rows, self.groups = rows, groups
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        return self.groups[index], self.rows[self.groups[index]]
+
+
+def _origins(task: ModelRecipe) -> dict[str, Any]:
+    """Where pool and validation come from; found once, because it takes time O(N) and rs2 selects every epoch."""
+    if "origins" not in task.memo:
+        proved = task.validation is not None and provably_disjoint(task.pool, task.validation)
+        task.memo["origins"] = {
+            "source": origin(task.pool)[1],
+            "validation_indices": None if task.validation is None else origin(task.validation)[1],
+            "disjoint": None if task.validation is None else "indices of one dataset" if proved else "hashed",
+        }
+    return task.memo["origins"]

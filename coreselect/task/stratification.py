@@ -1,0 +1,35 @@
+"""The strata over which groups are balanced: classes, or k-means clusters of the natural features."""
+
+from typing import Literal
+
+from coreselect.errors import UnknownNameError
+from coreselect.search.kmeans import kmeans
+from coreselect.support.seeding import derive
+from coreselect.task.snapshot import Snapshot
+from coreselect.types import Int64
+
+Stratify = Literal["auto", "labels", "clusters"] | None
+CLUSTERS = 10
+
+
+def strata_of(snapshot: Snapshot, stratify: Stratify, clusters: int = CLUSTERS) -> Int64 | None:
+    """Return a stratum per example, int64 [n], or None for plain groups.
+
+    Args:
+        stratify: `"labels"`: the classes; `"auto"`: the classes if the training loss reads labels, else None (the published
+            form, without labels); `"clusters"`: k-means clusters of the natural features; None: no strata.
+        clusters: how many clusters.
+    Raises:
+        UnknownNameError: no such way to stratify.
+        RequirementError: labels or features are needed and there are none.
+    """
+    if stratify not in ("auto", "labels", "clusters", None):
+        raise UnknownNameError(f"stratify must be 'auto', 'labels', 'clusters' or None, got {stratify!r}.")
+    if stratify is None or (stratify == "auto" and not snapshot.stratified_by_labels):
+        return None
+    if stratify == "clusters":
+        features = snapshot.features().double().cpu().numpy()  # [n, D]
+        # always by scipy: the selection must not depend on whether FAISS is installed
+        seed = derive(snapshot.draw_seed, "clusters", snapshot.round)
+        return kmeans(features, clusters, seed=seed, iterations=10, restarts=1, by="scipy")
+    return snapshot.labels()
