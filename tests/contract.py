@@ -242,7 +242,7 @@ class SelectorContract:
 
     @pytest.mark.parametrize("n", [1, 2, 3])
     def test_copes_with_tiny_pools(self, selector: Selector, n: int) -> None:
-        """A pool of one, two or three examples gives every budget up to all of them."""
+        """With a budget of all, a pool of one, two or three examples gives all of them."""
         task = cases.sat_task(n, u=1)
         assert sorted(select(task, selector, n).indices.tolist()) == list(range(n))
 

@@ -161,7 +161,7 @@ class TestMixture(SelectorContract):
 class ByFeatures:
     """Only natural features are read: no views, and a task with features only is enough."""
 
-    test_says_what_it_needs = None  # in test_label_free
+    test_says_what_it_needs = None  # in selectors/label_free
     test_leaves_no_trace_when_the_views_fail = None
 
 
@@ -284,7 +284,7 @@ class TestEntropy(SelectorContract):
     order_free = True
     make = staticmethod(Entropy)
     test_leaves_no_trace_when_the_views_fail = None  # type: ignore[assignment]  # natural inputs have no views
-    test_says_what_it_needs = None  # type: ignore[assignment]  # logits, which that task has: see test_score_baselines
+    test_says_what_it_needs = None  # type: ignore[assignment]  # logits, which that task has: see selectors/score
 
 
 class TestLeastConfidence(SelectorContract):
@@ -293,7 +293,7 @@ class TestLeastConfidence(SelectorContract):
     order_free = True
     make = staticmethod(LeastConfidence)
     test_leaves_no_trace_when_the_views_fail = None  # type: ignore[assignment]  # natural inputs have no views
-    test_says_what_it_needs = None  # type: ignore[assignment]  # logits, which that task has: see test_score_baselines
+    test_says_what_it_needs = None  # type: ignore[assignment]  # logits, which that task has: see selectors/score
 
 
 class TestMargin(SelectorContract):
@@ -302,7 +302,7 @@ class TestMargin(SelectorContract):
     order_free = True
     make = staticmethod(Margin)
     test_leaves_no_trace_when_the_views_fail = None  # type: ignore[assignment]  # natural inputs have no views
-    test_says_what_it_needs = None  # type: ignore[assignment]  # logits, which that task has: see test_score_baselines
+    test_says_what_it_needs = None  # type: ignore[assignment]  # logits, which that task has: see selectors/score
 
 
 class TestMarginAdv(SelectorContract):

@@ -50,11 +50,11 @@ class FaissSearch:
         widest = float(slack[alive.to(slack.device)].max())
         best, found = -np.inf, []
         for at, block in self._rows.blocks():
-            living = alive[at : at + len(block)].cpu().numpy()
-            count = int(living.sum())
+            alive_here = alive[at : at + len(block)].cpu().numpy()
+            count = int(alive_here.sum())
             take = min(FIRST, count)
             while take:
-                scores, ids = self._knn(q, block, living, take)
+                scores, ids = self._knn(q, block, alive_here, take)
                 best = max(best, float(scores[0]))
                 if take == count or scores[-1] < best - 2 * widest:  # no row that was left out can be the best
                     found.append((scores, ids + at))
@@ -63,14 +63,14 @@ class FaissSearch:
         scores, ids = (np.concatenate(part) for part in zip(*found, strict=True))
         return torch.from_numpy(np.sort(ids[scores >= best - 2 * widest]).astype(np.int64))
 
-    def _knn(self, q: Tensor, block: Tensor, living: np.ndarray, take: int) -> tuple[np.ndarray, np.ndarray]:
+    def _knn(self, q: Tensor, block: Tensor, alive_here: np.ndarray, take: int) -> tuple[np.ndarray, np.ndarray]:
         if block.is_cuda:
-            return self._knn_gpu(q, block, living, take)
+            return self._knn_gpu(q, block, alive_here, take)
         faiss = self._faiss
         rows, one = np.ascontiguousarray(block.float().numpy()), np.ascontiguousarray(q.cpu().numpy())
         scores, ids = np.empty((1, take), np.float32), np.empty((1, take), np.int64)
-        bits = np.packbits(living, bitorder="little")
-        selector = faiss.IDSelectorBitmap(len(living), faiss.swig_ptr(bits))
+        bits = np.packbits(alive_here, bitorder="little")
+        selector = faiss.IDSelectorBitmap(len(alive_here), faiss.swig_ptr(bits))
         faiss.knn_inner_product(
             *map(faiss.swig_ptr, (one, rows)),
             rows.shape[1],
@@ -82,15 +82,17 @@ class FaissSearch:
         )
         return scores[0], ids[0]
 
-    def _knn_gpu(self, q: Tensor, block: Tensor, living: np.ndarray, take: int) -> tuple[np.ndarray, np.ndarray]:
+    def _knn_gpu(self, q: Tensor, block: Tensor, alive_here: np.ndarray, take: int) -> tuple[np.ndarray, np.ndarray]:
         faiss = self._faiss
         importlib.import_module("faiss.contrib.torch_utils")  # lets FAISS read tensors in place
 
-        dead = int((~living).sum())  # no selector on a GPU: ask for as many more as are dead
-        ask = min(take + dead, len(living))
+        dead = int((~alive_here).sum())  # no selector on a GPU: ask for as many more as are dead
+        ask = min(take + dead, len(alive_here))
         if ask > MOST_ON_GPU:
             scores = (
-                (block @ q[0].to(block.dtype)).float().masked_fill(~torch.from_numpy(living).to(block.device), -np.inf)
+                (block @ q[0].to(block.dtype))
+                .float()
+                .masked_fill(~torch.from_numpy(alive_here).to(block.device), -np.inf)
             )
             top = scores.topk(take)
             return top.values.cpu().numpy(), top.indices.cpu().numpy()
@@ -98,7 +100,7 @@ class FaissSearch:
             self._resources, q, block.float().contiguous(), ask, metric=faiss.METRIC_INNER_PRODUCT
         )
         scores, ids = scores[0].cpu().numpy(), ids[0].cpu().numpy()
-        keep = living[ids]
+        keep = alive_here[ids]
         return scores[keep][:take], ids[keep][:take]
 
 

@@ -11,6 +11,7 @@ Programming 1978: greedy reaches f(S) ≥ (1 − 1/e)·max.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -84,7 +85,7 @@ def maximise(cover: Coverage, k: int, tick: Callable[[int, int], None] | None = 
     return CoverResult(np.array(picks, np.int64), np.array(gains), cover.value(), cover.upper(k))
 
 
-class StoredGains:
+class StoredGains(ABC):
     """Coverage whose gains are all stored and updated at each pick, so that none is computed twice.
 
     A pick raises b_i in few rows. Only there gains fall, by w_i (min(s_ij, new b_i) − min(s_ij, b_i)). With similarities on a
@@ -104,6 +105,10 @@ class StoredGains:
         x = int(self.gains.argmax())  # the first of the largest
         gain = float(self.gains[x])
         return None if gain <= 0 else (x, gain)
+
+    @abstractmethod
+    def take(self, x: int) -> None:
+        """Pick x: `gains` and `reached` are those of S ∪ {x} afterwards."""
 
     def value(self) -> float:
         return float(self.weights @ self.reached.double())

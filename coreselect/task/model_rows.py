@@ -1,4 +1,4 @@
-"""Training gradients of a model's examples: as factors of the head where that is exact, else swept group by group."""
+"""Training gradients of a model's examples: from factors of the head if that is exact, else from a sweep over the groups."""
 
 from __future__ import annotations
 

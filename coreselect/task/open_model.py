@@ -117,7 +117,7 @@ class OpenModel:
 
 
 def numbered(batches: Iterator[tuple[Int64, Tensor, Tensor | None]]) -> Iterator[tuple[Int64, Tensor, Tensor | None]]:
-    """Replace the pool positions of batches that come in order by 0…n−1, and put the labels beside the inputs."""
+    """Replace the pool positions of batches that come in order by 0…n−1, and move the labels to the device of the inputs."""
     done = 0
     for _, x, labels in batches:
         yield np.arange(done, done + len(x)), x, None if labels is None else labels.to(x.device)

@@ -21,7 +21,7 @@ def provenance(
     Args:
         budget: k, how many examples were chosen.
         task: description of the model that the rows came from; empty if the selector reads no gradients.
-        settings: facts to record beside the selector's own settings.
+        settings: facts to record in addition to the selector's own settings.
     """
     own = settings_of(selector)  # a dictionary if the selector is a dataclass
     described = {k: v for k, v in own.items() if k != "type"} if isinstance(own, dict) else {}

@@ -186,7 +186,7 @@ class Snapshot(ABC):
 
         Args:
             indices: int64 [k], positions in this snapshot in pick order.
-            settings: facts to record beside the selector's own settings.
+            settings: facts to record in addition to the selector's own settings.
         """
         indices = np.asarray(indices, dtype=np.int64)
         task = self.record() if "gradients" in selector.requires else {}

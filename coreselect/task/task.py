@@ -79,7 +79,7 @@ class Task(Recipe):
             views: (x [1, …], generator) → tuple of views; None: (x,).
             unpack: collated batch of items → (x, y or None); None: tensors, tuples, and mappings with the usual names.
             batch_size: of forward passes. It changes memory use only, never the answer. On a CPU, smaller batches (64) are
-                often faster, because large activations are allocated anew in every pass.
+                often faster, because large activations are allocated again in every pass.
             num_workers: processes that read the pool.
             device: of forward passes; None: the model's device.
             ids: one per pool item, used for the pool's fingerprint; None: the fingerprint reads 256 items.

@@ -1,15 +1,16 @@
 """InfoBatchSampler: what it drops, that its weights are unbiased, and that it resumes exactly."""
 
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing as mp
 from contract import random_states
 from hypothesis import given
 from hypothesis import strategies as st
+from processes import in_two_processes
 from torch.utils.data import DataLoader, TensorDataset
 
 from coreselect import Indexed, InfoBatchSampler
@@ -237,33 +238,20 @@ def test_refusals() -> None:
             other.load_state_dict(sampler.state_dict())
 
 
-def _rank(rank: int, where: str, out: Any) -> None:
-    """Run one process: give it its share of epoch 0's losses, then report what it sees in epoch 1."""
-    import torch.distributed as dist
-
-    dist.init_process_group("gloo", init_method=f"file://{where}", rank=rank, world_size=2)
-    try:
-        sampler = InfoBatchSampler(N, 10, rank=rank, world_size=2)
-        sampler.set_epoch(0)
-        mine = torch.tensor(list(sampler))
-        sampler.update(mine, losses_of()[mine])
-        sampler.set_epoch(1)
-        out.put((rank, (sampler.losses.tolist(), list(sampler))))
-    finally:
-        dist.destroy_process_group()
+def _losses_and_epoch_1(rank: int) -> tuple[list[float], list[int]]:
+    """Give a rank its share of epoch 0's losses, and return the losses it knows and the positions it sees in epoch 1."""
+    sampler = InfoBatchSampler(N, 10, rank=rank, world_size=2)
+    sampler.set_epoch(0)
+    mine = torch.tensor(list(sampler))
+    sampler.update(mine, losses_of()[mine])
+    sampler.set_epoch(1)
+    return sampler.losses.tolist(), list(sampler)
 
 
-def test_ranks_exchange_losses(tmp_path: Any) -> None:
+def test_ranks_exchange_losses(tmp_path: Path) -> None:
     """Two processes that each saw half of the losses know all of them in the next epoch, and drop what one process would drop."""
-    context = mp.get_context("spawn")
-    out: Any = context.Queue()
-    processes = [context.Process(target=_rank, args=(r, str(tmp_path / "meet"), out)) for r in range(2)]
-    for p in processes:
-        p.start()
-    answers = dict(out.get(timeout=240) for _ in range(2))
-    for p in processes:
-        p.join()
-    assert answers[0][0] == answers[1][0] == losses_of().tolist()
-    alone = primed(epochs=10)
-    alone.set_epoch(1)
-    assert set(answers[0][1] + answers[1][1]) == set(alone)
+    (losses, first), (same_losses, second) = in_two_processes(_losses_and_epoch_1, tmp_path)
+    assert losses == same_losses == losses_of().tolist()
+    one_process = primed(epochs=10)
+    one_process.set_epoch(1)
+    assert set(first + second) == set(one_process)

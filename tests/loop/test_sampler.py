@@ -1,6 +1,5 @@
 """CoresetSampler: it yields only subsets that were selected, and changes nothing else."""
 
-import io
 from collections import Counter
 from typing import Any
 
@@ -8,38 +7,13 @@ import cases
 import numpy as np
 import pytest
 import torch
-from contract import random_states, same
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.utils.data import BatchSampler, DataLoader
+from samplers import Counting, sampler
 
-from coreselect import CoresetSampler, Indexed, select
+from coreselect import CoresetSampler, select
 from coreselect.errors import BudgetError, RequirementError, ScheduleError
-from coreselect.selectors import RS2, Random, RCSSampled, Redraw
-
-
-class Counting:
-    """A selector that records its calls."""
-
-    name = "counting"
-    requires: frozenset[str] = frozenset()
-
-    def __init__(self, renew: Any) -> None:
-        self.renew = renew
-        self.calls: list[int] = []
-
-    def select(self, task: Any, budget: Any, *, generator: torch.Generator, round: int = 0) -> Any:
-        """Draw uniformly for (seed, round)."""
-        self.calls.append(round)
-        with task.snapshot(generator.initial_seed(), round) as snapshot:
-            own = torch.Generator().manual_seed(1000 * generator.initial_seed() + round)
-            return snapshot.selection(self, torch.randperm(snapshot.n, generator=own)[:budget].numpy())
-
-
-def sampler(renew: Any = "round", n: int = 20, budget: Any = 6, **settings: Any) -> tuple[CoresetSampler, Counting]:
-    """A sampler over arrays with a counting selector."""
-    selector = Counting(renew)
-    return CoresetSampler(cases.array_task(n), selector, budget, **settings), selector
+from coreselect.selectors import RCSSampled
 
 
 @given(
@@ -225,123 +199,3 @@ class TestWeights:
         other = next(i for i in range(30) if i not in s.selection.indices)
         with pytest.raises(ScheduleError, match="not in the current selection"):
             s.weights(torch.tensor([other]))
-
-
-class TestInDataLoader:
-    """Inside torch's DataLoader."""
-
-    def epochs(self, **loader: Any) -> list[list[int]]:
-        """Return the positions that four epochs read; the length changes from 20 to 6 in between."""
-        data = Indexed(cases.Items(cases.images(20), cases.classes(20)))
-        s, _ = sampler(warmup=2, every=1)
-        loop: Any = DataLoader(data, batch_size=4, sampler=s, generator=torch.Generator(), **loader)
-        out = []
-        for epoch in range(4):
-            s.set_epoch(epoch)
-            seen = [int(i) for _, _, ids in loop for i in ids]
-            assert len(loop) == -(-len(s) // 4)
-            assert seen == list(s)
-            out.append(seen)
-        return out
-
-    @pytest.mark.parametrize("loader", [{}, {"num_workers": 2}, {"num_workers": 2, "persistent_workers": True}])
-    def test_workers_read_what_the_sampler_says(self, loader: Any) -> None:
-        """With no, two, or two persistent workers every epoch reads the sampler's positions, also if its length changes."""
-        assert [len(e) for e in self.epochs(**loader)] == [20, 20, 6, 6]
-
-    def test_in_a_batch_sampler(self) -> None:
-        """Inside a BatchSampler that drops the last batch the batches are the epoch's."""
-        s, _ = sampler(warmup=1)
-        loop: Any = DataLoader(Indexed(cases.Items(cases.images(20))), batch_sampler=BatchSampler(s, 4, drop_last=True))
-        for epoch, count in ((0, 5), (1, 1), (2, 1)):
-            s.set_epoch(epoch)
-            batches = [ids.tolist() for _, ids in loop]
-            assert len(batches) == len(loop) == count
-            assert [i for b in batches for i in b] == list(s)[: 4 * count]
-
-    def test_moves_no_global_random_state(self) -> None:
-        """Selecting and iterating the sampler move no global random state."""
-        s = CoresetSampler(cases.sat_task(20), cases.rcs(), 6, warmup=1, every=1)
-        before = random_states()
-        for epoch in range(3):
-            s.set_epoch(epoch)
-            list(s)
-        assert random_states() == before
-
-
-class TestResuming:
-    """Saving and loading the state."""
-
-    @pytest.mark.parametrize("make", [cases.rcs, RS2, Redraw, Random, lambda: RCSSampled(objective=cases.RD_WEAK)])
-    def test_a_fresh_sampler_goes_on_with_the_same_subset(self, make: Any) -> None:
-        """After torch.save and a weights-only load the selection is bit-identical, and nothing is selected again."""
-        task = cases.sat_task(20)
-        s = CoresetSampler(task, make(), 6, warmup=1, every=4, seed=2)
-        s.set_epoch(3)
-        file = io.BytesIO()
-        torch.save(s.state_dict(), file)
-        file.seek(0)
-        state = torch.load(file, weights_only=True)
-        selector = make()
-        fresh = CoresetSampler(task, selector, 6, warmup=1, every=4, seed=2)
-        fresh.load_state_dict(state)
-        assert s.selection is not None
-        assert fresh.selection is not None
-        same(fresh.selection, s.selection)
-        assert fresh.selection.provenance.settings == s.selection.provenance.settings
-        kept = fresh.selection
-        fresh.set_epoch(3)
-        assert fresh.selection is kept
-        assert list(fresh) == list(s)
-
-    def test_goes_on_as_if_nothing_had_happened(self) -> None:
-        """A run that is stopped at any epoch and resumed has the same remaining epochs as an uninterrupted run."""
-        whole, _ = sampler("round", warmup=2, every=3)
-        epochs = []
-        for epoch in range(9):
-            whole.set_epoch(epoch)
-            epochs.append(list(whole))
-        for stop in range(8):
-            first, _ = sampler("round", warmup=2, every=3)
-            for epoch in range(stop + 1):
-                first.set_epoch(epoch)
-            second, _ = sampler("round", warmup=2, every=3)
-            second.load_state_dict(first.state_dict())
-            assert list(second) == epochs[stop]
-            for epoch in range(stop + 1, 9):
-                second.set_epoch(epoch)
-                assert list(second) == epochs[epoch]
-
-    def test_before_the_first_epoch_there_is_a_state_too(self) -> None:
-        """A sampler before its first set_epoch can be saved and restored, and still needs set_epoch."""
-        s, _ = sampler()
-        fresh, _ = sampler()
-        fresh.load_state_dict(s.state_dict())
-        with pytest.raises(ScheduleError, match="set_epoch"):
-            iter(fresh)
-
-    @pytest.mark.parametrize("other", [{"warmup": 3}, {"every": 7}, {"seed": 1}, {"budget": 5}, {"n": 21}])
-    def test_a_state_of_another_schedule_is_refused(self, other: Any) -> None:
-        """Another warmup, interval, seed, budget or pool size raises an error that names it."""
-        s, _ = sampler(warmup=2, every=2, seed=0)
-        s.set_epoch(2)
-        settings = {"warmup": 2, "every": 2, "seed": 0, **other}
-        fresh, _ = sampler(**settings)
-        with pytest.raises(ScheduleError):
-            fresh.load_state_dict(s.state_dict())
-
-    def test_a_state_of_another_selector_is_refused(self) -> None:
-        """Another method, or the same method with other settings, raises an error."""
-        task = cases.sat_task(20)
-        s = CoresetSampler(task, cases.rcs(eta=0.01), 6, warmup=0)
-        s.set_epoch(0)
-        for selector in (Redraw(), cases.rcs(eta=0.5)):
-            with pytest.raises(ScheduleError):
-                CoresetSampler(task, selector, 6, warmup=0).load_state_dict(s.state_dict())
-
-    def test_a_state_of_another_pool_is_refused(self) -> None:
-        """A pool of the same length with other images raises an error, because its fingerprint differs."""
-        s = CoresetSampler(cases.sat_task(20), cases.rcs(), 6, warmup=0)
-        s.set_epoch(0)
-        with pytest.raises(ScheduleError):
-            CoresetSampler(cases.sat_task(20, seed=5), cases.rcs(), 6, warmup=0).load_state_dict(s.state_dict())

@@ -1,6 +1,5 @@
 """Search: after the decision in float64, every search gives the same row."""
 
-import multiprocessing as mp
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from processes import in_two_processes
 from torch import Tensor
 
 from coreselect.errors import RequirementError, UnknownNameError
@@ -147,37 +147,23 @@ def _query(dtype: torch.dtype) -> Tensor:
     return torch.randn(11, generator=torch.Generator().manual_seed(8)).to(dtype)
 
 
-def _rank(rank: int, world: int, where: str, out: Any) -> None:
-    """Run one process: search its share of every kind of rows until all are picked, and report the picks."""
-    import torch.distributed as dist
-
-    dist.init_process_group("gloo", init_method=f"file://{where}", rank=rank, world_size=world)
-    try:
-        picks = []
-        for kind, dtype in SHARDED:
-            share = matrix(kind, 37, 11, 3, dtype)[rank::world].contiguous()
-            sharded = ShardedSearch(single(share))
-            alive = torch.ones(37, dtype=torch.bool)
-            for _ in range(37):
-                m = int(sharded.propose(_query(dtype), alive)[0])
-                picks.append(m)
-                alive[m] = False
-        out.put((rank, picks))
-    finally:
-        dist.destroy_process_group()
+def _sharded_picks(rank: int) -> list[int]:
+    """Search this rank's share of every kind of rows until all are picked; return the picks."""
+    picks = []
+    for kind, dtype in SHARDED:
+        share = matrix(kind, 37, 11, 3, dtype)[rank::2].contiguous()
+        sharded = ShardedSearch(single(share))
+        alive = torch.ones(37, dtype=torch.bool)
+        for _ in range(37):
+            m = int(sharded.propose(_query(dtype), alive)[0])
+            picks.append(m)
+            alive[m] = False
+    return picks
 
 
 def test_sharded_search_picks_as_one_process_does(tmp_path: Path) -> None:
     """Rows spread over two processes are picked by every rank in the order of a single machine, ties included."""
-    context = mp.get_context("spawn")
-    out: Any = context.Queue()
-    processes = [context.Process(target=_rank, args=(r, 2, str(tmp_path / "meet"), out)) for r in range(2)]
-    for p in processes:
-        p.start()
-    answers = dict(out.get(timeout=120) for _ in range(2))
-    for p in processes:
-        p.join(60)
-        assert p.exitcode == 0
+    answers = in_two_processes(_sharded_picks, tmp_path)
     want = []
     for kind, dtype in SHARDED:
         R = matrix(kind, 37, 11, 3, dtype)

@@ -1,0 +1,75 @@
+"""The neighbour graph: each point's nearest points."""
+
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from kernels import points
+from scipy.spatial.distance import cdist
+
+from coreselect.errors import MissingExtraError
+from coreselect.search.neighbours import neighbours
+
+
+@pytest.mark.parametrize("by", ["faiss", "torch"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_neighbours_equal_sorting_all_distances(by: Any, dtype: torch.dtype) -> None:
+    """Indices and squares are those of scipy's distances, sorted; the point itself comes first."""
+    if by == "faiss":
+        pytest.importorskip("faiss")
+    x = torch.from_numpy(points(70, 5)).to(dtype)
+    square = cdist(x.double().numpy(), x.double().numpy(), "sqeuclidean")
+    want = np.argsort(square, axis=1, kind="stable")[:, :6]
+    found = neighbours(x, 6, by=by)
+    assert found.engine == by
+    assert found.indices.tolist() == want.tolist()
+    assert np.allclose(found.squares, np.take_along_axis(square, want, 1))
+    assert found.indices[:, 0].tolist() == list(range(70))
+
+
+def test_neighbours_agree_with_scikit_learn() -> None:
+    """The same neighbours as sklearn's."""
+    sklearn = pytest.importorskip("sklearn.neighbors")
+    x = points(80, 3)
+    want = sklearn.NearestNeighbors(n_neighbors=9, algorithm="brute").fit(x).kneighbors(x, return_distance=False)
+    assert neighbours(torch.from_numpy(x), 9).indices.tolist() == want.tolist()
+
+
+def test_neighbours_do_not_know_of_autocast() -> None:
+    """Under the caller's autocast torch proposes the same."""
+    x = torch.from_numpy(points(300, 5)).float()
+    want = neighbours(x, 4, by="torch").indices.tolist()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert neighbours(x, 4, by="torch").indices.tolist() == want
+
+
+def test_equally_near_neighbours_go_by_number() -> None:
+    """On a line of whole numbers the two points beside come in order; with too few points all are neighbours."""
+    found = neighbours(torch.arange(40.0)[:, None], 3)
+    assert found.indices[7].tolist() == [7, 6, 8]
+    assert found.indices[0].tolist() == [0, 1, 2]
+    assert neighbours(torch.arange(4.0)[:, None], 9).indices[3].tolist() == [3, 2, 1, 0]
+
+
+@pytest.mark.parametrize("by", ["faiss", "torch"])
+def test_a_row_holds_itself_in_a_crowd(by: Any) -> None:
+    """Among 200 equal points every distance is 0 and nothing is out of range."""
+    if by == "faiss":
+        pytest.importorskip("faiss")
+    found = neighbours(torch.ones(200, 2), 4, by=by)
+    assert (found.squares == 0).all()
+    assert int(found.indices.max()) < 200
+
+
+def test_without_faiss_torch_searches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`auto` gives the same answer without FAISS, and `faiss` raises an error that names the extra."""
+    x = torch.from_numpy(points(50, 4))
+    want = neighbours(x, 5).indices
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    found = neighbours(x, 5)
+    assert found.engine == "torch"
+    assert found.indices.tolist() == want.tolist()
+    with pytest.raises(MissingExtraError, match="coreselect"):
+        neighbours(x, 5, by="faiss")
