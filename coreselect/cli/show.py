@@ -1,4 +1,4 @@
-"""A selection in words and bars for the terminal, and as plain values for `--json`."""
+"""A selection in words and bars for the terminal."""
 
 import math
 from collections.abc import Sequence
@@ -43,39 +43,6 @@ def summary(
     page.add_row("time", _seconds(selection.provenance))
     page.add_row("provenance", _provenance(selection.provenance))
     return page
-
-
-def as_json(
-    selection: Selection, *, labels: Int64 | None = None, class_names: Sequence[str] | None = None
-) -> dict[str, Any]:
-    """Return a selection as plain values: lists, dicts, strings, numbers, None; a number that is not finite is None.
-
-    It holds every pick, but not `scores`, which are as long as the pool: those are in the index file.
-    """
-    classes = None
-    if labels is not None:
-        kept = balance(selection, labels, class_names)
-        parts = zip(kept.names, kept.chosen, kept.pool, strict=True)
-        classes = [{"name": name, "chosen": chosen, "pool": pool} for name, chosen, pool in parts]
-    provenance = asdict(selection.provenance)
-    out = {
-        "selector": provenance.pop("selector"),
-        "budget": len(selection),
-        "pool_size": provenance.pop("pool_size"),
-        "nested": selection.nested,
-        "indices": selection.indices,
-        "source_indices": selection.source_indices,
-        "groups": selection.groups,
-        "gains": selection.gains,
-        "weights": selection.weights,
-        "group_gains": group_gains(selection),
-        "classes": classes,
-        "certificate": selection.certificate and asdict(selection.certificate),
-        "diagnostics": selection.diagnostics and asdict(selection.diagnostics),
-        "trouble": selection.diagnostics.trouble() if selection.diagnostics else [],
-        "provenance": provenance,
-    }
-    return _finite(out)
 
 
 def _sizes(selection: Selection) -> Text:
@@ -233,14 +200,3 @@ def _short(value: Any) -> str:
             return f"{value['type']}({', '.join(f'{k}={_short(v)}' for k, v in value.items() if k != 'type')})"
         return "{" + ", ".join(f"{k}: {_short(v)}" for k, v in value.items()) + "}"
     return "[" + ", ".join(map(_short, value)) + "]" if isinstance(value, list | tuple) else str(value)
-
-
-def _finite(value: Any) -> Any:
-    """Reduce arrays, tuples and numpy scalars to plain values, and what is not finite to None."""
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
-    if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

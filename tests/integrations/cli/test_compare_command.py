@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from coreselect.cli.app import ORDER, build
+from coreselect.cli.app import build
+from coreselect.cli.command_group import ORDER
 from coreselect.data import load
 from coreselect.errors import BudgetError, DataError, RequirementError
 from coreselect.selectors import Random
-from coreselect_integrations.cli.compare import show
+from coreselect_integrations.cli.compare_table import show
 from coreselect_integrations.comparison import Cell, study
 from coreselect_integrations.comparison.statistics import FULL, WARM
 

@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from coreselect import Selection
 from coreselect.data import load
-from coreselect_integrations.cli.demo import DIGITS, METHODS, against, demo, table
+from coreselect_integrations.cli.demo import demo
+from coreselect_integrations.cli.demo_run import DIGITS, METHODS, against, table
 from coreselect_integrations.comparison.statistics import WARM
 
 pytest.importorskip("sklearn", reason="digits come with scikit-learn")

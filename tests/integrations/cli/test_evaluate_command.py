@@ -167,10 +167,10 @@ def test_a_refusal_comes_before_the_attacks(
     words: tuple[Any, ...], kind: type[CoreselectError], classifier: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """AutoAttack can take a night: what would be refused after it is refused before."""
-    from coreselect_integrations.cli import evaluate as module
+    from coreselect_integrations.cli import evaluate_run as module
 
     monkeypatch.setattr(module, "autoattack", lambda *a, **k: pytest.fail("attacked"))
-    monkeypatch.setattr(module, "attacked", lambda *a, **k: pytest.fail("attacked"))
+    monkeypatch.setattr(module, "under_attack", lambda *a, **k: pytest.fail("attacked"))
     got = command("evaluate", "--from", classifier, "--attacks", "pgd20,autoattack", *words)
     assert isinstance(got.exception, kind), got.output
 

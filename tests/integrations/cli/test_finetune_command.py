@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from coreselect.attacks import PGD
 from coreselect.cli.app import build
 from coreselect.errors import BudgetError, CoreselectError, DataError, NonFiniteError, RequirementError
-from coreselect_integrations.cli import finetune as command_module
+from coreselect_integrations.cli import finetune_run
 from coreselect_integrations.cli.finetune import ALL
 from coreselect_integrations.networks import Spec, load_network, make, save_network
 from coreselect_integrations.pretraining.run import MODEL
@@ -93,14 +93,14 @@ def test_a_finished_one_trains_nothing_and_says_so(mode: str, encoder: Path, tmp
 def test_a_stopped_one_goes_on(encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Interrupted after its first epoch, the same command trains the second and ends with the same weights."""
     finetune("sff", encoder, tmp_path / "whole")
-    ended = command_module.Live.ended
+    ended = finetune_run.RunProgress.ended
 
     def plug(self: Any, record: Any) -> None:
         ended(self, record)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as m:
-        m.setattr(command_module.Live, "ended", plug)
+        m.setattr(finetune_run.RunProgress, "ended", plug)
         assert finetune("sff", encoder, tmp_path / "cut").exit_code == 130
     got = finetune("sff", encoder, tmp_path / "cut")
     assert "2 epochs took" in got.stdout
@@ -163,7 +163,7 @@ def test_autolora_judges_itself_within_the_radius_it_trains_in(
         given.update(options)
         raise Enough
 
-    monkeypatch.setattr(command_module, "autolora", seen)
+    monkeypatch.setattr(finetune_run, "autolora", seen)
     assert isinstance(finetune("autolora", encoder, tmp_path, "--radius", 0.2).exception, Enough)
     assert given["judged_by"] == PGD(0.2, 0.05, 20)
     assert given["attack"] == PGD(0.2, 0.5, 1)

@@ -1,5 +1,6 @@
 """`coreselect train` as a user meets it: what it prints and keeps, what it refuses, and how it goes on."""
 
+import inspect
 import json
 import sys
 from pathlib import Path
@@ -12,8 +13,8 @@ from typer.testing import CliRunner
 from coreselect import Selection
 from coreselect.cli.app import build, main
 from coreselect.errors import CoreselectError, DataError, NonFiniteError, RequirementError
-from coreselect_integrations.cli.belonging import PLAN, TABLE, idle
-from coreselect_integrations.cli.train import OPTIONS
+from coreselect_integrations.cli.option_relevance import RELEVANCE, SCHEDULE, without_effect
+from coreselect_integrations.cli.train import train as train_command
 from coreselect_integrations.networks import load_network
 from coreselect_integrations.pretraining.presets import defaults
 from coreselect_integrations.pretraining.run import CORESET, MODEL
@@ -103,14 +104,14 @@ def test_a_finished_run_trains_nothing_and_says_so(tmp_path: Path) -> None:
 
 def test_a_stopped_run_goes_on_and_says_after_which_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Interrupted in its second epoch, the same command trains that one and says that one was there."""
-    from coreselect_integrations.cli import live
+    from coreselect_integrations.cli import run_progress
 
     def plug(self: Any, part: str, done: int, total: int) -> None:
         if part == "epoch 2":
             raise KeyboardInterrupt
 
     with monkeypatch.context() as m:
-        m.setattr(live.Live, "__call__", plug)
+        m.setattr(run_progress.RunProgress, "__call__", plug)
         assert train("sat", tmp_path, "--epochs", 2).exit_code == 130
     got = train("sat", tmp_path, "--epochs", 2)
     assert got.stdout.startswith("went on after 1: 2 epochs took")
@@ -246,19 +247,19 @@ def test_an_option_that_the_method_overrides_is_wrong_usage(
 
 def test_every_arm_of_a_comparison_takes_the_same_plan() -> None:
     """`full`, if it is named, goes with the coreset's plan and follows none; not named, it would be a trap."""
-    assert idle(PLAN, defaults("sat"), None, named=True) is None
-    assert idle(PLAN, defaults("sat"), None, named=False) is not None
+    assert without_effect(SCHEDULE, defaults("sat"), None, named=True) is None
+    assert without_effect(SCHEDULE, defaults("sat"), None, named=False) is not None
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_the_table_knows_real_options_and_lets_every_system_have_its_own(system: str) -> None:
     """Names in the table are options; each belongs to a system, curve or method, and some systems read it."""
-    for names, reads, _ in TABLE:
-        assert set(names) <= {*OPTIONS}
+    for names, reads, _ in RELEVANCE:
+        assert set(names) <= {*inspect.signature(train_command).parameters}
         if names[0] in NAMES and names[0] not in ("milestones", "capture", "eta", "rd_steps"):
             assert any(reads(defaults(other), None) for other in SYSTEMS)
-    common = set(NAMES) - {name for names, _, _ in TABLE for name in names} - {*PLAN}
-    assert idle(common, defaults(system), None, named=False) is None
+    common = set(NAMES) - {name for names, _, _ in RELEVANCE for name in names} - {*SCHEDULE}
+    assert without_effect(common, defaults(system), None, named=False) is None
 
 
 @pytest.mark.parametrize(
