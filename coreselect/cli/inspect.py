@@ -50,7 +50,8 @@ def inspect(
 ) -> None:
     """Show a selection, or compare several selections of one pool.
 
-    Shown are sizes, classes, gains, certificate, diagnostics, time and provenance. --json has every pick of one file.
+    One selection is shown with its sizes, classes, gains, certificate,
+    diagnostics, time and provenance; with --json, also with every pick.
     """
     one = len(files) == 1
     if len(files) > MOST_FILES:

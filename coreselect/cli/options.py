@@ -15,6 +15,18 @@ Radius = Annotated[
     float | None,
     typer.Option(min=0.0, help="Radius of the attacks, l∞, for inputs in [0, 1].", rich_help_panel=ATTACKS),
 ]
+Selector = Annotated[str | None, typer.Option(help="Method. `coreselect methods` lists them.")]
+Arch = Annotated[
+    str | None,
+    typer.Option(help="Network: small, resnet18, resnet34, resnet50 or wrn28_10.", rich_help_panel=MODEL),
+]
+Precision = Annotated[
+    str | None,
+    typer.Option(
+        help="Precision of the passes of training: fp32 or bf16. In a selection, bf16 is for the attack only.",
+        rich_help_panel=RUN,
+    ),
+]
 Fraction = Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Share of the images to choose.")]
 GroupSize = Annotated[int | None, typer.Option(min=1, help="Examples in a candidate group.", rich_help_panel=METHOD)]
 Capture = Annotated[
@@ -25,7 +37,7 @@ Capture = Annotated[
         rich_help_panel=METHOD,
     ),
 ]
-PassSize = Annotated[int | None, typer.Option(min=1, help="Images in one forward pass.", rich_help_panel=RUN)]
+BatchSize = Annotated[int | None, typer.Option(min=1, help="Images in one batch.", rich_help_panel=RUN)]
 Seed = Annotated[int | None, typer.Option(help="Seed of every random draw.", rich_help_panel=RUN)]
 NumThreads = Annotated[int | None, typer.Option(min=1, help="CPU threads of PyTorch.", rich_help_panel=RUN)]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1, for example.", rich_help_panel=RUN)]
@@ -38,9 +50,7 @@ class DataOptions:
 
     data: Annotated[
         str,
-        typer.Option(
-            help="digits, an array folder, CIFAR or ImageNet-32 files, an image folder, or package.module:factory."
-        ),
+        typer.Option(help="digits, an array folder, CIFAR or ImageNet-32 files, an image folder, or module:factory."),
     ] = "digits"
     rows: Annotated[int | None, typer.Option(min=2, help="Use only the first so many images.")] = None
 
@@ -66,12 +76,7 @@ class WarmupOptions:
             rich_help_panel=MODEL,
         ),
     ] = None
-    arch: Annotated[
-        str | None,
-        typer.Option(
-            help="Network to warm up: small, resnet18, resnet34, resnet50 or wrn28_10.", rich_help_panel=MODEL
-        ),
-    ] = None
+    arch: Arch = None
     warmup_epochs: Annotated[int | None, typer.Option(min=0, help="Epochs of the warm-up.", rich_help_panel=MODEL)] = (
         None
     )

@@ -15,6 +15,7 @@ from coreselect.cli.options import (
     PoolOptions,
     RcsOptions,
     Seed,
+    Selector,
     WarmupOptions,
 )
 from coreselect.cli.select_options import ArrayOptions, MethodOptions, ModelOptions, PassOptions
@@ -28,7 +29,7 @@ def select(
         Path, typer.Option(help="Index file to write: .npz or .json (complete), .npy, .txt or .csv (indices only).")
     ],
     pool: PoolOptions = PoolOptions(validation=0.01),
-    selector: Annotated[str, typer.Option(help="Method. `coreselect methods` lists them.")] = "rcs",
+    selector: Selector = "rcs",
     fraction: Fraction = None,
     count: Annotated[int | None, typer.Option(min=1, help="Number of examples to choose.")] = None,
     size: Annotated[
@@ -40,16 +41,18 @@ def select(
     method: Annotated[MethodOptions, Shown(group_size="min(64, budget / 8)")] = MethodOptions(),
     rcs: Annotated[RcsOptions, Smallest(rd_steps=0)] = RcsOptions(eta=0.01, rd_steps=3),
     attack: Annotated[AttackOptions, Shown(radius="8/255", attack_steps="those of the loss")] = AttackOptions(),
-    passes: Annotated[PassOptions, Shown(batch_size="256, or 64 on a CPU")] = PassOptions(),
+    passes: Annotated[PassOptions, Shown(batch_size="256, or 64 on a CPU")] = PassOptions(precision="fp32"),
     seed: Seed = 0,
     machine: Annotated[MachineOptions, Shown(device=ANY_DEVICE)] = MachineOptions(),
     arrays: ArrayOptions = ArrayOptions(),
 ) -> None:
     """Choose a coreset and write its indices to a file.
 
-    The file also holds what a later reader would otherwise have to compute again: gains, certificate, settings, time.
+    A complete file also holds what a later reader would otherwise have to compute
+    again: gains, certificate, settings and time.
 
-    Without --model, a small network (--arch) is trained adversarially on the images first.
+    Without --model, a small network (--arch) is trained adversarially on the
+    images first.
 
     With --features or --gradients, no model is used.
     """
@@ -74,5 +77,5 @@ def select(
 
     budget = count if fraction is None else fraction
     assert budget is not None  # one of the two is given
-    run(Request(out, pool, size, selector, budget, method, rcs, warmup, model, attack, passes, seed or 0, machine, arrays),
+    run(Request(out, pool, size, selector or "rcs", budget, method, rcs, warmup, model, attack, passes, seed or 0, machine, arrays),
         json=json)  # fmt: skip

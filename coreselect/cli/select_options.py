@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from coreselect.cli.options import ATTACKS, METHOD, MODEL, Capture, GroupSize, PassSize
+from coreselect.cli.options import METHOD, MODEL, BatchSize, Capture, GroupSize, Precision
 
 ARRAYS = "Arrays instead of a model"
 
@@ -78,14 +78,8 @@ class MethodOptions:
 class PassOptions:
     """How the passes over the images are run."""
 
-    precision: Annotated[
-        str,
-        typer.Option(
-            help="Precision of the training attack, fp32 or bf16. Everything else is in full precision.",
-            rich_help_panel=ATTACKS,
-        ),
-    ] = "fp32"
-    batch_size: PassSize = None
+    precision: Precision = None
+    batch_size: BatchSize = None
 
 
 @dataclass(frozen=True)

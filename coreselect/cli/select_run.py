@@ -130,7 +130,7 @@ def _task(
     batch_size = request.passes.batch_size or (64 if device.type == "cpu" else 256)
     return Task.from_model(
         ready.model, pool, held, loss=loss,
-        attack=None if attack is None else IN_PRECISION[request.passes.precision](attack), head=request.model.head,
+        attack=None if attack is None else IN_PRECISION[request.passes.precision or "fp32"](attack), head=request.model.head,
         capture=request.model.capture, call=ready.call, views=ready.views, batch_size=batch_size,
         num_workers=request.machine.num_workers, device=device,
     )  # fmt: skip

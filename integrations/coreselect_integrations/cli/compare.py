@@ -26,7 +26,7 @@ def compare(
     study: StudyOptions = StudyOptions(),
     json: Json = False,
     network: NetworkOptions = NetworkOptions(arch="small", curve="cosine"),
-    training: Annotated[TrainingOptions, Smallest(epochs=2)] = TrainingOptions(
+    training: Annotated[TrainingOptions, Smallest(epochs=2, batch_size=2)] = TrainingOptions(
         epochs=13, batch_size=64, lr=0.05, precision="fp32"
     ),
     schedule: Annotated[ScheduleOptions, Shown(select_attack_steps="those of training")] = ScheduleOptions(
@@ -42,13 +42,17 @@ def compare(
     """Train with every method from the same warm models, and report accuracies and time.
 
     A cell is one training: one method, one share of the pool, one seed.
+    rs2 (random, anew every epoch) is the reference for all differences.
 
-    At equal epochs, every method trains for the same number of epochs. At equal time, every method gets as many epochs as
-    fit into the time of the slowest, selection included.
+    At equal epochs, every method trains for the same number of epochs. At equal
+    time, every method gets as many epochs as fit into the time of the slowest,
+    selection included.
 
-    The folder gets results.json, results.csv, pareto.png and report.html, which opens without a network connection.
+    The folder gets results.json, results.csv, pareto.png and report.html, which
+    opens without a network connection.
 
-    A failed cell is a result; the exit code is then 1. The same command tries it again and keeps the others.
+    A failed cell is a result, and the exit code is then 1. The same command tries
+    it again and keeps the others.
     """
     from coreselect_integrations.cli.compare_run import Request, run
 

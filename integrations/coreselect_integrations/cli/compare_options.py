@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from coreselect_integrations.cli.options import MODE_NAMES
+from coreselect_integrations.cli.options import MODE_NAMES, Selectors
 
 EVALUATION = "Evaluation"
 
@@ -14,10 +14,7 @@ EVALUATION = "Evaluation"
 class StudyOptions:
     """The trainings that are compared."""
 
-    selectors: Annotated[
-        str,
-        typer.Option(help="Methods with commas, such as rcs:eta=0.05 or rcs+redraw. rs2 is the reference."),
-    ] = "rcs,rs2,redraw,random"
+    selectors: Selectors = "rcs,rs2,redraw,random"
     fractions: Annotated[str, typer.Option(help="Shares of the pool, with commas.")] = "0.1"
     seeds: Annotated[str, typer.Option(help="Number of seeds, from 0 on; or a range: 3:6 is 3, 4 and 5.")] = "3"
     equal: Annotated[str, typer.Option(help="What is equal: epochs, time, or both with a comma.")] = "epochs"

@@ -6,15 +6,15 @@ from typing import Annotated
 import typer
 
 from coreselect.cli.option_records import Shown, Smallest, takes_records
-from coreselect.cli.options import ANY_DEVICE, DataOptions, Device, Json, NumThreads, PassSize, Radius, Seed
-from coreselect_integrations.cli.options import Network
+from coreselect.cli.options import ANY_DEVICE, BatchSize, DataOptions, Device, Json, NumThreads, Radius, Seed
+from coreselect_integrations.cli.options import FROM
 
 ATTACKS = ("none", "pgd20", "autoattack")
 
 
 @takes_records
 def evaluate(
-    from_: Network,
+    from_: Annotated[Path, FROM],
     images: Annotated[DataOptions, Smallest(rows=1)] = DataOptions(),
     attacks: Annotated[
         str | None,
@@ -31,19 +31,20 @@ def evaluate(
     ] = None,
     json: Json = False,
     radius: Annotated[Radius, Shown(radius="8/255")] = None,
-    batch_size: PassSize = 128,
+    batch_size: BatchSize = 128,
     seed: Annotated[Seed, Shown(seed="0")] = None,
     num_threads: NumThreads = None,
     device: Annotated[Device, Shown(device=ANY_DEVICE)] = None,
 ) -> None:
     """Measure a trained network on test images: standard accuracy, and robust accuracy under each attack.
 
-    --data is the dataset whose test images are used, and --rows counts test images.
+    The test images of --data are used, and --rows counts test images.
 
-    PGD-20 takes 20 steps of a quarter of the radius. A point counts as robust only if no step fools the network.
-    AutoAttack is the standard version.
+    PGD-20 takes 20 steps of a quarter of the radius. A point counts as robust
+    only if no step fools the network. AutoAttack is the standard version.
 
-    A pre-trained extractor has no classifier, so it has k-NN accuracy only. Fine-tune it first for the rest.
+    A pre-trained extractor has no classifier, so it has k-NN accuracy only.
+    Fine-tune it first for the rest.
     """
     names = tuple(dict.fromkeys(name.strip() for name in (attacks or "pgd20").split(",") if name.strip()))
     if not names or not set(names) <= {*ATTACKS} or ("none" in names and len(names) > 1):

@@ -9,49 +9,54 @@ from coreselect.cli.option_records import Shown, Smallest, takes_records
 from coreselect.cli.options import (
     ANY_DEVICE,
     AttackOptions,
+    BatchSize,
     Fraction,
     Json,
     MachineOptions,
     NumThreads,
-    PassSize,
     PoolOptions,
     RcsOptions,
     Seed,
     WarmupOptions,
 )
 from coreselect_integrations.cli.fidelity_options import RcsMeasuredOptions, ReportOptions
+from coreselect_integrations.cli.options import FROM
 
 STEPS, LOSSES = ("head", "all"), ("sat", "acl")
-OF_TRAINING = "that of training"
+AS_TRAINED = "as in training"
 
 
 @takes_records
 def fidelity(
-    from_: Annotated[
-        Path | None,
-        typer.Option("--from", help="model.pt of `coreselect train`. Without it, a network is warmed up."),
-    ] = None,
-    pool: Annotated[PoolOptions, Shown(validation="that of training, or 0.05")] = PoolOptions(),
+    from_: Annotated[Path | None, FROM, Shown(from_="a network is warmed up")] = None,
+    pool: Annotated[PoolOptions, Shown(validation="as in training, or 0.05")] = PoolOptions(),
     report: ReportOptions = ReportOptions(),
-    fraction: Annotated[Fraction, Shown(fraction=OF_TRAINING)] = None,
+    fraction: Annotated[Fraction, Shown(fraction=AS_TRAINED)] = None,
     json: Json = False,
     warmup: Annotated[WarmupOptions, Shown(loss="sat", arch="small", warmup_epochs="1")] = WarmupOptions(),
-    rcs: Annotated[RcsOptions, Shown(eta=OF_TRAINING, rd_steps=OF_TRAINING), Smallest(eta=None)] = RcsOptions(),
+    rcs: Annotated[RcsOptions, Shown(eta=AS_TRAINED, rd_steps=AS_TRAINED), Smallest(eta=None)] = RcsOptions(),
     measured: Annotated[RcsMeasuredOptions, Shown(group_size="min(64, budget / 8)")] = RcsMeasuredOptions(),
-    attack: Annotated[AttackOptions, Shown(radius="8/255", attack_steps=OF_TRAINING)] = AttackOptions(),
-    batch_size: Annotated[PassSize, Shown(batch_size="256, or 64 on a CPU")] = None,
+    attack: Annotated[AttackOptions, Shown(radius="8/255", attack_steps=AS_TRAINED)] = AttackOptions(),
+    batch_size: Annotated[BatchSize, Shown(batch_size="256, or 64 on a CPU")] = None,
     seed: Annotated[Seed, Smallest(seed=0)] = 0,
     machine: Annotated[MachineOptions, Shown(device=ANY_DEVICE)] = MachineOptions(),
     num_threads: NumThreads = None,
 ) -> None:
     """Measure how far gains, head-only rows and cheaper settings can be trusted at a checkpoint.
 
-    Three questions. Do gains rank groups as the true decrease of RD does, for a step of the head and of the whole model? By
-    how many standard deviations do methods beat random sets of the same size? What does each approximation save in
-    seconds, and what does it lose in G? G is the negative RD after the step of a set, attacked anew.
+    The report answers three questions:
 
-    --loss, --arch, --warmup-epochs and --radius are for a network that is warmed up, so not for --from. --attack-steps are
-    1.25 radii in all.
+    Do gains rank groups as the true decrease of RD does, for a step of the head
+    and for a step of the whole model?
+
+    By how many standard deviations do methods beat random sets of their size?
+
+    What does each approximation save in seconds, and what does it lose in G?
+    G is the negative RD after the step of a set, attacked again.
+
+    --from takes the model.pt of `coreselect train`. Without it, --loss, --arch,
+    --warmup-epochs and --radius describe the network that is warmed up.
+    The --attack-steps are 1.25 radii in all.
     """
     given = {**vars(warmup), "radius": attack.radius}
     lost = [f"--{name.replace('_', '-')}" for name, value in given.items() if value is not None]

@@ -6,15 +6,14 @@ from typing import Annotated
 import typer
 
 from coreselect.cli.options import METHOD, GroupSize
+from coreselect_integrations.cli.options import Selectors
 
 
 @dataclass(frozen=True)
 class ReportOptions:
     """What is measured, and how often."""
 
-    selectors: Annotated[
-        str, typer.Option(help="Methods whose G is measured, with commas, such as rcs:objective=js or rcs+redraw.")
-    ] = "rcs,random"
+    selectors: Selectors = "rcs,random"
     groups: Annotated[int, typer.Option(min=3, help="Random groups on which gains are measured.")] = 32
     sets: Annotated[int, typer.Option(min=2, help="Random sets with which G is compared.")] = 20
     step: Annotated[str, typer.Option(help="Parameters that a step moves and methods read: head or all.")] = "head"

@@ -1,12 +1,13 @@
 """`coreselect finetune`: from a pre-trained extractor to a classifier, or by pseudo-labels to a better extractor."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from coreselect.cli.option_records import Shown, Smallest, takes_records
 from coreselect.cli.options import ANY_DEVICE, AttackOptions, DataOptions, Json, MachineOptions, Seed
-from coreselect_integrations.cli.options import MODE_NAMES, Flip, Network, RunFolder, TrainingOptions
+from coreselect_integrations.cli.options import FROM, MODE_NAMES, Flip, RunFolder, TrainingOptions
 
 ALL = (*MODE_NAMES, "autolora", "lpaft")
 ATTACKED = ("alf", "aff", "autolora", "lpaft")
@@ -15,13 +16,14 @@ ATTACKED = ("alf", "aff", "autolora", "lpaft")
 @takes_records
 def finetune(
     mode: Annotated[str, typer.Argument(help=f"{', '.join(ALL)}.")],
-    from_: Network,
+    from_: Annotated[Path, FROM],
     out: RunFolder,
     images: DataOptions = DataOptions(),
     json: Json = False,
     training: Annotated[
         TrainingOptions,
         Shown(epochs="as published", batch_size="as published", lr="as published; not for lpaft"),
+        Smallest(batch_size=2),
     ] = TrainingOptions(precision="fp32"),
     attack: Annotated[
         AttackOptions, Shown(radius="8/255", attack_steps="10, of a quarter of the radius"), Smallest(attack_steps=1)
@@ -37,11 +39,12 @@ def finetune(
 ) -> None:
     """Fine-tune a pre-trained network on labelled images, and keep the result in a folder.
 
-    slf and alf train a linear head on the frozen extractor, slf on natural and alf on attacked images.
+    slf and alf train a linear head on the frozen extractor: slf on natural images,
+    alf on attacked images. sff and aff train the whole network in the same two
+    ways. autolora adds a low-rank branch for natural images.
 
-    sff and aff train the whole network in the same two ways. autolora adds a low-rank branch for natural images.
-
-    lpaft, the ++ of DynACL++, trains on clusters of the extractor's own features. Its result is an extractor again.
+    lpaft, the ++ of DynACL++, trains on clusters of the extractor's own features.
+    Its result is an extractor again.
 
     If fine-tuning is interrupted, the same command continues after its last epoch.
     """

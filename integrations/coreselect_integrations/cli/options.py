@@ -9,12 +9,15 @@ from typing import Annotated
 
 import typer
 
+from coreselect.cli.options import Arch, BatchSize, Precision
+
 TRAINING, CORESET, OPTIMISER = "Training", "Coreset", "Optimiser"  # panels of the help
 SYSTEM_NAMES = ("standard", "sat", "trades", "fast-at", "cl", "acl", "dynacl", "acl-air", "dynacl-air")
 MODE_NAMES = ("slf", "alf", "sff", "aff")
 
 RunFolder = Annotated[Path, typer.Option(help="Folder of the run. A run that is already there is continued.")]
-Network = Annotated[Path, typer.Option("--from", help="model.pt of `coreselect train` or `coreselect finetune`.")]
+FROM = typer.Option("--from", help="model.pt of `coreselect train` or `coreselect finetune`.")
+Selectors = Annotated[str, typer.Option(help="Methods with commas, such as rcs,rs2, rcs:eta=0.05 or rcs+redraw.")]
 Flip = Annotated[bool | None, typer.Option(help="Mirror images at random.", rich_help_panel=TRAINING)]
 
 
@@ -23,29 +26,18 @@ class TrainingOptions:
     """How long and how fast a network is trained."""
 
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs in all.", rich_help_panel=TRAINING)] = None
-    batch_size: Annotated[
-        int | None, typer.Option(min=2, help="Images in one training step.", rich_help_panel=TRAINING)
-    ] = None
+    batch_size: BatchSize = None
     lr: Annotated[float | None, typer.Option(min=0.0, help="Learning rate at its peak.", rich_help_panel=OPTIMISER)] = (
         None
     )
-    precision: Annotated[
-        str | None,
-        typer.Option(
-            help="Precision of the passes of training (in a selection: of its attack): fp32 or bf16.",
-            rich_help_panel=TRAINING,
-        ),
-    ] = None
+    precision: Precision = None
 
 
 @dataclass(frozen=True)
 class NetworkOptions:
     """The network that is pre-trained, and the curve of its learning rate."""
 
-    arch: Annotated[
-        str | None,
-        typer.Option(help="Network: small, resnet18, resnet34, resnet50 or wrn28_10.", rich_help_panel=TRAINING),
-    ] = None
+    arch: Arch = None
     curve: Annotated[
         str | None,
         typer.Option(
@@ -59,7 +51,8 @@ class ScheduleOptions:
     """When coresets are selected, and under which attack."""
 
     warmup: Annotated[
-        int | None, typer.Option(min=0, help="Epochs on the whole pool, before the first.", rich_help_panel=CORESET)
+        int | None,
+        typer.Option(min=0, help="Epochs on the whole pool before the first selection.", rich_help_panel=CORESET),
     ] = None
     every: Annotated[
         int | None, typer.Option(min=1, help="Epochs between two selections.", rich_help_panel=CORESET)

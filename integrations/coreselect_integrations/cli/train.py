@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from coreselect.cli.option_records import Shown, takes_records
+from coreselect.cli.option_records import Shown, Smallest, takes_records
 from coreselect.cli.options import ANY_DEVICE, AttackOptions, Json, MachineOptions, PoolOptions, RcsOptions, Seed
 from coreselect_integrations.cli.options import (
     SYSTEM_NAMES,
@@ -38,8 +38,8 @@ def train(
     json: Json = False,
     network: NetworkOptions = NetworkOptions(),
     images: ImageOptions = ImageOptions(),
-    training: TrainingOptions = TrainingOptions(),
-    coreset: CoresetOptions = CoresetOptions(),
+    training: Annotated[TrainingOptions, Smallest(batch_size=2)] = TrainingOptions(),
+    coreset: Annotated[CoresetOptions, Shown(selector="full: the whole pool", capture="the head")] = CoresetOptions(),
     schedule: Annotated[ScheduleOptions, Shown(select_attack_steps="those of training")] = ScheduleOptions(),
     rcs: Annotated[RcsOptions, Shown(eta="0.01", rd_steps="3")] = RcsOptions(),
     attack: AttackOptions = AttackOptions(),
@@ -51,11 +51,15 @@ def train(
 ) -> None:
     """Train a network with one of the systems of the papers, on all images or on coresets, and keep it in a folder.
 
-    A setting that is not given comes from --preset, or else from the published settings of the system.
+    A setting that is not given comes from --preset, or else from the published
+    settings of the system.
+
+    --selector takes settings and mixtures too, such as rcs:eta=0.05 or rcs+redraw.
 
     If training is interrupted, the same command continues after its last epoch.
 
-    The folder holds log.jsonl, last.pt, coreset.npz and, at the end, model.pt for `coreselect finetune` and `evaluate`.
+    The folder holds log.jsonl, last.pt, coreset.npz and, at the end, model.pt,
+    which `coreselect finetune` and `coreselect evaluate` read.
     """
     records = (pool, network, images, training, coreset, schedule, rcs, attack, steps, optimiser, contrastive)
     given: dict[str, Any] = {"system": system, "seed": seed}

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from coreselect.cli.options import ATTACKS, Capture, Fraction
+from coreselect.cli.options import ATTACKS, Capture, Fraction, Selector
 from coreselect_integrations.cli.options import CORESET, OPTIMISER, TRAINING, Flip
 
 CONTRASTIVE = "Contrastive systems"
@@ -26,14 +26,7 @@ class ImageOptions:
 class CoresetOptions:
     """What is selected, and from which gradients."""
 
-    selector: Annotated[
-        str | None,
-        typer.Option(
-            help="Method, such as rcs, rcs:eta=0.05 or rcs+redraw. full trains on the whole pool.",
-            show_default="full",
-            rich_help_panel=CORESET,
-        ),
-    ] = None
+    selector: Selector = None
     fraction: Fraction = None
     capture: Capture = None
     select_batch_size: Annotated[
