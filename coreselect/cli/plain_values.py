@@ -14,9 +14,9 @@ from coreselect.types import Int64, Selection
 def as_json(
     selection: Selection, *, labels: Int64 | None = None, class_names: Sequence[str] | None = None
 ) -> dict[str, Any]:
-    """Return a selection as plain values: lists, dicts, strings, numbers, None; a number that is not finite is None.
+    """Return a selection as lists, dicts, strings, numbers and None. A number that is not finite becomes None.
 
-    It holds every pick, but not `scores`, which are as long as the pool: those are in the index file.
+    All picks are in it. `scores`, which are as long as the pool, are in the index file only.
     """
     classes = None
     if labels is not None:
@@ -45,7 +45,7 @@ def as_json(
 
 
 def _finite(value: Any) -> Any:
-    """Reduce arrays, tuples and numpy scalars to plain values, and what is not finite to None."""
+    """Turn arrays, tuples and numpy scalars into plain values, and numbers that are not finite into None."""
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, dict):

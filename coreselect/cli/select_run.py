@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from coreselect.choosing import select as choose
-from coreselect.cli.model import Ready, from_factory, save_weights, warmed
+from coreselect.cli.model import PreparedModel, from_factory, save_weights, warmed
 from coreselect.cli.options import AttackOptions, MachineOptions, PoolOptions, RcsOptions, WarmupOptions
 from coreselect.cli.plain_values import as_json
 from coreselect.cli.progress import progress
@@ -108,7 +108,7 @@ def _over_model(request: Request, report: Progress, talk: Console) -> Work:
     return Work(_task(request, loss, attack, ready, pool, held, device), dataset, ready.record)
 
 
-def _model(request: Request, loss: Loss, pool: Any, device: torch.device, report: Progress) -> Ready:
+def _model(request: Request, loss: Loss, pool: Any, device: torch.device, report: Progress) -> PreparedModel:
     """Load the user's model, or warm up a small network."""
     model, warmup = request.model, request.warmup
     if model.model is not None:
@@ -123,7 +123,13 @@ def _model(request: Request, loss: Loss, pool: Any, device: torch.device, report
 
 
 def _task(
-    request: Request, loss: Loss, attack: Attack | None, ready: Ready, pool: Any, held: Any, device: torch.device
+    request: Request,
+    loss: Loss,
+    attack: Attack | None,
+    ready: PreparedModel,
+    pool: Any,
+    held: Any,
+    device: torch.device,
 ) -> Task:
     """Make the task of a model."""
     # a CPU maps the activations of larger batches anew at every pass, which is slower

@@ -16,18 +16,18 @@ from coreselect.types import Certificate, Float64, Int64, Provenance, Selection
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _NAME, _BAR, _SPARK = 18, 20, 60  # characters of a class name, of a bar, of the gain curve
-_MANY = 20  # more classes than this are cut to the extremes
+_MANY = 20  # of more classes than this only the extremes are shown
 _SEPARATOR = " · "
 
 
 def summary(
     selection: Selection, *, labels: Int64 | None = None, class_names: Sequence[str] | None = None
 ) -> RenderableType:
-    """Return what is known about a selection as something `rich` prints, readable from 80 columns on.
+    """Return what is known about a selection, for `rich` to print in 80 columns or more.
 
     Args:
-        labels: int64 [n], of the dataset that `source_indices` are positions in; None leaves class balance out.
-        class_names: one per label value.
+        labels: int64 [n], of the dataset in which `source_indices` are positions; None leaves the class balance out.
+        class_names: one name for each label value.
     Raises:
         IndexFileError: a pick lies outside `labels`.
     """
@@ -75,7 +75,7 @@ def _classes(counts: Balance) -> RenderableType:
     table.add_row("", "", Text("chosen", "dim"), Text("share", "dim"), Text("in pool", "dim"))
     order = list(range(len(counts.names)))
     left_out = 0
-    if len(order) > _MANY:  # those with most and with fewest more picks than their share of the pool
+    if len(order) > _MANY:  # the classes that are most over- and under-represented
         by_excess = np.argsort(shares[1] - shares[0], kind="stable").tolist()
         left_out = len(order) - _MANY // 2
         order = [*by_excess[: _MANY // 4], -1, *by_excess[-(_MANY // 4) :]]
@@ -187,7 +187,7 @@ def _item(head: str, words: str, style: str = "dim") -> RenderableType:
 
 
 def bar(share: float, width: int) -> str:
-    """Return a bar of `share` in [0, 1] of the width, to an eighth of a character."""
+    """Return a bar that fills `share` in [0, 1] of the width, exact to an eighth of a character."""
     eighths = round(min(max(share, 0.0), 1.0) * width * 8)
     return ("█" * (eighths // 8) + _EIGHTHS[eighths % 8]).rstrip()
 
@@ -196,7 +196,7 @@ def _short(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, dict):
-        if "type" in value:  # how `coreselect.support.records` writes an object
+        if "type" in value:  # the form in which `coreselect.support.records` writes an object
             return f"{value['type']}({', '.join(f'{k}={_short(v)}' for k, v in value.items() if k != 'type')})"
         return "{" + ", ".join(f"{k}: {_short(v)}" for k, v in value.items()) + "}"
     return "[" + ", ".join(map(_short, value)) + "]" if isinstance(value, list | tuple) else str(value)

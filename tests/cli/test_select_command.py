@@ -1,4 +1,4 @@
-"""`coreselect select`, `methods` and the funnel, as a user meets them."""
+"""`coreselect select`, `methods` and the exit codes, as a user sees them."""
 
 import json
 import subprocess
@@ -50,7 +50,7 @@ def test_gradients_alone_choose_the_groups_of_largest_inner_product(arrays):
 
 @pytest.mark.parametrize("ending", ["npz", "json", "npy", "txt", "csv"])
 def test_every_format_holds_the_same_indices(arrays, ending):
-    """The indices in a file do not depend on its format, nor does the exact budget."""
+    """Neither the indices in a file nor the exact budget depend on its format."""
     out = arrays / f"c.{ending}"
     assert (
         command(
@@ -74,7 +74,7 @@ def test_json_is_alone_on_stdout(arrays):
 
 
 def test_a_missing_requirement_is_said(arrays):
-    """rcs over features alone is refused by name of what it needs."""
+    """rcs over features alone is refused, and the message names what it needs."""
     got = command("select", "--features", arrays / "f.npy", "--fraction", 0.1, "--out", arrays / "c.npz")
     assert isinstance(got.exception, RequirementError)
     assert "needs gradients" in str(got.exception)
@@ -265,7 +265,7 @@ def test_the_radius_reaches_every_attack(tmp_path):
 
 
 def test_half_precision_is_of_the_training_attack(tmp_path):
-    """`--precision bf16` lowers it and not RD's, and the index file says so."""
+    """`--precision bf16` lowers the training attack and not that of RD, and the index file says so."""
     (tmp_path / "nets.py").write_text(MODEL)
     got = command("select", "--rows", 60, "--validation", 10, "--count", 8, "--model", f"{tmp_path}/nets.py:plain",
                   "--precision", "bf16", "--out", tmp_path / "a.npz")  # fmt: skip
@@ -287,7 +287,7 @@ def test_half_precision_is_of_the_training_attack(tmp_path):
     ],
 )
 def test_a_precision_that_means_nothing_is_wrong_usage(tmp_path, words, said):
-    """Eight bits, attacks on arrays, and a loss without one."""
+    """Eight bits, arrays (which are not attacked), and a loss without an attack."""
     (tmp_path / "nets.py").write_text(MODEL)
     words = [str(word).replace("NETS", f"{tmp_path}/nets.py:plain") for word in words]
     got = command("select", "--fraction", 0.1, *words, "--out", tmp_path / "a.npz")

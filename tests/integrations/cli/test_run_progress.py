@@ -1,4 +1,4 @@
-"""What a user sees of a run: one line an epoch, trouble in full once, bars only on a terminal."""
+"""What a user sees of a run: one line for each epoch, each warning in full once, bars only on a terminal."""
 
 from collections.abc import Mapping
 from io import StringIO
@@ -22,7 +22,7 @@ def record(epoch: int, **more: Any) -> Mapping[str, Any]:
     ],
 )  # fmt: skip
 def test_a_time_is_written_in_its_two_largest_units(seconds: float, words: str) -> None:
-    """Rounded up to whole seconds from ten on, so that a minute never has sixty."""
+    """From ten seconds on it is rounded up to whole seconds, so that no minute has sixty of them."""
     assert duration(seconds) == words
 
 
@@ -42,7 +42,7 @@ def test_an_epochs_line_fits_80_columns(more: Mapping[str, Any]) -> None:
 
 
 def test_an_epochs_line_leaves_out_a_selection_that_took_nothing() -> None:
-    """Below a twentieth of a second there was none to speak of."""
+    """Less than a twentieth of a second is not shown."""
     assert "selecting" not in epoch_line(record(0, select_seconds=0.01), 1)
 
 
@@ -58,7 +58,7 @@ def shown(live: RunProgress, *records: Mapping[str, Any]) -> list[str]:
 
 
 def test_a_log_has_a_line_an_epoch_and_the_time_that_is_left() -> None:
-    """Two of three epochs of 30 s: 30 s are left; none after the last, where nothing is said. No bars, no codes."""
+    """After two of three epochs of 30 s, 30 s are left; after the last nothing is said. There are no bars and no codes."""
     lines = shown(RunProgress(3), *(record(e) for e in range(3)))
     assert [said.endswith(f"{left} left") for said, left in zip(lines, ("1 min 00 s", "30 s"), strict=False)] == [
         True
@@ -69,7 +69,7 @@ def test_a_log_has_a_line_an_epoch_and_the_time_that_is_left() -> None:
 
 
 def test_the_time_left_follows_the_last_ten_epochs() -> None:
-    """Ten long epochs on everything, ten short ones on a coreset: the ten to come are taken to be short."""
+    """After ten long epochs on everything and ten short ones on a coreset, the next ten are expected to be short."""
     live = RunProgress(30)
     shown(live, *(record(e, seconds=100.0 if e < 10 else 1.0) for e in range(20)))
     assert live.left(20) == pytest.approx(10.0)
@@ -77,7 +77,7 @@ def test_the_time_left_follows_the_last_ten_epochs() -> None:
 
 
 def test_trouble_is_told_in_full_once() -> None:
-    """The same sentence with other numbers is counted from then on; another one is told."""
+    """The same sentence with other numbers is only counted; a new one is shown."""
     first = record(0, trouble=["94% of the picks are misclassified (pool: 81%)"])
     second = record(1, trouble=["100% of the picks are misclassified (pool: 8.1e-02%)", "the picks cover 4.0 of 10"])
     lines = shown(RunProgress(3), first, second, record(2))
@@ -87,7 +87,7 @@ def test_trouble_is_told_in_full_once() -> None:
 
 
 def test_long_trouble_is_broken_between_words() -> None:
-    """Every line begins two columns in and fits 80."""
+    """Every line is indented by two columns and fits 80."""
     lines = shown(RunProgress(1), record(0, trouble=["a certain word " * 12]))[1:]
     assert len(lines) > 1
     assert all(said.startswith(("  a ", "  certain ", "  word")) for said in lines)

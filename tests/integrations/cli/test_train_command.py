@@ -1,4 +1,4 @@
-"""`coreselect train` as a user meets it: what it prints and keeps, what it refuses, and how it goes on."""
+"""`coreselect train` as a user sees it: what it prints, keeps and refuses, and how a stopped run continues."""
 
 import inspect
 import json
@@ -62,7 +62,7 @@ def train(system: str, out: Path, *words: object) -> Any:
 def test_a_run_leaves_a_network_a_log_and_its_last_coreset(
     system: str, selector: str, words: tuple[Any, ...], tmp_path: Path
 ) -> None:
-    """Talk and a line an epoch on stderr; on stdout what was done, in lines that do not break paths."""
+    """Notes and a line for each epoch are on stderr; the summary is on stdout, in lines that do not break paths."""
     plan = ("--selector", selector, "--fraction", 0.25, "--warmup", 1, "--every", 1, "--epochs", 2)
     got = train(system, tmp_path, *plan, *words)
 
@@ -80,7 +80,7 @@ def test_a_run_leaves_a_network_a_log_and_its_last_coreset(
 
 
 def test_json_is_alone_on_stdout(tmp_path: Path) -> None:
-    """One value: what ran, under which settings, and the last epoch's record as it stands in the log."""
+    """The value says what ran, with which settings, and has the record of the last epoch as in the log."""
     got = train("sat", tmp_path, "--epochs", 2, "--json")
     told = json.loads(got.stdout)
 
@@ -90,7 +90,7 @@ def test_json_is_alone_on_stdout(tmp_path: Path) -> None:
 
 
 def test_a_finished_run_trains_nothing_and_says_so(tmp_path: Path) -> None:
-    """Called again: same weights, same log, no epoch's line."""
+    """The second call leaves the same weights and log, and prints no line of an epoch."""
     first = train("sat", tmp_path, "--epochs", 1)
     kept = load_network(tmp_path / MODEL).weights, (tmp_path / LOG).read_text()
     again = train("sat", tmp_path, "--epochs", 1)
@@ -103,7 +103,7 @@ def test_a_finished_run_trains_nothing_and_says_so(tmp_path: Path) -> None:
 
 
 def test_a_stopped_run_goes_on_and_says_after_which_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Interrupted in its second epoch, the same command trains that one and says that one was there."""
+    """Interrupted in its second epoch, the same command trains that epoch and says that one was there already."""
     from coreselect_integrations.cli import run_progress
 
     def plug(self: Any, part: str, done: int, total: int) -> None:
@@ -140,7 +140,7 @@ def test_a_run_is_not_resumed_under_another_option(words: tuple[Any, ...], named
 
 
 def test_the_sentence_names_the_selectors_setting_alone(tmp_path: Path) -> None:
-    """Not the whole of what a selector is, but the one number that differs."""
+    """The message has the one number that differs, not the whole selector."""
     plan = ("--epochs", 1, "--selector", "rcs", "--warmup", 0, "--fraction", 0.5)
     train("sat", tmp_path, *plan)
     got = train("sat", tmp_path, *plan, "--eta", 0.02)
@@ -158,7 +158,7 @@ def test_a_run_is_not_resumed_on_other_data_of_the_same_size(tmp_path: Path) -> 
 
 
 def test_training_that_diverges_is_refused_and_leaves_the_epoch_before(tmp_path: Path) -> None:
-    """The sentence names the epoch; checkpoint and log are of the one before, and every line of the log is JSON."""
+    """The sentence names the epoch; checkpoint and log are those of the epoch before, and every line of the log is JSON."""
     words = ("--epochs", 4, "--lr", 1e6, "--curve", "constant")
     got = train("sat", tmp_path, *words)
     assert isinstance(got.exception, NonFiniteError), got.output
@@ -197,7 +197,7 @@ def test_stairs_fall_at_their_milestones(tmp_path: Path) -> None:
     ("words", "step"), [(("--radius", "0.1"), 0.025), (("--radius", "0.1", "--step", "0.03"), 0.03)]
 )
 def test_the_published_step_follows_the_radius(words: tuple[str, ...], step: float, tmp_path: Path) -> None:
-    """2/255 of 8/255 is a quarter; a step that is given stays."""
+    """The published step is a quarter of the radius, 2/255 of 8/255; a step that is given is kept."""
     more = ("--rows", 60, "--validation", 10, "--arch", "small", "--epochs", 1, "--attack-steps", 1, "--json")
     got = command("train", "sat", *more, *words, "--out", tmp_path)
     assert json.loads(got.stdout)["settings"]["step"] == pytest.approx(step)
@@ -239,21 +239,21 @@ def test_options_of_rcs_are_wrong_usage_with_rs2(option: str, tmp_path: Path) ->
 def test_an_option_that_the_method_overrides_is_wrong_usage(
     selector: str, option: str, value: Any, tmp_path: Path
 ) -> None:
-    """What stands in the words wins, so the option beside it is a trap; drawing by a history passes over no pool."""
+    """The words of the selector win, so the option has no effect; drawing by a history makes no pass over the pool."""
     got = command("train", "sat", "--selector", selector, option, value, "--out", tmp_path)
     assert got.exit_code == 2
     assert f"{option} would be without effect" in " ".join(got.stderr.split())
 
 
 def test_every_arm_of_a_comparison_takes_the_same_plan() -> None:
-    """`full`, if it is named, goes with the coreset's plan and follows none; not named, it would be a trap."""
+    """A named `full` is accepted with the options of the schedule and ignores them; without a name they are refused."""
     assert without_effect(SCHEDULE, defaults("sat"), None, named=True) is None
     assert without_effect(SCHEDULE, defaults("sat"), None, named=False) is not None
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_the_table_knows_real_options_and_lets_every_system_have_its_own(system: str) -> None:
-    """Names in the table are options; each belongs to a system, curve or method, and some systems read it."""
+    """Names in the table are options, and each has an effect with some system."""
     for names, reads, _ in RELEVANCE:
         assert set(names) <= {*inspect.signature(train_command).parameters}
         if names[0] in NAMES and names[0] not in ("milestones", "capture", "eta", "rd_steps"):
@@ -272,7 +272,7 @@ def test_the_table_knows_real_options_and_lets_every_system_have_its_own(system:
     ],
 )  # fmt: skip
 def test_wrong_usage_is_exit_code_2(words: tuple[Any, ...], tmp_path: Path) -> None:
-    """No system, a preset of another one, a coreset that is never chosen or empty, numbers that mean nothing."""
+    """No system, a preset of another system, a coreset that is empty or never chosen, and numbers without meaning."""
     got = command("train", *words, "--out", tmp_path / "run")
     assert got.exit_code == 2, got.output
     assert not (tmp_path / "run").exists()
@@ -303,7 +303,7 @@ def test_wrong_usage_is_exit_code_2(words: tuple[Any, ...], tmp_path: Path) -> N
     ],
 )
 def test_what_cannot_be_done_is_refused_in_one_sentence(words: tuple[Any, ...], said: str, tmp_path: Path) -> None:
-    """A refusal of the library, which the funnel makes exit code 1, and no network."""
+    """The library refuses, which the program turns into exit code 1, and no network is written."""
     got = command("train", *words, "--out", tmp_path)
     assert isinstance(got.exception, CoreselectError), got.output
     assert said in str(got.exception)
@@ -312,7 +312,7 @@ def test_what_cannot_be_done_is_refused_in_one_sentence(words: tuple[Any, ...], 
 
 @pytest.mark.parametrize("below", ["", "run"])
 def test_a_file_is_no_folder_for_a_run(below: str, tmp_path: Path) -> None:
-    """Neither is a folder below it; it is said before any data is loaded, and the file stays as it was."""
+    """Nor is a folder below it. It is refused before any data is loaded, and the file is not changed."""
     file = tmp_path / "notes"
     file.write_text("mine")
     got = command("train", "sat", "--data", "/nowhere", "--out", file / below)
@@ -331,7 +331,7 @@ def test_labels_are_needed_by_supervised_systems_alone(tmp_path: Path) -> None:
 
 
 def test_settings_made_for_long_runs_are_pointed_out(tmp_path: Path) -> None:
-    """A rate that never reaches its peak, views that never weaken, an attack that cannot reach its radius: each a line."""
+    """A rate that never reaches its peak, views that never weaken, and an attack that cannot reach its radius have a line each."""
     words = ("--optimiser", "sgd", "--lr", 0.05, "--attack-steps", 1, "--step", 0.001, "--epochs", 1)
     got = train("dynacl", tmp_path, *words)
     assert got.exit_code == 0, got.output
@@ -343,7 +343,7 @@ def test_settings_made_for_long_runs_are_pointed_out(tmp_path: Path) -> None:
 def test_a_refusal_is_one_line_on_stderr_and_exit_code_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Through the funnel of the program, brackets in names included."""
+    """This holds for the whole program, also with brackets in names."""
     monkeypatch.setattr(
         sys, "argv", ["coreselect", "train", "sat", "--data", "no[where]", "--out", str(tmp_path / "run")]
     )
