@@ -65,18 +65,20 @@ _MODULE_OF = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    """Load a public name, the version, or a module of the package (`coreselect.attacks`)."""
-    if name == "__version__":
-        from importlib.metadata import version
+if not TYPE_CHECKING:  # so that type checkers report an unknown name
 
-        found: Any = version("coreselect")
-    elif name in _MODULE_OF:
-        found = getattr(import_module(f"coreselect.{_MODULE_OF[name]}"), name)
-    else:
-        return _module(name)
-    globals()[name] = found
-    return found
+    def __getattr__(name: str) -> Any:
+        """Load a public name, the version, or a module of the package (`coreselect.attacks`)."""
+        if name == "__version__":
+            from importlib.metadata import version
+
+            found: Any = version("coreselect")
+        elif name in _MODULE_OF:
+            found = getattr(import_module(f"coreselect.{_MODULE_OF[name]}"), name)
+        else:
+            return _module(name)
+        globals()[name] = found
+        return found
 
 
 def __dir__() -> list[str]:

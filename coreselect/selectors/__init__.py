@@ -92,16 +92,18 @@ __all__ = [
 _BY_CLASS = {entry.cls: entry for entry in CATALOGUE}
 
 
-def __getattr__(name: str) -> Any:
-    """Load a selector's class, or a name of the registry."""
-    if name in _BY_CLASS:
-        found = _BY_CLASS[name].load()
-    elif name in __all__:
-        found = getattr(import_module("coreselect.selectors.registry"), name)
-    else:
-        raise AttributeError(f"module 'coreselect.selectors' has no attribute {name!r}")
-    globals()[name] = found
-    return found
+if not TYPE_CHECKING:  # so that type checkers report an unknown name
+
+    def __getattr__(name: str) -> Any:
+        """Load a selector's class, or a name of the registry."""
+        if name in _BY_CLASS:
+            found = _BY_CLASS[name].load()
+        elif name in __all__:
+            found = getattr(import_module("coreselect.selectors.registry"), name)
+        else:
+            raise AttributeError(f"module 'coreselect.selectors' has no attribute {name!r}")
+        globals()[name] = found
+        return found
 
 
 def __dir__() -> list[str]:
