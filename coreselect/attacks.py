@@ -1,9 +1,10 @@
-"""Projected gradient ascent on the inputs: Madry et al., *Towards deep learning models resistant to adversarial attacks*, 2018.
+"""PGD, the attack by projected gradient ascent on the inputs.
 
     x₀ = Π(x + r·u),  u ~ U[−1, 1]        x_{t+1} = Π(x_t + α·sign ∇ₓ f(x_t))          (l∞)
     x₀ = Π(x + r·v),  v uniform in the unit ball   x_{t+1} = Π(x_t + α·∇ₓf/‖∇ₓf‖₂)      (l₂)
 
-Π projects onto the ball of the radius around x and then onto the input bounds. Only inputs are differentiated.
+Π projects onto the ball of radius r around x, and then onto the bounds of the inputs. Only gradients of inputs are computed.
+Source: Madry et al., *Towards deep learning models resistant to adversarial attacks*, 2018.
 """
 
 from collections.abc import Callable
@@ -21,17 +22,19 @@ NORMS = ("linf", "l2")
 
 @dataclass(frozen=True)
 class PGD:
-    """Attack by projected gradient ascent.
+    """An attack by projected gradient ascent.
 
     Args:
-        radius: of the ball, in units of the inputs (8/255 for images in [0, 1]); ≥ 0.
-        step: α, same units; > 0 (larger than the radius is allowed: the projection brings it back).
-        steps: number of gradient steps, ≥ 0 (0 leaves the random start).
+        radius: r ≥ 0, the radius of the ball, in units of the inputs (8/255 for images in [0, 1]).
+        step: α > 0, in the same units; it may be larger than the radius, because every step is projected.
+        steps: the number of gradient steps, ≥ 0; with 0 steps the attack returns its random start.
         norm: `linf` or `l2`.
-        random_start: start at a uniform point of the ball, else at x itself.
-        bounds: range of valid inputs, or None.
+        random_start: start at a uniform random point of the ball, otherwise at x.
+        bounds: (low, high), the range of valid inputs, or None.
+    Raises:
+        ShapeError: one of the settings is out of range.
 
-    Source: Madry et al. 2018, section 2.1; joint over views as in Kim et al. 2020 (RoCL) and Jiang et al. 2020 (ACL).
+    Source: Madry et al. 2018, section 2.1; all views together as in Kim et al. 2020 (RoCL) and Jiang et al. 2020 (ACL).
     """
 
     radius: float
@@ -47,19 +50,19 @@ class PGD:
                 f"PGD needs radius ≥ 0, step > 0 and steps ≥ 0, got radius={self.radius}, step={self.step}, steps={self.steps}."
             )
         if self.norm not in NORMS:
-            raise ShapeError(f"PGD knows the norms {' and '.join(NORMS)}, got {self.norm!r}.")
+            raise ShapeError(f"PGD has the norms {' and '.join(NORMS)}, got {self.norm!r}.")
         if self.bounds is not None and not self.bounds[0] < self.bounds[1]:
             raise ShapeError(f"PGD bounds must be (low, high) with low < high, got {self.bounds}.")
 
     def __call__(self, ascend: Callable[[Views], Tensor], inputs: Views, noise: Views) -> Views:
-        """Raise `ascend` from a random start, all views jointly, each in its own ball.
+        """Raise `ascend` on all views together, each view in its own ball.
 
         Args:
-            ascend: views → scalar, summed over examples, so that examples do not share a gradient.
-            inputs: one [B, …] tensor per view.
-            noise: uniform in [−1, 1), one tensor per view, drawn per example.
+            ascend: views → scalar, a sum over examples, so that the gradient of one example does not depend on the others.
+            inputs: one tensor [B, …] for each view.
+            noise: uniform in [−1, 1), one tensor [B, …] for each view; each example has its own draws.
         Returns:
-            One detached [B, …] tensor per view, inside the ball and the bounds.
+            One detached tensor [B, …] for each view, inside the ball and the bounds.
         """
         at = tuple(
             self._project(x + self._start(n), x) if self.random_start else x for x, n in zip(inputs, noise, strict=True)
@@ -77,8 +80,9 @@ class PGD:
     def _start(self, noise: Tensor) -> Tensor:
         if self.norm == "linf":
             return self.radius * noise
-        # g = √2·erfinv(u) is Gaussian: its direction is uniform, and the chance of a shorter one, P(d/2, ‖g‖²/2) with P the
-        # regularised gamma function, is uniform in [0, 1] and independent of it; the d-th root makes it a radius
+        # g = √2·erfinv(u) is Gaussian, so its direction is uniform. P(d/2, ‖g‖²/2), with P the regularised gamma function,
+        # is the probability of a shorter g: it is uniform in [0, 1] and independent of the direction. Its d-th root is the
+        # length of a uniform point of the unit ball.
         wide = torch.erfinv(noise.double().clamp(-1 + 1e-7, 1 - 1e-7))  # [B, …] g / √2
         length = wide.flatten(1).norm(dim=1)  # [B]
         half = torch.full_like(length, wide[0].numel() / 2)
@@ -102,5 +106,5 @@ class PGD:
 
 
 def _per_example(values: Tensor, like: Tensor) -> Tensor:
-    """View [B] so that it broadcasts over [B, …]."""
+    """Return a view of [B] that broadcasts over [B, …]."""
     return values.view(-1, *[1] * (like.dim() - 1))

@@ -1,4 +1,4 @@
-"""Budgets: a count, or a fraction of the pool, met exactly."""
+"""Budgets: a count or a fraction of the pool, converted to an exact number of examples."""
 
 import operator
 from fractions import Fraction
@@ -11,13 +11,16 @@ Budget = int | float | Fraction
 
 
 def resolve(budget: Budget, n: int) -> int:
-    """Return how many of `n` examples a budget means.
+    """Return the number k of examples that a budget means.
 
-    An int b means b examples (1 ≤ b ≤ n; 1 is one example). A float or Fraction f in (0, 1] means ⌊f·n⌋, computed
-    exactly on the decimal that was written: `Fraction(str(f))`, so 0.29 of 100 is 29 (1.0 is all).
+    An int b means b examples; 1 is one example. A float or Fraction f in (0, 1] means ⌊f·n⌋; 1.0 is all examples.
+    ⌊f·n⌋ is computed exactly from the written decimal, `Fraction(str(f))`, so 0.29 of 100 is 29.
 
+    Args:
+        budget: an int in 1…n, or a float or Fraction in (0, 1].
+        n: the number of examples.
     Raises:
-        BudgetError: out of range, not a number, or a fraction so small that it means no example.
+        BudgetError: the budget is out of range, not a number, or a fraction that means no example.
     """
     if isinstance(budget, bool | np.bool_) or not isinstance(budget, int | float | Fraction | np.integer | np.floating):
         raise BudgetError(f"budget must be a count or a fraction in (0, 1], got {budget!r}.")
@@ -36,9 +39,13 @@ def resolve(budget: Budget, n: int) -> int:
 
 
 def largest_remainder(k: int, sizes: list[int]) -> list[int]:
-    """Share `k` picks over parts in proportion to their sizes, exactly (Hamilton's method, ties to the first part).
+    """Divide `k` picks between parts in proportion to their sizes, by Hamilton's method; ties go to the first part.
 
-    Each share is at most its part's size, and the shares sum to k.
+    Args:
+        k: in 0…Σ sizes.
+        sizes: the size of each part.
+    Returns:
+        One share for each part, at most the size of the part; the shares sum to k.
     """
     n = sum(sizes)
     whole = [k * s // n for s in sizes]

@@ -1,4 +1,4 @@
-"""Certify a selection that was made earlier."""
+"""The function `certify`: a certificate for a selection that was made earlier."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -15,7 +15,7 @@ from coreselect.protocols import TaskLike
 from coreselect.selectors import SELECTORS
 from coreselect.types import Certificate, Selection
 
-_KNOWN: dict[str, Any] = {
+_REBUILDABLE: dict[str, Any] = {
     t.__name__: t for t in (PGD, HalfPrecision, Sketch, *OBJECTIVES.values(), *DIVERGENCES.values())
 }
 
@@ -31,12 +31,14 @@ def certify(
     """Compute a certificate for a selection, from its task and the settings in its provenance.
 
     Args:
-        task: the same model, pool and validation as the selection was made with.
+        selection: the selection, for instance from `Selection.load`.
+        task: with the same model, pool and validation set that the selection was made with.
         method: `"instance"`, `"paper"` or `"sampled"`.
-        sigma: σ ≥ 1 of Theorem 2, from Lipschitz constants of your own, for `"paper"`; None: 1, its best case.
-        selector: what made it; None: rebuilt from provenance, which plain callables in the settings prevent.
+        selector: the selector that made the selection; None: rebuild it from provenance, which is impossible if its
+            settings hold callables.
+        sigma: σ ≥ 1 of Theorem 2 for `"paper"`, from Lipschitz constants that you know; None: 1, the best case.
     Returns:
-        The certificate, or None where `instance` does not apply to the objective or to sketched rows.
+        The certificate, or None if `instance` does not apply: for some objectives, and for sketched rows.
     Raises:
         RequirementError: the selector has no certificates, cannot be rebuilt, or did not make this selection of this task.
     """
@@ -48,24 +50,24 @@ def certify(
             raise RequirementError(f"the selection was made by {p.selector!r}, which is not built in: give selector=.")
         if not hasattr(SELECTORS[p.selector], "certificate"):
             raise RequirementError(f"selections by {p.selector!r} carry no certificate: rcs has them.")
-        selector = _revive(SELECTORS[p.selector], p.settings)
+        selector = _rebuild(SELECTORS[p.selector], p.settings)
     if not hasattr(selector, "certificate"):
         raise RequirementError(f"selections by {selector.name!r} carry no certificate: rcs has them.")
     return selector.certificate(task, selection, method, sigma=sigma)
 
 
-def _revive(factory: Any, settings: Mapping[str, Any]) -> Any:
-    """Make a frozen dataclass again from its recorded settings."""
+def _rebuild(factory: Any, settings: Mapping[str, Any]) -> Any:
+    """Make a frozen dataclass from its recorded settings."""
     known = {f.name for f in fields(factory)}
     made = {}
     for name, value in settings.items():
         if name not in known:
             continue
         if isinstance(value, Mapping):
-            if value.get("type") not in _KNOWN:
+            if value.get("type") not in _REBUILDABLE:
                 raise RequirementError(
                     f"the setting {name!r} is a {value.get('type')}, which cannot be rebuilt: give selector=."
                 )
-            value = _revive(_KNOWN[value["type"]], value)
+            value = _rebuild(_REBUILDABLE[value["type"]], value)
         made[name] = tuple(value) if isinstance(value, list) else value
     return factory(**made)

@@ -1,4 +1,4 @@
-"""Select: check, delegate, check the answer."""
+"""The function `select`: it checks the request, runs the selector, and checks the selection."""
 
 from collections.abc import Iterable
 
@@ -10,7 +10,7 @@ from coreselect.errors import CoreselectError, RequirementError
 from coreselect.protocols import Selector, TaskLike
 from coreselect.types import Selection
 
-_REMEDY = {
+_REMEDIES = {  # for each requirement of a selector, how a user can provide it
     "labels": "give a pool whose items are (x, y), or labels",
     "features": "give a model, or features",
     "logits": "give a model and a supervised loss, or logits",
@@ -19,7 +19,7 @@ _REMEDY = {
     "inputs": "give a model and its pool (Task.from_model)",
     "validation": "give validation inputs (coreselect.holdout splits some off), or a validation gradient",
     "validation_labels": "give validation items that are (x, y)",
-    "history": "give one in which training recorded logits of classes (coreselect.history)",
+    "history": "give a history in which training recorded logits of classes (coreselect.history)",
     "losses": "give a history in which training recorded losses or logits (coreselect.history)",
 }
 
@@ -31,17 +31,17 @@ def select(task: TaskLike, selector: Selector, budget: Budget, seed: int = 0, *,
         task: from `Task.from_model` or `Task.from_arrays`.
         selector: any `Selector`, `RCS()` for instance.
         budget: a count (int), or a fraction f in (0, 1] meaning ⌊f·N⌋ exactly.
-        seed: with `round` it decides every draw; global random states are neither read nor moved.
-        round: the how-manieth selection of a run, ≥ 0.
+        seed: seed and round decide every random draw; global random states are neither read nor changed.
+        round: the number of this selection in its run, ≥ 0.
     Returns:
         The selection: k unique positions in the pool, in pick order, with provenance.
     Raises:
         BudgetError: the budget is out of range.
-        RequirementError: the task lacks something the selector needs.
-        CoreselectError: the selector broke the contract (a third party's, one hopes).
+        RequirementError: the task lacks something that the selector needs, or seed or round is negative.
+        CoreselectError: the selector returned a wrong number of picks, or picks that are not unique positions.
     """
     if seed < 0 or round < 0:
-        raise RequirementError(f"seed and round count from 0, got {seed} and {round}.")
+        raise RequirementError(f"seed and round must be 0 or more, got {seed} and {round}.")
     k = resolve(budget, task.n)
     require(selector, task.provides)
     selection = selector.select(task, k, generator=torch.Generator().manual_seed(seed), round=round)
@@ -61,11 +61,11 @@ def select(task: TaskLike, selector: Selector, budget: Budget, seed: int = 0, *,
 
 
 def require(selector: Selector, provides: Iterable[str]) -> None:
-    """Refuse, in one sentence, a selector that needs what is not there."""
+    """Raise RequirementError if the selector needs something that is not in `provides`."""
     missing = sorted(set(selector.requires) - set(provides))
     if missing:
         what = missing[0]
-        remedy = _REMEDY.get(what, "provide it")
+        remedy = _REMEDIES.get(what, "provide it")
         raise RequirementError(
             f"the selector {selector.name!r} needs {what.replace('_', ' ')}, and this task has none: {remedy}."
         )

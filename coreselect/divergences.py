@@ -6,10 +6,11 @@ p̃ = softmax h(x̃), p = softmax h(x), over the C outputs:
     JS(p̃, p)   = ½ KL(p̃ ‖ m) + ½ KL(p ‖ m),  m = ½ (p̃ + p)                      per example, nats, in [0, log 2]
     OT_ε       = min_P ⟨P, C⟩ + ε KL(P ‖ u uᵀ) over plans with uniform marginals u,  C_ij = 1 − cos(h(x̃_i), h(x_j)), ≥ 0
 
-Source: Xu et al. 2023 name KL, JS and OT as RD's distances; Cuturi 2013 for the entropic plan (solved by POT).
-No side is detached: the natural representation moves with the parameters as the adversarial one does.
+Source: Xu et al. 2023 name KL, JS and OT as distances for RD; Cuturi 2013 for the entropic plan (solved by POT).
+No side is detached: both representations depend on the parameters.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -17,16 +18,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from coreselect.errors import UnknownNameError, missing_extra
+from coreselect.errors import missing_extra
 from coreselect.protocols import Divergence
+from coreselect.support.lookup import make_named
 
 
 @dataclass(frozen=True)
 class KL:
-    """KL(softmax h(x̃) ‖ softmax h(x)) per example, in nats: [B, C], [B, C] → [B]."""
+    """KL(softmax h(x̃) ‖ softmax h(x)) of each example, in nats: [B, C], [B, C] → [B].
+
+    `fisher` is its second derivative at x̃ = x, in units of diag p − p pᵀ. `setwise` says whether it compares two sets.
+    """
 
     name = "kl"
-    fisher: ClassVar[float] = 1.0  # its second derivative at x̃ = x, in units of diag p − p pᵀ
+    fisher: ClassVar[float] = 1.0
     setwise: ClassVar[bool] = False
 
     def __call__(self, adversarial: Tensor, natural: Tensor) -> Tensor:
@@ -35,7 +40,7 @@ class KL:
 
 @dataclass(frozen=True)
 class JS:
-    """Jensen–Shannon divergence of the two softmaxes per example, in nats: [B, C], [B, C] → [B] in [0, log 2]."""
+    """The Jensen–Shannon divergence of the two softmaxes, in nats: [B, C], [B, C] → [B] in [0, log 2]."""
 
     name = "js"
     fisher: ClassVar[float] = 0.25
@@ -49,14 +54,14 @@ class JS:
 
 @dataclass(frozen=True)
 class OptimalTransport:
-    """Entropic transport between the adversarial and the natural set of a batch: [B, C], [B, C] → scalar, ≥ 0.
+    """Entropic optimal transport between the adversarial and the natural set of a batch: [B, C], [B, C] → scalar, ≥ 0.
+
+    It compares sets, not pairs. With few examples or a large ε the plan is blurred, so ε and the batch are recorded.
+    At the converged plan the gradient with respect to the cost is the plan itself (envelope theorem).
 
     Args:
-        epsilon: entropic regularisation, in units of the cosine cost (which lies in [0, 2]); > 0.
-        iterations: at most this many Sinkhorn updates.
-
-    It compares sets, not pairs: with few examples or a large ε the plan blurs, so ε and the batch are recorded.
-    At the converged plan its gradient in the cost is the plan itself (envelope theorem).
+        epsilon: ε > 0, the entropic regularisation, in units of the cosine cost, which lies in [0, 2].
+        iterations: the largest number of Sinkhorn updates.
 
     Raises:
         MissingExtraError: POT is not installed.
@@ -85,17 +90,13 @@ class OptimalTransport:
         return (plan * cost).sum() + blur
 
 
-DIVERGENCES = {"kl": KL, "js": JS, "ot": OptimalTransport}
+DIVERGENCES: dict[str, Callable[[], Divergence]] = {"kl": KL, "js": JS, "ot": OptimalTransport}
 
 
 def divergence(which: str | Divergence) -> Divergence:
-    """Return the divergence of that name, or the callable given.
+    """Return the divergence with this name and its defaults, or the given callable.
 
     Raises:
         UnknownNameError: no divergence has that name.
     """
-    if not isinstance(which, str):
-        return which
-    if which not in DIVERGENCES:
-        raise UnknownNameError(f"no divergence is called {which!r}; there are {', '.join(DIVERGENCES)}.")
-    return DIVERGENCES[which]()
+    return make_named("divergence", which, DIVERGENCES) if isinstance(which, str) else which

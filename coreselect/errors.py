@@ -1,10 +1,10 @@
-"""The kinds of no: every refusal is one sentence that says what was got, what was needed and what to do."""
+"""The exceptions of the library: each message is one sentence that says what was got, what is needed and what to do."""
 
 from collections.abc import Sequence
 
 
 class CoreselectError(Exception):
-    """Base of every refusal this library makes."""
+    """The base class of every error that this library raises on purpose."""
 
 
 class BudgetError(CoreselectError):
@@ -12,11 +12,11 @@ class BudgetError(CoreselectError):
 
 
 class ShapeError(CoreselectError):
-    """An array or tensor of the wrong shape, length or dtype."""
+    """An array or tensor with a wrong shape, length or dtype, or a number out of its range."""
 
 
 class HeadError(CoreselectError):
-    """A model that cannot be seen as features → head as asked."""
+    """A model that cannot be split into features and head as asked."""
 
 
 class OverlapError(CoreselectError):
@@ -24,11 +24,11 @@ class OverlapError(CoreselectError):
 
 
 class RequirementError(CoreselectError):
-    """A selector, objective or loss that needs something the task does not have."""
+    """A selector, objective or loss that needs something that the task does not have."""
 
 
 class NonFiniteError(CoreselectError):
-    """NaN or infinity; `indices` are the pool (or validation) positions it came from."""
+    """NaN or infinity; `indices` are the positions of the examples, in the pool or in validation."""
 
     def __init__(self, message: str, indices: Sequence[int] = ()) -> None:
         super().__init__(message)
@@ -36,35 +36,35 @@ class NonFiniteError(CoreselectError):
 
 
 class DataError(CoreselectError):
-    """A dataset on disk, or an item of one, that cannot be read as images."""
+    """A dataset on disk, or an item of a dataset, that cannot be read as images."""
 
 
 class IndexFileError(CoreselectError):
-    """An index file that is damaged, of another kind, or made for other data."""
+    """An index file that is damaged, has another format, or was made for other data."""
 
 
 class UnknownNameError(CoreselectError):
-    """A name that no registry holds."""
+    """A name that is not registered."""
 
 
 class MissingExtraError(CoreselectError):
-    """An optional dependency that is not installed; the message names the extra."""
+    """An optional package that is not installed; the message names the extra that installs it."""
 
 
 class ScheduleError(CoreselectError):
-    """A sampler asked for an epoch it was not told about, or restored into another schedule."""
+    """A sampler that is used without `set_epoch`, or restored into another schedule."""
 
 
 class CoreselectWarning(UserWarning):
-    """Base of every warning this library gives."""
+    """The base class of every warning that this library gives."""
 
 
 def missing_extra(package: str, extra: str, purpose: str) -> MissingExtraError:
-    """Say which extra brings the package that `purpose` needs."""
+    """Make the error for a missing package: `purpose` needs `package`, which the extra `extra` installs."""
     return MissingExtraError(f"{purpose} needs {package}, which is not installed: pip install 'coreselect[{extra}]'.")
 
 
-def name_some(indices: Sequence[int], most: int = 8) -> str:
-    """Write the first few of many indices: `3, 7, 9 and 12 more`."""
-    head = ", ".join(str(int(i)) for i in indices[:most])
-    return head if len(indices) <= most else f"{head} and {len(indices) - most} more"
+def first_few(items: Sequence[int] | Sequence[str], most: int = 8) -> str:
+    """Write the first items of a list and the number of the others: `3, 7, 9 and 12 more`."""
+    head = ", ".join(item if isinstance(item, str) else str(int(item)) for item in items[:most])
+    return head if len(items) <= most else f"{head} and {len(items) - most} more"

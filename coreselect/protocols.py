@@ -1,4 +1,4 @@
-"""The seams: structural types, so that any object with these methods is an implementation."""
+"""The interfaces of the library, as protocols: any object with these methods is an implementation."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from coreselect.budget import Budget
 from coreselect.types import Selection
 
-Route = str  # "natural" or "adversarial": which normalisation statistics a forward pass sees
-Stream = tuple[Route, int]  # (route, view): one forward pass that a loss reads
-Views = tuple[Tensor, ...]  # one [B, …] tensor per view
+Route = str  # "natural" or "adversarial": the normalisation statistics that a forward pass uses
+Stream = tuple[Route, int]  # (route, view): one forward pass of a loss
+Views = tuple[Tensor, ...]  # one tensor [B, …] for each view
 Params = Mapping[str, Tensor]
 Call = Callable[[nn.Module, Tensor, Route], Tensor]  # (model, x, route) -> output
 MakeViews = Callable[[Tensor, torch.Generator], Views]  # (x [1, …], generator) -> views, each [1, …]
@@ -20,32 +20,42 @@ Progress = Callable[[str, int, int], None]  # (part, done, total)
 
 
 class Divergence(Protocol):
-    """d(h(x̃), h(x)), adversarial first."""
+    """A divergence d(h(x̃), h(x)), adversarial output first."""
 
     @property
     def name(self) -> str: ...
 
     def __call__(self, adversarial: Tensor, natural: Tensor) -> Tensor:
-        """[B, C], [B, C] → [B], or a scalar where d is between the two sets."""
+        """Compute d from outputs [B, C], [B, C]: [B], or a scalar if d compares the two sets."""
         ...
 
 
 class Attack(Protocol):
-    """Inputs that raise a scalar, inside a ball; gradients with respect to inputs only."""
+    """An attack: it changes inputs inside a ball so that a scalar rises. It computes gradients of inputs only.
+
+    `random_start` says whether it starts at a random point of the ball.
+    """
 
     @property
     def random_start(self) -> bool: ...
 
     def __call__(self, ascend: Callable[[Views], Tensor], inputs: Views, noise: Views) -> Views:
-        """`ascend(views)` is a scalar, summed over examples; `noise` is uniform in [−1, 1), one tensor per view."""
+        """Return the attacked inputs, one tensor [B, …] for each view.
+
+        Args:
+            ascend: views → the scalar to raise, summed over examples.
+            inputs: the natural inputs, one tensor [B, …] for each view.
+            noise: uniform in [−1, 1), one tensor [B, …] for each view.
+        """
         ...
 
 
 class Loss(Protocol):
-    """A training loss: which forwards it reads, how its inputs are attacked, and its value.
+    """A training loss: the forward passes it needs, how its inputs are attacked, and its value.
 
-    `streams` lists the (route, view) pairs it reads; adversarial streams are crafted jointly by `attack` on `ascend`.
-    A per-example loss returns [B]; a batch loss (NT-Xent) returns a scalar, the mean over its batch.
+    `views` is the number of views, `streams` lists the (route, view) pairs that the loss reads. The attack raises `ascend`
+    on all adversarial streams together. A per-example loss returns [B]; a batch loss (NT-Xent) returns a scalar, the mean
+    over its batch. `default_attack` is used where the task gives no attack.
     """
 
     @property
@@ -62,29 +72,34 @@ class Loss(Protocol):
     def default_attack(self) -> Attack | None: ...
 
     def ascend(self, adversarial: Views, natural: Views, labels: Tensor | None) -> Tensor:
-        """Outputs [B, C] per adversarial view (and per natural view, if read) → scalar to raise, summed over examples."""
+        """Compute the scalar that the attack raises, summed over examples, from outputs [B, C] of each view."""
         ...
 
     def __call__(self, adversarial: Views, natural: Views, labels: Tensor | None) -> Tensor:
-        """Outputs per view of each route → [B] if per example, else a scalar."""
+        """Compute the loss from outputs [B, C] of each view: [B] for a per-example loss, else a scalar."""
         ...
 
 
 class Search(Protocol):
-    """Proposes rows whose float32 score may be the largest; `coreselect.search.decide` has the last word in float64."""
+    """A search for the best row: it proposes rows by float32 scores, and `coreselect.gradients.rows.argmax` decides in float64."""
 
     def propose(self, query: Tensor, alive: Tensor) -> Tensor:
-        """query [P], alive bool [M] → int64 [≥1]: every living row that rounding cannot rule out."""
+        """Return every row that may be the best within the rounding error, int64 [≥1].
+
+        Args:
+            query: [P].
+            alive: bool [M], False for rows that are already picked.
+        """
         ...
 
 
 @runtime_checkable
 class Selector(Protocol):
-    """A method of choosing.
+    """A method of choosing examples.
 
-    `requires` names what a task must provide (`labels`, `features`, `logits`, `gradients`, `example_gradients`, `inputs`,
-    `validation`, `validation_labels`, `history`, which is of logits, `losses`); `renew` says when another call gives another
-    answer: `never`, `round` or `epoch`.
+    `requires` names what a task must provide: `labels`, `features`, `logits`, `gradients`, `example_gradients`, `inputs`,
+    `validation`, `validation_labels`, `history` (of logits) or `losses`. `renew` says when another call returns another
+    selection: `never`, `round` or `epoch`.
     """
 
     @property
@@ -95,12 +110,15 @@ class Selector(Protocol):
     def renew(self) -> str: ...
 
     def select(self, task: "TaskLike", budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
-        """Choose exactly `budget` examples; every draw is a function of `generator.initial_seed()` and `round`."""
+        """Choose exactly `budget` examples; every random draw depends on `generator.initial_seed()` and `round` alone."""
         ...
 
 
 class TaskLike(Protocol):
-    """What a selector may ask of a task: `coreselect.Task`, or the snapshot of one."""
+    """What a selector uses of a task: a `coreselect.Task`, or a snapshot of one.
+
+    `n` is N, the size of the pool; `provides` names what the task has (see `Selector`).
+    """
 
     @property
     def n(self) -> int: ...
@@ -109,7 +127,9 @@ class TaskLike(Protocol):
     def provides(self) -> frozenset[str]: ...
 
     def snapshot(self, seed: int, round: int) -> AbstractContextManager[Any]:
-        """Open what one selection computes: a `coreselect.task.snapshot.Snapshot`."""
+        """Open the `coreselect.task.snapshot.Snapshot`, which computes what one selection needs."""
         ...
 
-    def restrict(self, indices: Any) -> "TaskLike": ...
+    def restrict(self, indices: Any) -> "TaskLike":
+        """Return the task with only these positions of the pool."""
+        ...

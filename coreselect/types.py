@@ -1,4 +1,4 @@
-"""The records that travel: what greedy did, what is known about it, where it came from, and the answer."""
+"""The records of a selection: what greedy did, what is known about it, where it came from, and the selection itself."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ Float64 = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """What greedy did: one entry a pick, in pick order.
+    """What greedy did: one entry for each pick, in pick order.
 
-    `gains[t]` = η·⟨row, query⟩ at the moment of pick t, of the row as stepped (the trimmed last group carries
-    its weight kept/size); `kept[t]` is how many of the group's examples the pick took.
+    Attributes:
+        order: the group of each pick.
+        gains: η·⟨row, query⟩ at the time of each pick; the row of a trimmed last group has the weight kept/size.
+        kept: how many examples of the group each pick took.
     """
 
     order: tuple[int, ...]
@@ -33,11 +35,15 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A statement about a selection's value; a number never travels without what it assumes.
+    """A statement about the value of a selection, always with its assumptions.
 
-    `value` is the selection's decrease of the objective as `method` counts it, `upper_bound` the most any set of the
-    same budget could reach by the same count, `ratio` = value / upper_bound, None unless both are positive.
-    `details` holds what else was measured (excess of the model over the truth, number of samples, …).
+    Attributes:
+        method: how the numbers were computed.
+        value: by how much the selection lowers the objective, computed by `method`.
+        upper_bound: the largest value that any set of the same budget can reach, computed by `method`; None if unknown.
+        ratio: value / upper_bound, or None unless both are positive.
+        assumptions: what the numbers assume.
+        details: what else was measured, such as the excess of the model over the truth or the number of samples.
     """
 
     method: str
@@ -50,11 +56,20 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class Diagnostics:
-    """Diagnostics of trouble, from what a selection has cached anyway; None where one does not apply.
+    """The diagnostics of a selection, computed from what it has cached; None where a number does not apply.
 
-    Cosines lie in [−1, 1], shares in [0, 1]; `effective_classes` = exp(entropy of the picks' class histogram), of
-    `classes`. `rd_before`, `rd_after_held` and `rd_after_recrafted` are the objective at θ, and after the final pick with the
-    attacked inputs held and re-crafted; `rd_clean` is RD(x, x), the gap between two normalisation routes.
+    Attributes:
+        query_pool_cosine: cosine of the query with the mean gradient of the pool, in [−1, 1].
+        query_loss_cosine: cosine of the query with the gradient of the adversarial loss on validation, in [−1, 1].
+        misclassified, misclassified_pool: share of misclassified picks, and of the pool's examples, in [0, 1].
+        effective_classes: exp(entropy of the class histogram of the picks), in [1, `classes`].
+        classes: the number of classes.
+        gain_loss_correlation: rank correlation of gain with loss, in [−1, 1].
+        predicted_true_correlation: rank correlation of the predicted with the true decrease, in [−1, 1].
+        rd_before: the objective at θ.
+        rd_after_held, rd_after_recrafted: the objective after the last pick, with the attacked inputs held fixed, and with
+            the inputs attacked again.
+        rd_clean: RD(x, x), the gap between two normalisation routes.
     """
 
     query_pool_cosine: float | None = None
@@ -71,7 +86,7 @@ class Diagnostics:
     rd_clean: float | None = None
 
     def trouble(self) -> tuple[str, ...]:
-        """Say in words what looks bad; empty when nothing does."""
+        """Describe each problem in one sentence; empty if there is none."""
         out: list[str] = []
         if self.query_pool_cosine is not None and self.query_pool_cosine < 0:
             out.append(
@@ -102,12 +117,18 @@ class Diagnostics:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where a selection came from: enough to make it again, or to see that it cannot be.
+    """Where a selection came from: what is needed to compute it again, or to see that this is impossible.
 
-    `budget` is the k that was met, `pool_size` N; `seconds` by part; `fingerprint` identifies the pool
-    (`coreselect.io.fingerprint`); `validation_indices` are positions in the dataset that `holdout` was given (in the
-    validation set itself where there was no such dataset); `disjoint` says how pool and validation were told apart;
-    `task` is the loss, attack, head, capture and a digest of the model's weights, where the method used a model.
+    Attributes:
+        selector, settings: the name of the method and its settings.
+        budget, pool_size: k, the number of picks, and N.
+        seed, round: they decide every random draw.
+        versions, seconds: the versions of Python and of the packages, and the seconds of each part.
+        fingerprint: identifies the pool, see `coreselect.io.fingerprint`.
+        validation_indices: int64, positions in the dataset that `holdout` was given, or else in the validation set.
+        disjoint: how it was checked that pool and validation share no example.
+        notes: remarks about settings that the method chose.
+        task: the loss, attack, head, capture and a digest of the model's weights, if the method used a model.
     """
 
     selector: str
@@ -127,17 +148,17 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Selection:
-    """The answer: indices in pick order, with everything a later reader would have to recompute.
+    """A selection: the chosen indices in pick order, and what is known about them.
 
     Attributes:
-        indices: int64 [k], positions in the pool, unique, pick order.
-        source_indices: int64 [k], the same in the dataset that `holdout` was given (else equal to `indices`).
-        groups: int64 [k], the group each pick came with.
-        gains: float64 [k], the gain of its group / the group's size (0 where the method has no gains).
-        weights: float64 [k] that multiply the per-example loss, or None.
-        scores: float64 [N] of every candidate at θ, or None.
-        nested: whether prefixes are coresets themselves.
-        certificate, diagnostics, provenance: what is known about it.
+        indices: int64 [k], positions in the pool, unique, in pick order.
+        source_indices: int64 [k], positions in the dataset that `holdout` was given; without it, equal to `indices`.
+        groups: int64 [k], the group of each pick.
+        gains: float64 [k], the gain of the pick's group divided by the group's size; 0 if the method has no gains.
+        weights: float64 [k], factors of the per-example loss, or None.
+        scores: float64 [N], the score of every candidate at θ, or None.
+        nested: whether each prefix of the picks is a coreset as well.
+        certificate, diagnostics, provenance: records about the selection.
     """
 
     indices: Int64
@@ -155,21 +176,23 @@ class Selection:
         return len(self.indices)
 
     def subset(self, dataset: Dataset[Any]) -> Subset[Any]:
-        """Return `torch.utils.data.Subset(dataset, indices)`; `dataset` has the pool's length and order.
+        """Return `torch.utils.data.Subset(dataset, indices)`.
 
+        Args:
+            dataset: of the same length and order as the pool.
         Raises:
-            IndexFileError: its length is not the pool's.
+            IndexFileError: its length is not that of the pool.
         """
         n = len(dataset)  # type: ignore[arg-type]  # map-style datasets have a length
         if n != self.provenance.pool_size:
             raise IndexFileError(
                 f"this selection was made from a pool of {self.provenance.pool_size} examples, the dataset given has {n}: "
-                "give the pool, or use source_indices with the dataset that was held out from."
+                "give the pool, or use source_indices with the dataset that holdout was given."
             )
         return Subset(dataset, self.indices.tolist())
 
     def save(self, path: str | Path) -> None:
-        """Write an index file; the ending chooses the format (`coreselect.io.index_file`)."""
+        """Write an index file in the format of the ending of `path` (see `coreselect.io.index_file`)."""
         arrays = {
             "indices": self.indices,
             "source_indices": self.source_indices,
@@ -195,7 +218,7 @@ class Selection:
         """Read a complete index file (`.npz` or `.json`).
 
         Raises:
-            IndexFileError: the file is damaged, of another kind, or holds indices alone.
+            IndexFileError: the file is damaged, has another format, or holds only indices.
         """
         arrays, meta = index_file.read(path)
         try:
@@ -203,17 +226,17 @@ class Selection:
             fields = {"weights": None, "scores": None, **arrays, **meta, "provenance": provenance}
             return cls.from_plain(fields)
         except (KeyError, TypeError) as why:
-            raise IndexFileError(f"{path} is an index file of another version or a damaged one ({why}).") from why
+            raise IndexFileError(f"{path} is damaged, or an index file of another version ({why}).") from why
 
     @classmethod
     def from_plain(cls, fields: Mapping[str, Any]) -> Selection:
-        """Make a selection of what `dataclasses.asdict` made of one; lists may stand for tuples.
+        """Make a selection from the result of `dataclasses.asdict`; lists may replace tuples.
 
         Raises:
             KeyError, TypeError: a field is missing or unknown.
         """
         fields = dict(fields)
-        if "signs" in fields:  # the name of the diagnostics in files of version 0.1
+        if "signs" in fields:  # files of version 0.1 use this name for the diagnostics
             fields["diagnostics"] = fields.pop("signs")
         certificate, diagnostics, provenance = fields["certificate"], fields["diagnostics"], fields["provenance"]
         return cls(

@@ -1,4 +1,4 @@
-"""Tiny problems: models, datasets, tasks. Everything is seeded without touching a global random state."""
+"""Tiny problems for tests: models, datasets and tasks, seeded without changing a global random state."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ RD_WEAK = RD("kl", attack=WEAK)
 
 
 def built(factory: Callable[[], nn.Module], *, seed: int = 0, dtype: torch.dtype = torch.float64) -> nn.Module:
-    """Make a module with its own draws, with BN statistics that are not the initial ones, in evaluation mode."""
+    """Make a module with its own seed, in evaluation mode, with BN statistics other than the initial ones."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = factory()
@@ -66,7 +66,7 @@ class DeepHead(nn.Module):
 
 
 class DualNorm(nn.Module):
-    """Two sets of normalisation statistics; the route says which."""
+    """Two normalisation layers; the route chooses one."""
 
     def __init__(self, make: Callable[[int], nn.Module], width: int) -> None:
         super().__init__()
@@ -114,7 +114,7 @@ def routed(model: nn.Module, x: Tensor, route: Route) -> Tensor:
 
 
 def two_views(x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """x [1, …] → two views with random brightness and shift, drawn from the generator alone."""
+    """Return two views of x [1, …] with random brightness and shift, drawn only from the generator."""
 
     def view() -> Tensor:
         shift = int(torch.randint(-1, 2, (), generator=generator))
@@ -125,17 +125,17 @@ def two_views(x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
 
 
 def images(n: int, *, seed: int = 0, dtype: torch.dtype = torch.float64, side: int = SIDE) -> Tensor:
-    """Random images [n, 1, side, side] in [0, 1]."""
+    """Draw random images [n, 1, side, side] in [0, 1]."""
     return torch.rand(n, 1, side, side, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
 def classes(n: int, *, seed: int = 0, count: int = CLASSES) -> Tensor:
-    """Random labels int64 [n]."""
+    """Draw random labels, int64 [n]."""
     return torch.randint(count, (n,), generator=torch.Generator().manual_seed(1000 + seed))
 
 
 class Items(Dataset[Any]):
-    """(x, y) items, or x alone where there are no labels; nothing about labels but through the items."""
+    """Items (x, y), or only x without labels; the dataset does not list its labels."""
 
     def __init__(self, x: Tensor, y: Tensor | None = None) -> None:
         self.x, self.y = x, y
@@ -147,8 +147,13 @@ class Items(Dataset[Any]):
         return self.x[index] if self.y is None else (self.x[index], int(self.y[index]))
 
 
+def items(n: int, *, seed: int, dtype: torch.dtype, labels: bool = False) -> Items:
+    """Make a dataset of n random images, with random labels if asked."""
+    return Items(images(n, seed=seed, dtype=dtype), classes(n, seed=seed) if labels else None)
+
+
 class Augmenting(Items):
-    """The same items with noise from python's, numpy's and torch's global generators."""
+    """The same items with noise from the global generators of Python, numpy and torch."""
 
     def __getitem__(self, index: int) -> Any:
         noise = 0.05 * (random.random() + float(np.random.rand()) + torch.rand(1, SIDE, SIDE, dtype=self.x.dtype))
@@ -157,11 +162,11 @@ class Augmenting(Items):
 
 
 class Broken(RuntimeError):
-    """What a dataset or a view function of these tests fails with."""
+    """The error that datasets and view functions of these tests raise."""
 
 
 class Failing(Items):
-    """Items of which one cannot be read once it is armed."""
+    """Items of which one cannot be read after `armed` is set."""
 
     def __init__(self, x: Tensor, y: Tensor | None = None, *, at: int) -> None:
         super().__init__(x, y)
@@ -169,7 +174,7 @@ class Failing(Items):
 
     def __getitem__(self, index: int) -> Any:
         if self.armed and index == self.at:
-            torch.rand(3)  # a failure that has already moved the global state
+            torch.rand(3)  # the failure comes after a change of the global state
             raise Broken(f"item {index}")
         return super().__getitem__(index)
 
@@ -185,11 +190,10 @@ def sat_task(
     validation: Any = None,
     **settings: Any,
 ) -> Any:
-    """A supervised task on random images: SAT, weak attack, labels on both sides."""
+    """Make a supervised task on random images: SAT, the weak attack, labels in pool and validation."""
     model = built(ConvNet, dtype=dtype) if model is None else model
-    pool = Items(images(n, seed=seed, dtype=dtype), classes(n, seed=seed)) if pool is None else pool
-    if validation is None:
-        validation = Items(images(u, seed=seed + 77, dtype=dtype), classes(u, seed=seed + 77))
+    pool = items(n, seed=seed, dtype=dtype, labels=True) if pool is None else pool
+    validation = items(u, seed=seed + 77, dtype=dtype, labels=True) if validation is None else validation
     return Task.from_model(model, pool, validation, **{"loss": "sat", "attack": WEAK, **settings})
 
 
@@ -204,16 +208,16 @@ def acl_task(
     validation: Any = None,
     **settings: Any,
 ) -> Any:
-    """A contrastive task without labels on a dual-route network."""
+    """Make a contrastive task without labels on a dual-route network."""
     model = built(DualNet, dtype=dtype) if model is None else model
-    pool = Items(images(n, seed=seed, dtype=dtype)) if pool is None else pool
-    validation = Items(images(u, seed=seed + 77, dtype=dtype)) if validation is None else validation
+    pool = items(n, seed=seed, dtype=dtype) if pool is None else pool
+    validation = items(u, seed=seed + 77, dtype=dtype) if validation is None else validation
     fixed = {"loss": "acl", "attack": WEAK, "call": routed, "views": two_views, "head": "head"}
     return Task.from_model(model, pool, validation, **{**fixed, **settings})
 
 
 def array_task(n: int = 24, *, width: int = 9, seed: int = 0, groups: Sequence[int] | None = None, **more: Any) -> Any:
-    """Gradients and a validation gradient that somebody brought, with features, logits and labels."""
+    """Make a task of arrays: gradients, a validation gradient, features, logits and labels."""
     rng = np.random.default_rng(seed)
     rows = n if groups is None else max(groups) + 1
     return Task.from_arrays(
@@ -230,7 +234,7 @@ def array_task(n: int = 24, *, width: int = 9, seed: int = 0, groups: Sequence[i
 
 
 def history(n: int = 24, *, epochs: int = 6, seed: int = 0, classes: int = CLASSES) -> History:
-    """A history of random attacked logits whose margins drift apart, input gradients included."""
+    """Make a history of random attacked logits whose margins drift apart, with input gradients."""
     rng = np.random.default_rng(seed)
     out, y = History(n), rng.integers(0, classes, n)
     drift = rng.normal(size=(n, classes))
@@ -257,11 +261,11 @@ def record_tasks(monkeypatch: Any) -> None:
 
 
 def rcs(**settings: Any) -> RCS:
-    """RCS with the weak attack and groups of three."""
+    """Make RCS with the weak attack and groups of three."""
     return RCS(**{"objective": RD_WEAK, "group_size": 3, **settings})
 
 
 def parts(model: nn.Module, names: Sequence[str]) -> list[Tensor]:
-    """Some parameters of a model, by name."""
+    """Return some parameters of a model by name."""
     known = dict(model.named_parameters())
     return [known[n] for n in names]

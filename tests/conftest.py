@@ -1,9 +1,9 @@
-"""What every test runs under: one torch thread a process, and hypothesis without deadlines."""
+"""Settings of every test: one torch thread in each process, and hypothesis without deadlines."""
 
 import torch
 from hypothesis import HealthCheck, settings
 
-torch.set_num_threads(1)  # tiny problems: threads cost more than they bring, and test processes run side by side
+torch.set_num_threads(1)  # the problems are tiny, so threads cost more than they save; test processes run in parallel
 settings.register_profile(
     "coreselect",
     deadline=None,

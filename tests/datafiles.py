@@ -25,7 +25,7 @@ LABELS = np.arange(20) % 10
 
 
 class Evil:
-    """Pickles as a call of os.system."""
+    """An object whose pickle calls os.system."""
 
     def __init__(self, command: str) -> None:
         self.command = command
@@ -70,7 +70,7 @@ def binary_cifar(folder: Path, classes: int) -> None:
 
 
 def downsampled(folder: Path, *, side: int = 32, batches: int = 10, npz: bool = False, protocol: int = 3) -> None:
-    """Write 2 images a training batch and 3 validation images as downsampled ImageNet, cut to a side; labels from 1."""
+    """Write downsampled ImageNet of any side, labels from 1: 2 images in each training batch and 3 validation images."""
     folder.mkdir(parents=True, exist_ok=True)
     flat = PIXELS[:, :side, :side].transpose(0, 3, 1, 2).reshape(20, 3 * side * side)
     held = {f"train_data_batch_{i + 1}": slice(2 * i, 2 * i + 2) for i in range(batches)} | {"val_data": slice(3)}
@@ -94,7 +94,7 @@ def image_files(root: Path, classes: tuple[str, ...] = ("b", "a"), each: int = 3
 
 
 def check(dataset: ImageSet, pixels: np.ndarray, labels: np.ndarray | None) -> None:
-    """Every item is the written image, float32 [C, H, W] in [0, 1], with its label."""
+    """Assert that every item is the written image, float32 [C, H, W] in [0, 1], with its label."""
     assert len(dataset) == len(pixels)
     for i in range(len(pixels)):
         item = dataset[i]

@@ -1,4 +1,4 @@
-"""Selections made up for tests of what is shown and stored: the numbers are arbitrary, the shapes are real."""
+"""Invented selections for tests of what is shown and stored: the numbers are arbitrary, the shapes are real."""
 
 from dataclasses import replace
 from typing import Any
@@ -9,7 +9,7 @@ from coreselect.types import Certificate, Diagnostics, Provenance, Selection
 
 
 def selection(n: int = 60, k: int = 12, group: int = 3, held: int = 10, seed: int = 0, **changes: Any) -> Selection:
-    """Pick k of the n − held examples that are left of n, in groups; `changes` replaces fields."""
+    """Pick k of n examples, in groups, without `held` examples of validation; `changes` replaces fields."""
     rng = np.random.default_rng(seed)
     validation = np.sort(rng.permutation(n)[:held])
     pool = np.setdiff1d(np.arange(n), validation)

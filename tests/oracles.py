@@ -1,6 +1,6 @@
-"""Slow, obvious twins: every quantity written from its definition, one example, one pick, one draw at a time.
+"""Slow and obvious versions of every quantity, written from its definition, one example, pick or draw at a time.
 
-Nothing here calls the code under test. Everything is meant to be read beside the formula and to be run on tiny problems.
+Nothing here calls the code under test. It is written to be compared with the formulas, and runs on tiny problems.
 """
 
 import hashlib
@@ -98,7 +98,7 @@ def pgd_linf(
 
 
 def pgd_l2(ascend: Callable[[Tensor], Tensor], x: Tensor, radius: float, step: float, steps: int) -> Tensor:
-    """The same with steps of length `step` along the gradient and projection on the Euclidean ball, from x itself."""
+    """Run the same with steps of length `step` along the gradient and projection on the Euclidean ball, starting at x."""
     at = x.clone()
     for _ in range(steps):
         at = at.detach().requires_grad_()
@@ -179,10 +179,10 @@ def algorithm_1(
     *,
     refresh: int = 1,
 ) -> tuple[list[int], list[int], list[float], Tensor]:
-    """docs/rcs.md in float64: (order of groups, picks, gains as stepped, θ′).
+    """Run the algorithm of docs/rcs.md in float64: (order of groups, picks, gains as stepped, θ′).
 
-    The largest ⟨r_m, q⟩ among the rest, ties to the lowest number; θ′ ← θ′ − η r_m; the query renewed every `refresh` picks;
-    the last group trimmed to its first members, its row recomputed on what is kept and stepped with weight kept / size.
+    Each step picks the largest ⟨r_m, q⟩ of the other groups, ties to the lowest number; θ′ ← θ′ − η r_m; the query is renewed
+    every `refresh` picks. The last group is trimmed to its first members: its row is recomputed on them, with weight kept / size.
     """
     rows = [row(list(map(int, g))) for g in groups]
     left = list(range(len(groups)))
@@ -216,7 +216,7 @@ def best_of_all_subsets(gains: Tensor, curve: Tensor, k: int) -> float:
 
 
 def rs2_draws(n: int, k: int, rounds: int, permutation: Callable[[int], Sequence[int]]) -> list[list[int]]:
-    """Deal element by element: the first card of the deck that the hand does not hold; an empty deck is followed by the next."""
+    """Draw element by element: the first card of the deck that is not in the hand; after an empty deck comes the next."""
     deck = [int(i) for i in permutation(0)]
     cycle = 0
     hands = []
@@ -234,7 +234,7 @@ def rs2_draws(n: int, k: int, rounds: int, permutation: Callable[[int], Sequence
 
 
 def budget_of(decimal: str, n: int) -> int:
-    """⌊f·n⌋ of the decimal that was written, in integers: f = digits / 10^places."""
+    """Compute ⌊f·n⌋ of the written decimal in integers: f = digits / 10^places."""
     whole, _, places = decimal.partition(".")
     return int(whole + places) * n // 10 ** len(places)
 

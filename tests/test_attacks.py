@@ -1,4 +1,4 @@
-"""Claims about projected gradient ascent, against a second transcription."""
+"""Claims about PGD, compared with a second transcription."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ NOISE = oracles.noise_one_by_one((1, 6, 6), torch.float64, 0, "test", indices=ra
 
 
 def loss(at: Tensor) -> Tensor:
-    """Summed cross-entropy of the fixed labels."""
+    """Compute the summed cross-entropy of the fixed labels."""
     return oracles.cross_entropy(MODEL(at), Y).sum()
 
 
@@ -44,7 +44,7 @@ def test_l2_equals_a_second_transcription(steps: int) -> None:
 
 @given(st.floats(0, 0.6), st.floats(0.001, 2.0), st.integers(0, 3), st.sampled_from(["linf", "l2"]))
 def test_stays_in_the_ball_and_in_the_bounds(radius: float, step: float, steps: int, norm: Any) -> None:
-    """Whatever radius, step and norm, each example stays in its ball and in [0, 1]."""
+    """For any radius, step and norm, each example stays in its ball and in [0, 1]."""
     got = PGD(radius, step, steps, norm=norm)(lambda v: loss(v[0]), (X,), (NOISE,))[0]
     away = (got - X).flatten(1)
     far = away.abs().amax(1) if norm == "linf" else away.norm(dim=1)
@@ -60,8 +60,8 @@ def test_raises_the_loss() -> None:
     assert bool((after > before).all())
 
 
-def test_examples_do_not_see_each_other() -> None:
-    """An example attacked alone is attacked as it is in company."""
+def test_examples_do_not_depend_on_each_other() -> None:
+    """An example that is attacked by itself gives the same as in a batch."""
     together = PGD(0.1, 0.04, 3)(lambda v: loss(v[0]), (X,), (NOISE,))[0]
     for i in range(len(X)):
         alone = PGD(0.1, 0.04, 3)(
@@ -71,7 +71,7 @@ def test_examples_do_not_see_each_other() -> None:
 
 
 def test_views_are_attacked_jointly() -> None:
-    """With two views one gradient of one scalar moves both, as the transcription on their concatenation does."""
+    """With two views, one gradient of one scalar changes both, as the transcription on their concatenation does."""
     other = cases.images(5, seed=3)
 
     def joint(both: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ def test_views_are_attacked_jointly() -> None:
 
 
 def test_only_inputs_are_differentiated() -> None:
-    """Parameters that ask for gradients get none, and the answer is detached."""
+    """Parameters with requires_grad get no gradient, and the attacked inputs are detached."""
     model = cases.built(cases.ConvNet)
     got = PGD(0.1, 0.04, 2)(lambda v: model(v[0]).pow(2).sum(), (X,), (NOISE,))[0]
     assert not got.requires_grad
@@ -131,7 +131,7 @@ def test_the_l2_start_is_uniform_in_the_ball(d: int) -> None:
 
 
 def test_the_noise_is_drawn_per_index() -> None:
-    """Noise equals one generator per index, whatever is drawn beside it, and lies in [−1, 1)."""
+    """Noise equals that of one generator for each index, for any batch, and is in [−1, 1)."""
     like = torch.zeros(6, 2, 3, dtype=torch.float64)
     ids = np.array([9, 2, 100000, 0, 7, 3])
     got = noise(like, seeds(5, "attack", 2, 0, indices=ids))

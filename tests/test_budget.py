@@ -1,4 +1,4 @@
-"""Claims about budgets: a fraction means the decimal that was written."""
+"""Claims about budgets: a fraction is the decimal that was written."""
 
 from fractions import Fraction
 from typing import Any
@@ -15,7 +15,7 @@ from coreselect.errors import BudgetError
 
 @given(st.integers(1, 9999), st.integers(1, 5_000_000))
 def test_fractions_are_floored_on_the_decimal_that_was_written(thousandths: int, n: int) -> None:
-    """f·N is computed on f's shortest decimal in integers, at any N."""
+    """⌊f·N⌋ is computed in integers from the shortest decimal of f, for any N."""
     text = f"0.{thousandths:04d}"
     want = oracles.budget_of(text, n)
     if want:
@@ -76,14 +76,14 @@ def test_narrow_floats_mean_what_they_print(text: str) -> None:
     ],
 )
 def test_other_budgets_are_refused(budget: Any) -> None:
-    """Out of range, truth values, words and non-numbers are refused by name."""
+    """Budgets out of range, booleans, words and NaN are refused, and the message shows the budget."""
     with pytest.raises(BudgetError):
         resolve(budget, 10)
 
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=10).filter(sum), st.data())
 def test_largest_remainder_shares_exactly(sizes: list[int], data: st.DataObject) -> None:
-    """Shares sum to k, none passes its part, each is its quota rounded down or up, and equal parts differ by at most one."""
+    """Shares sum to k, fit into their parts, are their quotas rounded down or up, and differ by at most one for equal parts."""
     n = sum(sizes)
     k = data.draw(st.integers(0, n))
     shares = largest_remainder(k, sizes)

@@ -1,4 +1,4 @@
-"""`select` checks what it is asked and what it is given back; `certify` checks what it is shown."""
+"""Claims about `select` and `certify`: they check their arguments and refuse what does not fit together."""
 
 from typing import Any
 
@@ -12,13 +12,13 @@ from coreselect.selectors import RCS, Redraw
 
 @pytest.mark.parametrize(("seed", "round"), [(-1, 0), (0, -1)])
 def test_seeds_and_rounds_count_from_zero(seed: int, round: int) -> None:
-    """A negative seed or round is refused rather than wrapped to another number."""
-    with pytest.raises(RequirementError, match="count from 0"):
+    """A negative seed or round is refused, and not wrapped to another number."""
+    with pytest.raises(RequirementError, match="must be 0 or more"):
         select(cases.sat_task(12), Redraw(), 3, seed, round=round)
 
 
 def test_certify_refuses_another_model_loss_or_attack() -> None:
-    """A selection is certified only with the model, loss and attack it was made with."""
+    """A selection is certified only with the model, loss and attack that it was made with."""
     chosen = select(cases.sat_task(24), cases.rcs(), 8)
     assert certify(chosen, cases.sat_task(24)) == chosen.certificate
     with pytest.raises(RequirementError, match="another loss"):
@@ -29,7 +29,7 @@ def test_certify_refuses_another_model_loss_or_attack() -> None:
 
 
 def test_an_unknown_renewal_is_refused_when_the_sampler_is_made() -> None:
-    """A selector that renews at an unknown time is refused at construction, not after the warm-up."""
+    """A selector with an unknown `renew` is refused when the sampler is made, and not after the warm-up."""
 
     class Odd(Redraw):
         renew = "always"
@@ -43,7 +43,7 @@ def test_an_unknown_renewal_is_refused_when_the_sampler_is_made() -> None:
     [({"certify": "paper", "objective": "adversarial_ce"}, None), ({"certify": "sampled"}, "all")],
 )
 def test_a_certificate_that_cannot_be_given_is_refused_before_the_sweep(settings: Any, capture: str | None) -> None:
-    """Theorem 2 for another objective, or sampled sets of sketched rows: refused without a sweep to pay for."""
+    """Theorem 2 for another objective, and sampled sets of sketched rows, are refused before the sweep."""
     swept: list[str] = []
     task = cases.sat_task(24, capture=capture).reporting(lambda part, done, total: swept.append(part))
     with pytest.raises(RequirementError):

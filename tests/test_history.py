@@ -1,4 +1,4 @@
-"""A history is what a slow diary of every prediction would say, however it was filled, saved and restricted."""
+"""Claims about the history: it equals a slow diary of every prediction, however it is filled, saved and restricted."""
 
 import io
 from itertools import pairwise
@@ -23,7 +23,7 @@ C = 3
 
 
 class Diary:
-    """Every logit row of every example, in order; sums are taken when asked for."""
+    """A diary that keeps all logits of every example in order and computes sums when they are needed."""
 
     def __init__(self, n: int) -> None:
         self.rows: list[list[tuple[list[float], int]]] = [[] for _ in range(n)]
@@ -55,7 +55,7 @@ def el2n(z: list[float], y: int) -> float:
 
 @given(st.integers(0, 10**6), st.integers(1, 9), st.integers(0, 12))
 def test_equals_a_diary(seed: int, n: int, batches: int) -> None:
-    """Any batches, an example twice in one and labels that change included: every column is the diary's, to 1e-12."""
+    """For any batches, with repeated examples and changing labels, every column equals that of the diary to 1e-12."""
     rng = np.random.default_rng(seed)
     history, diary = History(n), Diary(n)
     for _ in range(batches):
@@ -82,7 +82,7 @@ def test_equals_a_diary(seed: int, n: int, batches: int) -> None:
 
 
 def test_by_hand() -> None:
-    """Correct, wrong, correct, wrong is forgotten twice; logits (2, 0, 1) of class 0 have margin 1."""
+    """An example that is correct, wrong, correct, wrong is forgotten twice; logits (2, 0, 1) of class 0 have margin 1."""
     history = History(2)
     for z in ([2.0, 0, 1], [0.0, 3, 1], [4.0, 0, 1], [0.0, 1, 1]):
         history.record([0], torch.tensor([z]), [0])
@@ -96,7 +96,7 @@ def test_by_hand() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_logits_of_any_precision_are_summed_in_float64(dtype: torch.dtype) -> None:
-    """The sums are those of the logits as they were rounded; a graph they hang on is neither kept nor changed."""
+    """The sums are those of the rounded logits, and the autograd graph of the logits is neither kept nor changed."""
     z = (torch.randn(5, C, generator=torch.Generator().manual_seed(0)) * 30).to(dtype).requires_grad_()
     low, high = History(5), History(5)
     low.record(range(5), z, torch.zeros(5, dtype=torch.int64))
@@ -106,8 +106,8 @@ def test_logits_of_any_precision_are_summed_in_float64(dtype: torch.dtype) -> No
             assert torch.equal(column, high.state_dict()[name]), name
 
 
-def test_goes_on_from_its_state() -> None:
-    """Half, saved with weights-only loading, then the other half, equals the whole; the state is a copy."""
+def test_continues_from_its_state() -> None:
+    """Half of the batches, a saved and loaded state, and the other half equal all batches; the state is a copy."""
     whole, first = cases.history(9), cases.history(9)
     kept = first.state_dict()
     buffer = io.BytesIO()
@@ -125,7 +125,7 @@ def test_goes_on_from_its_state() -> None:
 
 @pytest.mark.parametrize("change", [{"n": 8}, {"seen": torch.zeros(8)}, {"margin_sum": None}])
 def test_a_state_of_another_size_is_refused(change: dict[str, Any]) -> None:
-    """Another number of examples, or a column that is missing: refused, and nothing changes."""
+    """A state of another number of examples, or with a missing column, is refused and changes nothing."""
     history = cases.history(9)
     before = history.state_dict()
     with pytest.raises(ShapeError, match="not of a history of 9"):
@@ -134,7 +134,7 @@ def test_a_state_of_another_size_is_refused(change: dict[str, Any]) -> None:
 
 
 def test_losses_where_there_are_no_logits() -> None:
-    """The last loss of each is kept, as it was given; what reads logits is refused by name and told why."""
+    """The last loss of each example is kept as it was given; what reads logits is refused, with the reason."""
     history = History(4)
     history.record_losses([0, 2], torch.tensor([5.0, 7.0], requires_grad=True))
     history.record_losses(torch.tensor([2, 1, 2]), torch.tensor([1.0, 2.0, 3.0], dtype=torch.bfloat16))
@@ -154,7 +154,7 @@ def test_losses_where_there_are_no_logits() -> None:
 
 
 def test_losses_and_logits_are_kept_apart() -> None:
-    """From the first loss that is given `loss` is of given ones alone; what logits said stays as it was."""
+    """After the first recorded loss, `loss` returns only recorded losses; what logits gave stays as it was."""
     history = History(3)
     history.record([0, 1, 2], torch.zeros(3, C), [0, 1, 2])
     assert history.at(np.arange(3)).loss == pytest.approx(np.full(3, np.log(C)))
@@ -181,8 +181,8 @@ def test_losses_and_logits_are_kept_apart() -> None:
         ([0, 1], torch.tensor([1.0, float("inf")]), NonFiniteError),
     ],
 )
-def test_refused_losses_leave_nothing_behind(indices: Any, losses: Any, error: type[Exception]) -> None:
-    """A mean for a batch, other lengths, positions outside the pool and NaN: one sentence, no trace."""
+def test_refused_losses_change_nothing(indices: Any, losses: Any, error: type[Exception]) -> None:
+    """A mean over a batch, other lengths, positions outside the pool and NaN are refused in one sentence and change nothing."""
     history = History(4)
     history.record_losses([0, 1], torch.tensor([2.0, 3.0]))
     before = history.state_dict()
@@ -192,8 +192,8 @@ def test_refused_losses_leave_nothing_behind(indices: Any, losses: Any, error: t
     assert all(np.array_equal(column, history.state_dict()[name]) for name, column in before.items())
 
 
-def test_losses_travel_in_the_state() -> None:
-    """Saved and loaded, a history of losses is the same history."""
+def test_losses_are_part_of_the_state() -> None:
+    """A history of losses is the same after saving and loading."""
     one, two = cases.history(5), History(5)
     one.record_losses(range(3), torch.arange(3.0))
     two.load_state_dict(one.state_dict())
@@ -201,8 +201,8 @@ def test_losses_travel_in_the_state() -> None:
     assert all(np.array_equal(column, two.state_dict()[name]) for name, column in one.state_dict().items())
 
 
-def test_a_state_of_an_earlier_version_is_gone_on_from() -> None:
-    """Without the later columns: no losses were given, and the mean stands for the last ‖p − e_y‖ until seen again."""
+def test_a_state_of_an_earlier_version_is_continued() -> None:
+    """A state without the later columns has no losses, and the mean replaces the last ‖p − e_y‖ until an example is seen again."""
     history = cases.history(4)
     old = {k: v for k, v in history.state_dict().items() if k not in ("last_el2n", "given_loss", "loss_seen")}
     again = History(4)
@@ -210,7 +210,7 @@ def test_a_state_of_an_earlier_version_is_gone_on_from() -> None:
     both, n = (history.at(np.arange(4)), again.at(np.arange(4))), np.arange(4)
     assert both[1].last_el2n.tolist() == both[0].el2n.tolist()
     assert both[1].loss.tolist() == both[0].loss.tolist()
-    assert not both[1].losses_given
+    assert not both[1].losses_recorded
     z = torch.tensor([[3.0, 0, 1, 2]])
     for one in (history, again):
         one.record([1], z, [0], attacked=True)
@@ -237,10 +237,10 @@ def test_a_state_of_an_earlier_version_is_gone_on_from() -> None:
         ([0], torch.zeros(1, C), [0], False, RequirementError),
     ],
 )
-def test_a_refused_batch_leaves_nothing_behind(
+def test_a_refused_batch_changes_nothing(
     indices: Any, logits: Any, labels: Any, attacked: bool, error: type[Exception]
 ) -> None:
-    """Positions, labels, widths and numbers out of range, and natural among attacked logits: one sentence, no trace."""
+    """Positions, labels, widths or values out of range, and natural logits after attacked ones, are refused and change nothing."""
     history = History(4, C)
     history.record([0, 1, 2, 3], torch.zeros(4, C), [0, 1, 2, 0], attacked=True)
     before = history.state_dict()
@@ -251,7 +251,7 @@ def test_a_refused_batch_leaves_nothing_behind(
 
 
 def test_impossible_sizes_are_refused() -> None:
-    """No examples, one class, and a norm too many or not finite."""
+    """No examples, one class, and a norm that is too many or not finite are refused."""
     for n, classes in ((0, None), (3, 1)):
         with pytest.raises(ShapeError):
             History(n, classes)
@@ -264,7 +264,7 @@ def test_impossible_sizes_are_refused() -> None:
 
 
 def test_a_snapshot_reads_its_own_examples() -> None:
-    """A restricted task sees the rows of its positions, in its order, of arrays and of a model."""
+    """A restricted task, of arrays or of a model, reads the rows of its positions in its order."""
     history = cases.history(24)
     keep = [20, 3, 7]
     for task in (cases.array_task(24, history=history), cases.sat_task(24, history=history)):
@@ -274,13 +274,13 @@ def test_a_snapshot_reads_its_own_examples() -> None:
 
 
 def test_a_task_without_classes_provides_losses_and_no_history_of_logits() -> None:
-    """What reads logits is refused before any training of a contrastive loss, unless some were recorded all the same."""
+    """What reads logits is refused for a contrastive loss, unless logits were recorded all the same."""
     empty = History(24)
     assert {"losses", "history"} <= cases.sat_task(24, history=empty).provides
     task = cases.acl_task(24, history=empty)
     assert "losses" in task.provides
     with pytest.raises(
-        RequirementError, match="'aum' needs history, and this task has none: give one in which training"
+        RequirementError, match="'aum' needs history, and this task has none: give a history in which training"
     ):
         select(task, AUM(), 3)
     assert "history" in cases.acl_task(24, history=cases.history(24)).provides
@@ -291,7 +291,7 @@ def test_a_task_without_classes_provides_losses_and_no_history_of_logits() -> No
 
 
 def test_a_task_reads_the_history_as_it_stands() -> None:
-    """What is recorded after the task was made counts; what is recorded after a selection does not change it."""
+    """What is recorded after the task was made counts; what is recorded after a selection does not change the selection."""
     history = History(6)
     task = Task.from_arrays(labels=[0] * 6, history=history)
     good, bad = torch.tensor([[1.0, 0.0]]).repeat(6, 1), torch.tensor([[0.0, 1.0]])
@@ -306,7 +306,7 @@ def test_a_task_reads_the_history_as_it_stands() -> None:
 
 
 def test_refusals_of_tasks() -> None:
-    """A history of another length, and a snapshot without one."""
+    """A history of another length is refused, and so is a snapshot without one."""
     for make in (lambda h: cases.array_task(24, history=h), lambda h: cases.sat_task(24, history=h)):
         with pytest.raises(ShapeError, match="of 23 examples and the pool has 24"):
             make(History(23))
@@ -318,7 +318,7 @@ def test_refusals_of_tasks() -> None:
 
 
 def test_means_of_the_unseen_are_refused_by_name() -> None:
-    """No number stands for an example that was never seen."""
+    """An example that was never seen has no mean; the message names its position."""
     history = History(4)
     history.record([1], torch.zeros(1, C), [0])
     for what in ("aum", "el2n", "loss", "confidence", "variability"):
@@ -330,7 +330,7 @@ def test_means_of_the_unseen_are_refused_by_name() -> None:
 
 @pytest.mark.parametrize("attacked", [True, False])
 def test_the_supervised_trainer_fills_it(attacked: bool) -> None:
-    """One epoch of a learning rate of 0: the logits recorded are those whose accuracy and loss the log has."""
+    """In one epoch with a learning rate of 0, the recorded logits have the accuracy and the loss of the log."""
     sat = pytest.importorskip("coreselect_integrations.systems.sat")
     n = 12
     pool = TensorDataset(cases.images(n), cases.classes(n))
@@ -353,7 +353,7 @@ def test_the_supervised_trainer_fills_it(attacked: bool) -> None:
 
 
 def test_two_lines_in_any_loop() -> None:
-    """The recorder of the module's docstring, over a plain loop of two epochs."""
+    """The two lines of the module's docstring record a plain loop of two epochs."""
     pool = TensorDataset(cases.images(10), cases.classes(10))
     model = cases.built(cases.ConvNet)
     history = History(len(pool))

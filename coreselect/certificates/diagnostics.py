@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from coreselect.gradients.rows import Rows
-from coreselect.objectives.held import Held
+from coreselect.objectives.on_validation import ValidationObjective
 from coreselect.task.snapshot import Snapshot
 from coreselect.types import Diagnostics, Int64
 
@@ -36,7 +36,7 @@ def diagnose(
     wrong = shot.misclassified()
     labels = shot.labels() if "labels" in shot.provides and shot.stratified_by_labels else None
     classes = None if labels is None else np.bincount(labels[picks], minlength=int(labels.max()) + 1)
-    live = held if isinstance(held, Held) else None
+    live = held if isinstance(held, ValidationObjective) else None
     slope = None if live is None else shot.loss_gradient(live)
     return Diagnostics(
         query_pool_cosine=_cosine(seen, rows.mean()),
@@ -77,7 +77,9 @@ def _cosine(a: Tensor, b: Tensor) -> float | None:
     return float(a @ b) / size if size > 0 else None
 
 
-def _predicted(shot: Snapshot, rows: Rows, held: Held, gains: Tensor, theta: Tensor, eta: float) -> float | None:
+def _predicted(
+    shot: Snapshot, rows: Rows, held: ValidationObjective, gains: Tensor, theta: Tensor, eta: float
+) -> float | None:
     """Spearman of gains with true decreases of L under one step θ − η r_m, inputs held, where a value is one head pass."""
     if shot.needs_sketch:
         return None

@@ -14,7 +14,7 @@ from coreselect.gradients.curvature import curvature
 from coreselect.gradients.factored import FactoredRows
 from coreselect.gradients.rows import DenseRows, Rows
 from coreselect.network.layout import Layout
-from coreselect.objectives.held import Held
+from coreselect.objectives.on_validation import ValidationObjective
 from coreselect.support.seeding import generator as seeded
 from coreselect.types import Certificate, Int64
 
@@ -27,7 +27,7 @@ class Made:
     """What a greedy selection was made from: rows, objective, θ [P], η, k examples, and the seed of sampled certificates."""
 
     rows: Rows
-    held: Any  # Held, or a fixed query where there is no model
+    held: Any  # ValidationObjective, or a fixed query where there is no model
     layout: Layout
     theta: Tensor
     eta: float
@@ -59,7 +59,7 @@ def refuse(method: Method | None, held: Any, *, sketched: bool) -> None:
     """
     if method in (None, "instance"):
         return
-    if not isinstance(held, Held):
+    if not isinstance(held, ValidationObjective):
         raise RequirementError(
             f"the {method!r} certificate needs values of the objective, and this task has no model: use 'instance'."
         )
@@ -79,7 +79,7 @@ def _sketched(made: Made) -> bool:
 def _instance(made: Made, picks: Int64, order: tuple[int, ...], final: Tensor) -> Certificate | None:
     if _sketched(made):
         return None
-    live = isinstance(made.held, Held)
+    live = isinstance(made.held, ValidationObjective)
     bend = curvature(made.held, made.layout, made.theta) if live else None
     if live and bend is None:
         return None

@@ -35,7 +35,24 @@ class DeferredCommand(TyperCommand):
 
     def make_context(self, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:
         """Import the command, and let it parse its arguments."""
-        return _command(self.entry).make_context(info_name, args, parent=parent, **extra)
+        return self.load().make_context(info_name, args, parent=parent, **extra)
+
+    def load(self) -> Any:
+        """Import the function of the command, and make a command of it, with all its options.
+
+        Raises:
+            CoreselectError: it cannot be imported.
+        """
+        entry = self.entry
+        try:
+            function: Callable[..., Any] = entry.load()
+        except Exception as why:  # the code of another package may raise anything
+            raise CoreselectError(
+                f"the command {entry.name!r} cannot be loaded ({type(why).__name__}: {why}): install its package again."
+            ) from why
+        app = typer.Typer(add_completion=False, rich_markup_mode="rich")
+        app.command(entry.name)(function)
+        return typer.main.get_command(app)
 
 
 class CommandGroup(TyperGroup):
@@ -53,20 +70,3 @@ class CommandGroup(TyperGroup):
         if isinstance(command, DeferredCommand):
             command.describe()
         return command
-
-
-def _command(entry: EntryPoint) -> Any:
-    """Import the function of a command, and make a command of it.
-
-    Raises:
-        CoreselectError: it cannot be imported.
-    """
-    try:
-        function: Callable[..., Any] = entry.load()
-    except Exception as why:  # the code of another package may raise anything
-        raise CoreselectError(
-            f"the command {entry.name!r} cannot be loaded ({type(why).__name__}: {why}): install its package again."
-        ) from why
-    app = typer.Typer(add_completion=False, rich_markup_mode="rich")
-    app.command(entry.name)(function)
-    return typer.main.get_command(app)

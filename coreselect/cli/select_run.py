@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import typer
 from rich.console import Console
@@ -20,8 +19,8 @@ from coreselect.cli.select_method import IN_PRECISION, make_selector, training_a
 from coreselect.cli.select_options import ArrayOptions, MethodOptions, ModelOptions, PassOptions
 from coreselect.cli.show import summary
 from coreselect.data import labels_of, load, names_of
+from coreselect.data.arrays import read_array
 from coreselect.data.subsets import holdout
-from coreselect.errors import DataError
 from coreselect.io import index_file
 from coreselect.losses import loss as find_loss
 from coreselect.protocols import Attack, Loss, Progress
@@ -85,7 +84,7 @@ def run(request: Request, *, json: bool) -> None:
 
 def _over_arrays(paths: Mapping[str, Path]) -> Work:
     """Make the task of arrays."""
-    given: dict[str, Any] = {name: _array(path) for name, path in paths.items()}
+    given: dict[str, Any] = {name: read_array(path) for name, path in paths.items()}
     return Work(Task.from_arrays(**given), None, {})
 
 
@@ -140,15 +139,3 @@ def _task(
         capture=request.model.capture, call=ready.call, views=ready.views, batch_size=batch_size,
         num_workers=request.machine.num_workers, device=device,
     )  # fmt: skip
-
-
-def _array(path: Path) -> np.ndarray:
-    """Open an array, without loading it into memory.
-
-    Raises:
-        DataError: it is no .npy array.
-    """
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as why:
-        raise DataError(f"{path} cannot be read as a .npy array ({' '.join(str(why).split())}).") from why

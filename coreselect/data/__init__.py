@@ -1,4 +1,4 @@
-"""Datasets on disk as map-style datasets of (float32 image [C, H, W] in [0, 1], int label)."""
+"""Datasets on disk and in memory, as map-style datasets of (float32 image [C, H, W] in [0, 1], int label)."""
 
 from coreselect.data.image_folder import ImageFolder
 from coreselect.data.images import Images, ImageSet, labels_of, names_of

@@ -1,7 +1,7 @@
-"""CIFAR-10 and CIFAR-100 as published: the Python or the binary files, in a folder or still in their `.tar.gz`.
+"""CIFAR-10 and CIFAR-100 as published: the Python files or the binary files, in a folder or in their `.tar.gz`.
 
-A. Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 2009. An image is 3,072 bytes: 1,024 red, 1,024
-green, 1,024 blue, row by row.
+A. Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 2009. An image is 3,072 bytes:
+1,024 red, 1,024 green and 1,024 blue bytes, each row by row.
 """
 
 import tarfile
@@ -25,14 +25,18 @@ Files = Mapping[str, Callable[[], bytes]]  # file name -> its content
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
-    """One of the four distributions: its files, and where labels and names are in them."""
+class _Version:
+    """One of the four published versions: its files, and the place of labels and names in them.
+
+    `labels` is the key of the labels in a pickle, or the number of label bytes before each image of a binary file. The
+    last of these bytes is the label.
+    """
 
     name: str
     train: tuple[str, ...]
     test: tuple[str, ...]
     names: str
-    labels: bytes | int  # key of the pickled labels; or label bytes before each binary image, the last one counts
+    labels: bytes | int
     names_key: bytes = b""
     classes: int = 10
 
@@ -41,26 +45,26 @@ class _Kind:
 
 
 _TEN = tuple(f"data_batch_{i}" for i in range(1, 6))
-_KINDS = (
-    _Kind("CIFAR-10", _TEN, ("test_batch",), "batches.meta", b"labels", b"label_names"),
-    _Kind("CIFAR-100", ("train",), ("test",), "meta", b"fine_labels", b"fine_label_names", 100),
-    _Kind("CIFAR-10", tuple(f"{f}.bin" for f in _TEN), ("test_batch.bin",), "batches.meta.txt", 1),
-    _Kind("CIFAR-100", ("train.bin",), ("test.bin",), "fine_label_names.txt", 2, classes=100),
+_VERSIONS = (
+    _Version("CIFAR-10", _TEN, ("test_batch",), "batches.meta", b"labels", b"label_names"),
+    _Version("CIFAR-100", ("train",), ("test",), "meta", b"fine_labels", b"fine_label_names", 100),
+    _Version("CIFAR-10", tuple(f"{f}.bin" for f in _TEN), ("test_batch.bin",), "batches.meta.txt", 1),
+    _Version("CIFAR-100", ("train.bin",), ("test.bin",), "fine_label_names.txt", 2, classes=100),
 )
 
 
 def is_cifar(folder: Path) -> bool:
-    """Say whether CIFAR files lie in the folder, or in one of their published folders inside it."""
-    return any(_kinds(_folder_files(place)) for place in _places(folder))
+    """Return whether the folder holds CIFAR files, directly or in one of the published folders."""
+    return any(_versions_in(_folder_files(place)) for place in _places(folder))
 
 
 def cifar_folder(folder: Path, split: Literal["train", "test"]) -> Images:
-    """Return a split of the CIFAR files in a folder.
+    """Return one split of the CIFAR files in a folder.
 
     Raises:
-        DataError: files are missing or damaged, ask to run something, or there is more than one CIFAR.
+        DataError: files are missing or damaged, a pickle asks to run something, or there is more than one version of CIFAR.
     """
-    found = [place for place in _places(folder) if _kinds(_folder_files(place))]
+    found = [place for place in _places(folder) if _versions_in(_folder_files(place))]
     if len(found) != 1:
         raise DataError(
             f"{folder} holds {len(found)} CIFAR folders ({', '.join(p.name for p in found)}): name one of them."
@@ -69,12 +73,12 @@ def cifar_folder(folder: Path, split: Literal["train", "test"]) -> Images:
 
 
 def cifar_archive(path: Path, split: Literal["train", "test"]) -> Images:
-    """Return a split of a published CIFAR `.tar.gz`, read in memory without extracting it.
+    """Return one split of a published CIFAR `.tar.gz`, read into memory; nothing is extracted to disk.
 
     Raises:
-        DataError: not a tar archive, none of CIFAR's, or damaged.
+        DataError: the file is not a tar archive, is damaged, or holds no CIFAR files.
     """
-    wanted = {file for kind in _KINDS for file in (*kind.files(split), kind.names)}
+    wanted = {file for version in _VERSIONS for file in (*version.files(split), version.names)}
     present: dict[str, bytes | None] = {}
     try:
         with tarfile.open(path, "r:*") as archive:
@@ -84,11 +88,11 @@ def cifar_archive(path: Path, split: Literal["train", "test"]) -> Images:
                     name = member.name.rsplit("/", 1)[-1]
                     present[name] = file.read() if name in wanted else None
             while archive.fileobj is not None and archive.fileobj.read(1 << 20):
-                pass  # to the end, where gzip's checksum is
+                pass  # read to the end, where the checksum of gzip is
     except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError) as why:
         raise DataError(f"{path} is not a readable tar archive ({' '.join(str(why).split())[:120]}).") from why
     files = {name: (lambda data=data: data or b"") for name, data in present.items()}
-    if not _kinds(files):
+    if not _versions_in(files):
         raise DataError(f"{path} is a tar archive without CIFAR's files ({_TEN[0]}, train, or the same with .bin).")
     return _read(files, split, str(path))
 
@@ -98,67 +102,69 @@ def _places(folder: Path) -> list[Path]:
 
 
 def _folder_files(folder: Path) -> Files:
-    names = {file for kind in _KINDS for file in (*kind.train, *kind.test, kind.names)}
+    names = {file for version in _VERSIONS for file in (*version.train, *version.test, version.names)}
     return {name: (folder / name).read_bytes for name in sorted(names) if (folder / name).is_file()}
 
 
-def _kinds(files: Files) -> list[_Kind]:
-    return [kind for kind in _KINDS if any(name in files for name in (*kind.train, *kind.test))]
+def _versions_in(files: Files) -> list[_Version]:
+    return [version for version in _VERSIONS if any(name in files for name in (*version.train, *version.test))]
 
 
 def _read(files: Files, split: Literal["train", "test"], where: str) -> Images:
-    """Read the one kind of CIFAR that is there."""
-    kinds = _kinds(files)
-    if len(kinds) != 1:
-        raise DataError(f"{where} mixes {len(kinds)} distributions of CIFAR: keep one to a folder.")
-    kind = kinds[0]
-    missing = [name for name in kind.files(split) if name not in files]
+    """Read one split of the only version of CIFAR among the files."""
+    versions = _versions_in(files)
+    if len(versions) != 1:
+        raise DataError(f"{where} mixes {len(versions)} versions of CIFAR: keep one in a folder.")
+    version = versions[0]
+    missing = [name for name in version.files(split) if name not in files]
     if missing:
         raise DataError(
-            f"{where} lacks {', '.join(missing)}: {kind.name}'s {split} split is {len(kind.files(split))} files."
+            f"{where} lacks {', '.join(missing)}: {version.name}'s {split} split is {len(version.files(split))} files."
         )
-    parts = [_part(kind, files[name](), f"{where}/{name}") for name in kind.files(split)]
+    parts = [_part(version, files[name](), f"{where}/{name}") for name in version.files(split)]
     images, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    if labels.min() < 0 or labels.max() >= kind.classes:
-        raise DataError(f"{where}: labels of {kind.name} are 0…{kind.classes - 1}, one is {labels.max()}.")
-    return Images(images, labels, f"{kind.name} {split}", _names(kind, files, where))
+    if labels.min() < 0 or labels.max() >= version.classes:
+        raise DataError(f"{where}: labels of {version.name} are 0…{version.classes - 1}, one is {labels.max()}.")
+    return Images(images, labels, f"{version.name} {split}", _names(version, files, where))
 
 
-def _part(kind: _Kind, data: bytes, where: str) -> tuple[UInt8, NDArray[Any]]:
-    """Return images [n, 32, 32, 3] and labels [n] of one file."""
-    if isinstance(kind.labels, int):
-        record = kind.labels + PIXELS
+def _part(version: _Version, data: bytes, where: str) -> tuple[UInt8, NDArray[Any]]:
+    """Return the images [n, 32, 32, 3] and the labels [n] of one file."""
+    if isinstance(version.labels, int):
+        record = version.labels + PIXELS
         if not data or len(data) % record:
             raise DataError(f"{where} has {len(data)} bytes, not a multiple of the {record} of an image and its label.")
         rows = np.frombuffer(data, np.uint8).reshape(-1, record)
-        flat, labels = rows[:, kind.labels :], rows[:, kind.labels - 1]
+        flat, labels = rows[:, version.labels :], rows[:, version.labels - 1]
     else:
         held = plain_pickle.load(data, where)
         held = {_bytes(key): value for key, value in held.items()} if isinstance(held, dict) else {}
-        flat, found = held.get(b"data"), held.get(kind.labels)
+        flat, found = held.get(b"data"), held.get(version.labels)
         if not isinstance(flat, np.ndarray) or flat.dtype != np.uint8 or flat.ndim != 2 or flat.shape[1] != PIXELS:
-            raise DataError(f"{where} has no {kind.name} images: uint8 [n, {PIXELS}] is needed under the key 'data'.")
+            raise DataError(
+                f"{where} has no {version.name} images: uint8 [n, {PIXELS}] is needed under the key 'data'."
+            )
         labels = _whole_numbers(found)
         if not len(flat) or labels is None or labels.shape != flat.shape[:1]:
             raise DataError(
-                f"{where} has no {kind.name} labels: {len(flat)} integers are needed under {kind.labels.decode()!r}."
+                f"{where} has no {version.name} labels: {len(flat)} integers are needed under {version.labels.decode()!r}."
             )
     return flat.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), labels.astype(np.int64)
 
 
-def _names(kind: _Kind, files: Files, where: str) -> list[str] | None:
-    """Return the class names, or None where the file with them is missing."""
-    if kind.names not in files:
+def _names(version: _Version, files: Files, where: str) -> list[str] | None:
+    """Return the class names, or None if their file is missing."""
+    if version.names not in files:
         return None
-    data = files[kind.names]()
-    if isinstance(kind.labels, int):
+    data = files[version.names]()
+    if isinstance(version.labels, int):
         names: Any = data.decode("utf-8", "replace").split()
     else:
-        held = plain_pickle.load(data, f"{where}/{kind.names}")
+        held = plain_pickle.load(data, f"{where}/{version.names}")
         held = {_bytes(key): value for key, value in held.items()} if isinstance(held, dict) else {}
-        names = held.get(kind.names_key)
-    if not isinstance(names, list) or len(names) != kind.classes:
-        raise DataError(f"{where}/{kind.names} does not name the {kind.classes} classes of {kind.name}.")
+        names = held.get(version.names_key)
+    if not isinstance(names, list) or len(names) != version.classes:
+        raise DataError(f"{where}/{version.names} does not name the {version.classes} classes of {version.name}.")
     return [_bytes(name).decode("utf-8", "replace") for name in names]
 
 

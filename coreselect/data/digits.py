@@ -1,4 +1,4 @@
-"""Scikit-learn's scanned digits: 1,797 real images of 8×8 pixels that come with a package, not from the network.
+"""The scanned digits of scikit-learn: 1,797 real images of 8×8 pixels that come with the package, without a download.
 
 E. Alpaydin, C. Kaynak, *Optical Recognition of Handwritten Digits*, UCI Machine Learning Repository, 1998.
 """
@@ -12,9 +12,10 @@ from coreselect.errors import missing_extra
 
 
 def digits(split: Literal["train", "test"]) -> Images:
-    """Return 1,442 training or 355 test images, uint8 [N, 8, 8, 1], the published values 0…16 spread over 0…255.
+    """Return the 1,442 training images or the 355 test images, uint8 [N, 8, 8, 1].
 
-    The split is fixed: of each class, in the published order, every fifth image is for testing.
+    The published values 0…16 are scaled to 0…255. The split is fixed: in the published order, every fifth image of each
+    class is a test image.
 
     Raises:
         MissingExtraError: scikit-learn is not installed.
@@ -26,7 +27,7 @@ def digits(split: Literal["train", "test"]) -> Images:
     published: Any = load_digits()  # a Bunch, which scikit-learn types as a tuple
     images = np.rint(published.images * (255 / 16)).astype(np.uint8)[..., None]  # [N, 8, 8, 1]
     labels = published.target.astype(np.int64)  # [N]
-    rank = np.empty(len(labels), np.int64)  # how many of its class come before
+    rank = np.empty(len(labels), np.int64)  # [N]: how many images of its class come before each image
     for c in range(10):
         rank[labels == c] = np.arange((labels == c).sum())
     kept = (rank % 5 == 4) == (split == "test")

@@ -1,8 +1,8 @@
-"""Downsampled ImageNet as published: `train_data_batch_1` … `_10` and `val_data`, pickles or `.npz`, of any side S.
+"""Downsampled ImageNet as published: `train_data_batch_1` … `_10` and `val_data`, as pickles or `.npz`, with any side S.
 
 Chrabaszcz, Loshchilov, Hutter, "A Downsampled Variant of ImageNet as an Alternative to the CIFAR datasets",
-arXiv:1707.08819, 2017. A file holds `data`, uint8 [n, 3·S·S], an image's red, green and blue planes row by row;
-`labels`, n numbers in 1…1000; and, for training, a `mean` that is not used.
+arXiv:1707.08819, 2017. A file holds `data`, uint8 [n, 3·S·S], with the red, green and blue planes of an image, each row by row;
+`labels`, n numbers in 1…1000; and, for training, a `mean`, which is not used.
 """
 
 import math
@@ -21,10 +21,10 @@ from coreselect.data.images import Images, Int64, UInt8
 from coreselect.errors import DataError
 
 CLASSES = 1000
-BATCHES = 10  # of the published training split
+BATCHES = 10  # number of files of the published training split
 
 _FILE = re.compile(r"(?:train_data_batch_([1-9][0-9]{0,5})|val_data)(?:\.npz)?")
-# What a damaged archive raises, by name.
+# What reading a damaged archive can raise.
 _DAMAGE = (
     zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError, SyntaxError, OverflowError, NotImplementedError,
     RuntimeError, OSError, MemoryError, TokenError,
@@ -32,19 +32,19 @@ _DAMAGE = (
 
 
 def is_downsampled(folder: Path) -> bool:
-    """Say whether files of downsampled ImageNet, of either split, lie in the folder."""
+    """Return whether the folder holds files of downsampled ImageNet, of either split."""
     return bool(_batches(folder, "train") or _batches(folder, "test"))
 
 
 def downsampled_folder(folder: Path, split: Literal["train", "test"]) -> Images:
-    """Return a split: all training batches in the order of their numbers, or the validation images as "test".
+    """Return one split: the training batches in the order of their numbers, or the validation images as "test".
 
-    Labels become 0…999. The images are read file by file into one array; the first k of the ten batches will do, and
-    the name then says so.
+    Labels become 0…999. The images are read file by file into one array. The first k of the ten batches are enough; the
+    name of the dataset then says which batches it holds.
 
     Raises:
-        DataError: a file is missing, there twice, damaged, asks to run something, or is of another shape or side than
-            the first; a label is not in 1…1000; or the images do not fit into memory.
+        DataError: a file is missing, exists twice, is damaged, asks to run something, or has images of another side than
+            the first file; a label is not in 1…1000; or the images do not fit into memory.
     """
     paths = _checked(folder, split)
     labels: list[Int64] = []
@@ -56,13 +56,13 @@ def downsampled_folder(folder: Path, split: Literal["train", "test"]) -> Images:
             flat = _room(paths, data.shape[1])  # [at least N, 3·S·S]
         if data.shape[1] != flat.shape[1]:
             raise DataError(
-                f"{path} has images of side {_side(data)}, those of {paths[0].name} are of {_side(flat)}: "
-                "keep one size to a folder."
+                f"{path} has images of side {_side(data)}, those of {paths[0].name} have side {_side(flat)}: "
+                "keep one size in a folder."
             )
         flat[end : end + len(data)] = data
         labels.append(some)
         end += len(data)
-        del data  # before the next is read
+        del data  # frees the memory before the next file is read
     side = _side(flat)
     images = flat[:end].reshape(end, 3, side, side).transpose(0, 2, 3, 1)  # [N, S, S, 3], a view
     part = "" if split == "test" or len(paths) == BATCHES else f", batches 1…{len(paths)}"
@@ -70,7 +70,7 @@ def downsampled_folder(folder: Path, split: Literal["train", "test"]) -> Images:
 
 
 def _batches(folder: Path, split: str) -> dict[int, list[Path]]:
-    """Return the files of a split by their number, 1 for `val_data`."""
+    """Return the files of a split by their number; `val_data` has number 1."""
     found: dict[int, list[Path]] = {}
     for path in sorted(folder.iterdir()):
         named = _FILE.fullmatch(path.name)
@@ -80,7 +80,7 @@ def _batches(folder: Path, split: str) -> dict[int, list[Path]]:
 
 
 def _checked(folder: Path, split: str) -> list[Path]:
-    """Return the files of a split in order, each number from 1 on once."""
+    """Return the files of a split in order, after checking that each number from 1 on exists once."""
     found = _batches(folder, split)
     if not found:
         raise DataError(
@@ -89,7 +89,9 @@ def _checked(folder: Path, split: str) -> list[Path]:
     missing = sorted(set(range(1, max(found) + 1)) - set(found))
     if missing:
         names = ", ".join(f"train_data_batch_{i}" for i in missing[:8]) + (" and more" if missing[8:] else "")
-        raise DataError(f"{folder} lacks {names}: there is a train_data_batch_{max(found)}, and all before it count.")
+        raise DataError(
+            f"{folder} lacks {names}: there is a train_data_batch_{max(found)}, and it needs all batches before it."
+        )
     twice = next((paths for paths in found.values() if len(paths) > 1), None)
     if twice:
         raise DataError(f"{folder} holds both {twice[0].name} and {twice[1].name}: keep one of them.")
@@ -97,9 +99,10 @@ def _checked(folder: Path, split: str) -> list[Path]:
 
 
 def _room(paths: list[Path], row: int) -> UInt8:
-    """Return an empty array for the rows of all files; it has a few too many, of which no memory is ever touched.
+    """Return an empty array for the images of all files, `row` bytes each.
 
-    A file of b bytes, unpacked if it is an archive, holds each of its pixels in a byte or more: at most b / row images.
+    A file of b unpacked bytes has at most b / row images, because each pixel takes at least one byte. The array may
+    therefore have a few rows too many; they are never written, so they take no memory.
     """
     try:
         rows = sum(_unpacked(path) // row for path in paths)
@@ -107,12 +110,12 @@ def _room(paths: list[Path], row: int) -> UInt8:
     except (MemoryError, ValueError) as why:
         size = sum(_unpacked(path) for path in paths) / 2**30
         raise DataError(
-            f"{paths[0].parent} has {size:.1f} GiB of images, more than there is memory: free some, or remove batches."
+            f"{paths[0].parent} has {size:.1f} GiB of images, more than the free memory: free some, or remove batches."
         ) from why
 
 
 def _unpacked(path: Path) -> int:
-    """Return the bytes of a pickle, or of the images of an archive that was readable a moment ago."""
+    """Return the number of bytes of a pickle, or of the images in an archive."""
     if path.suffix != ".npz":
         return path.stat().st_size
     try:
@@ -141,9 +144,9 @@ def _npz(path: Path) -> tuple[UInt8, Int64]:
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
-    """Read one array of an archive, as numpy packs it, never unpickling."""
+    """Read one array of an archive that numpy wrote, without unpickling anything."""
     if archive.getinfo(name).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ValueError(f"{name} is packed in another way than numpy's")
+        raise ValueError(f"{name} is compressed in a way that numpy does not use")
     with archive.open(name) as file:
         return np.lib.format.read_array(file, allow_pickle=False)
 
@@ -154,7 +157,7 @@ def _unreadable(path: Path, why: BaseException) -> DataError:
 
 
 def _arrays(path: Path, data: Any, labels: Any) -> tuple[UInt8, Int64]:
-    """Return images [n, 3·S·S] and labels [n] in 0…999, or refuse what was found under their names."""
+    """Return images [n, 3·S·S] and labels [n] in 0…999, after checking both."""
     got = f"{data.dtype} {list(data.shape)}" if isinstance(data, np.ndarray) else f"a {type(data).__name__}"
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or not data.size or not _side(data):
         raise DataError(f"{path} has no images under 'data': it is {got}, uint8 [n, 3·S·S] is needed.")
@@ -169,6 +172,6 @@ def _arrays(path: Path, data: Any, labels: Any) -> tuple[UInt8, Int64]:
 
 
 def _side(data: UInt8) -> int:
-    """Return S of [n, 3·S·S], 0 where there is none."""
+    """Return the side S of images [n, 3·S·S], or 0 if the width has another form."""
     side = math.isqrt(data.shape[1] // 3)
     return side if 3 * side * side == data.shape[1] else 0

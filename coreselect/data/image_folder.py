@@ -1,4 +1,4 @@
-"""Image folders: `root/class/picture.png`, or `root/train/class/…` and `root/test/class/…`, decoded when asked for."""
+"""Folders of image files: `root/class/picture.png`, or `root/train/class/…` and `root/test/class/…`."""
 
 from __future__ import annotations
 
@@ -18,23 +18,24 @@ ENDINGS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".
 
 
 class ImageFolder(ImageSet):
-    """Image files, decoded by Pillow as RGB each time one is asked for.
+    """Image files as a dataset; Pillow decodes an image as RGB each time it is read.
 
     Args:
         files: N paths.
         labels: int64 [N].
         name, class_names: as for `Images`.
-        size: the side, in pixels, of the square that every image is cropped (centrally) and resized to; None leaves
-            images as they are, and then all must share the first one's size.
+        size: the side in pixels of the square to which every image is cropped (around its centre) and resized; None keeps
+            the images as they are, and then all must have the size of the first.
     Raises:
         MissingExtraError: Pillow is not installed.
+        DataError: `size` is less than 1, or the first image cannot be decoded.
     """
 
     def __init__(
         self, files: Sequence[Path], labels: Int64, name: str, class_names: Sequence[str], size: int | None = None
     ) -> None:
         try:
-            import PIL.Image  # noqa: F401  # told now rather than at the first item
+            import PIL.Image  # noqa: F401  # so that a missing Pillow is reported now and not at the first item
         except ImportError as why:
             raise missing_extra("Pillow", "data", f"the image folder {name}") from why
         if size is not None and size < 1:
@@ -53,18 +54,18 @@ class ImageFolder(ImageSet):
         """Decode image `index` as uint8 [H, W, 3].
 
         Raises:
-            DataError: the file cannot be decoded, or has another size than the first one.
+            DataError: the file cannot be decoded, or its size differs from that of the first.
         """
         pixels = self._decode(self.files[index])
         if pixels.shape[:2] != self._extent:
             (h, w), (h0, w0) = pixels.shape[:2], self._extent
             raise DataError(
-                f"{self.files[index]} is {w}×{h} pixels, {self.files[0].name} is {w0}×{h0}: give one size for all."
+                f"{self.files[index]} is {w}×{h} pixels, {self.files[0].name} is {w0}×{h0}: give one size for all images."
             )
         return pixels
 
     def first(self, n: int) -> ImageFolder:
-        """Return the first files of every class, `n` in all, in proportion: the first n in order would be one class."""
+        """Return `n` files, the first of every class in proportion; the first n in order might all be of one class."""
         check_rows(n, len(self), self.name)
         assert self.labels is not None and self.classes is not None  # noqa: PT018  # a folder always has both
         counts = np.bincount(self.labels, minlength=len(self.classes)).tolist()
@@ -93,30 +94,34 @@ class ImageFolder(ImageSet):
 
 
 def is_image_folder(folder: Path) -> bool:
-    """Say whether there are folders with images in them, directly or under `train` or `test`."""
-    return any(any(_walk(inner)) for base in (folder, folder / "train", folder / "test") for inner in _folders(base))
+    """Return whether the folder holds folders with images, directly or under `train` or `test`."""
+    return any(
+        any(_image_files(inner)) for base in (folder, folder / "train", folder / "test") for inner in _folders(base)
+    )
 
 
 def image_folder(root: Path, split: Literal["train", "test"], size: int | None = None) -> ImageFolder:
-    """Return a split of an image folder, classes and files in sorted order.
+    """Return one split of an image folder, with classes and files in sorted order.
 
-    Without `train` and `test` folders all classes under `root` are the training split. Images may lie deeper in their
-    class's folder; hidden files and folders are left out.
+    Without `train` and `test` folders, all classes under `root` are the training split. Images may be in subfolders of
+    their class. Hidden files and folders are ignored.
 
     Raises:
         DataError: the split is missing, a class has no image, or the first image cannot be decoded.
         MissingExtraError: Pillow is not installed.
     """
-    divided = any(_folders(root / part) for part in ("train", "test"))  # images right in `train`: a class of trains
+    divided = any(
+        _folders(root / part) for part in ("train", "test")
+    )  # images directly in `train` mean a class of trains
     base = root / split if divided else root
     if not base.is_dir() or (not divided and split == "test"):
         raise DataError(f"{root} is an image folder without a {split} folder: it has no {split} images.")
     classes = _folders(base)
-    files = [sorted(_walk(folder)) for folder in classes]
+    files = [sorted(_image_files(folder)) for folder in classes]
     for folder, found in zip(classes, files, strict=True):
         if not found:
             raise DataError(
-                f"{folder} is a class without an image ({', '.join(sorted(ENDINGS))}): fill it or remove it."
+                f"{folder} is a class without an image ({', '.join(sorted(ENDINGS))}): add images or remove the folder."
             )
     if not classes:
         raise DataError(f"{base} has no class folders: images are expected as {base.name}/class/picture.png.")
@@ -134,6 +139,6 @@ def _folders(base: Path) -> list[Path]:
     return sorted(p for p in base.iterdir() if p.is_dir() and not p.name.startswith(".")) if base.is_dir() else []
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def _image_files(folder: Path) -> Iterator[Path]:
     found = (p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
     return (p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts))

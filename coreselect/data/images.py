@@ -1,4 +1,4 @@
-"""Labelled images in memory or behind a memory map, as a map-style dataset."""
+"""Images with labels as a map-style dataset, in memory or memory-mapped."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
-from coreselect.errors import DataError, name_some
+from coreselect.errors import DataError, first_few
 
 UInt8 = NDArray[np.uint8]
 Int64 = NDArray[np.int64]
@@ -20,12 +20,12 @@ Item = Tensor | tuple[Tensor, int]
 
 
 class ImageSet(Dataset[Item], ABC):
-    """A map-style dataset of (float32 image [C, H, W] in [0, 1], int label); without labels, of images alone.
+    """A map-style dataset of (float32 image [C, H, W] in [0, 1], int label), or of images only if it has no labels.
 
     Attributes:
         labels: int64 [N], or None.
-        name: what to call it.
-        classes: one name per label value, or None where the names are unknown.
+        name: the name of the dataset in messages.
+        classes: one name for each label value, or None if the names are unknown.
     """
 
     labels: Int64 | None
@@ -41,7 +41,7 @@ class ImageSet(Dataset[Item], ABC):
 
     @abstractmethod
     def first(self, n: int) -> ImageSet:
-        """Return the dataset cut down to `n` images.
+        """Return a dataset of only `n` of the images.
 
         Raises:
             DataError: `n` is not in 1…N.
@@ -49,7 +49,7 @@ class ImageSet(Dataset[Item], ABC):
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of an item."""
+        """The shape (C, H, W) of an item."""
         h, w, c = self.pixels(0).shape
         return c, h, w
 
@@ -70,12 +70,12 @@ class Images(ImageSet):
     """Images in one array.
 
     Args:
-        images: uint8 [N, H, W, C], N ≥ 1, C in 1…4; may be memory-mapped, it is never copied whole.
-        labels: integers ≥ 0 [N], or None.
-        name: what to call it.
-        class_names: one per label value.
+        images: uint8 [N, H, W, C], N ≥ 1, C in 1…4; may be memory-mapped, and is never copied as a whole.
+        labels: integers ≥ 0, [N], or None.
+        name: the name of the dataset in messages.
+        class_names: one name for each label value.
     Raises:
-        DataError: another dtype or shape, labels of another length, or too few names.
+        DataError: a dtype, shape or length is wrong, or there are too few names.
     """
 
     def __init__(
@@ -104,10 +104,10 @@ class Images(ImageSet):
 
 
 def labels_of(dataset: Any) -> Int64 | None:
-    """Return a dataset's labels, int64 [N], without reading an item; None where it does not list them.
+    """Return the labels that a dataset lists, int64 [N], without reading an item; None if it lists none.
 
-    Looks for `labels`, then `targets` (torchvision's word), and through `torch.utils.data.Subset`; labels that a
-    `target_transform` changes as items are read are not listed.
+    The labels are the attribute `labels` or, as in torchvision, `targets`; a `torch.utils.data.Subset` lists those of its
+    dataset. A dataset with a `target_transform`, which changes labels when items are read, lists none.
     """
     if getattr(dataset, "target_transform", None) is not None:
         return None
@@ -124,7 +124,7 @@ def labels_of(dataset: Any) -> Int64 | None:
 
 
 def names_of(dataset: Any) -> tuple[str, ...] | None:
-    """Return a dataset's class names (`classes`, torchvision's word too), looking through Subsets; None without."""
+    """Return the class names of a dataset, or of the dataset of a Subset, from `classes`; None if it has none."""
     while isinstance(dataset, Subset):
         dataset = dataset.dataset
     found = getattr(dataset, "classes", None)
@@ -132,18 +132,26 @@ def names_of(dataset: Any) -> tuple[str, ...] | None:
 
 
 def checked_labels(labels: NDArray[Any], n: int, name: str) -> Int64:
-    """Return int64 [n] labels ≥ 0, or refuse."""
+    """Return the labels as int64 [n].
+
+    Raises:
+        DataError: they are not n integers ≥ 0.
+    """
     if labels.dtype.kind not in "iu" or labels.shape != (n,):
         raise DataError(f"{name}: labels are {labels.dtype} {list(labels.shape)}, integers [{n}] are needed.")
     if labels.min() < 0:
         raise DataError(
-            f"{name}: labels count from 0, negative ones are at {name_some(np.flatnonzero(labels < 0).tolist())}."
+            f"{name}: labels count from 0, negative ones are at {first_few(np.flatnonzero(labels < 0).tolist())}."
         )
     return np.array(labels, np.int64)
 
 
 def checked_names(names: Sequence[str] | None, labels: Int64 | None, name: str) -> tuple[str, ...] | None:
-    """Return the class names if there is one for each label value, or refuse."""
+    """Return the class names.
+
+    Raises:
+        DataError: there are fewer names than label values.
+    """
     if names is None:
         return None
     if labels is not None and len(names) <= labels.max():
@@ -154,6 +162,6 @@ def checked_names(names: Sequence[str] | None, labels: Int64 | None, name: str) 
 
 
 def check_rows(n: int, available: int, name: str) -> None:
-    """Refuse a number of rows that there is not."""
+    """Raise DataError if a dataset of `available` examples cannot be cut to n."""
     if not 1 <= n <= available:
         raise DataError(f"{name}: {n} rows were asked for, there are {available}.")

@@ -1,4 +1,4 @@
-"""Which dataset a text on the command line means: the one place that looks at what is there."""
+"""The function `load`: it finds out which dataset a text on the command line names, and loads it."""
 
 import inspect
 from collections.abc import Callable
@@ -26,27 +26,32 @@ _KNOWN = (
 
 
 def load(where: str | Path, split: Split = "train", rows: int | None = None, *, size: int | None = None) -> Any:
-    """Return a split of a dataset, map-style, items (float32 image [C, H, W] in [0, 1], int label) or images alone.
+    """Load one split of a map-style dataset of (float32 image [C, H, W] in [0, 1], int label), or of images only.
 
     Args:
-        where: `digits`; a folder with `images_train.npy` (see `array_folder`); a folder or `.tar.gz` of CIFAR-10 or
-            -100 as published; a folder of downsampled ImageNet's batches, of any side; a folder of images by class; or
-            `package.module:factory` or `path/to/file.py:factory`, which is called, with `split=` if it takes one, and
-            returns any map-style dataset.
+        where: one of
+
+            - `digits`;
+            - a folder with `images_train.npy` (see `array_folder`);
+            - a folder or `.tar.gz` of CIFAR-10 or CIFAR-100 as published;
+            - a folder with the batches of downsampled ImageNet, of any side;
+            - a folder of images by class;
+            - `package.module:factory` or `path/to/file.py:factory`, a function that returns any map-style dataset. It is
+              called with `split=` if it takes this argument.
         split: "train" or "test".
-        rows: keep the first so many; an image folder keeps the first of each class, in proportion.
-        size: side in pixels to which the images of an image folder are cropped and resized.
+        rows: keep only the first images, this many; an image folder keeps the first of each class, in proportion.
+        size: the side in pixels to which the images of an image folder are cropped and resized.
     Returns:
-        An `ImageSet`, or what the factory returned (a `Subset` of it, given `rows`).
+        An `ImageSet`, or what the factory returned (a `Subset` of it, if `rows` is given).
     Raises:
-        DataError: nothing there, nothing that is known, or damaged; one sentence.
+        DataError: there is nothing at `where`, or nothing that is known, or it is damaged.
         MissingExtraError: the format needs a package that is not installed.
-        UnknownNameError: the factory's module has no such name.
+        UnknownNameError: the module of the factory has no such name.
     """
     if split not in ("train", "test"):
         raise DataError(f"split is {split!r}; it is 'train' or 'test'.")
     try:
-        dataset = _found(str(where), split, size)
+        dataset = _load(str(where), split, size)
     except OSError as why:
         raise DataError(f"{where} cannot be read ({why.strerror}).") from why
     if rows is None:
@@ -57,42 +62,43 @@ def load(where: str | Path, split: Split = "train", rows: int | None = None, *, 
     return Subset(dataset, range(rows))
 
 
-def _found(where: str, split: Split, size: int | None) -> Any:
-    """Tell what `where` means, and load that."""
+def _load(where: str, split: Split, size: int | None) -> Any:
+    """Find out what `where` names, and load it."""
     path = Path(where).expanduser()
-    if size is not None and not (path.is_dir() and _kind(path) is image_folder):
+    if size is not None and not (path.is_dir() and _reader_for(path) is image_folder):
         raise DataError(f"size {size} was given for {where}: only the images of an image folder are resized.")
     if where == "digits":
         return digits(split)
     if path.is_dir():
-        kind = _kind(path)
-        if kind is None:
+        reader = _reader_for(path)
+        if reader is None:
             raise DataError(
-                f"{where} holds no dataset that is known: looked for images_train.npy, CIFAR's files, class folders, "
+                f"{where} holds no known dataset: looked for images_train.npy, CIFAR's files, class folders, "
                 "train_data_batch_1."
             )
-        return image_folder(path, split, size) if kind is image_folder else kind(path, split)
+        return image_folder(path, split, size) if reader is image_folder else reader(path, split)
     if path.is_file():
         if not path.name.endswith(_ARCHIVES):
-            raise DataError(f"{where} is a file of an unknown kind: give {_KNOWN}.")
+            raise DataError(f"{where} is a file of an unknown format: give {_KNOWN}.")
         return cifar_archive(path, split)
     if is_spec(where):
-        return _made(where, split)
+        return _from_factory(where, split)
     raise DataError(f"there is nothing at {where}: give {_KNOWN}.")
 
 
-def _kind(folder: Path) -> Callable[..., ImageSet] | None:
-    kinds = (
+def _reader_for(folder: Path) -> Callable[..., ImageSet] | None:
+    """Return the reader of what the folder holds, or None."""
+    formats = (
         (is_array_folder, array_folder),
         (is_cifar, cifar_folder),
         (is_downsampled, downsampled_folder),
         (is_image_folder, image_folder),
     )
-    return next((reads for fits, reads in kinds if fits(folder)), None)
+    return next((reader for fits, reader in formats if fits(folder)), None)
 
 
-def _made(spec: str, split: Split) -> Any:
-    """Call a factory of the user's."""
+def _from_factory(spec: str, split: Split) -> Any:
+    """Call a factory that the user wrote."""
     factory = resolve(spec, "dataset")
     takes_split = _takes_split(factory)
     if not takes_split and split == "test":
@@ -101,7 +107,7 @@ def _made(spec: str, split: Split) -> Any:
         dataset = factory(split=split) if takes_split else factory()
     except CoreselectError:
         raise
-    except Exception as why:  # the code of whoever wrote the factory: it may raise anything
+    except Exception as why:  # code of the user, which may raise anything
         said = " ".join(str(why).split())[:200]
         raise DataError(f"dataset {spec!r}: calling it failed ({type(why).__name__}: {said}).") from why
     map_style = (

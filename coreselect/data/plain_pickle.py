@@ -1,8 +1,8 @@
-"""Reading the pickles that CIFAR and downsampled ImageNet are published as, without running what else a pickle can do.
+"""A safe reader of the pickles that CIFAR and downsampled ImageNet are published as.
 
-A pickle is a program: it may import and call anything. Here it may name numpy's array builders, which are replaced by
-the stand-ins below (they check what they are given, and only ever make arrays of numbers), and the codec that Python 2
-strings need; every other name is refused before it is looked up.
+A pickle is a program that can import and call anything. This reader accepts the names of numpy's array builders and of the
+codec that strings of Python 2 need. It replaces them by the functions below, which check their arguments and make arrays
+of numbers and nothing else. It refuses every other name without importing it.
 """
 
 import io
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from coreselect.errors import DataError
 
-# What a damaged pickle raises, by name.
+# What unpickling damaged data can raise.
 _DAMAGE = (
     pickle.UnpicklingError, ValueError, KeyError, IndexError, TypeError, AttributeError, EOFError, OverflowError,
     MemoryError, RecursionError, ImportError,
@@ -24,20 +24,18 @@ _DAMAGE = (
 
 
 def load(data: bytes | BinaryIO, where: str) -> Any:
-    """Return what the pickle holds: lists, dicts, bytes, strings, numbers and arrays of numbers.
+    """Return the content of a pickle: lists, dicts, bytes, strings, numbers and arrays of numbers.
 
     Args:
-        data: a pickle of any protocol, or an open file, which is not read whole; strings of Python 2 become bytes.
-        where: what to call it in a refusal.
+        data: a pickle of any protocol, or an open file, which is not loaded as a whole; strings of Python 2 become bytes.
+        where: the name of the data in a message.
     Raises:
-        DataError: it names something else, or is damaged.
+        DataError: the pickle holds something else, or is damaged.
     """
     try:
-        return _settle(_Plain(io.BytesIO(data) if isinstance(data, bytes) else data, where).load())
+        return _with_arrays(_Plain(io.BytesIO(data) if isinstance(data, bytes) else data, where).load())
     except _DAMAGE as why:
-        raise DataError(
-            f"{where} is not a pickle of arrays, or a damaged one ({' '.join(str(why).split())[:120]})."
-        ) from why
+        raise DataError(f"{where} is damaged, or not a pickle of arrays ({' '.join(str(why).split())[:120]}).") from why
 
 
 class _Plain(pickle.Unpickler):
@@ -46,17 +44,17 @@ class _Plain(pickle.Unpickler):
         self.where = where
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return the stand-in for a name that a pickled array needs; nothing is ever imported."""
-        found = _STAND_INS.get((module.replace("numpy._core", "numpy.core"), name))
+        """Return the replacement for a name that a pickled array needs; nothing is imported."""
+        found = _REPLACEMENTS.get((module.replace("numpy._core", "numpy.core"), name))
         if found is None:
             raise DataError(
-                f"{self.where} asks to run {module}.{name}, which no image file needs: it was not opened further."
+                f"{self.where} asks to run {module}.{name}, which no image file needs: reading stopped there."
             )
         return found
 
 
 class _DType:
-    """A dtype of integers or floats on its way; its pickled state says the byte order."""
+    """A dtype of integers or floats while it is being unpickled; its state holds the byte order."""
 
     def __init__(self, code: str | bytes, *_: Any) -> None:
         self.code = code.decode("ascii") if isinstance(code, bytes) else str(code)
@@ -71,11 +69,11 @@ class _DType:
         self.order = order
 
     def dtype(self) -> np.dtype[Any]:
-        return np.dtype(self.code).newbyteorder(self.order)  # type: ignore[arg-type]  # one of the four, checked above
+        return np.dtype(self.code).newbyteorder(self.order)  # type: ignore[arg-type]  # __setstate__ has checked that it is one of the four
 
 
 class _Array:
-    """An array on its way; its pickled state holds shape, dtype and bytes."""
+    """An array while it is being unpickled; its state holds shape, dtype and bytes."""
 
     array: NDArray[Any] | None = None
 
@@ -85,12 +83,12 @@ class _Array:
 
 
 class _Name:
-    """Stands for the class `numpy.ndarray`, which a pickle only names."""
+    """The replacement for the class `numpy.ndarray`, which a pickle names but never calls."""
 
 
 def _build(raw: Any, dtype: Any, shape: Any, order: Any) -> NDArray[Any]:
     if not isinstance(dtype, _DType) or not isinstance(raw, bytes | bytearray) or order not in ("C", "F"):
-        raise ValueError("an array of something else than numbers")
+        raise ValueError("an array that does not hold numbers")
     return np.frombuffer(raw, dtype.dtype()).reshape(shape, order=order)
 
 
@@ -108,7 +106,7 @@ def _encode(text: str, codec: str | bytes = "latin1", *_: Any) -> bytes:
     return text.encode("latin1")
 
 
-_STAND_INS: dict[tuple[str, str], type | Callable[..., Any]] = {
+_REPLACEMENTS: dict[tuple[str, str], type | Callable[..., Any]] = {
     ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
     ("numpy.core.multiarray", "scalar"): _scalar,
     ("numpy.core.numeric", "_frombuffer"): _build,
@@ -118,12 +116,12 @@ _STAND_INS: dict[tuple[str, str], type | Callable[..., Any]] = {
 }
 
 
-def _settle(value: Any) -> Any:
-    """Put the arrays in place of their stand-ins."""
+def _with_arrays(value: Any) -> Any:
+    """Return the value with arrays in place of their replacements."""
     if isinstance(value, _Array):
         if value.array is None:
             raise ValueError("an array without content")
         return value.array
     if isinstance(value, dict):
-        return {key: _settle(item) for key, item in value.items()}
-    return [_settle(item) for item in value] if isinstance(value, list) else value
+        return {key: _with_arrays(item) for key, item in value.items()}
+    return [_with_arrays(item) for item in value] if isinstance(value, list) else value

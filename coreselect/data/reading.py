@@ -1,4 +1,4 @@
-"""The evaluation view: how selection reads a dataset, the same in any process and any batch."""
+"""The reading of a dataset by a selection: every item gives the same values in any process and any batch."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from coreselect.data.images import labels_of as listed_labels
+from coreselect.data.images import labels_of
 from coreselect.errors import DataError
 from coreselect.support import seeding
 
@@ -19,7 +19,10 @@ _LABELS = ("label", "labels", "y", "target", "targets")
 
 
 class EvaluationView(Dataset[Any]):
-    """Read item i with `random`, numpy and torch seeded from (seed, path, i): an augmenting dataset gives one answer."""
+    """The evaluation view of a dataset: item i is read with `random`, numpy and torch seeded from (seed, path, i).
+
+    So a dataset with random augmentation gives one answer for each seed.
+    """
 
     def __init__(self, dataset: Any, seed: int, *path: int | str) -> None:
         self.dataset, self.seed, self.path = dataset, seed, path
@@ -33,10 +36,10 @@ class EvaluationView(Dataset[Any]):
 
 
 def unpack(batch: Any) -> tuple[Tensor, Tensor | None]:
-    """Take (inputs, labels or None) from a collated batch: a tensor, (x,), (x, y, …), or a mapping with usual names.
+    """Return the inputs and the labels (or None) of a batch: a tensor, (x,), (x, y, …), or a mapping with usual names.
 
     Raises:
-        DataError: the batch has another form; `unpack=` says how to read it.
+        DataError: the batch has another form; the user can read it with `unpack=`.
     """
     if isinstance(batch, Tensor):
         return batch, None
@@ -47,9 +50,7 @@ def unpack(batch: Any) -> tuple[Tensor, Tensor | None]:
     elif isinstance(batch, Sequence) and batch and isinstance(batch[0], Tensor):
         return batch[0], batch[1] if len(batch) > 1 and isinstance(batch[1], Tensor) else None
     form = f"a mapping with keys {sorted(map(str, batch))}" if isinstance(batch, Mapping) else type(batch).__name__
-    raise DataError(
-        f"an item batch is {form}, not a tensor, (x, y) or a mapping with an image: say how to read it with unpack=."
-    )
+    raise DataError(f"an item batch is {form}, not a tensor, (x, y) or a mapping with an image: read it with unpack=.")
 
 
 _DEFAULT = unpack
@@ -66,13 +67,20 @@ def read(
 ) -> Iterator[tuple[NDArray[np.int64], Tensor, Tensor | None]]:
     """Yield (positions, x [B, …], labels int64 [B] or None) for each batch of positions, in order.
 
-    Draws depend on (seed, path, position) alone. Global random states move (call inside a guard).
+    Random draws depend only on (seed, path, position). The global random states change, so call this inside
+    `coreselect.support.seeding.rng_kept`.
+
+    Args:
+        batches: int64 [B] each, positions in the dataset.
+        seed, path: what the draws of the items depend on.
+        unpack: batch of items → (x, labels or None).
+        num_workers: as for `torch.utils.data.DataLoader`.
     """
     loader: DataLoader[Any] = DataLoader(
         EvaluationView(dataset, seed, *path),
         batch_sampler=[b.tolist() for b in batches],
         num_workers=num_workers,
-        generator=torch.Generator().manual_seed(0),  # else iterating moves the global generator
+        generator=torch.Generator().manual_seed(0),  # otherwise iterating changes the global generator
     )
     for positions, batch in zip(batches, loader, strict=True):
         x, y = unpack(batch)
@@ -80,22 +88,24 @@ def read(
 
 
 def _classes(y: Tensor, n: int) -> Tensor | None:
-    """Read a batch's second part as class numbers int64 [n]; None where it is none (one-hot, boxes, …)."""
+    """Return y as class numbers int64 [n], or None if it has not one number for each item (one-hot, boxes, …)."""
     if y.numel() != n:
         return None
     if y.is_floating_point() and not torch.equal(y, y.round()):
-        raise DataError("labels are fractions, not class numbers: say which part of an item is the class with unpack=.")
+        raise DataError(
+            "labels are fractions, not class numbers: choose the part of an item that is the class with unpack=."
+        )
     return y.reshape(-1).long()
 
 
-def labels_of(dataset: Any, *, seed: int, unpack: Unpack = unpack, num_workers: int = 0) -> NDArray[np.int64] | None:
-    """Return every label int64 [N], or None where items carry none; reads the dataset once.
+def read_labels(dataset: Any, *, seed: int, unpack: Unpack = unpack, num_workers: int = 0) -> NDArray[np.int64] | None:
+    """Return every label, int64 [N], or None if the items have none.
 
-    A dataset (or Subset of one) whose `labels` or `targets` are integers of its own length is asked, not read.
+    A dataset that lists its labels (see `coreselect.data.labels_of`) is not read. Any other dataset is read once.
     """
-    quick = listed_labels(dataset) if unpack is _DEFAULT else None
-    if quick is not None:
-        return quick
+    listed = labels_of(dataset) if unpack is _DEFAULT else None
+    if listed is not None:
+        return listed
     out: list[Tensor] = []
     for _, _, y in read(
         dataset,
@@ -112,5 +122,5 @@ def labels_of(dataset: Any, *, seed: int, unpack: Unpack = unpack, num_workers: 
 
 
 def chunks(positions: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
-    """Cut positions into runs of at most `size`."""
+    """Cut positions into consecutive parts of at most `size`."""
     return [positions[i : i + size] for i in range(0, len(positions), size)]

@@ -1,4 +1,4 @@
-"""Subsets that remember where they came from: holdout, source positions, disjointness, and indexed items."""
+"""Subsets that know their dataset: `holdout`, source positions, disjointness, and items with their index."""
 
 from typing import Any, Protocol
 
@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset, Subset
 
 from coreselect.budget import Budget, resolve
-from coreselect.errors import BudgetError, OverlapError, name_some
+from coreselect.errors import BudgetError, OverlapError, first_few
 from coreselect.support.seeding import generator
 
 
 class MapStyle(Protocol):
-    """A dataset with a length and items by position."""
+    """A dataset with a length, whose items are read by position."""
 
     def __len__(self) -> int: ...
 
@@ -25,12 +25,12 @@ def holdout(dataset: Any, size: Budget = 0.01, seed: int = 0) -> tuple[Subset[An
 
     Args:
         dataset: N items.
-        size: how many to hold out: a count in 1…N−1 or a fraction in (0, 1).
-        seed: of the draw, which moves no global random state.
+        size: how many items to hold out for validation: a count in 1…N−1 or a fraction in (0, 1).
+        seed: decides the random draw; global random states do not change.
     Returns:
         Two `torch.utils.data.Subset`s; `selection.source_indices` are positions in `dataset`.
     Raises:
-        BudgetError: nothing would be left of either side.
+        BudgetError: the pool or the validation set would be empty.
     """
     n = len(dataset)
     k = resolve(size, n)
@@ -41,7 +41,7 @@ def holdout(dataset: Any, size: Budget = 0.01, seed: int = 0) -> tuple[Subset[An
 
 
 def origin(dataset: Any) -> tuple[Any, NDArray[np.int64]]:
-    """Follow nested Subsets to the dataset they came from: (root, positions in it)."""
+    """Return the dataset that nested Subsets come from, and the positions int64 [N] of their items in it."""
     indices = np.arange(len(dataset), dtype=np.int64)
     while isinstance(dataset, Subset):
         indices = np.asarray(dataset.indices, dtype=np.int64)[indices]
@@ -50,7 +50,7 @@ def origin(dataset: Any) -> tuple[Any, NDArray[np.int64]]:
 
 
 def provably_disjoint(pool: Any, validation: Any) -> bool:
-    """Return whether indices prove that the two share no item; False: nothing is proved (other roots).
+    """Return True if the indices prove that both share no item, and False if they come from different datasets.
 
     Raises:
         OverlapError: both come from one dataset and share positions of it.
@@ -61,14 +61,14 @@ def provably_disjoint(pool: Any, validation: Any) -> bool:
     both = np.intersect1d(ours, theirs)
     if len(both):
         raise OverlapError(
-            f"{len(both)} validation examples are also in the pool (positions {name_some(both.tolist())} of their dataset): "
+            f"{len(both)} validation examples are also in the pool (positions {first_few(both.tolist())} of their dataset): "
             "split with coreselect.holdout."
         )
     return True
 
 
 class Indexed(Dataset[Any]):
-    """Yield every item with its position: (x, y) → (x, y, i), anything else → (item, i)."""
+    """A dataset whose items carry their position i: (x, y) becomes (x, y, i), any other item becomes (item, i)."""
 
     def __init__(self, dataset: MapStyle) -> None:
         self.dataset = dataset

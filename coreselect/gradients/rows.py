@@ -1,8 +1,8 @@
-"""Rows R [M, P] and what greedy and search ask of them.
+"""Rows R [M, P], and the operations on them that greedy and search need.
 
-A float32 inner product computed in any order errs by at most γ_P·‖r‖·‖q‖, γ_P = P·u / (1 − P·u), u = 2⁻²⁴ (Higham,
-*Accuracy and stability of numerical algorithms*, 2002, section 3.1). `slack` carries that bound, so that a search may
-propose by float32 scores and float64 decides among the few rows that rounding cannot tell apart.
+A float32 inner product, summed in any order, has an error of at most γ_P·‖r‖·‖q‖, γ_P = P·u / (1 − P·u), u = 2⁻²⁴ (Higham,
+*Accuracy and stability of numerical algorithms*, 2002, section 3.1). `slack` holds this bound. A search proposes rows by
+their float32 scores; float64 then decides between the few rows whose scores are closer than the bound.
 """
 
 import math
@@ -14,28 +14,28 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from coreselect.errors import NonFiniteError, name_some
+from coreselect.errors import NonFiniteError, first_few
 from coreselect.types import Float64
 
 Groups = Sequence[NDArray[np.int64]]
-BLOCK_BYTES = 64 << 20  # how much of the rows is looked at at once
+BLOCK_BYTES = 64 << 20  # how many bytes of rows one step works on
 
 
-def alone(n: int) -> Groups:
-    """Return n groups of one, in order; an array [n, 1] iterates as groups, without n small arrays."""
+def single_examples(n: int) -> Groups:
+    """Return n groups of one example each, in order, as an array [n, 1]: it iterates as groups without n small arrays."""
     return cast(Groups, np.arange(n, dtype=np.int64)[:, None])
 
 
-def are_alone(groups: Groups, n: int) -> bool:
-    """Whether these are the n examples, one a group, in order."""
+def are_single_examples(groups: Groups, n: int) -> bool:
+    """Return whether the groups are the n examples, one in each group, in order."""
     return len(groups) == n and all(len(g) == 1 and g[0] == i for i, g in enumerate(groups))
 
 
 class Rows(Protocol):
-    """Gradients of M groups at θ. P is the length of a full row, W ≤ P that of a sketched one."""
+    """The gradients of M groups at θ. P is the length of a full row, W ≤ P the length of a sketched row."""
 
-    groups: Groups  # members of each group, positions in the task's pool
-    slack: Tensor  # [M]: the float32 score of row m errs by at most slack[m]·‖query‖
+    groups: Groups  # the members of each group, as positions in the task's pool
+    slack: Tensor  # [M]: the float32 score of row m has an error of at most slack[m]·‖query‖
 
     @property
     def count(self) -> int:
@@ -43,31 +43,31 @@ class Rows(Protocol):
         ...
 
     def project(self, query: Tensor) -> Tensor:
-        """query [P] → what `scores` and `exact` take (itself, or its sketch [W])."""
+        """Return the query [P] in the form that `scores` and `exact` take: itself, or its sketch [W]."""
         ...
 
     def scores(self, query: Tensor) -> Tensor:
-        """All ⟨row, query⟩ [M], in working precision."""
+        """Compute every ⟨row, query⟩, [M], in the precision of the rows."""
         ...
 
     def exact(self, ids: NDArray[np.int64], query: Tensor) -> Float64:
-        """⟨row, query⟩ of some rows in float64, each summed in one fixed order."""
+        """Compute ⟨row, query⟩ of some rows in float64, each summed in one fixed order."""
         ...
 
     def full(self, m: int, kept: NDArray[np.int64] | None = None) -> Tensor:
-        """Row m [P], or the row of the kept members alone."""
+        """Return row m [P], or the row of only the kept members of group m."""
         ...
 
     def mean(self) -> Tensor:
-        """The pool's mean row (in the space of `project`), groups weighted by size."""
+        """Return the mean row of the pool, in the form of `project`; each group counts with its size."""
         ...
 
     def gram(self, a: Tensor, b: Tensor) -> Tensor:
-        """Inner products of some rows with others, int64 [A], [B] → [A, B], in working precision."""
+        """Compute the inner products of two lists of rows, int64 [A], [B] → [A, B], in the precision of the rows."""
         ...
 
     def norms(self) -> Tensor:
-        """All ‖row‖₂ [M], in float64."""
+        """Return every ‖row‖₂, [M], in float64."""
         ...
 
 
@@ -75,17 +75,17 @@ Full = Callable[[int, NDArray[np.int64] | None], Tensor]
 
 
 class DenseRows:
-    """Rows as a matrix [M, W], in memory or memory-mapped, on any device.
+    """Rows as one matrix [M, W], in memory or memory-mapped, on any device.
 
     Args:
         matrix: [M, W] float32 or float64.
-        groups: M arrays of member positions.
-        full: (m, kept members or None) → row [P]; None: the matrix's own row, groups then cannot be trimmed.
-        project: query [P] → [W]; None: itself.
-        names: what to call members in a refusal (pool positions); None: their own numbers.
-        examples: the rows of single examples that these are means of, where they are at hand.
+        groups: M arrays with the positions of each group's members.
+        full: (m, kept members or None) → row [P]; None: use the row of the matrix, so that groups cannot be trimmed.
+        project: query [P] → [W]; None: the query itself.
+        names: int64, the number that a message gives for each member (its pool position); None: the member's own number.
+        examples: the rows of the single examples whose means these rows are, if they are available.
     Raises:
-        NonFiniteError: a row holds NaN or infinity; the message names its members.
+        NonFiniteError: a row holds NaN or infinity; the message names the members of its group.
     """
 
     def __init__(
@@ -100,13 +100,12 @@ class DenseRows:
     ) -> None:
         self.matrix, self.groups, self._full, self._project = matrix, groups, full, project
         self.examples = examples
-        norms = torch.cat(
-            [block.double().norm(dim=1) for _, block in self.blocks()]
-        )  # [M]; squares of float32 leave its range
+        # [M], in float64: the squares of large float32 numbers overflow float32
+        norms = torch.cat([block.double().norm(dim=1) for _, block in self.blocks()])
         if not bool(torch.isfinite(norms).all()):
             bad = (~torch.isfinite(norms)).nonzero().flatten().tolist()
             members = np.concatenate([np.asarray(groups[m]) for m in bad])
-            refuse_rows((members if names is None else names[members]).tolist())
+            refuse_non_finite_rows((members if names is None else names[members]).tolist())
         self.slack, self._norms = gamma(matrix.shape[1], matrix.dtype) * norms, norms
 
     @property
@@ -120,7 +119,7 @@ class DenseRows:
         return self.matrix[a] @ self.matrix[b].T
 
     def blocks(self) -> Sequence[tuple[int, Tensor]]:
-        """Cut the rows into (first row, block [b, W]) views of bounded size."""
+        """Cut the rows into views of at most BLOCK_BYTES: pairs (number of the first row, block [b, W])."""
         step = max(1, BLOCK_BYTES // max(1, self.matrix.shape[1] * self.matrix.element_size()))
         return [(at, self.matrix[at : at + step]) for at in range(0, len(self.matrix), step)]
 
@@ -135,7 +134,7 @@ class DenseRows:
         q = query.detach().double().cpu().numpy()
         step = max(1, BLOCK_BYTES // (8 * len(q)))
         index = torch.from_numpy(ids).to(self.matrix.device)
-        return np.concatenate([dots(self.matrix[part].double().cpu().numpy(), q) for part in index.split(step)])
+        return np.concatenate([row_products(self.matrix[part].double().cpu().numpy(), q) for part in index.split(step)])
 
     def full(self, m: int, kept: NDArray[np.int64] | None = None) -> Tensor:
         if self._full is None or (kept is None and self._project is None):
@@ -148,29 +147,29 @@ class DenseRows:
         return torch.stack([share[at : at + len(block)] @ block for at, block in self.blocks()]).sum(0)
 
 
-def dots(rows: NDArray[np.float64], q: NDArray[np.float64]) -> Float64:
-    """Sum each row's products in numpy's pairwise order, which depends on the length alone."""
+def row_products(rows: NDArray[np.float64], q: NDArray[np.float64]) -> Float64:
+    """Compute rows @ q [M] in float64; each row is summed in numpy's pairwise order, which depends only on its length."""
     return np.add.reduce(np.ascontiguousarray(rows * q), axis=1)
 
 
 def gamma(length: int, dtype: torch.dtype) -> float:
-    """Bound the relative rounding of a dot product of that length, the rounding of its factors to `dtype` included."""
+    """Bound the relative rounding error of a dot product of that length, with both vectors rounded to `dtype` first."""
     u = torch.finfo(dtype).eps / 2
-    return math.expm1(min((length + 4) * u, 500.0))  # (1 + u)ⁿ − 1 ≤ e^{nu} − 1 ≤ γ_n, and it holds for nu ≥ 1 too
+    return math.expm1(min((length + 4) * u, 500.0))  # (1 + u)ⁿ − 1 ≤ e^{nu} − 1 ≤ γ_n; this also holds for nu ≥ 1
 
 
-def refuse_rows(positions: Sequence[int]) -> None:
-    """Raise the refusal that names the examples whose gradients are not finite."""
+def refuse_non_finite_rows(positions: Sequence[int]) -> None:
+    """Raise NonFiniteError for the examples at these positions."""
     raise NonFiniteError(
-        f"gradients of {len(positions)} examples are not finite (positions {name_some(sorted(positions))}): "
-        "remove or mend them, or look whether the model has diverged.",
+        f"gradients of {len(positions)} examples are not finite (positions {first_few(sorted(positions))}): "
+        "remove or correct these examples, or check whether the model has diverged.",
         sorted(positions),
     )
 
 
 def argmax(rows: Rows, proposed: Tensor, query: Tensor) -> tuple[int, float]:
-    """Decide in float64 among proposed rows: the largest ⟨row, query⟩, ties to the lowest index."""
+    """Return the best of the proposed rows and its ⟨row, query⟩ in float64; equal values go to the lowest index."""
     ids = np.sort(proposed.cpu().numpy())
     values = rows.exact(ids, query)
-    best = int(np.argmax(values))  # the first of equals, and ids ascend
+    best = int(np.argmax(values))  # argmax returns the first of equal values, and ids are sorted
     return int(ids[best]), float(values[best])

@@ -4,7 +4,7 @@
 
     E⟨Sa, Sb⟩ = ⟨a, b⟩,   Var⟨Sa, Sb⟩ ≤ (‖a‖²‖b‖² + ⟨a, b⟩²) / W ≤ 2‖a‖²‖b‖² / W      (Weinberger et al. 2009, appendix)
 
-so |⟨Sa, Sb⟩ − ⟨a, b⟩| ≥ t·‖a‖‖b‖ with probability at most 2 / (W t²).
+So |⟨Sa, Sb⟩ − ⟨a, b⟩| ≥ t·‖a‖‖b‖ has a probability of at most 2 / (W t²).
 """
 
 from dataclasses import dataclass
@@ -19,11 +19,13 @@ from coreselect.support.seeding import generator
 
 @dataclass(frozen=True)
 class Sketch:
-    """Project rows [M, P] to [M, width], a named approximation of their inner products (bound in the module's head).
+    """Project rows [M, P] to [M, width]; inner products are kept approximately, within the bound at the top of this file.
 
     Args:
-        width: W ≥ 1; 4096 errs by less than 0.1·‖a‖‖b‖ in at least 95 % of draws.
-        seed: of the hash and the signs.
+        width: W ≥ 1; with 4096 the error is below 0.1·‖a‖‖b‖ in at least 95 % of draws.
+        seed: the seed of the hash and of the signs.
+    Raises:
+        ShapeError: the width is less than 1.
     """
 
     width: int = 4096
@@ -34,7 +36,7 @@ class Sketch:
             raise ShapeError(f"a sketch needs width ≥ 1, got {self.width}.")
 
     def __call__(self, rows: Tensor) -> Tensor:
-        """[..., P] → [..., width]; linear, at one pass over the numbers."""
+        """Project [..., P] to [..., width]; the map is linear and passes over the numbers once."""
         bucket, sign = _table(self.width, self.seed, rows.shape[-1], str(rows.device))
         out = rows.new_zeros(*rows.shape[:-1], self.width)
         return out.index_add_(-1, bucket, rows * sign.to(rows.dtype))

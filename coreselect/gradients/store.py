@@ -1,4 +1,4 @@
-"""Where a matrix of rows lives: in memory while it is small, in a memory-mapped temporary file beyond that."""
+"""The memory for a matrix of rows: RAM while it is small, otherwise a memory-mapped temporary file."""
 
 import tempfile
 
@@ -8,16 +8,17 @@ from torch import Tensor
 
 from coreselect.errors import RequirementError
 
-IN_MEMORY = 2 << 30  # bytes of rows held in memory
+IN_MEMORY = 2 << 30  # the largest matrix, in bytes, that is kept in RAM
 
 
 def allocate(rows: int, width: int, *, like: Tensor, limit: int = IN_MEMORY) -> Tensor:
-    """Return an uninitialised matrix [rows, width] of `like`'s dtype.
+    """Return an uninitialised matrix [rows, width] with the dtype of `like`.
 
-    Up to `limit` bytes it lies on `like`'s device; beyond, in a temporary file on disk (CPU), which vanishes with it.
+    A matrix of up to `limit` bytes is on the device of `like`. A larger one is on the CPU, in a temporary file that is
+    deleted together with the matrix.
 
     Raises:
-        RequirementError: the disk has no room; the message gives the size.
+        RequirementError: the disk does not have enough space; the message gives the size.
     """
     size = rows * width * like.element_size()
     if size <= limit:
@@ -30,7 +31,7 @@ def allocate(rows: int, width: int, *, like: Tensor, limit: int = IN_MEMORY) -> 
             )
         except OSError as why:
             raise RequirementError(
-                f"{rows} rows of width {width} take {size / 2**30:.1f} GiB on disk and there is no room ({why}): "
+                f"{rows} rows of width {width} take {size / 2**30:.1f} GiB on disk, more than there is space for ({why}): "
                 "sketch them, or use larger groups."
             ) from why
     return torch.from_numpy(shared)

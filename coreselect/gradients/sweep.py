@@ -1,12 +1,12 @@
-"""The sweep over the pool: read, make views, attack, and hand on what the network prepared, batch by batch.
+"""The sweep over the pool, batch by batch: read the examples, make views, attack them, run the network.
 
-This is where nearly all of a selection's time goes: `steps` forward and input-backward passes and one forward more.
-Every start of an attack and every view is drawn per example, so batches, workers and ranks do not show.
+Nearly all the time of a selection is spent here: `steps` forward passes and backward passes to the inputs, then one
+forward pass. Each example has its own draws for its views and for the start of its attack, so the result does not
+depend on batches, workers or ranks.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from itertools import pairwise
 
 import numpy as np
@@ -15,17 +15,25 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from coreselect.data.reading import Unpack, read
-from coreselect.errors import NonFiniteError, OverlapError, RequirementError, ShapeError, name_some
+from coreselect.errors import NonFiniteError, OverlapError, RequirementError, ShapeError, first_few
+from coreselect.gradients.inputs import digest, refuse_inputs, refuse_labels, to_model
 from coreselect.network.network import Network
-from coreselect.network.precision import in_full, raised
+from coreselect.network.precision import at_least, without_autocast
 from coreselect.protocols import Attack, Call, Loss, MakeViews, Stream, Views
 from coreselect.support import seeding
 from coreselect.support.clock import Clock
 
 
 @dataclass(frozen=True)
-class Crafted:
-    """One batch of whole groups: pool positions [B], per stream what the network prepared [B, …], labels [B] or None."""
+class PreparedBatch:
+    """One batch of whole groups, ready for the loss.
+
+    Attributes:
+        positions: int64 [B], positions in the pool.
+        groups: one slice of the batch for each group.
+        prepared: for each stream, what the network prepared, [B, …].
+        labels: int64 [B], or None where the loss needs none.
+    """
 
     positions: NDArray[np.int64]
     groups: Sequence[slice]
@@ -35,7 +43,11 @@ class Crafted:
 
 @dataclass(frozen=True)
 class Sweeper:
-    """How one snapshot turns pool positions into prepared streams."""
+    """The settings of one snapshot's sweep: how positions in the pool become prepared batches.
+
+    `validation_digests` are digests of the validation inputs. They are empty where the disjointness of pool and validation
+    is already proved by their indices.
+    """
 
     model: nn.Module
     call: Call
@@ -51,15 +63,17 @@ class Sweeper:
     device: torch.device
     dtype: torch.dtype
     clock: Clock
-    foreign: frozenset[bytes]  # digests of validation inputs, where disjointness has to be hashed
+    validation_digests: frozenset[bytes]
 
-    def sweep(self, batches: Sequence[Sequence[NDArray[np.int64]]]) -> Iterator[Crafted]:
-        """Yield each batch (a list of groups of pool positions) crafted; labels only where the loss needs them.
+    def sweep(self, batches: Sequence[Sequence[NDArray[np.int64]]]) -> Iterator[PreparedBatch]:
+        """Yield the prepared form of each batch, in order.
 
+        Args:
+            batches: each a list of groups, each group an array of positions in the pool.
         Raises:
-            NonFiniteError: an input or a feature is not finite; `indices` are pool positions.
+            NonFiniteError: an input or a feature is not finite; `indices` are positions in the pool.
             RequirementError: the loss needs labels or an attack that the task does not have.
-            OverlapError: a pool input is byte for byte a validation input.
+            OverlapError: an input of the pool has the same bytes as a validation input.
         """
         flat = [np.concatenate(list(b)) for b in batches]
         with self.clock("read"):
@@ -80,7 +94,7 @@ class Sweeper:
             refuse_inputs(positions, x)
             if self.loss.needs_labels and labels is None:
                 raise RequirementError(
-                    f"the loss {self.loss.name!r} needs labels and the pool's items carry none: give (x, y) items, or unpack=."
+                    f"the loss {self.loss.name!r} needs labels and the pool's items have none: give (x, y) items, or unpack=."
                 )
             if self.loss.needs_labels and labels is not None:
                 refuse_labels(positions, labels, self.net.outputs)
@@ -92,11 +106,11 @@ class Sweeper:
                 if not bool(finite.all()):
                     bad = sorted(positions[(~finite).cpu().numpy()].tolist())
                     raise NonFiniteError(
-                        f"the model gives features that are not finite for {len(bad)} pool examples (positions {name_some(bad)}): "
+                        f"the model gives features that are not finite for {len(bad)} pool examples (positions {first_few(bad)}): "
                         "look whether it has diverged.",
                         bad,
                     )
-            yield Crafted(positions, slices, prepared, labels if self.loss.needs_labels else None)
+            yield PreparedBatch(positions, slices, prepared, labels if self.loss.needs_labels else None)
 
     def _prepare(
         self, positions: NDArray[np.int64], x: Tensor, labels: Tensor | None, slices: Sequence[slice]
@@ -127,7 +141,7 @@ class Sweeper:
         generator = torch.Generator()
         made = []
         for one, s in zip(x, own, strict=True):
-            seeding.seed_everything(s)  # for what draws from a global state all the same
+            seeding.seed_everything(s)  # a view function may also draw from a global state
             made.append(self.views(one[None], generator.manual_seed(s)))
         if any(not isinstance(m, tuple | list) or len(m) != self.loss.views for m in made):
             got = len(made[0]) if isinstance(made[0], tuple | list) else type(made[0]).__name__
@@ -145,7 +159,7 @@ class Sweeper:
         labels: Tensor | None,
         slices: Sequence[slice],
     ) -> Views:
-        """Craft the views of those numbers jointly, in that order; a view that no adversarial stream reads costs nothing."""
+        """Attack the views with the given numbers together, in that order; other views are not attacked and cost nothing."""
         if self.attack is None:
             raise RequirementError(
                 f"the loss {self.loss.name!r} reads attacked inputs and has no attack of its own: give attack=."
@@ -169,8 +183,8 @@ class Sweeper:
 
             def ascend(at: Views) -> Tensor:
                 joint = self.call(self.model, torch.cat(at), "adversarial")  # [V·B, C]: one forward for all views
-                with in_full(joint):
-                    outputs = raised(joint, self.dtype).chunk(len(at))
+                with without_autocast(joint):
+                    outputs = at_least(joint, self.dtype).chunk(len(at))
                     terms = [
                         self.loss.ascend(
                             tuple(o[p] for o in outputs),
@@ -184,68 +198,27 @@ class Sweeper:
             return self.attack(ascend, tuple(views[i] for i in numbers), noise)
 
     def _refuse_overlap(self, positions: NDArray[np.int64], x: Tensor) -> None:
-        if not self.foreign:
+        if not self.validation_digests:
             return
-        shared = [int(p) for p, one in zip(positions, x, strict=True) if digest(one) in self.foreign]
+        shared = [int(p) for p, one in zip(positions, x, strict=True) if digest(one) in self.validation_digests]
         if shared:
             raise OverlapError(
-                f"{len(shared)} pool examples are also validation examples (pool positions {name_some(shared)}): "
+                f"{len(shared)} pool examples are also validation examples (pool positions {first_few(shared)}): "
                 "split with coreselect.holdout."
             )
-
-
-def digest(x: Tensor) -> bytes:
-    """Digest one input's bytes, to see whether it is in two datasets."""
-    plain = x.detach().cpu().contiguous().reshape(-1).view(torch.uint8)  # bfloat16 has no numpy twin
-    return blake2b(plain.numpy().tobytes(), digest_size=16).digest()
-
-
-def to_model(x: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Move inputs to the model, floating-point ones in its own precision."""
-    return x.to(device=device, dtype=dtype) if x.is_floating_point() else x.to(device)
-
-
-def refuse_inputs(positions: NDArray[np.int64], x: Tensor, where: str = "pool") -> None:
-    """Refuse inputs that are not floating point (no gradient reaches them) or not finite, by position."""
-    if not x.is_floating_point():
-        raise ShapeError(
-            f"{where} inputs are {x.dtype}, floating-point images in [0, 1] are needed: convert them in the dataset."
-        )
-    finite = torch.isfinite(x).flatten(1).all(dim=1)
-    if not bool(finite.all()):
-        bad = sorted(positions[(~finite).cpu().numpy()].tolist())
-        raise NonFiniteError(
-            f"{len(bad)} {where} inputs hold NaN or infinity (positions {name_some(bad)}): remove or mend them.", bad
-        )
-
-
-def outside(labels: Tensor, outputs: int) -> Tensor:
-    """Which labels number no output: bool [B]."""
-    return (labels < 0) | (labels >= outputs)
-
-
-def refuse_labels(positions: NDArray[np.int64], labels: Tensor, outputs: int, where: str = "pool") -> None:
-    """Refuse classes that a model with several outputs has no output for (−100, which torch would skip, among them)."""
-    wrong = outside(labels, outputs).cpu().numpy()
-    if outputs > 1 and wrong.any():
-        bad = positions[wrong].tolist()
-        raise ShapeError(
-            f"{len(bad)} {where} labels lie outside 0…{outputs - 1}, the model's outputs (positions {name_some(sorted(bad))}): "
-            "number the classes from 0, or widen the head."
-        )
 
 
 Batches = list[list[NDArray[np.int64]]]
 
 
 def pack(groups: Sequence[NDArray[np.int64]], batch_size: int) -> Batches:
-    """Pack whole groups into forward passes of about `batch_size` examples, at least one group each."""
+    """Pack whole groups into batches of at most `batch_size` examples; a larger group is a batch of its own."""
     out: Batches = []
-    held = 0
+    size = 0  # of the last batch
     for group in groups:
-        if not out or held + len(group) > batch_size:
+        if not out or size + len(group) > batch_size:
             out.append([])
-            held = 0
+            size = 0
         out[-1].append(group)
-        held += len(group)
+        size += len(group)
     return out

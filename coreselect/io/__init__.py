@@ -1,4 +1,4 @@
-"""What is kept on disk: index files, and the fingerprint that ties one to its data."""
+"""Files on disk: index files that hold a selection, and the fingerprint that connects a selection with its data."""
 
 from coreselect.io.atomic import atomic_file
 from coreselect.io.fingerprint import fingerprint

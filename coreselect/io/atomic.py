@@ -1,4 +1,4 @@
-"""Files that are whole: a crash at any moment leaves the old file or the new one, never a part."""
+"""Complete files: after a crash at any moment there is the old file or the new file, never a part of one."""
 
 import os
 import secrets
@@ -10,15 +10,15 @@ from typing import BinaryIO
 
 @contextmanager
 def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
-    """Yield a binary file that takes the place of `path` only once the block has ended well.
+    """Open a binary file that replaces `path` only if the block ends without an error.
 
-    The bytes go to a temporary name in the same folder (made if it is missing), are flushed and synced, and the name
-    is then replaced, which a POSIX file system does in one step; the folder is synced last, so that the new name
-    survives a power cut too. If the block, or any of these steps, fails, the temporary file is removed and `path` is
-    as it was. A symbolic link is followed; the permissions of a file that is replaced are kept.
+    The bytes are written to a temporary name in the same folder, which is made if it is missing, and synced to disk. Then
+    the temporary file is renamed to `path`; a POSIX file system does this in one step. At last the folder is synced, so
+    that the new name also survives a power cut. If the block or one of these steps fails, the temporary file is removed and
+    `path` stays as it was. A symbolic link is followed. A replaced file keeps its permissions.
 
     Args:
-        path: where the file shall be.
+        path: the name of the file.
     Raises:
         OSError: the folder cannot be made or written, or the disk is full.
     """
@@ -39,7 +39,7 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Ask for the new name to reach the disk; where a folder cannot be synced, old-or-new holds all the same."""
+    """Sync the new name to disk. Some systems cannot sync a folder; the file is then still the old or the new one."""
     if os.name == "nt":
         return
     with suppress(OSError):

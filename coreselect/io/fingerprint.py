@@ -1,4 +1,4 @@
-"""A dataset's fingerprint: what ties an index file to the data it was made for."""
+"""The fingerprint of a dataset, by which an index file recognises the data that it was made for."""
 
 import hashlib
 import sys
@@ -20,24 +20,25 @@ class _Digest(Protocol):
 
 
 def fingerprint(dataset: Dataset[Any], *, ids: Sequence[int | str] | None = None, samples: int = 256) -> str:
-    """Return `n:<length>-<digest>`: the dataset's length and a BLAKE2b digest of some of its items, or of its ids.
+    """Return `n:<length>-<digest>`: the length of the dataset and a BLAKE2b digest of some of its items, or of its ids.
 
-    The items are those at `samples` evenly spaced positions, the first and the last among them (all where there are
-    fewer), each read with `random`, numpy and torch seeded from its position, so a randomly augmenting dataset has one
-    fingerprint. Values count with their kind, dtype and shape: uint8 pixels differ from the same pixels as float32.
+    The function reads the items at `samples` evenly spaced positions, including the first and the last, or all items if
+    there are fewer. Each is read with `random`, numpy and torch seeded from its position, so a dataset with random
+    augmentation has one fingerprint. The type, dtype and shape of a value count: uint8 pixels differ from the same pixels
+    as float32.
 
-    What a sample cannot see: an item changed, or two items exchanged, outside the sampled positions. What the three
-    seeds do not govern (a clock, a GPU) gives a new fingerprint each time. With `ids` no item is read: equal ids in
-    equal order are equal data, whatever the items have become. So equal fingerprints mean "the same data as far as a
-    sample can tell", different ones "not the same items, or not read the same way".
+    A sample does not show a change of an item outside the sampled positions, or an exchange of two such items. Randomness
+    that the three seeds do not control (a clock, a GPU) gives a new fingerprint each time. With `ids` no item is read:
+    equal ids in equal order mean equal data, even if the items have changed. So equal fingerprints mean that the data are
+    the same as far as the sample shows. Different fingerprints mean that the items, or the way they are read, differ.
 
     Args:
-        dataset: map-style: has a length and is indexed by 0…n−1.
+        dataset: map-style, with a length and indices 0…n−1.
         ids: n strings or integers that name the items, in order (file names, keys of a database).
-        samples: how many items are read, at least 1; fingerprints made with another number do not compare.
+        samples: how many items are read, ≥ 1; only fingerprints with the same number can be compared.
     Raises:
-        DataError: no length, no item, or an item that holds something without a digest; `ids` are the way out.
-        ShapeError: as many ids as items are needed; `samples` is less than 1.
+        DataError: the dataset has no length or no items, or an item holds something without a digest; then use `ids`.
+        ShapeError: the number of ids is not the number of items, or `samples` is less than 1.
     """
     n = _length(dataset)
     state = hashlib.blake2b(digest_size=16)
@@ -60,7 +61,7 @@ def fingerprint(dataset: Dataset[Any], *, ids: Sequence[int | str] | None = None
 
 def _length(dataset: Dataset[Any]) -> int:
     try:
-        n = len(dataset)  # type: ignore[arg-type]  # torch's Dataset does not promise a length; map-style ones have it
+        n = len(dataset)  # type: ignore[arg-type]  # map-style datasets have a length, though torch's Dataset declares none
     except TypeError as why:
         raise DataError(f"{type(dataset).__name__} has no length; a fingerprint needs a map-style dataset.") from why
     if n < 1:
@@ -69,19 +70,19 @@ def _length(dataset: Dataset[Any]) -> int:
 
 
 def _positions(n: int, samples: int) -> NDArray[np.int64]:
-    """Evenly spaced positions with both ends, in whole numbers; shape [min(n, samples)]."""
+    """Return evenly spaced positions, including both ends, int64 [min(n, samples)]."""
     if samples < 1:
-        raise ShapeError(f"samples is {samples}; at least 1 item has to be read.")
+        raise ShapeError(f"samples is {samples}; at least 1 item must be read.")
     if n <= samples:
         return np.arange(n, dtype=np.int64)
     return np.arange(samples, dtype=np.int64) * (n - 1) // max(samples - 1, 1)
 
 
 def _feed(state: _Digest, value: Any, where: str) -> None:
-    """Digest one value; every part is preceded by its kind and length, so that no two values share a byte string."""
-    image = sys.modules.get("PIL.Image")  # an item can be a Pillow image only if someone imported Pillow
+    """Add one value to the digest. Each part starts with its type and length, so that different values give different bytes."""
+    image = sys.modules.get("PIL.Image")  # an item can only be a Pillow image if Pillow is imported
     if isinstance(value, Tensor):
-        plain = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)  # bfloat16 has no numpy twin
+        plain = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)  # numpy has no bfloat16
         _put(state, f"tensor {value.dtype} {tuple(value.shape)}", plain.numpy().tobytes())
     elif isinstance(value, np.ndarray | np.generic):
         array = np.asarray(value)
@@ -100,7 +101,7 @@ def _feed(state: _Digest, value: Any, where: str) -> None:
         _put(state, "bytes", bytes(value))
     elif isinstance(value, Mapping):
         _put(state, f"mapping {len(value)}", b"")
-        for key in sorted(value, key=repr):  # the order in which keys were added is no property of the data
+        for key in sorted(value, key=repr):  # the order of the keys is not part of the data
             _feed(state, key, where)
             _feed(state, value[key], f"{where}[{key!r}]")
     elif isinstance(value, list | tuple):

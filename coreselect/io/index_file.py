@@ -1,9 +1,9 @@
-"""Index files: a selection on disk, in one of five formats that the ending of the name chooses.
+"""Index files, which hold a selection on disk in one of five formats; the ending of the name chooses the format.
 
-`.npz` (the default) and `.json` are complete; `.npy`, `.txt` and `.csv` hold the source indices alone; what is inside
-each is in `coreselect.io.index_formats`. A complete file carries its format's name and version and a digest of
-everything else in it, so a file with a flipped byte is refused and never read wrongly. The plain formats cannot notice
-a changed digit, or lines lost whole.
+`.npz` (the default) and `.json` files are complete. `.npy`, `.txt` and `.csv` files hold only the source indices.
+`coreselect.io.index_formats` describes each format. A complete file holds the name and the version of its format and a
+digest of all its content, so a damaged file is always refused. The other formats cannot detect a changed digit or missing
+lines.
 """
 
 import json
@@ -21,10 +21,10 @@ from coreselect.io.index_formats import COMPLETE, ENDINGS
 
 
 def ending(path: str | Path) -> str:
-    """Return which of the five formats a name asks for; call it before hours of work, not after.
+    """Return the ending of a file name, which chooses the format. Call it before long work, to find a wrong name early.
 
     Raises:
-        IndexFileError: none of them.
+        IndexFileError: no format has this ending.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in ENDINGS:
@@ -34,14 +34,14 @@ def ending(path: str | Path) -> str:
 
 
 def write(path: str | Path, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> None:
-    """Write an index file; a crash leaves the old file or the new one.
+    """Write an index file. After a crash there is the old file or the new one.
 
     Args:
-        path: its ending chooses the format. A missing folder is made.
-        arrays: numeric arrays by name; `source_indices` (int [k]) must be among them.
-        meta: plain values by name (see `strict_json.dumps`); `.npy`, `.txt` and `.csv` do not hold it.
+        path: the ending chooses the format; a missing folder is made.
+        arrays: numeric arrays by name; `source_indices` (int [k]) must be one of them.
+        meta: plain values by name (see `strict_json.dumps`); `.npy`, `.txt` and `.csv` files do not hold them.
     Raises:
-        IndexFileError: an unknown ending, an array or a value that the format cannot hold, or a disk that refuses.
+        IndexFileError: the ending is unknown, the format cannot hold an array or a value, or the file cannot be written.
     """
     suffix = ending(path)
     try:
@@ -58,16 +58,16 @@ def write(path: str | Path, arrays: Mapping[str, NDArray[Any]], meta: Mapping[st
 
 
 def read(path: str | Path) -> tuple[formats.Arrays, dict[str, Any]]:
-    """Read a complete index file: the arrays and the meta that `write` was given.
+    """Read a complete index file: the arrays and the meta that `write` got.
 
     Raises:
-        IndexFileError: missing, damaged, of another kind or a newer version, or a format that holds indices alone.
+        IndexFileError: the file is missing, damaged, of another format or a newer version, or it holds only indices.
     """
     suffix = ending(path)
     if suffix not in COMPLETE:
         raise IndexFileError(
-            f"{path} holds source indices alone; gains, groups and provenance are in a complete file (.npz or .json): "
-            "give that one, or read_indices for the indices."
+            f"{path} holds source indices only; gains, groups and provenance are in a complete file (.npz or .json): "
+            "give a complete file, or use read_indices for the indices."
         )
     data = _bytes(path)
     try:
@@ -77,7 +77,7 @@ def read(path: str | Path) -> tuple[formats.Arrays, dict[str, Any]]:
         version = head["version"]
         whole = version != formats.VERSION or head["check"] == formats.digest(head["meta"], arrays)
     except formats.DAMAGE as why:
-        raise IndexFileError(f"{path} is not an index file, or a damaged one ({_reason(why)}).") from why
+        raise IndexFileError(f"{path} is damaged, or not an index file ({_reason(why)}).") from why
     if version != formats.VERSION:
         raise IndexFileError(
             f"{path} is an index file of version {version!r}, this release reads {formats.VERSION}: upgrade."
@@ -91,9 +91,9 @@ def read_indices(path: str | Path) -> NDArray[np.int64]:
     """Read the source indices of an index file of any format.
 
     Returns:
-        int64 [k], k ≥ 1, pick order, unique and not negative.
+        int64 [k], k ≥ 1, in pick order, unique and ≥ 0.
     Raises:
-        IndexFileError: missing, damaged or of another kind.
+        IndexFileError: the file is missing, damaged or of another format.
     """
     suffix = ending(path)
     if suffix in COMPLETE:
@@ -106,15 +106,15 @@ def read_indices(path: str | Path) -> NDArray[np.int64]:
         return formats.as_indices(formats.unpack_plain(suffix, data))
     except formats.DAMAGE as why:
         raise IndexFileError(
-            f"{path} is not a {suffix} file of source indices, or a damaged one ({_reason(why)})."
+            f"{path} is not a {suffix} file of source indices, or it is damaged ({_reason(why)})."
         ) from why
 
 
 def convert(source: str | Path, target: str | Path) -> NDArray[np.int64]:
-    """Write what an index file holds in another format; returns the source indices.
+    """Write the content of an index file in another format, and return the source indices int64 [k].
 
     Raises:
-        IndexFileError: `source` cannot be read, or holds indices alone where `target` is a complete format.
+        IndexFileError: `source` cannot be read, or it holds only indices and `target` has a complete format.
     """
     if ending(target) in COMPLETE or ending(source) in COMPLETE:
         arrays, meta = read(source)
@@ -132,7 +132,7 @@ def _bytes(path: str | Path) -> bytes:
 
 
 def _reason(why: BaseException) -> str:
-    """Say in one short line what an exception says."""
+    """Return the message of an exception in one short line."""
     if isinstance(why, KeyError):
         return f"it has no {why.args[0]!r}" if why.args else "a part is missing"
     if isinstance(why, OSError) and why.strerror:

@@ -1,16 +1,16 @@
-"""The bytes of index files: numeric arrays and meta ↔ each of the five formats, in memory.
+"""The five formats of index files: the conversion of numeric arrays and meta to bytes and back.
 
 | ending | holds | as |
 |---|---|---|
-| `.npz` | everything | one `.npy` entry per array, and `meta.npy`: the uint8 bytes of a JSON text |
+| `.npz` | everything | one `.npy` entry for each array, and `meta.npy`: the uint8 bytes of a JSON text |
 | `.json` | everything | `{"format", "version", "check", "meta", "arrays": {name: {"dtype", "shape", "data"}}}` |
 | `.npy` | source indices | int64 [k] |
-| `.txt` | source indices | one a line |
-| `.csv` | source indices | one a line, under the word `index` |
+| `.txt` | source indices | one in each line |
+| `.csv` | source indices | one in each line, under the word `index` |
 
-Nothing is ever pickled. JSON is strict: numbers that are not finite are written as `coreselect.io.strict_json` says in
-`meta`, and as the strings "nan", "inf" and "-inf" among an array's data. Finite numbers return bit for bit, every NaN
-as the one standard NaN.
+Nothing is pickled. The JSON is strict. Numbers that are not finite are written as `coreselect.io.strict_json` describes in
+`meta`, and as the strings "nan", "inf" and "-inf" in the data of an array. Finite numbers keep all their bits; every NaN
+becomes the standard NaN.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ ENDINGS = (".npz", ".json", ".npy", ".txt", ".csv")
 COMPLETE = (".npz", ".json")
 FORMAT, VERSION = "coreselect-index", 1
 
-# What zipfile, numpy's header reader and json raise on damaged bytes, by name; an "encrypted" entry is a RuntimeError.
+# What zipfile, numpy and json can raise for damaged bytes; an "encrypted" entry raises RuntimeError.
 DAMAGE = (
     ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, EOFError, SyntaxError, RuntimeError,
     MemoryError, OSError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, tokenize.TokenError,
@@ -42,7 +42,11 @@ DAMAGE = (
 
 
 def tidy(name: str, array: NDArray[Any]) -> NDArray[Any]:
-    """Return a C-ordered native array with one kind of NaN, or say why not."""
+    """Return the array in C order, little-endian and with one kind of NaN.
+
+    Raises:
+        TypeError, ValueError: a file cannot hold this array or this name.
+    """
     array = np.asarray(array)
     if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
         raise TypeError(
@@ -55,9 +59,13 @@ def tidy(name: str, array: NDArray[Any]) -> NDArray[Any]:
 
 
 def as_indices(array: NDArray[Any]) -> NDArray[np.int64]:
-    """Return int64 [k] source indices, or say why these are none."""
+    """Return source indices as int64 [k].
+
+    Raises:
+        ValueError: they are not at least one unique position.
+    """
     if array.ndim != 1 or array.dtype.kind not in "iu" or not array.size:
-        raise ValueError(f"source indices are at least one integer in a row, got {array.dtype} {list(array.shape)}")
+        raise ValueError(f"source indices are a vector of at least one integer, got {array.dtype} {list(array.shape)}")
     if array.min() < 0 or array.max() > np.iinfo(np.int64).max:
         raise ValueError(f"{array.min() if array.min() < 0 else array.max()} is not a position")
     if len(np.unique(array)) != len(array):
@@ -66,7 +74,7 @@ def as_indices(array: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def digest(meta: Any, arrays: Mapping[str, NDArray[Any]]) -> str:
-    """Digest everything a complete file says, independent of the format and of the order of names."""
+    """Return a digest of the whole content of a complete file; it does not depend on the format or the order of names."""
     state = hashlib.blake2b(strict_json.canonical(meta).encode(), digest_size=16)
     for name, array in sorted(arrays.items()):
         state.update(f"|{name}|{array.dtype.str}|{array.shape}|".encode())
@@ -75,8 +83,8 @@ def digest(meta: Any, arrays: Mapping[str, NDArray[Any]]) -> str:
 
 
 def pack(suffix: str, arrays: Arrays, meta: Mapping[str, Any]) -> bytes:
-    """Write a complete format."""
-    plain = strict_json.loads(strict_json.dumps(meta))  # as it will be read, so that the digest is of that
+    """Return the bytes of a file in a complete format."""
+    plain = strict_json.loads(strict_json.dumps(meta))  # as it will be read, because the digest is computed from it
     head = {"format": FORMAT, "version": VERSION, "check": digest(plain, arrays), "meta": plain}
     if suffix == ".json":
         return f"{strict_json.dumps({**head, 'arrays': {k: _listed(a) for k, a in arrays.items()}})}\n".encode()
@@ -86,19 +94,18 @@ def pack(suffix: str, arrays: Arrays, meta: Mapping[str, Any]) -> bytes:
         for name, array in entries.items():
             entry = io.BytesIO()
             np.lib.format.write_array(entry, array, allow_pickle=False)
-            archive.writestr(
-                zipfile.ZipInfo(f"{name}.npy"), entry.getvalue()
-            )  # a fixed date: equal selections, equal bytes
+            # ZipInfo has a fixed date, so that equal selections give equal bytes
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), entry.getvalue())
     return out.getvalue()
 
 
 def unpack(suffix: str, data: bytes) -> tuple[dict[str, Any], Arrays]:
-    """Read a complete format: `{"format", "version", "check", "meta"}`, none of it verified, and the arrays."""
+    """Read a complete format: `{"format", "version", "check", "meta"}`, which is not verified here, and the arrays."""
     return _unpack_npz(data) if suffix == ".npz" else _unpack_json(data)
 
 
 def _unpack_npz(data: bytes) -> tuple[dict[str, Any], Arrays]:
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:  # `read` checks each entry's CRC
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:  # `read` checks the CRC of each entry
         arrays = {
             name.removesuffix(".npy"): np.lib.format.read_array(io.BytesIO(archive.read(name)), allow_pickle=False)
             for name in archive.namelist()
@@ -127,7 +134,7 @@ def _unpack_json(data: bytes) -> tuple[dict[str, Any], Arrays]:
 
 
 def pack_plain(suffix: str, indices: NDArray[np.int64]) -> bytes:
-    """Write a format of indices alone."""
+    """Return the bytes of a file that holds only indices."""
     if suffix == ".npy":
         out = io.BytesIO()
         np.lib.format.write_array(out, indices, allow_pickle=False)
@@ -137,7 +144,7 @@ def pack_plain(suffix: str, indices: NDArray[np.int64]) -> bytes:
 
 
 def unpack_plain(suffix: str, data: bytes) -> NDArray[Any]:
-    """Read a format of indices alone; `as_indices` says whether they are any."""
+    """Read a file that holds only indices; `as_indices` checks them."""
     if suffix == ".npy":
         file = io.BytesIO(data)
         array = np.lib.format.read_array(file, allow_pickle=False)

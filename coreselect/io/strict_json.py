@@ -1,8 +1,8 @@
-"""Plain values as strict JSON, and back: what comes out equals what went in, infinities and NaN included.
+"""Strict JSON: plain values are written and read back unchanged, infinities and NaN included.
 
-JSON has no word for a number that is not finite, so those are written `{"$float": "nan"}`, `{"$float": "inf"}` and
-`{"$float": "-inf"}`; to leave no doubt, a key of the caller's that begins with `$` gets one more `$`. Finite floats are
-written as their shortest exact decimal, so float64 returns bit for bit.
+JSON cannot write a number that is not finite, so this module writes `{"$float": "nan"}`, `{"$float": "inf"}` and
+`{"$float": "-inf"}`. To avoid confusion, a key of the caller that begins with `$` gets one more `$`. Finite floats are
+written as their shortest exact decimal, so a float64 keeps all its bits.
 """
 
 import json
@@ -18,19 +18,19 @@ _NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
 def dumps(value: Any) -> str:
-    """Write `value` as one line of strict JSON, keys in the order given.
+    """Write `value` as one line of strict JSON, with keys in their order.
 
     Args:
-        value: None, booleans, numbers, strings, and lists, tuples and string-keyed mappings of these; numpy scalars and
-            arrays count as numbers and lists, paths and fractions as strings. Tuples come back as lists.
+        value: None, booleans, numbers, strings, and lists, tuples and mappings with string keys of these. Numpy scalars and
+            arrays count as numbers and lists, paths and fractions as strings. Tuples are read back as lists.
     Raises:
-        TypeError: something else; the message says where.
+        TypeError: there is another type; the message says where.
     """
     return json.dumps(_plain(value, "meta"), allow_nan=False, separators=(",", ":"))
 
 
 def canonical(value: Any) -> str:
-    """Write `value` with its keys sorted: equal values give equal text."""
+    """Write `value` with sorted keys, so that equal values give equal text."""
     return json.dumps(_plain(value, "meta"), allow_nan=False, separators=(",", ":"), sort_keys=True)
 
 
@@ -38,14 +38,14 @@ def loads(text: str | bytes) -> Any:
     """Read what `dumps` wrote.
 
     Raises:
-        ValueError: not strict JSON (`NaN` and `Infinity` are not), or a `$` key that `dumps` does not write.
-        RecursionError: nested too deeply.
+        ValueError: the text is not strict JSON (`NaN` and `Infinity` are not), or has a `$` key that `dumps` does not write.
+        RecursionError: the values are nested too deeply.
     """
     return json.loads(text, parse_constant=_no_constant, object_hook=_object)
 
 
 def _plain(value: Any, where: str) -> Any:
-    """Reduce to what the standard encoder writes strictly."""
+    """Return the value in types that the standard encoder writes as strict JSON."""
     if isinstance(value, np.generic | np.ndarray):
         return _plain(value.tolist(), where)
     if value is None or isinstance(value, bool | int | str):
@@ -65,7 +65,7 @@ def _plain(value: Any, where: str) -> Any:
 
 
 def _object(pairs: dict[str, Any]) -> Any:
-    """Undo `_plain` for one object; children come first, so a NaN inside is a float already."""
+    """Undo `_plain` for one object; the decoder has already converted the values inside it."""
     if "$float" in pairs:
         if len(pairs) != 1 or pairs["$float"] not in _NOT_FINITE:
             raise ValueError(f"{pairs!r} is not a number")

@@ -18,7 +18,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from coreselect.errors import NonFiniteError, ScheduleError, ShapeError, name_some
+from coreselect.errors import NonFiniteError, ScheduleError, ShapeError, first_few
 from coreselect.support.seeding import generator as seeded
 from coreselect.support.seeding import seeds
 from coreselect.types import Int64
@@ -147,7 +147,7 @@ class InfoBatchSampler(Sampler[int]):
         bad = at[~np.isfinite(values)]
         if len(bad):
             raise NonFiniteError(
-                f"the losses of {name_some(bad.tolist())} are not finite: lower the learning rate.", bad.tolist()
+                f"the losses of {first_few(bad.tolist())} are not finite: lower the learning rate.", bad.tolist()
             )
         self.losses[at] = values
         self._since[at] = True

@@ -1,14 +1,14 @@
-"""Contrastive losses, one value per batch.
+"""Contrastive losses, which have one value for a whole batch: NT-Xent and the adversarial contrastive loss.
 
 NT-Xent (Chen et al. 2020) over the 2B views of a batch, z normalised, temperature t:
 
     ℓ = (1/2B) Σ_u a_u = (1/B) Σ_k ℓ_k,    a_u = −log ( e^{⟨z_u, z_u⁺⟩/t} / Σ_{v ≠ u} e^{⟨z_u, z_v⟩/t} ) ≥ 0
 
-ℓ_k = ½(a_k + a_{k+B}), the mean over the two anchors of example k, is what the example adds: `each` of a loss. A row, a gradient
-of the loss, is of the batch all the same: ℓ_k reads every other example.
+ℓ_k = ½(a_k + a_{k+B}), the mean over the two anchors of example k, is what example k adds; the method `each` returns it.
+ℓ_k still depends on every other example of the batch, so the loss has rows of batches and no rows of single examples.
 
 ACL (Jiang et al. 2020; weights of DynACL, Luo et al. 2023):  ½ [ (1+ω)·ℓ(adversarial views) + (1−ω)·ℓ(natural views) ],
-the adversarial views attacked jointly to raise ℓ.
+where both adversarial views are attacked together to raise ℓ.
 """
 
 from dataclasses import dataclass, field
@@ -25,26 +25,26 @@ from coreselect.protocols import Views
 
 @runtime_checkable
 class Divided(Protocol):
-    """A batch loss that says what each example adds to it."""
+    """A batch loss that can be divided into what each example adds."""
 
     def each(self, adversarial: Views, natural: Views, labels: Tensor | None) -> Tensor:
-        """Outputs per view of each route → [B], whose mean is the loss."""
+        """Compute what each example adds, [B], from the outputs of each view; the loss is the mean."""
         ...
 
 
 def nt_xent(first: Tensor, second: Tensor, temperature: float = 0.5) -> Tensor:
-    """Compute the normalised-temperature cross-entropy of two views: [B, D], [B, D] → scalar, nats.
+    """Compute the normalised-temperature cross-entropy of two views: [B, D], [B, D] → scalar, in nats.
+
+    Half precision is converted to float32, because e^{1/t} is out of its range. With one pair the loss is 0.
 
     Args:
-        temperature: t > 0; published 0.5 (CIFAR), 0.1 (ImageNet-32).
-
-    Half precision is raised to float32: e^{1/t} leaves its range. With one pair the loss is 0.
+        temperature: t > 0; published: 0.5 (CIFAR) and 0.1 (ImageNet-32).
     """
     return nt_xent_each(first, second, temperature).mean()
 
 
 def nt_xent_each(first: Tensor, second: Tensor, temperature: float = 0.5) -> Tensor:
-    """Compute NT-Xent's mean over the two anchors of each pair: [B, D], [B, D] → [B], nats, ≥ 0; arguments as `nt_xent`."""
+    """Compute the mean over the two anchors of each pair: [B, D], [B, D] → [B], in nats, ≥ 0; see `nt_xent`."""
     z = torch.cat([first, second])  # [2B, D]
     if z.dtype in (torch.float16, torch.bfloat16):
         z = z.float()
@@ -56,7 +56,7 @@ def nt_xent_each(first: Tensor, second: Tensor, temperature: float = 0.5) -> Ten
     return F.cross_entropy(similarity, partner, reduction="none").view(2, b).mean(0)  # [B]
 
 
-def _refuse(temperature: float, omega: float) -> None:
+def _check(temperature: float, omega: float) -> None:
     if not (temperature > 0 and 0 <= omega <= 1):
         why = f"a contrastive loss needs temperature > 0 and omega in [0, 1], got {temperature} and {omega}."
         raise ShapeError(why)
@@ -64,12 +64,12 @@ def _refuse(temperature: float, omega: float) -> None:
 
 @dataclass(frozen=True)
 class CL:
-    """NT-Xent of two natural views: outputs [B, D] twice → scalar.
+    """NT-Xent of two natural views: outputs [B, D] of each view → scalar, in nats.
 
     Args:
         temperature: t > 0.
     Raises:
-        ShapeError: it is not.
+        ShapeError: the temperature is not positive.
     """
 
     temperature: float = 0.5
@@ -81,13 +81,13 @@ class CL:
     default_attack = None
 
     def __post_init__(self) -> None:
-        _refuse(self.temperature, 0.0)
+        _check(self.temperature, 0.0)
 
     def ascend(self, adversarial: Views, natural: Views, labels: Tensor | None) -> Tensor:
         return nt_xent(*adversarial, temperature=self.temperature)
 
     def each(self, adversarial: Views, natural: Views, labels: Tensor | None) -> Tensor:
-        """What each example adds, [B], ≥ 0: the loss is their mean."""
+        """Compute what each example adds, [B], ≥ 0; the loss is the mean."""
         return nt_xent_each(*natural, temperature=self.temperature)
 
     def __call__(self, adversarial: Views, natural: Views, labels: Tensor | None) -> Tensor:
@@ -96,13 +96,13 @@ class CL:
 
 @dataclass(frozen=True)
 class ACL:
-    """Adversarial contrastive loss ½[(1+ω)·ℓ(x̃¹, x̃²) + (1−ω)·ℓ(x¹, x²)]: outputs [B, D] twice per route → scalar.
+    """The adversarial contrastive loss ½[(1+ω)·ℓ(x̃¹, x̃²) + (1−ω)·ℓ(x¹, x²)]: outputs [B, D] of each view and route → scalar.
 
     Args:
-        temperature: of NT-Xent, > 0.
-        omega: ω in [0, 1]; 0 is ACL, DynACL raises it as its augmentation weakens.
+        temperature: t > 0 of NT-Xent.
+        omega: ω in [0, 1]; ACL has 0, DynACL raises it while its augmentation becomes weaker.
     Raises:
-        ShapeError: one of them is out of range.
+        ShapeError: the temperature or ω is out of range.
     """
 
     temperature: float = 0.5
@@ -115,13 +115,13 @@ class ACL:
     default_attack = PGD(8 / 255, 2 / 255, 5)
 
     def __post_init__(self) -> None:
-        _refuse(self.temperature, self.omega)
+        _check(self.temperature, self.omega)
 
     def ascend(self, adversarial: Views, natural: Views, labels: Tensor | None) -> Tensor:
         return nt_xent(*adversarial, temperature=self.temperature)
 
     def each(self, adversarial: Views, natural: Views, labels: Tensor | None) -> Tensor:
-        """What each example adds, [B], ≥ 0: the loss is their mean."""
+        """Compute what each example adds, [B], ≥ 0; the loss is the mean."""
         t = self.temperature
         return 0.5 * (
             (1 + self.omega) * nt_xent_each(*adversarial, temperature=t)

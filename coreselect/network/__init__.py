@@ -1,1 +1,1 @@
-"""A model seen as features followed by a head: how it is split, flattened, run and restored."""
+"""A model seen as features and a head: how it is split, how its parameters become a vector, how it is run and restored."""

@@ -1,4 +1,4 @@
-"""One guard around everything a selection does with a model: afterwards no trace is left, also on failure."""
+"""The guard around everything that a selection does with a model: it restores the model afterwards, also on failure."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from coreselect.support.seeding import rng_kept
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """Return the module under DistributedDataParallel, DataParallel and torch.compile wrappers."""
+    """Return the module inside any DistributedDataParallel, DataParallel and torch.compile wrappers."""
     while True:
         if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
             model = model.module
@@ -23,11 +23,11 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[nn.Module]:
-    """Hold the bare model in evaluation mode with no parameter asking for a gradient; put everything back on leaving.
+    """Give the model without wrappers, in evaluation mode and with no `requires_grad`, and restore everything afterwards.
 
-    Put back, also when the body raises: every module's training flag, every parameter's `requires_grad`, every buffer's
-    content, every global random state. Inside, autocast, `no_grad` and inference mode of the caller are off, so that
-    a selection made under any of them is the same. `.grad` is never touched.
+    The guard restores the training flag of every module, `requires_grad` of every parameter, the content of every buffer
+    and every global random state, also when the body raises. Inside, the caller's autocast, `no_grad` and inference mode
+    are off, so that they do not change a selection. The guard never touches `.grad`.
     """
     bare = unwrap(model)
     modes = [(m, m.training) for m in model.modules()]

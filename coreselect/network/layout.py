@@ -1,4 +1,4 @@
-"""Named parameters ↔ one vector: the only place that flattens."""
+"""The conversion between named parameters and one vector; no other file flattens."""
 
 import math
 from collections.abc import Mapping
@@ -12,27 +12,27 @@ from coreselect.errors import ShapeError
 
 @dataclass(frozen=True)
 class Layout:
-    """The order in which named parameters lie in a vector of length P = `size`."""
+    """The order of named parameters in a vector of length P = `size`."""
 
     names: tuple[str, ...]
     shapes: tuple[torch.Size, ...]
 
     @classmethod
     def of(cls, params: Mapping[str, Tensor]) -> "Layout":
-        """Take the mapping's own order."""
+        """Make the layout in the order of the mapping."""
         return cls(tuple(params), tuple(p.shape for p in params.values()))
 
     @property
     def size(self) -> int:
-        """P, the number of numbers."""
+        """P, the length of the vector."""
         return sum(math.prod(s) for s in self.shapes)
 
     def flatten(self, params: Mapping[str, Tensor], batch: int = 0) -> Tensor:
-        """Write named tensors (each with `batch` leading dimensions) as [..., P]."""
+        """Join named tensors into [..., P]; each has `batch` leading dimensions, which are kept."""
         return torch.cat([params[n].reshape(*params[n].shape[:batch], -1) for n in self.names], dim=-1)
 
     def unflatten(self, vector: Tensor) -> dict[str, Tensor]:
-        """Read [P] as named views of it.
+        """Return the named tensors of a vector [P], as views of it.
 
         Raises:
             ShapeError: the vector's length is not P.

@@ -1,9 +1,9 @@
-"""Networks as rows and queries need them: captured parameters θ, what may be cached, and outputs at any θ.
+"""The two forms of a model that rows and queries use: a head on cached features, or the whole model.
 
-    h_θ = head_θ ∘ features      HeadSplit: only the head's parameters move, so features are computed once
-    h_θ                          WholeModel: any parameters move, so "features" are the inputs themselves
+    h_θ = head_θ ∘ features      HeadSplit: only parameters of the head change, so features are computed once
+    h_θ                          WholeModel: any parameters change, so the "features" are the inputs themselves
 
-Both answer the same two questions: `prepare(x, route)` gives what may be cached, `apply(θ, prepared, route)` the outputs.
+Both have the same two methods: `prepare(x, route)` returns what can be cached, `apply(θ, prepared, route)` the outputs.
 """
 
 from __future__ import annotations
@@ -21,47 +21,56 @@ ROUTES: tuple[Route, Route] = ("natural", "adversarial")
 
 
 class Network(Protocol):
-    """A model with some captured parameters, as rows and queries need it."""
+    """A model with captured parameters θ, whose outputs can be computed at any θ."""
 
     captured: Mapping[str, Tensor]  # θ: name in the model → value, detached
-    caches: bool  # whether `prepare` does not depend on θ
-    routes: int  # 1 where both routes give the same output, else 2
+    caches: bool  # True if `prepare` does not depend on θ
+    routes: int  # 1 if both routes give the same output, else 2
     outputs: int  # C
 
     def prepare(self, x: Tensor, route: Route) -> Tensor:
-        """x [B, …] → what θ does not touch, [B, …]; differentiable in x."""
+        """Compute the part of the model that does not depend on θ: x [B, …] → [B, …], differentiable in x."""
         ...
 
     def apply(self, params: Params, prepared: Tensor, route: Route) -> Tensor:
-        """Outputs [B, C] with the captured parameters at `params`."""
+        """Compute the outputs [B, C] with the captured parameters set to `params`."""
         ...
 
 
 @dataclass(frozen=True)
-class Entry:
-    """How the head was called: what comes besides the features."""
+class HeadArguments:
+    """The arguments of the head other than the features, which come first."""
 
     rest: tuple[Any, ...]
     kwargs: Mapping[str, Any]
 
 
 class HeadSplit:
-    """A head whose input is the features; θ are parameters inside it."""
+    """A model as a head on features; θ are parameters inside the head.
+
+    Args:
+        call: (model, x, route) → output [B, C].
+        name: the name of the head in the model.
+        arguments: for each route, the other arguments of the head.
+        captured: the names of the captured parameters in the model.
+        routes: 1 if both routes give the same output, else 2.
+        outputs: C.
+    """
 
     caches = True
-    overwrites = False  # whether the head works on its input in place
+    overwrites = False  # True if the head works on its input in place, and so needs a copy
 
     def __init__(
         self,
         model: nn.Module,
         call: Call,
         name: str,
-        entries: Mapping[Route, Entry],
+        arguments: Mapping[Route, HeadArguments],
         captured: Sequence[str],
         routes: int,
         outputs: int,
     ) -> None:
-        self.model, self.call, self.name, self.entries = model, call, name, entries
+        self.model, self.call, self.name, self.arguments = model, call, name, arguments
         self.routes, self.outputs = routes, outputs
         self.head = model.get_submodule(name)
         known = dict(model.named_parameters())
@@ -78,13 +87,13 @@ class HeadSplit:
         return caught[0]
 
     def apply(self, params: Params, prepared: Tensor, route: Route) -> Tensor:
-        entry = self.entries[route]
+        arguments = self.arguments[route]
         prepared = prepared.clone() if self.overwrites else prepared
         local = {n.removeprefix(self._prefix): p for n, p in params.items()}
-        return functional_call(self.head, local, (prepared, *entry.rest), dict(entry.kwargs))
+        return functional_call(self.head, local, (prepared, *arguments.rest), dict(arguments.kwargs))
 
     def linears(self) -> dict[str, nn.Linear] | None:
-        """Name in the model → Linear, where θ is exactly weights and biases of Linears in the head; else None."""
+        """Return the Linears that hold θ by their names in the model, or None if θ is not only weights and biases of Linears."""
         found = {
             self._prefix + n if n else self.name: m for n, m in self.head.named_modules() if isinstance(m, nn.Linear)
         }
@@ -97,7 +106,7 @@ class HeadSplit:
 
 
 def _catching(caught: list[Tensor]) -> Callable[[nn.Module, Any, Any], Any]:
-    """Make a hook that writes down the head's input, and hands on a copy: a head may begin in place."""
+    """Make a hook that keeps the head's input and passes on a copy, because the head may change its input in place."""
 
     def catch(_module: nn.Module, args: Any, kwargs: Any) -> Any:
         caught.append(args[0])
@@ -107,7 +116,10 @@ def _catching(caught: list[Tensor]) -> Callable[[nn.Module, Any, Any], Any]:
 
 
 class WholeModel:
-    """Any parameters of the model; nothing can be cached but inputs."""
+    """A model as a whole; θ are any of its parameters, and only the inputs can be cached.
+
+    Args: as for `HeadSplit`.
+    """
 
     caches = False
 
@@ -125,7 +137,7 @@ class WholeModel:
 
 
 class _Called(nn.Module):
-    """The user's way of calling the model, as a module that `functional_call` can reach into."""
+    """The call of the model as a module, so that `functional_call` can replace its parameters."""
 
     def __init__(self, model: nn.Module, call: Call) -> None:
         super().__init__()
@@ -136,5 +148,5 @@ class _Called(nn.Module):
 
 
 def default_call(model: nn.Module, x: Tensor, route: Route) -> Tensor:
-    """Call a model without routes: model(x)."""
+    """Call a model that has no routes: model(x)."""
     return cast(Tensor, model(x))

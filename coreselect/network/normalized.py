@@ -1,4 +1,4 @@
-"""Input normalisation inside a model, so that attacks and radii live in [0, 1]."""
+"""Input normalisation as part of the model, so that inputs and attack radii have the scale of [0, 1]."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,9 +8,14 @@ from torch import Tensor, nn
 
 
 class Normalized(nn.Module):
-    """Compute model((x − mean) / std): inputs [B, C, …] in [0, 1], one mean and std per channel.
+    """Compute model((x − mean) / std) for inputs [B, C, …] in [0, 1].
 
-    Further arguments (a route, say) go to the model untouched.
+    Other arguments, such as a route, are passed to the model unchanged.
+
+    Args:
+        model: takes normalised inputs.
+        mean: C numbers, one for each channel.
+        std: C numbers > 0, one for each channel.
     """
 
     mean: Tensor

@@ -1,10 +1,11 @@
-"""The attack of training as mixed-precision training walks it: forward and backward passes in half precision.
+"""Half precision for attacks, as in mixed-precision training: `HalfPrecision` runs an attack's passes in bfloat16.
 
     x_{t+1} = Π(x_t + α·sign ∇ₓ f(x_t)),   f = loss ∘ h,   h in bfloat16, the loss and x_t in the precision of the model
 
-Micikevicius et al., *Mixed precision training*, 2018; bfloat16 has the range of float32, so no gradient needs scaling. Few
-digits decide the sign of a cross-entropy's slope, which is of order p − y. The slope of a divergence is a small difference,
-p̃ − p: at 8/255 it survives, at a radius far below that it is lost in rounding, so RD is attacked in full.
+Micikevicius et al., *Mixed precision training*, 2018; bfloat16 has the range of float32, so gradients need no scaling.
+A few digits are enough for the sign of a cross-entropy's gradient, which is of the order of p − y. The gradient of a
+divergence is a small difference, p̃ − p: at a radius of 8/255 it survives, at a much smaller radius rounding hides it.
+Therefore RD is always attacked in full precision.
 """
 
 from collections.abc import Callable
@@ -19,38 +20,39 @@ from coreselect.protocols import Attack, Views
 
 @dataclass(frozen=True)
 class HalfPrecision:
-    """The attack of a task, `Task.from_model(attack=HalfPrecision(PGD(...)))`, with the network's passes in bfloat16 by autocast.
+    """An attack whose passes through the network run in bfloat16: `Task.from_model(attack=HalfPrecision(PGD(...)))`.
 
-    For selections, where the loss that it raises, and features and rows at the inputs it finds, are computed in full. Models in
-    double precision are left as they are: autocast does not lower them. About twice as fast with a ResNet-18 on a CPU
-    that has bfloat16 instructions; one without takes longer.
+    It is for selections. They compute the loss that the attack raises, and the features and rows at the attacked inputs,
+    in full precision. It does not change models in double precision, because autocast leaves them as they are.
+    With a ResNet-18 it is about twice as fast on a CPU with bfloat16 instructions; on a CPU without them it is slower.
 
     Args:
-        attack: what walks, such as `PGD`.
+        attack: the attack to run, such as `PGD`.
     """
 
     attack: Attack
 
     @property
     def random_start(self) -> bool:
+        """Whether the attack starts at a random point."""
         return self.attack.random_start
 
     def __call__(self, ascend: Callable[[Views], Tensor], inputs: Views, noise: Views) -> Views:
-        """Raise `ascend` as `attack` does."""
+        """Raise `ascend` as `attack` does; see `coreselect.protocols.Attack`."""
 
-        def lowered(at: Views) -> Tensor:
-            # a snapshot's own context is open around this one, and would keep what is cached until it closes
+        def in_bfloat16(at: Views) -> Tensor:
+            # the autocast context of the snapshot is open around this one, and would keep cached tensors until it closes
             with torch.autocast(at[0].device.type, dtype=torch.bfloat16, cache_enabled=False):
                 return ascend(at)
 
-        return self.attack(lowered, inputs, noise)
+        return self.attack(in_bfloat16, inputs, noise)
 
 
-def raised(outputs: Tensor, to: torch.dtype) -> Tensor:
-    """Outputs [B, C] in that precision, or in their own where it is higher: what a loss reads, inside autocast or not."""
-    return outputs.to(torch.promote_types(outputs.dtype, to))
+def at_least(outputs: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return the outputs [B, C] in `dtype`, or in their own precision where it is higher."""
+    return outputs.to(torch.promote_types(outputs.dtype, dtype))
 
 
-def in_full(outputs: Tensor) -> AbstractContextManager[object]:
-    """Compute what follows the network as its tensors are: a softmax or a product of few digits is another loss."""
+def without_autocast(outputs: Tensor) -> AbstractContextManager[object]:
+    """Switch autocast off on the device of the outputs, so that a loss computes in the precision of its tensors."""
     return torch.autocast(outputs.device.type, enabled=False)

@@ -1,4 +1,4 @@
-"""Objectives that read validation labels.
+"""The objectives that read validation labels: adversarial cross-entropy, and natural cross-entropy plus RD.
 
 adversarial_ce   CE(h(x̃), y),  x̃ raises CE: GLISTER (Killamsetty et al. 2021) with a robust validation loss
 ce_plus_rd       CE(h(x), y) + β·KL(h(x̃) ‖ h(x)),  x̃ raises that KL
@@ -18,10 +18,10 @@ from coreselect.protocols import Attack
 
 @dataclass(frozen=True)
 class AdversarialCE(Objective):
-    """Cross-entropy of attacked validation inputs, in nats; needs validation labels.
+    """The cross-entropy of attacked validation inputs, in nats; it needs validation labels.
 
     Args:
-        attack: raises the cross-entropy.
+        attack: the attack that raises the cross-entropy.
     """
 
     attack: Attack = field(default=PGD(8 / 255, 10 / 765, 3), kw_only=True)
@@ -29,17 +29,17 @@ class AdversarialCE(Objective):
     needs_labels: ClassVar[bool] = True
 
     def value(self, adversarial: Tensor, natural: Tensor, labels: Tensor | None) -> Tensor:
-        assert labels is not None  # needs_labels is checked where the objective is opened
+        assert labels is not None  # `ValidationObjective` has checked needs_labels
         return F.cross_entropy(adversarial, labels, reduction="none")
 
 
 @dataclass(frozen=True)
 class CEPlusRD(Objective):
-    """Natural cross-entropy plus β times representational divergence by KL, in nats; needs validation labels.
+    """Natural cross-entropy plus β times the KL representational divergence, in nats; it needs validation labels.
 
     Args:
-        beta: weight of RD, ≥ 0.
-        attack: raises the divergence.
+        beta: β ≥ 0, the weight of RD.
+        attack: the attack that raises the divergence.
     """
 
     beta: float = 6.0

@@ -1,4 +1,4 @@
-"""A user's own objective, from a callable."""
+"""The objective that a user gives as a callable."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,11 +14,14 @@ from coreselect.protocols import Attack
 
 @dataclass(frozen=True)
 class Custom(Objective):
-    """Lower function(adversarial outputs [B, C], natural outputs [B, C], labels [B] or None) → [B], which the attack raises.
+    """A function of the outputs to lower, the same that the attack raises.
 
     Args:
-        function: differentiable in both outputs; labels are None where validation has none.
-        attack: raises the function's sum.
+        function: (adversarial outputs [B, C], natural outputs [B, C], labels int64 [B] or None) → [B] or a scalar,
+            differentiable in both outputs; labels are None where validation has none.
+        attack: the attack that raises the sum of the function.
+    Raises:
+        ShapeError: the function returns another shape.
     """
 
     function: Callable[[Tensor, Tensor, Tensor | None], Tensor]

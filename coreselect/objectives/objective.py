@@ -1,4 +1,4 @@
-"""The seam of objectives: a value on outputs at attacked and natural inputs, and what the attack raises."""
+"""The interface of objectives: a value from the outputs at attacked and natural inputs, and what the attack raises."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar
@@ -9,36 +9,37 @@ from coreselect.protocols import Attack, Route
 
 
 class Objective(ABC):
-    """L(U; θ) = mean over U of `value`; lower is better.
+    """L(U; θ), the mean of `value` over U; lower is better.
 
-    Subclasses are frozen dataclasses: equal settings are equal objects, and `coreselect.support.records` can describe them.
+    Subclasses are frozen dataclasses, so that equal settings are equal objects and `coreselect.support.records` can
+    describe them. `natural_route` is the route of natural inputs; adversarial inputs always use the adversarial route.
     """
 
     name: ClassVar[str]
     needs_labels: ClassVar[bool] = False
     attack: Attack
-    natural_route: Route = "natural"  # which statistics natural inputs see; adversarial ones see the adversarial route
+    natural_route: Route = "natural"
 
     @abstractmethod
     def value(self, adversarial: Tensor, natural: Tensor, labels: Tensor | None) -> Tensor:
-        """[B, C], [B, C], [B] → [B], or a scalar where the value is of the whole set."""
+        """Compute the value from outputs [B, C], [B, C] and labels [B]: [B], or a scalar if it is a value of the whole set."""
 
     def ascend(self, adversarial: Tensor, natural: Tensor, labels: Tensor | None) -> Tensor:
-        """What the attack raises: a scalar, summed over examples; by default the value itself."""
+        """Compute the scalar that the attack raises, summed over examples; by default the value itself."""
         out = self.value(adversarial, natural, labels)
         return out.sum() if out.dim() else out * len(adversarial)
 
     @property
     def set_size(self) -> int | None:
-        """Over how many examples one value is taken; None: each by itself."""
+        """The number of examples that one value is computed over; None: each example has its own value."""
         return None
 
     @property
     def flat_at_start(self) -> bool:
-        """Whether the attacked value's gradient vanishes at x̃ = x when both see one route."""
+        """Whether the gradient of the attacked value is zero at x̃ = x when both inputs use one route."""
         return False
 
     @property
     def fisher(self) -> float | None:
-        """The value's second derivative at equal outputs, in units of diag p − p pᵀ; None: not of that form."""
+        """The second derivative of the value at equal outputs, in units of diag p − p pᵀ; None: it has another form."""
         return None

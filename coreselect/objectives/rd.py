@@ -1,9 +1,9 @@
-"""Representational divergence (Xu et al. 2023, section 3.1):
+"""Representational divergence (RD), the objective of the method (Xu et al. 2023, section 3.1).
 
     L_RD(U; θ) = (1/|U|) Σ_{x ∈ U} d( h_θ(x̃), h_θ(x) ),    x̃ = argmax over the ball of the same d
 
-adversarial first; no side is detached. The paper sums over U; the mean differs by a constant factor and keeps η's
-meaning independent of |U|.
+The adversarial output comes first, and no side is detached. The paper sums over U. The mean differs by a constant factor
+and makes the meaning of η independent of |U|.
 """
 
 from dataclasses import dataclass, field
@@ -19,14 +19,16 @@ from coreselect.protocols import Attack, Divergence, Route
 
 @dataclass(frozen=True)
 class RD(Objective):
-    """Representational divergence between attacked and natural validation inputs; labels are never read.
+    """Representational divergence between attacked and natural validation inputs; it reads no labels.
 
     Args:
         divergence: `"kl"` (published), `"js"`, `"ot"`, or a callable (adversarial [B, C], natural [B, C]) → [B] or scalar.
-        attack: raises d itself; published PGD, radius 8/255, 3 steps of 10/765.
-        routes: with two normalisation routes, `"both"` sends natural inputs through the natural one (published), `"one"`
-            sends both through the adversarial one, so that RD(x, x) = 0.
-        sets: for a divergence between sets (optimal transport), how many validation examples form a set.
+        attack: the attack that raises d; published: PGD with radius 8/255 and 3 steps of 10/765.
+        routes: for a model with two normalisation routes: `"both"` sends natural inputs through the natural route
+            (published), `"one"` sends all inputs through the adversarial route, so that RD(x, x) = 0.
+        sets: how many validation examples form a set, for a divergence between sets (optimal transport).
+    Raises:
+        UnknownNameError: no divergence has that name.
     """
 
     divergence: str | Divergence = "kl"
@@ -36,7 +38,7 @@ class RD(Objective):
     name: ClassVar[str] = "rd"
 
     def __post_init__(self) -> None:
-        divergence(self.divergence)  # refuse an unknown name here, not an hour later
+        divergence(self.divergence)  # refuses an unknown name at once
 
     def value(self, adversarial: Tensor, natural: Tensor, labels: Tensor | None) -> Tensor:
         return divergence(self.divergence)(adversarial, natural)

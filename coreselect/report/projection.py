@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from coreselect.errors import NonFiniteError, ShapeError, name_some
+from coreselect.errors import NonFiniteError, ShapeError, first_few
 from coreselect.support.seeding import derive
 from coreselect.types import Float64, Int64
 
@@ -123,7 +123,7 @@ def _placed(rows: Rows, plane: Plane, positions: Int64) -> Float64:
     out = np.concatenate(parts)  # [k, 2]
     bad = np.flatnonzero(~np.isfinite(out).all(axis=1))
     if len(bad):
-        where = name_some(positions[bad].tolist())
+        where = first_few(positions[bad].tolist())
         raise NonFiniteError(
             f"rows of picks hold NaN or infinity (positions {where}): remove or mend them.", bad.tolist()
         )

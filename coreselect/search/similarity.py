@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from coreselect.errors import NonFiniteError, ShapeError, UnknownNameError, name_some
+from coreselect.errors import NonFiniteError, ShapeError, UnknownNameError, first_few
 
 SIMILARITIES = ("cosine", "euclidean", "rbf")
 GRID = 2.0**-24  # float32 holds every multiple of it in [0, 1], and float64 adds 2²⁹ of them without rounding
@@ -131,7 +131,7 @@ def usable(features: Tensor) -> Tensor:
     if bool(bad.any()):
         where = bad.nonzero().flatten().tolist()
         raise NonFiniteError(
-            f"the features of examples {name_some(where)} hold NaN, infinity or numbers beyond 10¹⁵⁰: leave those out, or "
+            f"the features of examples {first_few(where)} hold NaN, infinity or numbers beyond 10¹⁵⁰: leave those out, or "
             "mend the network.",
             where,
         )

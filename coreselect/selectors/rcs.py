@@ -18,11 +18,11 @@ from coreselect.budget import Budget, resolve
 from coreselect.certificates.diagnostics import diagnose
 from coreselect.certificates.instance import METHODS, Made, Method, certificate, refuse
 from coreselect.errors import CoreselectWarning, RequirementError, ShapeError, UnknownNameError
-from coreselect.gradients.rows import Groups, alone
+from coreselect.gradients.rows import Groups, single_examples
 from coreselect.gradients.sketch import Sketch
 from coreselect.objectives import Objective
 from coreselect.objectives import objective as find_objective
-from coreselect.objectives.held import Held
+from coreselect.objectives.on_validation import ValidationObjective
 from coreselect.protocols import TaskLike
 from coreselect.search import SEARCHES, search
 from coreselect.solvers.greedy import Recraft, greedy
@@ -149,7 +149,7 @@ class RCS:
                 nested=True,
                 certificate=sealed,
                 diagnostics=diagnostics,
-                notes=() if isinstance(made.held, Held) else (GIVEN,),
+                notes=() if isinstance(made.held, ValidationObjective) else (GIVEN,),
                 settings={"group_size": max(len(g) for g in groups), "candidate_groups": len(groups)},
             )
 
@@ -202,7 +202,7 @@ class RCS:
                 SingleExamplesWarning,
                 stacklevel=4,
             )
-            return alone(shot.n)
+            return single_examples(shot.n)
         size = min(shot.n, self.group_size or default_size(k, batch_loss=shot.batch_loss))
         return deal(shot.n, size, seeded(shot.draws, "groups", shot.round), strata(shot, self.stratify, self.clusters))
 

@@ -8,7 +8,7 @@ from typing import Any
 from coreselect.errors import RequirementError, UnknownNameError
 from coreselect.protocols import Selector
 from coreselect.selectors.catalogue import CATALOGUE, GROUP, list_selectors
-from coreselect.support.type_checks import admits, hints_of
+from coreselect.support.type_checks import accepts, annotations_of
 
 SELECTORS: dict[str, type[Any]] = {entry.name: entry.load() for entry in CATALOGUE}
 COMBINATORS: tuple[type[Any], ...] = tuple(SELECTORS[entry.name] for entry in CATALOGUE if entry.combines)
@@ -30,9 +30,9 @@ def get_selector(name: str, /, **settings: Any) -> Selector:
         if not found:
             raise UnknownNameError(f"no selector is called {name!r}; there are {', '.join(list_selectors())}.")
         factory = found[0].load()
-    hints = hints_of(factory)
+    hints = annotations_of(factory)
     for key, value in settings.items():
-        if key in hints and not admits(hints[key], value):
+        if key in hints and not accepts(hints[key], value):
             why = f"the selector {name!r} takes {key} as {formatannotation(hints[key])}, got {short(value)}."
             raise RequirementError(why)
     try:

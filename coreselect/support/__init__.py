@@ -1,1 +1,1 @@
-"""Small helpers that every room uses: seeding, clocks, type checks, settings and factories."""
+"""Helpers for all rooms: seeding, clocks, checks of types and arrays, settings, lookups by name, and the training record."""

@@ -1,17 +1,26 @@
-"""Check one array that a user gives: its shape, its kind of number, and that its values are finite."""
+"""Checks of an array that a user gives: its shape, its dtype, and that its values are finite."""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from coreselect.errors import NonFiniteError, ShapeError, name_some
+from coreselect.errors import NonFiniteError, ShapeError, first_few
 
-BLOCK_BYTES = 64 << 20  # how much of an array is looked at at once
+BLOCK_BYTES = 64 << 20  # how many bytes of an array one step checks
 
 
 def matrix(name: str, values: ArrayLike | None) -> NDArray[Any] | None:
-    """Return a finite floating-point matrix, half precision raised to single; memory-mapped ones stay where they are."""
+    """Return a finite floating-point matrix, or None for None.
+
+    Half precision becomes float32. A memory-mapped float32 or float64 matrix is not copied.
+
+    Args:
+        name: the name of the array in a message.
+    Raises:
+        ShapeError: it is not a floating-point matrix.
+        NonFiniteError: values are NaN or infinite; `indices` are the rows.
+    """
     if values is None:
         return None
     array = values if isinstance(values, np.ndarray) else as_array(name, values)
@@ -28,13 +37,17 @@ def matrix(name: str, values: ArrayLike | None) -> NDArray[Any] | None:
     ]
     if bad:
         raise NonFiniteError(
-            f"{name} of {len(bad)} examples hold NaN or infinity (rows {name_some(bad)}): remove or mend them.", bad
+            f"{name} of {len(bad)} examples hold NaN or infinity (rows {first_few(bad)}): remove or correct them.", bad
         )
     return array
 
 
 def integers(name: str, values: ArrayLike | None) -> NDArray[np.int64] | None:
-    """Return a vector of int64."""
+    """Return the values as a vector of int64, or None for None.
+
+    Raises:
+        ShapeError: they are not a vector of integers.
+    """
     if values is None:
         return None
     array = as_array(name, values)
@@ -44,7 +57,11 @@ def integers(name: str, values: ArrayLike | None) -> NDArray[np.int64] | None:
 
 
 def as_array(name: str, values: ArrayLike) -> NDArray[Any]:
-    """Return the values as an array; rows of different lengths are refused."""
+    """Return the values as an array.
+
+    Raises:
+        ShapeError: the rows have different lengths.
+    """
     try:
         return np.asarray(values)
     except ValueError as why:

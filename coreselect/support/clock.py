@@ -1,4 +1,4 @@
-"""Seconds by part: where a selection's time went."""
+"""The clock that measures the seconds of each part of a selection."""
 
 import time
 from collections.abc import Iterator
@@ -8,9 +8,12 @@ import torch
 
 
 class Clock:
-    """Add up wall-clock seconds under names; accelerators are waited for at the edges of a part.
+    """The sums of wall-clock seconds of named parts; a GPU is synchronised at the start and at the end of each part.
 
-    Parts may nest: the inner part's time is counted as its own and not the outer's.
+    Parts may be nested: the time of an inner part does not count for the outer part.
+
+    Args:
+        device: the device to synchronise; None: no device.
     """
 
     def __init__(self, device: torch.device | None = None) -> None:
@@ -21,15 +24,16 @@ class Clock:
 
     @contextmanager
     def __call__(self, part: str) -> Iterator[None]:
-        self._settle()
+        """Measure the block as `part`."""
+        self._add_time()
         self._open.append(part)
         try:
             yield
         finally:
-            self._settle()
+            self._add_time()
             self._open.pop()
 
-    def _settle(self) -> None:
+    def _add_time(self) -> None:
         if self._device is not None and self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         now = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What provenance writes down: settings as plain values, a digest of weights, and the versions that made an answer."""
+"""The contents of provenance: settings as plain values, a digest of weights, and the versions of packages."""
 
 import platform
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def settings_of(thing: Any) -> Any:
-    """Describe a setting as JSON-ready values: dataclasses as {"type": name, field: …}, callables by their name."""
+    """Describe a setting by values that JSON can hold: a dataclass as {"type": name, field: …}, a callable by its name."""
     if thing is None or isinstance(thing, bool | int | float | str):
         return thing
     if is_dataclass(thing) and not isinstance(thing, type):
@@ -26,13 +26,13 @@ def settings_of(thing: Any) -> Any:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that a selection's numbers depend on."""
+    """Return the versions of Python and of the packages that the numbers of a selection depend on."""
     return dict(_versions())
 
 
 @cache
 def _versions() -> dict[str, str]:
-    """Look the versions up once: each is a file to find and read, and rs2 selects every epoch."""
+    """Look up the versions once: each lookup reads a file, and rs2 selects in every epoch."""
     out = {"python": platform.python_version()}
     for package in ("coreselect", "torch", "numpy", "scipy", "faiss-cpu", "faiss-gpu", "POT"):
         try:
@@ -43,7 +43,7 @@ def _versions() -> dict[str, str]:
 
 
 def digest_of(state: Mapping[str, Tensor], size: int = 16) -> str:
-    """Return 2·size hexadecimal digits that stand for the tensors of a state dict, by name and bits."""
+    """Return a digest of the names and the bits of the tensors of a state dict: 2·size hexadecimal digits."""
     out = blake2b(digest_size=size)
     for name, value in state.items():
         out.update(name.encode())

@@ -1,7 +1,7 @@
-"""Every draw of a run, keyed by what it is for: (seed, round, purpose, index) → 64 bits → generator.
+"""Random draws that depend only on their purpose: (seed, round, purpose, index) → 64 bits → generator.
 
-No draw depends on a batch, a worker or a rank, so none of them can change an answer. Mixing is splitmix64
-(Steele, Lea, Flood, OOPSLA 2014); the purpose enters through a digest of its name.
+No draw depends on a batch, a worker or a rank, so these cannot change a selection. The numbers are mixed by splitmix64
+(Steele, Lea, Flood, OOPSLA 2014). A purpose, which is a name, is mixed in as a digest.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ def _word(part: int | str) -> int:
 
 
 def seeds(seed: int, *path: int | str, indices: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """Return one 63-bit seed per index, a function of (seed, path, index) alone; shape [len(indices)]."""
+    """Return one 63-bit seed for each index, uint64 [len(indices)]; it depends only on (seed, path, index)."""
     z = np.zeros(1, np.uint64)
     for part in (seed, *path):
         z = _mix(z ^ np.uint64(_word(part)))
@@ -46,18 +46,18 @@ def derive(seed: int, *path: int | str) -> int:
 
 
 def generator(seed: int, *path: int | str) -> torch.Generator:
-    """Return a CPU generator of its own for (seed, path)."""
+    """Return a new CPU generator with the seed of (seed, path)."""
     return torch.Generator().manual_seed(derive(seed, *path))
 
 
 def noise(like: Tensor, per_example: NDArray[np.uint64]) -> Tensor:
-    """Draw uniform numbers in [−1, 1), each example from its own seed.
+    """Draw uniform numbers in [−1, 1), for each example with its own seed.
 
     Args:
-        like: [B, …]; gives shape, dtype and device.
+        like: [B, …]; the result has its shape, dtype and device.
         per_example: B seeds from `seeds`.
     Returns:
-        [B, …], independent of how examples were batched.
+        [B, …]; the numbers of an example do not depend on its batch.
     """
     own = torch.Generator()
     out = torch.empty(like.shape, dtype=torch.float32)  # [B, …]
@@ -67,14 +67,14 @@ def noise(like: Tensor, per_example: NDArray[np.uint64]) -> Tensor:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed `random`, numpy's and torch's global CPU generators (call inside `rng_kept`)."""
+    """Seed the global CPU generators of `random`, numpy and torch; call it inside `rng_kept`."""
     random.seed(seed)
     np.random.seed(seed & 0xFFFFFFFF)
     torch.default_generator.manual_seed(seed)
 
 
 def rng_state() -> dict[str, Any]:
-    """Return every global random state (python, numpy, torch on CPU and accelerators) as plain values and tensors."""
+    """Return all global random states (Python, numpy, torch on CPU and accelerators) as plain values and tensors."""
     version, words, gauss = random.getstate()
     kind, keys, place, has_gauss, cached = np.random.get_state(legacy=True)
     return {
@@ -87,7 +87,7 @@ def rng_state() -> dict[str, Any]:
 
 
 def set_rng_state(state: dict[str, Any]) -> None:
-    """Go back to the global random states that `rng_state` returned."""
+    """Restore the global random states that `rng_state` returned."""
     version, words, gauss = state["python"]
     random.setstate((version, tuple(words), gauss))
     kind, keys, place, has_gauss, cached = state["numpy"]
@@ -101,7 +101,7 @@ def set_rng_state(state: dict[str, Any]) -> None:
 
 @contextmanager
 def rng_kept() -> Iterator[None]:
-    """Restore every global random state on leaving, also on failure."""
+    """Restore all global random states after the block, also if it fails."""
     before = rng_state()
     try:
         yield

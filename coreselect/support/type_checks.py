@@ -1,7 +1,6 @@
-"""Whether a value is of the kind that an annotation names: `int`, `float | None`, `Literal["once"] | int`, a class.
+"""Checks of a value against a type annotation, such as `int`, `float | None`, `Literal["once"] | int` or a class.
 
-Whole numbers serve as floats, and truth values as no number. What an annotation says beyond that (of items, of
-arguments) is let through.
+An integer is accepted as a float; a boolean is not accepted as a number. Types of items and of arguments are not checked.
 """
 
 from __future__ import annotations
@@ -12,18 +11,21 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 
-def hints_of(made: object) -> dict[str, Any]:
-    """Return the annotation of every field of a dataclass; nothing of what is none, or names what only type checkers see."""
+def annotations_of(made: object) -> dict[str, Any]:
+    """Return the annotation of each field of a dataclass.
+
+    The result is empty for other objects, and for annotations that only exist for type checkers.
+    """
     try:
         return get_type_hints(made) if is_dataclass(made) else {}
     except NameError:
         return {}
 
 
-def admits(hint: Any, value: object) -> bool:
-    """Say whether the value may stand where the annotation does."""
+def accepts(hint: Any, value: object) -> bool:
+    """Return whether the value fits the annotation."""
     if get_origin(hint) in (Union, UnionType):
-        return any(admits(part, value) for part in get_args(hint))
+        return any(accepts(part, value) for part in get_args(hint))
     if get_origin(hint) is Literal:
         return any(type(value) is type(word) and value == word for word in get_args(hint))
     if hint is Any:
@@ -35,5 +37,5 @@ def admits(hint: Any, value: object) -> bool:
     plain = hint if get_origin(hint) is None else get_origin(hint)
     try:
         return not isinstance(plain, type) or isinstance(value, plain)
-    except TypeError:  # a protocol that is not for run time
+    except TypeError:  # a protocol that cannot be checked at run time
         return True

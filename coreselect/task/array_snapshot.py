@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from coreselect.errors import RequirementError
-from coreselect.gradients.rows import DenseRows, Groups, Rows, are_alone
+from coreselect.gradients.rows import DenseRows, Groups, Rows, are_single_examples
 from coreselect.gradients.sketch import Sketch
 from coreselect.gradients.store import allocate
 from coreselect.network.layout import Layout
@@ -85,7 +85,7 @@ class ArraySnapshot(Snapshot):
         own = self._gradients()
         if self.fixed_groups is not None:
             return self._dense(own, groups, sketch), None
-        if self._whole and are_alone(groups, self.n):
+        if self._whole and are_single_examples(groups, self.n):
             return self._dense(own, groups, sketch), None
         matrix = allocate(len(groups), own.shape[1], like=own[:1])
         with self.clock("rows"):

@@ -13,17 +13,21 @@ from torch import Tensor, nn
 from coreselect.data.reading import chunks, read
 from coreselect.errors import RequirementError
 from coreselect.gradients.batch import group_row
-from coreselect.gradients.factored import FactoredRows, factors, holds, views_of
-from coreselect.gradients.rows import DenseRows, Groups, Rows, are_alone
+from coreselect.gradients.factor_check import factors_are_exact
+from coreselect.gradients.factored import FactoredRows
+from coreselect.gradients.factors import factors
+from coreselect.gradients.inputs import out_of_range, refuse_inputs, refuse_labels, to_model
+from coreselect.gradients.loss_value import loss_value
+from coreselect.gradients.row_matrix import row_matrix
+from coreselect.gradients.rows import DenseRows, Groups, Rows, are_single_examples
 from coreselect.gradients.sketch import Sketch
 from coreselect.gradients.store import allocate
-from coreselect.gradients.sweep import Batches, Crafted, Sweeper, outside, pack, refuse_inputs, refuse_labels, to_model
-from coreselect.gradients.swept import swept_rows
+from coreselect.gradients.sweep import Batches, PreparedBatch, Sweeper, pack
 from coreselect.network.layout import Layout
 from coreselect.network.network import ROUTES, HeadSplit, Network
 from coreselect.network.split import split
-from coreselect.objectives.held import Held
 from coreselect.objectives.objective import Objective
+from coreselect.objectives.on_validation import ValidationObjective
 from coreselect.protocols import Loss, Stream
 from coreselect.support import seeding
 from coreselect.support.records import digest_of, settings_of
@@ -124,7 +128,7 @@ class ModelSnapshot(Snapshot):
         factored = self._factored()
         if factored is not None:
             rows, losses = factored
-            if sketch is None and are_alone(groups, self.n):
+            if sketch is None and are_single_examples(groups, self.n):
                 return rows, losses
             with self.clock("rows"):
                 matrix = allocate(len(groups), sketch.width if sketch else self.layout().size, like=losses)
@@ -155,7 +159,7 @@ class ModelSnapshot(Snapshot):
     def _holds(self, net: HeadSplit) -> bool:
         """Whether the head's rows are its Linears' factors, tried on a few inputs on every route."""
         with torch.no_grad():
-            return holds(net, {(route, 0): net.prepare(self._probe(), route) for route in ROUTES})
+            return factors_are_exact(net, {(route, 0): net.prepare(self._probe(), route) for route in ROUTES})
 
     def _pool(self) -> Pool:
         """Sweep this snapshot's examples once and keep what the head will need."""
@@ -171,12 +175,12 @@ class ModelSnapshot(Snapshot):
     def _swept(self, groups: Groups, sketch: Sketch | None, single: bool) -> tuple[Rows, Tensor]:
         """Rows as the sweep goes, sketched as they are produced, nothing of the pool kept."""
         batches = pack([self.positions[g] for g in groups], self.task.batch_size)
-        matrix, losses = swept_rows(
+        matrix, losses = row_matrix(
             self.net, self.layout(), self.task.loss, self._crafted(batches), len(groups), sketch, single, self.clock
         )
         return self._dense(matrix, groups, sketch), losses
 
-    def _crafted(self, batches: Batches) -> Iterator[Crafted]:
+    def _crafted(self, batches: Batches) -> Iterator[PreparedBatch]:
         """Sweep, reporting progress from 0."""
         done, total = 0, sum(len(group) for batch in batches for group in batch)
         self.shared.progress("sweep", done, total)
@@ -200,12 +204,12 @@ class ModelSnapshot(Snapshot):
             matrix, groups, full=full, project=sketch, names=self.positions, examples=factored[0] if factored else None
         )
 
-    def objective(self, spec: Objective) -> Held:
-        def open_() -> Held:
+    def objective(self, spec: Objective) -> ValidationObjective:
+        def open_() -> ValidationObjective:
             x, labels = self._validation().inputs, self._validation().labels
             if spec.needs_labels and labels is not None:
                 refuse_labels(np.arange(len(x)), labels, self.net.outputs, "validation")
-            return Held(
+            return ValidationObjective(
                 spec,
                 self.net,
                 self.layout(),
@@ -273,14 +277,14 @@ class ModelSnapshot(Snapshot):
         inner.draws = self.draws
         return inner
 
-    def loss_gradient(self, held: Held) -> Tensor | None:
+    def loss_gradient(self, held: ValidationObjective) -> Tensor | None:
         loss = self.task.loss
         if not (self.net.caches and loss.per_example and loss.views == 1) or (
             loss.needs_labels and held.labels is None
         ):
             return None
         known = held.labels
-        if known is not None and bool(outside(known, self.net.outputs).any()):
+        if known is not None and bool(out_of_range(known, self.net.outputs).any()):
             return None  # validation's labels are of something else
         theta = self.theta().requires_grad_()
         with torch.enable_grad():
@@ -288,7 +292,7 @@ class ModelSnapshot(Snapshot):
                 self.layout().unflatten(theta), torch.arange(held.size, device=theta.device)
             )
             outputs: dict[Stream, Tensor] = {("adversarial", 0): adversarial, ("natural", 0): natural}
-            value = loss(views_of(outputs, "adversarial"), views_of(outputs, "natural"), held.labels).mean()
+            value = loss_value(loss, outputs, held.labels).mean()
         return torch.autograd.grad(value, theta)[0]
 
     def _sweeper(self) -> Sweeper:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from coreselect.data.reading import Unpack, labels_of
+from coreselect.data.reading import Unpack, read_labels
 from coreselect.history import History
 from coreselect.protocols import Attack, Call, Loss, MakeViews, Progress
 from coreselect.support.seeding import rng_kept
@@ -96,7 +96,7 @@ class ModelRecipe(Recipe):
         if "labels" not in self.memo:
             with rng_kept():
                 self.memo["labels"] = (
-                    labels_of(self.pool, seed=0, unpack=self.unpack, num_workers=self.num_workers)
+                    read_labels(self.pool, seed=0, unpack=self.unpack, num_workers=self.num_workers)
                     if self.pool_has_labels
                     else None
                 )

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from coreselect.data.reading import chunks, read
 from coreselect.errors import RequirementError
-from coreselect.gradients.sweep import digest, refuse_inputs, to_model
+from coreselect.gradients.inputs import digest, refuse_inputs, to_model
 from coreselect.task.recipe import ModelRecipe
 
 

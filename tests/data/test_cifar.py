@@ -1,4 +1,4 @@
-"""Claims about CIFAR's files: every distribution gives what was written, hostile pickles are refused unrun."""
+"""Claims about CIFAR's files: every published version gives what was written, and hostile pickles are refused and not run."""
 
 import pickle
 import tarfile
@@ -15,7 +15,7 @@ from coreselect.errors import DataError
 @pytest.mark.parametrize("protocol", [2, 4, 5])
 @pytest.mark.parametrize("inner", ["", "cifar-10-batches-py"])
 def test_python_cifar10(tmp_path: Path, inner: str, protocol: int) -> None:
-    """The five batches join in order, channels last, in the folder itself or the published one inside it."""
+    """The five batches are joined in order, channels last, from the folder itself or from the published folder inside it."""
     python_cifar10(tmp_path / inner, protocol)
     train = load(str(tmp_path))
     check(train, PIXELS, LABELS)
@@ -24,7 +24,7 @@ def test_python_cifar10(tmp_path: Path, inner: str, protocol: int) -> None:
 
 
 def test_cifar_pickles_of_python_2_are_read(tmp_path: Path) -> None:
-    """The published files were pickled by Python 2, protocol 2: byte strings for keys, codes and pixels alike."""
+    """The published files are read: Python 2 pickled them with protocol 2, so keys, codes and pixels are byte strings."""
     python_cifar10(tmp_path)
     rows = FLAT[:4]
 
@@ -57,7 +57,7 @@ def test_python_cifar100_uses_the_fine_labels(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("classes", [10, 100])
 def test_binary_cifar(tmp_path: Path, classes: int) -> None:
-    """The binary files give the same images; of CIFAR-100's two label bytes the second, fine one counts."""
+    """The binary files give the same images; the second of CIFAR-100's two label bytes, the fine label, counts."""
     binary_cifar(tmp_path, classes)
     check(load(str(tmp_path)), PIXELS, LABELS if classes == 10 else LABELS * 10)
     check(load(str(tmp_path), "test"), PIXELS[:4], (LABELS if classes == 10 else LABELS * 10)[:4])
@@ -91,7 +91,7 @@ def test_archives_are_read_where_they_are(tmp_path: Path, kind: str) -> None:
             load(str(path))
 
 
-def test_a_pickle_that_would_run_something_is_refused_unrun(tmp_path: Path) -> None:
+def test_a_pickle_that_would_run_something_is_refused_and_not_run(tmp_path: Path) -> None:
     """A batch file that calls os.system raises DataError with that name, and the command does not run."""
     python_cifar10(tmp_path)
     marker = tmp_path / "ran"
@@ -114,7 +114,7 @@ def test_a_pickle_that_would_run_something_is_refused_unrun(tmp_path: Path) -> N
 
 
 def test_a_damaged_batch_is_refused(tmp_path: Path) -> None:
-    """A batch cut anywhere, with other keys, shapes, dtypes or labels is one sentence that names the file."""
+    """A batch that is cut, or has other keys, shapes, dtypes or labels, is refused in one sentence that names the file."""
     python_cifar10(tmp_path)
     path = tmp_path / "data_batch_2"
     good = path.read_bytes()
@@ -143,7 +143,7 @@ def test_a_damaged_batch_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_binary_of_another_length_is_refused(tmp_path: Path) -> None:
-    """A binary file whose length is no whole number of images says so."""
+    """A binary file whose length is not a whole number of images is refused."""
     binary_cifar(tmp_path, 10)
     (tmp_path / "data_batch_1.bin").write_bytes(b"\x00" * 3074)
     with pytest.raises(DataError, match="3074 bytes, not a multiple of the 3073"):
@@ -151,7 +151,7 @@ def test_a_binary_of_another_length_is_refused(tmp_path: Path) -> None:
 
 
 def test_two_cifars_in_one_place_are_refused(tmp_path: Path) -> None:
-    """Where two distributions lie side by side, one has to be named."""
+    """If a folder holds two versions, the user must name one of them."""
     python_cifar10(tmp_path / "cifar-10-batches-py")
     python_cifar100(tmp_path / "cifar-100-python")
     with pytest.raises(DataError, match="name one of them"):

@@ -1,4 +1,4 @@
-"""Claims about datasets on disk: every format gives what was written, and hostile files are refused unrun."""
+"""Claims about datasets on disk: every format gives what was written, and hostile files are refused and not run."""
 
 import io
 import pickle
@@ -18,7 +18,7 @@ from coreselect.errors import DataError, UnknownNameError
 
 
 def test_images_are_a_map_style_dataset() -> None:
-    """Items, iteration, a loader's batches and `first` agree with the array; 0 and 255 are exactly 0 and 1."""
+    """Items, iteration, batches of a loader and `first` agree with the array; 0 and 255 become exactly 0 and 1."""
     data = Images(PIXELS, LABELS, "toy", [f"c{i}" for i in range(10)])
     check(data, PIXELS, LABELS)
     assert data.shape == (3, 32, 32)
@@ -46,7 +46,7 @@ def test_images_are_a_map_style_dataset() -> None:
     ],
 )
 def test_arrays_that_are_no_images_are_refused(images: Any, labels: Any, names: Any, said: str) -> None:
-    """A wrong dtype, shape, length or count is one sentence that says what was got."""
+    """A wrong dtype, shape, length or count is refused in one sentence that says what was got."""
     with pytest.raises(DataError, match=said):
         Images(images, labels, "toy", names)
 
@@ -70,7 +70,7 @@ def test_digits_are_real_and_split_by_class() -> None:
 
 
 def test_array_folders_are_memory_mapped(tmp_path: Path) -> None:
-    """An array folder gives what was saved without reading it whole; labels of any integer dtype, names by line."""
+    """An array folder gives what was saved, memory-mapped; labels have any integer dtype, and names one line each."""
     np.save(tmp_path / "images_train.npy", PIXELS)
     np.save(tmp_path / "labels_train.npy", LABELS.astype(np.uint8))
     np.save(tmp_path / "images_test.npy", PIXELS[:5, :, :, 0])
@@ -89,7 +89,7 @@ def test_array_folders_are_memory_mapped(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["images_train.npy", "labels_train.npy"])
 def test_damaged_arrays_are_refused(tmp_path: Path, name: str) -> None:
-    """A file cut short, a pickle, an archive or a text instead of an array is one sentence that names the file."""
+    """A cut file, a pickle, an archive or a text in place of an array is refused in one sentence that names the file."""
     np.save(tmp_path / "images_train.npy", PIXELS[:1])
     np.save(tmp_path / "labels_train.npy", LABELS[:1])
     good = (tmp_path / name).read_bytes()
@@ -106,7 +106,7 @@ def test_damaged_arrays_are_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_a_missing_split_is_refused(tmp_path: Path) -> None:
-    """Asking for test images that are not there says so, in every kind of folder."""
+    """A request for test images that do not exist is refused, in every kind of folder."""
     np.save(tmp_path / "images_train.npy", PIXELS)
     python_cifar10(tmp_path / "cifar")
     (tmp_path / "cifar" / "test_batch").unlink()
@@ -119,7 +119,7 @@ def test_a_missing_split_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("side", [16, 32])
 @pytest.mark.parametrize(("npz", "protocol"), [(True, 0), (False, 0), (False, 2), (False, 3), (False, 5)])
 def test_downsampled_imagenet(tmp_path: Path, side: int, npz: bool, protocol: int) -> None:
-    """Ten batches join in the order of their numbers, of any side, channels last, labels from 0; val_data is "test"."""
+    """Ten batches of any side are joined in the order of their numbers, channels last, labels from 0; val_data is "test"."""
     downsampled(tmp_path, side=side, npz=npz, protocol=protocol)
     train, test = load(str(tmp_path)), load(str(tmp_path), "test")
     check(train, PIXELS[:, :side, :side], LABELS * 111)
@@ -130,8 +130,8 @@ def test_downsampled_imagenet(tmp_path: Path, side: int, npz: bool, protocol: in
     assert test.name == f"ImageNet-{side} test"
 
 
-def test_downsampled_batches_may_be_few_and_of_both_kinds(tmp_path: Path) -> None:
-    """The first three batches are a dataset whose name says so, each a pickle or an archive; Python 2's keys too."""
+def test_downsampled_batches_may_be_few_and_in_both_formats(tmp_path: Path) -> None:
+    """The first three batches are a dataset whose name says so; each is a pickle or an archive, also with keys of Python 2."""
     downsampled(tmp_path, batches=3)
     (tmp_path / "train_data_batch_2").unlink()
     np.savez(tmp_path / "train_data_batch_2", data=FLAT[2:4], labels=LABELS[2:4].astype(np.uint16) + 1)
@@ -142,8 +142,8 @@ def test_downsampled_batches_may_be_few_and_of_both_kinds(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("npz", [True, False])
-def test_downsampled_batches_are_never_held_twice(tmp_path: Path, npz: bool) -> None:
-    """Memory peaks at the images and one batch: 1.1 times the images of ten batches, not 2 times."""
+def test_downsampled_batches_are_not_in_memory_twice(tmp_path: Path, npz: bool) -> None:
+    """The peak of memory is the images and one batch: 1.1 times the images of ten batches, not 2 times."""
     rows = np.tile(FLAT, (40, 1))  # [800, 3072]
     for i in range(1, 11):
         content: dict[str, Any] = {"data": rows, "labels": [1] * 800}
@@ -163,7 +163,7 @@ def test_downsampled_batches_are_never_held_twice(tmp_path: Path, npz: bool) -> 
 
 
 def test_damaged_downsampled_files_are_refused(tmp_path: Path) -> None:
-    """A batch cut short, of another shape, side or label, or one that asks to run something, is named in one line."""
+    """A cut batch, one with another shape, side or label, and one that asks to run something are refused by name."""
     downsampled(tmp_path)
     path = tmp_path / "train_data_batch_2"
     marker = tmp_path / "ran"
@@ -179,7 +179,7 @@ def test_damaged_downsampled_files_are_refused(tmp_path: Path) -> None:
         ({**two, "data": FLAT[:2].astype(np.int16)}, r"int16 \[2, 3072\]"),
         ({**two, "data": FLAT[:0]}, r"uint8 \[0, 3072\]"),
         ({**two, "data": FLAT[0]}, r"uint8 \[3072\]"),
-        ({**two, "data": FLAT[:2, :768]}, "of side 16, those of train_data_batch_1 are of 32"),
+        ({**two, "data": FLAT[:2, :768]}, "of side 16, those of train_data_batch_1 have side 32"),
         ({"labels": [1, 2]}, "it is a NoneType"),
         ([], "holds a list"),
         (Evil(f"touch {marker}"), "asks to run"),
@@ -195,7 +195,7 @@ def test_damaged_downsampled_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_damaged_downsampled_archives_are_refused(tmp_path: Path) -> None:
-    """An archive that is none, lacks an array, is cut or changed, or holds a pickle, is named in one line."""
+    """A file that is no archive, lacks an array, is cut or changed, or holds a pickle, is refused by name in one line."""
     downsampled(tmp_path, npz=True)
     path = tmp_path / "val_data.npz"
     good = path.read_bytes()
@@ -215,7 +215,7 @@ def test_damaged_downsampled_archives_are_refused(tmp_path: Path) -> None:
 
 
 def test_missing_downsampled_batches_are_refused(tmp_path: Path) -> None:
-    """Batches 1 and 3 without 2, a batch in both forms, and a split without files each say so."""
+    """Batches 1 and 3 without 2, a batch in both forms, and a split without files are each refused."""
     downsampled(tmp_path, batches=3)
     (tmp_path / "train_data_batch_2").rename(tmp_path / "spare")
     with pytest.raises(DataError, match="lacks train_data_batch_2: there is a train_data_batch_3"):
@@ -264,7 +264,7 @@ def fails():
 
 
 def test_factories_are_called_with_the_split_they_take(tmp_path: Path) -> None:
-    """A factory gets `split=` if its signature has it; one without has only training data; rows make a Subset."""
+    """A factory gets `split=` if its signature has it, otherwise it has only training data; with rows the result is a Subset."""
     (tmp_path / "sets.py").write_text(FACTORY)
     for name in ("split_one", "any_argument"):
         assert len(load(f"{tmp_path / 'sets.py'}:{name}", "test")) == 2
@@ -276,8 +276,8 @@ def test_factories_are_called_with_the_split_they_take(tmp_path: Path) -> None:
         load(f"{tmp_path / 'sets.py'}:one", "test")
 
 
-def test_factories_that_fail_are_one_sentence(tmp_path: Path) -> None:
-    """A factory that raises, or returns no map-style dataset, or does not exist, is refused in one line."""
+def test_factories_that_fail_are_refused_in_one_sentence(tmp_path: Path) -> None:
+    """A factory that raises, returns no map-style dataset, or does not exist is refused in one line."""
     (tmp_path / "sets.py").write_text(FACTORY)
     for name, kind, said in (
         ("fails", DataError, "KeyError"),
@@ -289,14 +289,14 @@ def test_factories_that_fail_are_one_sentence(tmp_path: Path) -> None:
         assert "\n" not in str(refusal.value)
 
 
-def test_what_is_nothing_says_what_was_looked_for(tmp_path: Path) -> None:
-    """An empty folder, a missing one, a file of another kind, and a wrong split each say what is known."""
+def test_an_unknown_dataset_gets_a_message_that_says_what_is_known(tmp_path: Path) -> None:
+    """An empty folder, a missing one, a file of another format, and a wrong split each get a message that says what is known."""
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(DataError, match=r"looked for images_train\.npy, CIFAR's files, class folders"):
         load(str(tmp_path))
     with pytest.raises(DataError, match=r"there is nothing at .*digits, a folder of arrays"):
         load(str(tmp_path / "none"))
-    with pytest.raises(DataError, match="unknown kind"):
+    with pytest.raises(DataError, match="unknown format"):
         load(str(tmp_path / "a.txt"))
     with pytest.raises(DataError, match="'val'; it is 'train' or 'test'"):
         load("digits", "val")  # type: ignore[arg-type]
@@ -306,7 +306,7 @@ def test_what_is_nothing_says_what_was_looked_for(tmp_path: Path) -> None:
 
 
 def test_labels_and_names_are_found_without_reading_items() -> None:
-    """`labels_of` knows `labels`, torchvision's `targets` and Subsets of either, and says None otherwise."""
+    """`labels_of` finds `labels`, torchvision's `targets` and those of Subsets, and returns None otherwise."""
     data = Images(PIXELS, LABELS, "toy")
     found = labels_of(Subset(Subset(data, [5, 6, 7]), [2, 0]))
     assert found is not None

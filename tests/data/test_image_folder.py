@@ -1,4 +1,4 @@
-"""Claims about image folders: sorted, decoded when asked for, every class present."""
+"""Claims about image folders: they are sorted, decoded when an item is read, and every class has images."""
 
 from pathlib import Path
 
@@ -10,8 +10,8 @@ from coreselect.data import load
 from coreselect.errors import DataError
 
 
-def test_image_folders_are_sorted_and_decoded_when_asked(tmp_path: Path) -> None:
-    """Classes and files are sorted, hidden and other files left out, and a file is opened when its item is read."""
+def test_image_folders_are_sorted_and_decoded_when_read(tmp_path: Path) -> None:
+    """Classes and files are sorted, hidden and other files are ignored, and a file is opened when its item is read."""
     image_files(tmp_path / "train", ("b", "a"))
     image_files(tmp_path / "test", ("a",), each=1)
     (tmp_path / "train" / "a" / ".hidden.png").write_bytes(b"")
@@ -28,7 +28,7 @@ def test_image_folders_are_sorted_and_decoded_when_asked(tmp_path: Path) -> None
 
 
 def test_rows_of_an_image_folder_keep_every_class(tmp_path: Path) -> None:
-    """`rows` takes the first files of each class in proportion; the first rows in order would be one class."""
+    """`rows` keeps the first files of each class in proportion; the first files in order would be one class."""
     image_files(tmp_path, ("a", "b"), each=3)
     cut = load(str(tmp_path), rows=4)
     assert cut.labels.tolist() == [0, 0, 1, 1]
@@ -36,7 +36,7 @@ def test_rows_of_an_image_folder_keep_every_class(tmp_path: Path) -> None:
 
 
 def test_images_of_unequal_size_need_a_size(tmp_path: Path) -> None:
-    """Unequal images are refused by name; with `size` they are cropped and resized to squares."""
+    """Images of unequal size are refused by name; with `size` they are cropped and resized to squares."""
     image_files(tmp_path, ("a",), each=2)
     image_files(tmp_path, ("b",), each=1, side=9)
     with pytest.raises(DataError, match=r"0\.png is 9×9 pixels, 0\.png is 6×6: give one size"):
@@ -48,14 +48,14 @@ def test_images_of_unequal_size_need_a_size(tmp_path: Path) -> None:
 
 
 def test_a_class_called_train_is_a_class(tmp_path: Path) -> None:
-    """Images right inside `train` make it a class of trains, not a split; images may lie deeper than their class."""
+    """Images directly in `train` make it a class of trains and not a split; images may be in subfolders of their class."""
     image_files(tmp_path, ("plane", "train"))
     image_files(tmp_path / "bird", ("images",))
     assert load(str(tmp_path)).classes == ("bird", "plane", "train")
 
 
 def test_a_class_without_images_is_refused(tmp_path: Path) -> None:
-    """An empty class folder would shift nothing silently: it is refused."""
+    """An empty class folder is refused, so that it cannot silently shift the labels."""
     image_files(tmp_path, ("a",))
     (tmp_path / "b").mkdir()
     with pytest.raises(DataError, match="b is a class without an image"):

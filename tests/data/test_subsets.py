@@ -1,4 +1,4 @@
-"""Claims about subsets: where examples came from, and that validation is not in the pool."""
+"""Claims about subsets: they know where their examples came from, and validation is not in the pool."""
 
 from fractions import Fraction
 from typing import Any
@@ -20,7 +20,7 @@ from coreselect.selectors import Random
 
 @given(st.integers(2, 60), st.data(), st.integers(0, 99))
 def test_holdout_splits_the_dataset(n: int, data: st.DataObject, seed: int) -> None:
-    """Pool and validation are disjoint, sorted, together everything, and of the sizes asked for."""
+    """Pool and validation are disjoint and sorted, have the requested sizes, and together are the whole dataset."""
     k = data.draw(st.integers(1, n - 1))
     pool, validation = holdout(list(range(n)), k, seed)
     assert len(validation) == k
@@ -30,7 +30,7 @@ def test_holdout_splits_the_dataset(n: int, data: st.DataObject, seed: int) -> N
 
 
 def test_holdout_is_a_function_of_its_seed() -> None:
-    """The same seed holds out the same, another seed something else, and no global state moves."""
+    """The same seed holds out the same items, another seed holds out others, and no global random state changes."""
     before = random_states()
     one, two, other = (holdout(range(100), 10, s)[1].indices for s in (0, 0, 1))
     assert one == two != other
@@ -39,19 +39,19 @@ def test_holdout_is_a_function_of_its_seed() -> None:
 
 @pytest.mark.parametrize(("size", "k"), [(0.1, 10), (0.29, 29), (Fraction(1, 3), 33), (7, 7)])
 def test_holdout_takes_counts_and_fractions(size: Any, k: int) -> None:
-    """A fraction means the decimal that was written."""
+    """A fraction is computed from the decimal that was written."""
     assert len(holdout(range(100), size)[1]) == k
 
 
 @pytest.mark.parametrize("size", [0, 100, 1.0, 0.001, 101])
 def test_holding_out_nothing_or_everything_is_refused(size: Any) -> None:
-    """Neither side may be empty."""
+    """A holdout where the pool or the validation set would be empty is refused."""
     with pytest.raises(BudgetError):
         holdout(range(100), size)
 
 
 def test_origin_follows_nested_subsets() -> None:
-    """A subset of a subset of a subset knows its positions in the first dataset."""
+    """The positions of a subset of a subset of a subset are positions in the first dataset."""
     data = cases.Items(cases.images(20))
     a = Subset(data, list(range(19, -1, -1)))
     b = Subset(a, [0, 5, 10, 15])
@@ -63,14 +63,14 @@ def test_origin_follows_nested_subsets() -> None:
 
 
 def test_numpy_and_tensor_indices_are_followed() -> None:
-    """Subsets made with arrays or tensors are followed alike."""
+    """Subsets made with arrays or tensors give the same positions."""
     data = cases.Items(cases.images(6))
     for indices in (np.array([4, 2]), torch.tensor([4, 2]), range(4, 1, -2)):
         assert origin(Subset(data, indices))[1].tolist() == [4, 2]  # type: ignore[arg-type]
 
 
 def test_overlap_is_found_by_indices() -> None:
-    """Two subsets of one dataset that share positions are refused with the positions; disjoint ones are proved so."""
+    """Two subsets of one dataset that share positions are refused and the positions named; others are proved disjoint."""
     data = cases.Items(cases.images(20), cases.classes(20))
     assert provably_disjoint(Subset(data, range(10)), Subset(data, range(10, 20)))
     with pytest.raises(OverlapError, match="7, 9"):
@@ -83,7 +83,7 @@ def test_overlap_is_found_by_indices() -> None:
 
 
 def test_the_same_dataset_on_both_sides_is_refused() -> None:
-    """Validation that is the pool itself is refused."""
+    """A validation set that is the pool itself is refused."""
     data = cases.Items(cases.images(20), cases.classes(20))
     with pytest.raises(OverlapError):
         select(cases.sat_task(pool=data, validation=data), cases.rcs(), 5)
@@ -91,7 +91,7 @@ def test_the_same_dataset_on_both_sides_is_refused() -> None:
 
 @pytest.mark.parametrize("where", [0, 13, 19])
 def test_overlap_is_found_by_hashing(where: int) -> None:
-    """Where indices prove nothing, one image on both sides is refused with its pool position."""
+    """If indices prove nothing, an image on both sides is found by hashing and refused with its pool position."""
     x, u = cases.images(20), cases.images(6, seed=3)
     u[2] = x[where]
     task = cases.sat_task(
@@ -102,7 +102,7 @@ def test_overlap_is_found_by_hashing(where: int) -> None:
 
 
 def test_provenance_says_how_disjointness_was_established() -> None:
-    """Subsets of one dataset are told apart by indices, other pairs by hashing, and the validation positions are kept."""
+    """Provenance says that subsets of one dataset were compared by indices and others by hashing, with the validation positions."""
     pool, validation = holdout(cases.Items(cases.images(20), cases.classes(20)), 5)
     p = select(cases.sat_task(pool=pool, validation=validation), cases.rcs(), 5).provenance
     assert p.disjoint == "indices of one dataset"
@@ -125,7 +125,7 @@ def test_subset_gives_the_picked_items() -> None:
 
 
 def test_indexed_adds_the_position() -> None:
-    """(x, y) becomes (x, y, i), anything else (item, i), and the length stays."""
+    """(x, y) becomes (x, y, i), any other item becomes (item, i), and the length stays the same."""
     pairs, singles = Indexed(cases.Items(cases.images(4), cases.classes(4))), Indexed(cases.Items(cases.images(4)))
     assert len(pairs) == len(singles) == 4
     assert len(pairs[2]) == 3
@@ -135,7 +135,7 @@ def test_indexed_adds_the_position() -> None:
 
 
 def test_a_selection_of_a_holdout_points_into_the_first_dataset(tmp_path: Any) -> None:
-    """Two holdouts deep, source indices are positions of the dataset that was first held out from, through a file too."""
+    """After two holdouts, source indices are positions in the first dataset, also after saving and loading."""
     data = cases.Items(cases.images(30), cases.classes(30))
     rest, _ = holdout(data, 6, seed=1)
     pool, validation = holdout(rest, 6, seed=2)

@@ -14,7 +14,7 @@ from coreselect import select
 
 
 def opened(task: object) -> tuple[Tensor, Tensor, Tensor, object]:
-    """Rows of single examples [N, P], query [P], θ and the held objective."""
+    """Return the rows of single examples [N, P], the query [P], θ and the objective on validation."""
     with task.snapshot(0, 0) as shot:  # type: ignore[attr-defined]
         held = shot.objective(cases.RD_WEAK)
         rows, _ = shot.rows([np.array([i]) for i in range(shot.n)])
@@ -23,7 +23,7 @@ def opened(task: object) -> tuple[Tensor, Tensor, Tensor, object]:
 
 
 def test_rows_and_queries_average_to_zero_over_classes_and_are_not_zero() -> None:
-    """Each row's and the query's weight part averages to zero over classes (below 1e-15), while the row itself is above 1e-3."""
+    """The weight part of each row and of the query averages to zero over classes (below 1e-15), while the row is above 1e-3."""
     task = cases.sat_task(12)
     R, query, _, _ = opened(task)
     width = 12
@@ -35,7 +35,7 @@ def test_rows_and_queries_average_to_zero_over_classes_and_are_not_zero() -> Non
 
 
 def test_gains_are_not_rounding_noise_and_agree_with_the_true_rd() -> None:
-    """Each example's gain agrees with the central difference of the true RD along its row, to 1e-6 of itself."""
+    """The gain of each example equals the central difference of the true RD along its row, to a relative error of 1e-6."""
     R, query, theta, held = opened(cases.sat_task(12))
     for row in R:
         gain = float(row @ query)
@@ -44,12 +44,12 @@ def test_gains_are_not_rounding_noise_and_agree_with_the_true_rd() -> None:
         assert gain == pytest.approx(slope, rel=1e-5, abs=1e-11)
     averaged = [
         float(r[:48].view(4, 12).mean(0) @ query[:48].view(4, 12).mean(0)) for r in R
-    ]  # what the published program ranks by
+    ]  # the numbers that the published program ranks by
     assert max(map(abs, averaged)) < 1e-20 < max(abs(float(r @ query)) for r in R)
 
 
 def test_the_selection_lowers_rd_and_the_worst_one_raises_it() -> None:
-    """Groups picked by gain lower the true RD by about the sum of gains; the groups of least gain do not lower it as much."""
+    """Groups picked by gain lower the true RD by about the sum of gains; the groups with the least gain lower it less."""
     task = cases.sat_task(24)
     best = select(task, cases.rcs(eta=0.05), 9)
     assert best.diagnostics is not None
@@ -64,7 +64,7 @@ def test_the_selection_lowers_rd_and_the_worst_one_raises_it() -> None:
 
 
 def test_float32_gains_are_above_rounding() -> None:
-    """In float32 the spread of gains is far above what rounding alone could make of zeros."""
+    """In float32 the spread of gains is far larger than what rounding could make of zeros."""
     task = cases.sat_task(24, dtype=torch.float32)
     chosen = select(task, cases.rcs(), 9)
     assert chosen.scores is not None

@@ -1,4 +1,4 @@
-"""Claims about crafting: which views are attacked, from which starts, and that three views go through a selection."""
+"""Claims about the sweep: which views are attacked, from which starts, and that a selection works with three views."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ ONE_TWO = (("adversarial", 1), ("adversarial", 2))
 
 @dataclass(frozen=True)
 class Three:
-    """A loss of an image, two natural views and both attacked, each term with a weight of its own."""
+    """A loss of an image, two natural views and both attacked views, with a different weight for each term."""
 
     attacked: tuple[tuple[str, int], ...] = ONE_TWO
     name = "three"
@@ -45,7 +45,7 @@ class Three:
 
 @dataclass
 class Watching:
-    """The weak attack, with what it was asked written down."""
+    """The weak attack, which records its inputs and its noise."""
 
     random_start: bool = True
     asked: list[tuple[Views, Views]] = field(default_factory=list)
@@ -56,17 +56,17 @@ class Watching:
 
 
 def three_views(x: Tensor, generator: torch.Generator) -> Views:
-    """The image and two views."""
+    """Return the image and two views."""
     return (x, *cases.two_views(x, generator))
 
 
 def three_task(n: int = 24, **settings: Any) -> Any:
-    """A contrastive task on the loss of three views."""
+    """Make a contrastive task with the loss of three views."""
     return cases.acl_task(n, **{"loss": Three(), "views": three_views, "attack": cases.WEAK, **settings})
 
 
 def views_of(task: Any, members: Sequence[int]) -> list[Tensor]:
-    """Every view [B, …] of some examples at seed 0, round 0, one generator an example."""
+    """Compute every view [B, …] of some examples at seed 0, round 0, with one generator for each example."""
     made = [
         task.views(task.pool[i][None], torch.Generator().manual_seed(oracles.seed_of(0, "views", 0, index=i)))
         for i in members
@@ -75,7 +75,7 @@ def views_of(task: Any, members: Sequence[int]) -> list[Tensor]:
 
 
 def attacked(task: Any, views: Sequence[Tensor], numbers: Sequence[int], members: Sequence[int]) -> list[Tensor]:
-    """Those views attacked jointly by the transcription, each from the start of its own number."""
+    """Attack these views together by the transcription, each from the start with its own number."""
     noise = [oracles.noise_one_by_one((1, 6, 6), views[v].dtype, 0, "attack", 0, v, indices=members) for v in numbers]
 
     def joint(at: Tensor) -> Tensor:
@@ -88,13 +88,13 @@ def attacked(task: Any, views: Sequence[Tensor], numbers: Sequence[int], members
 
 
 def crafted(task: Any, members: Sequence[int]) -> Any:
-    """What the sweep makes of one group."""
+    """Return what the sweep makes of one group."""
     with task.snapshot(0, 0) as shot:
         return next(shot._sweeper().sweep([[np.asarray(members)]])).prepared
 
 
 def three_rows(task: Any, names: Sequence[str], groups: Sequence[Any]) -> Tensor:
-    """Rows of the loss of three views by a plain loop: NT-Xent and the cosine written out, on routes."""
+    """Compute rows of the loss of three views by a plain loop: NT-Xent and the cosine written out, on both routes."""
     model = task.model
 
     def scalar(members: Sequence[int]) -> Tensor:
@@ -110,7 +110,7 @@ def three_rows(task: Any, names: Sequence[str], groups: Sequence[Any]) -> Tensor
 
 @pytest.mark.parametrize("settings", [{}, {"capture": "all"}])
 def test_rows_of_three_views_equal_an_autograd_loop(settings: Any) -> None:
-    """A view that is natural only enters the row and not the attack: rows, and those of kept parts, equal the loop."""
+    """A view without an attack is part of the row and not of the attack: rows, also of kept parts, equal the loop."""
     task = three_task(11, batch_size=5, **settings)
     groups = [[3, 1, 10, 0], [2, 9, 4, 8], [5, 6, 7]]
     with task.snapshot(0, 0) as shot:
@@ -124,8 +124,8 @@ def test_rows_of_three_views_equal_an_autograd_loop(settings: Any) -> None:
     assert len(losses) == 3
 
 
-def test_the_attack_gets_the_attacked_views_alone() -> None:
-    """The attack sees views 1 and 2 with the noise of 1 and 2, and no adversarial forward ever holds view 0."""
+def test_the_attack_gets_only_the_attacked_views() -> None:
+    """The attack gets views 1 and 2 with the noise of 1 and 2, and no adversarial forward pass has view 0."""
     sizes: list[tuple[str, int]] = []
 
     def counting(model: Any, x: Tensor, route: str) -> Tensor:
@@ -154,7 +154,7 @@ def test_the_attack_gets_the_attacked_views_alone() -> None:
 
 @pytest.mark.parametrize("numbers", [(1, 2), (2, 1), (0, 2)])
 def test_streams_are_attacked_in_their_order(numbers: tuple[int, int]) -> None:
-    """Whichever two views the adversarial streams name, each gets its own attacked input, bit for bit."""
+    """For any two views that the adversarial streams name, each gets its own attacked input, bit for bit."""
     members = [2, 5, 1]
     task = three_task(8, loss=Three(tuple(("adversarial", v) for v in numbers)), capture="all")
     views = views_of(task, members)
@@ -165,8 +165,8 @@ def test_streams_are_attacked_in_their_order(numbers: tuple[int, int]) -> None:
         assert torch.equal(got["natural", number], view)
 
 
-def test_two_attacked_views_of_two_are_what_they_were() -> None:
-    """ACL's attacked views are, bit for bit, those of one attack on all of its views with the noise of 0 and 1."""
+def test_both_views_of_acl_are_attacked_together() -> None:
+    """The attacked views of ACL equal, bit for bit, those of one attack on all its views with the noise of 0 and 1."""
     members = [2, 5, 1]
     task = cases.acl_task(8, capture="all")
     got = crafted(task, members)
@@ -175,7 +175,7 @@ def test_two_attacked_views_of_two_are_what_they_were() -> None:
 
 
 def test_a_selection_by_three_views() -> None:
-    """RCS chooses by the loss of three views, the same again, and certifies its choice."""
+    """RCS chooses by the loss of three views, repeats its choice, and certifies it."""
     task = three_task()
     chosen = select(task, cases.rcs(), 12, seed=3)
     assert len(set(chosen.indices.tolist())) == 12

@@ -1,4 +1,4 @@
-"""Claims about fingerprints: they change when the data do, and only then."""
+"""Claims about fingerprints: they change if and only if the data change."""
 
 import hashlib
 import random
@@ -16,7 +16,7 @@ from coreselect.io import fingerprint
 
 
 class Listed(Dataset[Any]):
-    """Items from a list; counts which were read."""
+    """Items from a list, with a record of which were read."""
 
     def __init__(self, items: list[Any]) -> None:
         self.items, self.read = items, []
@@ -30,7 +30,7 @@ class Listed(Dataset[Any]):
 
 
 class Noisy(Listed):
-    """Items plus noise from all three global generators, as an augmenting dataset draws it."""
+    """Items with noise from all three global generators, as random augmentation adds it."""
 
     def __getitem__(self, index: int) -> Any:
         return self.items[index] + torch.rand(1) + random.random() + float(np.random.rand())
@@ -57,12 +57,12 @@ def test_equal_data_are_equal_and_the_form_is_stated() -> None:
     ],
 )
 def test_any_change_of_a_sampled_item_shows(other: list[Any]) -> None:
-    """Order, length, dtype, shape, container and a last bit all change the fingerprint."""
+    """Order, length, dtype, shape, container and the last bit all change the fingerprint."""
     assert fingerprint(Listed(other)) != fingerprint(Listed([torch.zeros(2), torch.ones(2)]))
 
 
-def test_values_of_different_kinds_never_agree() -> None:
-    """A value is hashed with its kind: none of these look-alikes share a fingerprint."""
+def test_values_of_different_types_differ() -> None:
+    """A value is hashed with its type, so none of these similar values share a fingerprint."""
     image = pytest.importorskip("PIL.Image", reason="Pillow images need coreselect[data]")
     values = [
         1, 1.0, True, "1", b"1", None, 1j, "", b"", (1,), [1], ((1,),), {"1": 1}, {1: 1}, (), [], {}, (1, 2), ((1, 2),),
@@ -76,8 +76,8 @@ def test_values_of_different_kinds_never_agree() -> None:
     assert digests == [fingerprint(Listed([value])) for value in values]
 
 
-def test_order_of_keys_is_no_property_of_the_data() -> None:
-    """Two equal dicts have one fingerprint, in whatever order their keys were added."""
+def test_the_order_of_keys_does_not_matter() -> None:
+    """Two equal dicts have one fingerprint, for any order of their keys."""
     assert fingerprint(Listed([{"x": 1, "y": 2}])) == fingerprint(Listed([{"y": 2, "x": 1}]))
 
 
@@ -85,7 +85,7 @@ def test_order_of_keys_is_no_property_of_the_data() -> None:
     ("n", "samples", "read"), [(5, 256, 5), (256, 256, 256), (257, 256, 256), (10_001, 256, 256), (9, 1, 1)]
 )
 def test_the_sample_is_evenly_spaced_with_both_ends(n: int, samples: int, read: int) -> None:
-    """At most `samples` different items are read, in order, both ends among them, gaps differing by one at most."""
+    """At most `samples` items are read, in order and with both ends, and the gaps differ by at most one."""
     data = Listed(list(range(n)))
     fingerprint(data, samples=samples)
     assert len(data.read) == len(set(data.read)) == read
@@ -96,8 +96,8 @@ def test_the_sample_is_evenly_spaced_with_both_ends(n: int, samples: int, read: 
         assert np.ptp(np.diff(data.read)) <= 1
 
 
-def test_an_augmenting_dataset_has_one_fingerprint_and_no_generator_moves() -> None:
-    """Random items are read under their own seeds, and python's, numpy's and torch's states are as before."""
+def test_an_augmenting_dataset_has_one_fingerprint_and_no_generator_changes() -> None:
+    """Random items are read with their own seeds, and the states of Python, numpy and torch are the same afterwards."""
     data = Noisy([torch.zeros(3) for _ in range(4)])
     before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()  # type: ignore[index]  # legacy tuple
     first = fingerprint(data)
@@ -109,7 +109,7 @@ def test_an_augmenting_dataset_has_one_fingerprint_and_no_generator_moves() -> N
 
 
 def test_a_failing_item_leaves_the_generators() -> None:
-    """Also when an item cannot be hashed, no generator has moved."""
+    """If an item cannot be hashed, no generator has changed."""
     state = torch.get_rng_state()
     with pytest.raises(DataError, match=r"item 1\[0\] is a object.*give ids"):
         fingerprint(Listed([1, (object(),)]))
@@ -117,7 +117,7 @@ def test_a_failing_item_leaves_the_generators() -> None:
 
 
 def test_ids_stand_for_items() -> None:
-    """With ids nothing is read, every id counts, and their order too; arrays of ids equal lists of them."""
+    """With ids no item is read, every id and the order count, and an array of ids equals a list."""
     data = Listed([object()] * 1000)
     ids = [f"image_{i}" for i in range(1000)]
     first = fingerprint(data, ids=ids)
@@ -130,8 +130,8 @@ def test_ids_stand_for_items() -> None:
 
 
 def test_the_digest_is_what_it_says() -> None:
-    """An index file names its data for later releases too: the digest is BLAKE2b over position and item, each as kind
-    and content behind their lengths (8 bytes, little-endian)."""
+    """The digest is fixed for later releases: BLAKE2b over position and item, each as type and content after their lengths
+    (8 bytes, little-endian)."""
 
     def part(kind: bytes, content: bytes) -> bytes:
         return struct.pack("<Q", len(kind)) + kind + struct.pack("<Q", len(content)) + content
@@ -142,7 +142,7 @@ def test_the_digest_is_what_it_says() -> None:
 
 
 def test_refusals_say_what_is_needed() -> None:
-    """No length, no items, too few ids, no samples: each is one sentence."""
+    """No length, no items, too few ids and no samples are each refused in one sentence."""
     with pytest.raises(DataError, match="map-style"):
         fingerprint(iter([1, 2]))  # type: ignore[arg-type]
     with pytest.raises(DataError, match="empty"):

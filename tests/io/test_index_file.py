@@ -1,4 +1,4 @@
-"""Claims about index files: what goes in comes out, and nothing else ever does."""
+"""Claims about index files: what is written is read back, and nothing else."""
 
 import json
 import stat
@@ -72,8 +72,8 @@ def _selection() -> Selection:
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".json"])
-def test_complete_formats_return_what_they_were_given(tmp_path: Path, suffix: str) -> None:
-    """Every array returns with its dtype, shape and bits, and meta with its infinities, in both complete formats."""
+def test_complete_formats_return_what_was_written(tmp_path: Path, suffix: str) -> None:
+    """Every array is read back with its dtype, shape and bits, and meta with its infinities, in both complete formats."""
     path = tmp_path / f"a{suffix}"
     write(path, ARRAYS, META)
     arrays, meta = read(path)
@@ -86,7 +86,7 @@ def test_complete_formats_return_what_they_were_given(tmp_path: Path, suffix: st
 
 @pytest.mark.parametrize("suffix", index_file.ENDINGS)
 def test_every_format_gives_the_source_indices(tmp_path: Path, suffix: str) -> None:
-    """`read_indices` returns int64 source indices in pick order from any of the five formats, upper case or lower."""
+    """`read_indices` returns int64 source indices in pick order from each of the five formats, in upper or lower case."""
     for path in (tmp_path / f"a{suffix}", tmp_path / f"a{suffix.upper()}"):
         write(path, ARRAYS, META)
         found = read_indices(path)
@@ -95,15 +95,15 @@ def test_every_format_gives_the_source_indices(tmp_path: Path, suffix: str) -> N
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".txt", ".csv"])
-def test_indices_alone_are_not_a_selection(tmp_path: Path, suffix: str) -> None:
-    """Reading a file of indices alone as a whole selection says what it holds and which formats are complete."""
+def test_a_file_of_indices_is_not_a_selection(tmp_path: Path, suffix: str) -> None:
+    """A file of indices only cannot be read as a selection; the message says what it holds and which formats are complete."""
     write(tmp_path / f"a{suffix}", ARRAYS, META)
-    with pytest.raises(IndexFileError, match=r"indices alone.*\.npz or \.json"):
+    with pytest.raises(IndexFileError, match=r"indices only.*\.npz or \.json"):
         read(tmp_path / f"a{suffix}")
 
 
 def test_plain_formats_are_what_other_programs_read(tmp_path: Path) -> None:
-    """The csv has a one-word header, the text one index a line, and numpy opens the arrays without pickle."""
+    """The csv has a header of one word, the text one index in each line, and numpy opens the arrays without pickle."""
     for suffix in index_file.ENDINGS:
         write(tmp_path / f"a{suffix}", ARRAYS, META)
     assert (tmp_path / "a.txt").read_text().split() == [str(i) for i in INDICES]
@@ -129,7 +129,7 @@ def test_json_is_strict(tmp_path: Path) -> None:
 
 
 def test_equal_selections_are_equal_bytes(tmp_path: Path) -> None:
-    """A file depends on its content alone: no clock, no order of meta's keys in the digest."""
+    """A file depends only on its content: not on the time, and its digest not on the order of the keys of meta."""
     write(tmp_path / "a.npz", ARRAYS, META)
     write(tmp_path / "b.npz", ARRAYS, META)
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
@@ -151,7 +151,7 @@ def test_equal_selections_are_equal_bytes(tmp_path: Path) -> None:
 def test_what_a_file_cannot_hold_is_refused_before_anything_is_written(
     tmp_path: Path, arrays: dict, meta: dict, said: str
 ) -> None:
-    """The refusal says which array or value it is, and leaves no file."""
+    """The message names the array or the value, and no file is left."""
     with pytest.raises(IndexFileError, match=said):
         write(tmp_path / "a.npz", arrays, meta)
     assert not list(tmp_path.iterdir())
@@ -171,7 +171,7 @@ def test_files_keep_their_place_and_permissions(tmp_path: Path) -> None:
 
 
 def test_conversion_keeps_all_that_the_target_can_hold(tmp_path: Path) -> None:
-    """Complete to complete loses nothing; indices convert among plain formats, and never become a complete file."""
+    """Complete formats convert without loss; files of indices convert to each other, and never to a complete file."""
     for suffix in (".npz", ".json", ".csv"):
         write(tmp_path / f"a{suffix}", ARRAYS, META)
     assert index_file.convert(tmp_path / "a.json", tmp_path / "b.npz").tolist() == INDICES.tolist()
@@ -180,14 +180,14 @@ def test_conversion_keeps_all_that_the_target_can_hold(tmp_path: Path) -> None:
     index_file.convert(tmp_path / "a.npz", tmp_path / "b.txt")
     index_file.convert(tmp_path / "a.csv", tmp_path / "c.txt")
     assert (tmp_path / "b.txt").read_bytes() == (tmp_path / "c.txt").read_bytes()
-    with pytest.raises(IndexFileError, match="indices alone"):
+    with pytest.raises(IndexFileError, match="indices only"):
         index_file.convert(tmp_path / "a.csv", tmp_path / "c.npz")
     assert not (tmp_path / "c.npz").exists()
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".json"])
-def test_a_selection_returns_whole(tmp_path: Path, suffix: str) -> None:
-    """`Selection.save` then `load` gives equal arrays and equal records, the absent ones still absent."""
+def test_a_selection_is_read_back_completely(tmp_path: Path, suffix: str) -> None:
+    """`Selection.save` and then `load` give equal arrays and equal records, and what was None is None."""
     selection = _selection()
     selection.save(tmp_path / f"a{suffix}")
     again = Selection.load(tmp_path / f"a{suffix}")

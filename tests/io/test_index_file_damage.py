@@ -1,4 +1,4 @@
-"""Claims about index files that a crash or another program has touched: refused in one sentence, never misread."""
+"""Claims about damaged index files: they are refused in one sentence and never read wrongly."""
 
 import os
 import pickle
@@ -26,7 +26,7 @@ def _same(a: dict, b: dict) -> None:
 
 @pytest.mark.parametrize("suffix", index_file.ENDINGS)
 def test_a_file_cut_anywhere_is_refused(tmp_path: Path, suffix: str) -> None:
-    """A file truncated at any length raises IndexFileError; only whole lines lost from a text cannot be seen."""
+    """A file cut at any length raises IndexFileError; only missing whole lines of a text cannot be detected."""
     path = tmp_path / f"a{suffix}"
     write(path, ARRAYS, META)
     whole_bytes = path.read_bytes()
@@ -44,7 +44,7 @@ def test_a_file_cut_anywhere_is_refused(tmp_path: Path, suffix: str) -> None:
 
 @pytest.mark.parametrize("suffix", index_file.ENDINGS)
 def test_a_flipped_byte_is_refused_or_harmless(tmp_path: Path, suffix: str) -> None:
-    """A flipped byte raises IndexFileError or nothing; a complete file never returns other content than was written."""
+    """A flipped byte raises IndexFileError or changes nothing; a complete file never returns other content than was written."""
     path = tmp_path / f"a{suffix}"
     write(path, ARRAYS, META)
     whole_bytes = path.read_bytes()
@@ -81,7 +81,7 @@ def test_a_flipped_byte_is_refused_or_harmless(tmp_path: Path, suffix: str) -> N
     ids=lambda b: repr(b[:12]),
 )
 def test_foreign_files_are_refused_in_one_sentence(tmp_path: Path, content: bytes) -> None:
-    """A file that is something else is refused by name, in one line, under every ending."""
+    """A file with other content is refused by name in one line, with every ending."""
     for suffix in index_file.ENDINGS:
         path = tmp_path / f"a{suffix}"
         path.write_bytes(content)
@@ -91,7 +91,7 @@ def test_foreign_files_are_refused_in_one_sentence(tmp_path: Path, content: byte
 
 
 def test_pickles_are_never_opened(tmp_path: Path) -> None:
-    """An object array, which numpy stores as a pickle, is refused unread in `.npy` and `.npz`."""
+    """An object array, which numpy stores as a pickle, is refused in `.npy` and `.npz` without unpickling it."""
     np.save(tmp_path / "a.npy", np.array([{}], dtype=object), allow_pickle=True)
     np.savez(tmp_path / "a.npz", source_indices=np.array([{}], dtype=object), meta=np.array([{}], dtype=object))
     for name in ("a.npy", "a.npz"):
@@ -101,7 +101,7 @@ def test_pickles_are_never_opened(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["1\n1\n", "-1\n", "1.5\n", "one\n", "99999999999999999999\n", "1\n\n2\n", "é\n"])
 def test_lines_that_are_no_indices_are_refused(tmp_path: Path, text: str) -> None:
-    """Twice the same index, a negative one, a fraction, a word or an empty line is no list of indices."""
+    """A repeated or negative index, a fraction, a word and an empty line are each refused."""
     for suffix, head in ((".txt", ""), (".csv", "index\n")):
         (tmp_path / f"a{suffix}").write_text(head + text)
         with pytest.raises(IndexFileError):
@@ -109,7 +109,7 @@ def test_lines_that_are_no_indices_are_refused(tmp_path: Path, text: str) -> Non
 
 
 def test_missing_files_and_unknown_endings(tmp_path: Path) -> None:
-    """A missing file is a refusal, and an unknown ending names all five."""
+    """A missing file is refused, and the message for an unknown ending names all five."""
     with pytest.raises(IndexFileError, match="No such file"):
         read(tmp_path / "a.npz")
     (tmp_path / "folder.npz").mkdir()
@@ -123,7 +123,7 @@ def test_missing_files_and_unknown_endings(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".npz", ".json"])
 def test_a_newer_version_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
-    """A file of a later format version asks for an upgrade instead of being called damaged."""
+    """The message for a file of a later version asks for an upgrade and does not call the file damaged."""
     monkeypatch.setattr(index_formats, "VERSION", 2)
     write(tmp_path / f"a{suffix}", ARRAYS, META)
     monkeypatch.undo()
@@ -136,7 +136,7 @@ def test_a_newer_version_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_crash_leaves_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str, failure: BaseException
 ) -> None:
-    """Whichever step of writing fails, the old file is intact and no temporary file stays behind."""
+    """If any step of writing fails, the old file is unchanged and no temporary file is left."""
     path = tmp_path / "a.npz"
     write(path, ARRAYS, {"a": 1})
     before = path.read_bytes()
@@ -173,7 +173,7 @@ def test_a_crash_leaves_the_old_file(
 
 
 def test_a_folder_that_cannot_be_synced_still_gets_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some file systems cannot sync a folder; the new file is in place all the same."""
+    """On a file system that cannot sync a folder, the new file is written all the same."""
     real = os.fsync
 
     def fsync(handle: int) -> None:

@@ -1,4 +1,4 @@
-"""Claims about training losses, against loops."""
+"""Claims about training losses, each compared with a plain loop."""
 
 import math
 from typing import Any
@@ -26,7 +26,7 @@ def test_nt_xent_equals_a_double_loop(b: int, d: int, seed: int, t: float) -> No
 
 
 def test_nt_xent_of_one_pair_is_zero_with_a_zero_gradient() -> None:
-    """With one pair there is nothing to contrast: value 0, gradient 0, both finite."""
+    """With one pair there is nothing to contrast: the value and the gradient are 0 and finite."""
     first, second = z(1, 3, 0).requires_grad_(), z(1, 3, 1).requires_grad_()
     value = nt_xent(first, second)
     assert float(value) == 0
@@ -35,12 +35,12 @@ def test_nt_xent_of_one_pair_is_zero_with_a_zero_gradient() -> None:
 
 
 def test_nt_xent_gradient_agrees_with_finite_differences() -> None:
-    """gradcheck passes on both views."""
+    """The gradient passes gradcheck in both views."""
     assert torch.autograd.gradcheck(nt_xent, (z(3, 4, 0).requires_grad_(), z(3, 4, 1).requires_grad_()))
 
 
-def test_nt_xent_does_not_see_lengths_or_the_order_of_views() -> None:
-    """Scaling an embedding, exchanging the views, or permuting the pairs alike changes nothing."""
+def test_nt_xent_does_not_depend_on_lengths_or_the_order_of_views() -> None:
+    """Scaling an embedding, exchanging the views, or permuting the pairs of both views does not change the loss."""
     first, second = z(5, 4, 0), z(5, 4, 1)
     want = nt_xent(first, second, 0.2)
     assert torch.allclose(nt_xent(7 * first, 0.1 * second, 0.2), want)
@@ -50,7 +50,7 @@ def test_nt_xent_does_not_see_lengths_or_the_order_of_views() -> None:
 
 
 def test_nt_xent_in_half_precision_is_finite() -> None:
-    """At temperature 0.05 half-precision embeddings are raised to float32."""
+    """At temperature 0.05 half-precision embeddings are converted to float32."""
     value = nt_xent(z(4, 3, 0).half(), z(4, 3, 1).half(), 0.05)
     assert value.dtype == torch.float32
     assert bool(torch.isfinite(value))
@@ -66,7 +66,7 @@ def test_acl_weighs_adversarial_and_natural_terms(omega: float) -> None:
 
 
 def anchors(first: torch.Tensor, second: torch.Tensor, t: float) -> list[float]:
-    """Mean over the two anchors of each pair, by a loop over all others."""
+    """Compute the mean over the two anchors of each pair, by a loop over all other views."""
     every = [v / v.norm() for v in (*first, *second)]
     b, out = len(first), []
     for k in range(b):
@@ -96,7 +96,7 @@ def test_each_example_adds_the_mean_of_its_two_anchors(b: int, d: int, seed: int
 
 
 def test_the_mean_over_examples_has_the_gradient_of_the_mean_over_anchors() -> None:
-    """The loss by `each` and the cross-entropy over all 2B anchors at once: value and gradient agree to rounding."""
+    """The mean of `each` and the cross-entropy over all 2B anchors have the same value and gradient, up to rounding."""
     views = z(6, 4, 0).requires_grad_(), z(6, 4, 1).requires_grad_()
     unit = torch.nn.functional.normalize(torch.cat(views), dim=1)
     similarity = (unit @ unit.T / 0.5).masked_fill(torch.eye(12, dtype=torch.bool), float("-inf"))
@@ -107,7 +107,7 @@ def test_the_mean_over_examples_has_the_gradient_of_the_mean_over_anchors() -> N
         assert torch.allclose(one, two, rtol=1e-12, atol=1e-15)
 
 
-def test_cl_reads_natural_views_alone() -> None:
+def test_cl_reads_only_natural_views() -> None:
     """CL is NT-Xent of the natural views, and has no attack."""
     n = (z(4, 3, 2), z(4, 3, 3))
     assert torch.allclose(CL(0.3)((), n, None), oracles.nt_xent(*n, 0.3))
@@ -115,14 +115,14 @@ def test_cl_reads_natural_views_alone() -> None:
 
 
 def test_sat_is_cross_entropy_per_example() -> None:
-    """SAT = CE(h(x̃), y) [B]; its attack raises the sum."""
+    """SAT is CE(h(x̃), y) [B], and its attack raises the sum."""
     h, y = z(5, 4, 0), torch.tensor([0, 3, 1, 1, 2])
     assert torch.allclose(SAT()((h,), (), y), oracles.cross_entropy(h, y))
     assert torch.allclose(SAT().ascend((h,), (), y), oracles.cross_entropy(h, y).sum())
 
 
 def test_trades_is_natural_cross_entropy_plus_a_robust_term() -> None:
-    """TRADES = CE(h(x), y) + β KL(p ‖ p̃) [B]: natural first in that KL; its attack raises the KL alone."""
+    """TRADES is CE(h(x), y) + β KL(p ‖ p̃) [B] with the natural output first, and its attack raises only the KL."""
     a, n, y = z(5, 4, 0), z(5, 4, 1), torch.tensor([0, 3, 1, 1, 2])
     want = oracles.cross_entropy(n, y) + 6 * oracles.kl(n, a)
     assert torch.allclose(TRADES()((a,), (n,), y), want)
@@ -131,7 +131,7 @@ def test_trades_is_natural_cross_entropy_plus_a_robust_term() -> None:
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_every_loss_says_what_it_reads(name: str) -> None:
-    """Streams name known routes and views below `views`; a loss with adversarial streams has a published attack."""
+    """Streams have known routes and views below `views`; a loss with adversarial streams has a published attack."""
     own: Any = loss(name)
     assert own.name == name
     assert {route for route, _ in own.streams} <= {"natural", "adversarial"}
@@ -140,7 +140,7 @@ def test_every_loss_says_what_it_reads(name: str) -> None:
 
 
 def test_names() -> None:
-    """An object is itself; an unknown name is refused with the known ones."""
+    """An object is returned as it is; an unknown name is refused, and the message lists the known names."""
     own = SAT()
     assert loss(own) is own
     with pytest.raises(UnknownNameError, match="sat, trades, cl, acl"):

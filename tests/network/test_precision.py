@@ -1,4 +1,4 @@
-"""Claims about attacks in half precision: the network's passes are in bfloat16, the loss and all that is measured are not."""
+"""Claims about attacks in half precision: the passes of the network are in bfloat16; the loss and all results are not."""
 
 import gc
 from collections.abc import Callable
@@ -26,7 +26,7 @@ RD_HALF = RD("kl", attack=HalfPrecision(WEAK))
 
 
 def convolutions(model: nn.Module) -> list[tuple[torch.dtype, bool]]:
-    """A list that grows by (precision of the result, whether gradients flow) with every forward pass from now on."""
+    """Return a list to which every later forward pass adds (dtype of its result, whether it requires a gradient)."""
     seen: list[tuple[torch.dtype, bool]] = []
     model.conv.register_forward_hook(lambda _, __, out: seen.append((out.dtype, out.requires_grad)))  # type: ignore[union-attr]
     return seen
@@ -34,10 +34,10 @@ def convolutions(model: nn.Module) -> list[tuple[torch.dtype, bool]]:
 
 @pytest.mark.parametrize("steps", [0, 1, 4])
 def test_equals_a_second_transcription(steps: int) -> None:
-    """Sign steps on gradients of a network in bfloat16 under a loss in float32, written out."""
+    """The attack equals sign steps on the gradients of a network in bfloat16 and a loss in float32, written out."""
     model = cases.built(cases.ConvNet, dtype=F32)
 
-    def lowered(at: Tensor) -> Tensor:
+    def in_bfloat16(at: Tensor) -> Tensor:
         with torch.autocast("cpu", dtype=torch.bfloat16):
             out = model(at)
         return oracles.cross_entropy(out.float(), Y).sum()
@@ -48,14 +48,14 @@ def test_equals_a_second_transcription(steps: int) -> None:
             return oracles.cross_entropy(out.float(), Y).sum()
 
     got = HalfPrecision(PGD(0.1, 0.04, steps))(ascend, (X,), (NOISE,))[0]
-    want = oracles.pgd_linf(lowered, X, NOISE, 0.1, 0.04, steps)
+    want = oracles.pgd_linf(in_bfloat16, X, NOISE, 0.1, 0.04, steps)
     assert got.dtype == F32
     assert torch.equal(got, want)
 
 
 @pytest.mark.parametrize("make", [cases.sat_task, cases.acl_task])
-def test_only_passes_of_attacks_are_lowered(make: Callable[..., Any]) -> None:
-    """In a whole selection, a pass is in bfloat16 exactly where a gradient with respect to inputs is asked for."""
+def test_only_passes_of_attacks_are_in_bfloat16(make: Callable[..., Any]) -> None:
+    """In a whole selection, a pass is in bfloat16 exactly if it computes a gradient of the inputs."""
     task = make(dtype=F32, attack=HalfPrecision(WEAK))
     seen = convolutions(task.model)
     chosen = select(task, RCS(objective=RD_HALF, group_size=4), 8, seed=0)
@@ -66,8 +66,8 @@ def test_only_passes_of_attacks_are_lowered(make: Callable[..., Any]) -> None:
 
 
 @pytest.mark.parametrize("make", [cases.sat_task, cases.acl_task])
-def test_the_loss_is_in_full(make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """What losses and objectives raise is computed in float32, outside autocast."""
+def test_the_loss_is_in_full_precision(make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scalars that attacks raise for losses and objectives are computed in float32, outside autocast."""
     task = make(dtype=F32, attack=HalfPrecision(WEAK))
     read: list[tuple[torch.dtype, bool]] = []
 
@@ -87,7 +87,7 @@ def test_the_loss_is_in_full(make: Callable[..., Any], monkeypatch: pytest.Monke
 
 
 def test_a_model_in_double_precision_is_left_as_it_is() -> None:
-    """Autocast does not lower doubles: the same selection, to the last bit."""
+    """Autocast does not change double precision: the selection is the same to the last bit."""
     plain, half = cases.sat_task(), cases.sat_task(attack=HalfPrecision(WEAK))
     a = select(plain, RCS(objective=RD_WEAK, group_size=4), 8, seed=3)
     b = select(half, RCS(objective=RD_HALF, group_size=4), 8, seed=3)
@@ -96,7 +96,7 @@ def test_a_model_in_double_precision_is_left_as_it_is() -> None:
 
 
 def test_attacked_inputs_move_and_most_signs_stay() -> None:
-    """Under cross-entropy most pixels are those of full precision, not all, and none leaves the ball."""
+    """With cross-entropy most pixels, but not all, equal those of full precision, and none leaves the ball."""
     model = cases.built(cases.ConvNet, dtype=F32)
 
     def ascend(views: tuple[Tensor, ...]) -> Tensor:
@@ -107,8 +107,8 @@ def test_attacked_inputs_move_and_most_signs_stay() -> None:
     assert (half - X).abs().max() <= WEAK.radius + 1e-6
 
 
-def test_nothing_is_kept_from_one_crafting_to_the_next() -> None:
-    """Crafting anew, as `recraft="every"` does at each pick, leaves as many tensors alive as before."""
+def test_nothing_is_kept_from_one_attack_to_the_next() -> None:
+    """A repeated attack, as `recraft="every"` makes at each pick, keeps no more tensors in memory than before."""
 
     def alive() -> int:
         gc.collect()
@@ -124,7 +124,7 @@ def test_nothing_is_kept_from_one_crafting_to_the_next() -> None:
 
 
 def test_a_selection_made_so_can_be_certified_later() -> None:
-    """The objective with its attack is made again from what was recorded."""
+    """The objective and its attack are rebuilt from the recorded settings."""
     task = cases.sat_task(dtype=F32, attack=HalfPrecision(WEAK))
     rcs = RCS(objective=RD_HALF, group_size=4)
     chosen = select(task, rcs, 8, seed=0)
@@ -132,7 +132,7 @@ def test_a_selection_made_so_can_be_certified_later() -> None:
 
 
 def test_it_is_named_in_what_is_recorded() -> None:
-    """An approximation is a type, and stands in provenance."""
+    """The approximation is recorded in provenance as a type."""
     task = cases.sat_task(dtype=F32, attack=HalfPrecision(WEAK))
     chosen = select(task, RCS(objective=RD_HALF, group_size=4), 8, seed=0)
     assert chosen.provenance.task["attack"] == {"type": "HalfPrecision", "attack": settings_of(WEAK)}

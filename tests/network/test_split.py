@@ -1,4 +1,4 @@
-"""Claims about a model seen as features → head: what is found, what is verified, what is refused and how."""
+"""Claims about the split of a model into features and head: what is found, what is checked, and what is refused."""
 
 from typing import Any
 
@@ -16,12 +16,12 @@ X = cases.images(5)
 
 
 def plain(model: nn.Module, *, dtype: torch.dtype = torch.float64) -> nn.Module:
-    """Put a module into float64 and evaluation mode."""
+    """Return the module in this precision and in evaluation mode."""
     return cases.built(lambda: model, dtype=dtype)
 
 
 def agrees(net: Any, model: nn.Module, call: Any = default_call) -> None:
-    """Assert apply(θ, prepare(x)) = model(x) on both routes, with other inputs run in between."""
+    """Assert that apply(θ, prepare(x)) is model(x) on both routes, with other inputs run in between."""
     routes: tuple[Route, Route] = ("natural", "adversarial")
     other = cases.images(5, seed=9)
     with torch.no_grad():
@@ -46,7 +46,7 @@ def test_a_linear_head_is_found() -> None:
 
 
 def test_a_deep_head_is_found_by_its_last_linear_and_can_be_named() -> None:
-    """By itself the last Linear is found; named, the whole head is split off with all its Linears and none of its BN."""
+    """Without a name the last Linear is the head; a named head is split off with all its Linears and without its BN."""
     model = cases.built(cases.DeepHead)
     assert split(model, default_call, X).name == "head.3"  # type: ignore[union-attr]
     net = split(model, default_call, X, head="head")
@@ -55,7 +55,7 @@ def test_a_deep_head_is_found_by_its_last_linear_and_can_be_named() -> None:
 
 
 def test_a_bare_linear_is_its_own_head() -> None:
-    """A model that is one Linear has its inputs for features."""
+    """The features of a model that is one Linear are its inputs."""
     model = cases.built(lambda: nn.Linear(4, 3))
     x = torch.rand(5, 4, dtype=torch.float64)
     net = split(model, default_call, x)
@@ -81,7 +81,7 @@ def test_features_are_differentiable_in_the_inputs() -> None:
 
 
 def test_nothing_is_left_on_the_model() -> None:
-    """After splitting and using it, no hook is left, also when the model raised half-way."""
+    """After a split and its use no hook is left on the model, also if the model raised an error."""
     model = cases.built(cases.ConvNet)
     net = split(model, default_call, X)
     with pytest.raises(RuntimeError):
@@ -103,8 +103,8 @@ def test_nothing_is_left_on_the_model() -> None:
         ("*.weight", WholeModel, 3),
     ],
 )
-def test_capture_decides_what_moves(capture: Any, kind: type, count: int) -> None:
-    """Parameters inside the head keep features cached; any parameter before it makes the whole model move."""
+def test_capture_decides_what_is_cached(capture: Any, kind: type, count: int) -> None:
+    """Features are cached if all captured parameters are in the head; with any other parameter the whole model is used."""
     model = cases.built(cases.ConvNet)
     net = split(model, default_call, X, capture=capture)
     assert type(net) is kind
@@ -113,8 +113,8 @@ def test_capture_decides_what_moves(capture: Any, kind: type, count: int) -> Non
     agrees(net, model)
 
 
-def test_capture_moves_what_it_says() -> None:
-    """apply with other parameters equals the model with those parameters set."""
+def test_apply_replaces_the_captured_parameters() -> None:
+    """apply with other parameters equals the model with these parameters."""
     for capture in (None, "all"):
         model = cases.built(cases.ConvNet)
         net = split(model, default_call, X, capture=capture)
@@ -136,21 +136,21 @@ def one_sentence(why: pytest.ExceptionInfo[HeadError], *words: str) -> None:
 
 
 def test_an_unknown_head_is_refused() -> None:
-    """A head that the model does not have is refused with the names of its children."""
+    """An unknown head is refused, and the message lists the children of the model."""
     with pytest.raises(HeadError) as why:
         split(cases.built(cases.ConvNet), default_call, X, head="classifier")
     one_sentence(why, "classifier", "conv", "fc")
 
 
 def test_a_module_that_is_not_the_head_is_refused() -> None:
-    """A submodule in the middle is refused by comparing outputs, in one sentence naming head=."""
+    """A submodule in the middle is refused, because its output differs, and the message names head=."""
     with pytest.raises(HeadError) as why:
         split(cases.built(cases.DeepHead), default_call, X, head="body.1")
     one_sentence(why, "head=")
 
 
 def test_a_capture_that_matches_nothing_is_refused() -> None:
-    """A pattern without a match is refused with the parameters there are."""
+    """A pattern without a match is refused, and the message lists the parameters."""
     with pytest.raises(HeadError, match=r"conv\.weight"):
         split(cases.built(cases.ConvNet), default_call, X, capture=["fc.*", "encoder.*"])
 
@@ -167,8 +167,8 @@ class Tupled(nn.Module):
         return self.fc(z), z
 
 
-def test_an_output_that_is_no_tensor_is_refused_and_call_mends_it() -> None:
-    """A tuple is refused with a word about call=, and call= that takes one part makes it work."""
+def test_an_output_that_is_no_tensor_is_refused_and_call_repairs_it() -> None:
+    """A tuple is refused, and the message names call=; a call= that returns one tensor works."""
     model = plain(Tupled())
     with pytest.raises(HeadError) as why:
         split(model, default_call, X)
@@ -177,7 +177,7 @@ def test_an_output_that_is_no_tensor_is_refused_and_call_mends_it() -> None:
 
 
 def test_an_output_that_is_no_matrix_is_refused() -> None:
-    """A [B, C, H, W] output is refused with its shape and a word about call=."""
+    """An output [B, C, H, W] is refused, and the message names its shape and call=."""
     with pytest.raises(HeadError) as why:
         split(plain(nn.Sequential(nn.Conv2d(1, 2, 3))), default_call, X)
     one_sentence(why, "[B, C]", "call=")
@@ -194,8 +194,8 @@ class After(nn.Module):
         return 2 * self.fc(x.flatten(1))
 
 
-def test_an_output_that_no_submodule_makes_is_refused_by_both_ways_out() -> None:
-    """Where the model computes on after its last module, the refusal names head= and call=; capture='all' still works."""
+def test_an_output_that_no_submodule_makes_is_refused_with_both_remedies() -> None:
+    """If the model changes the output of its last module, the message names head= and call=; capture='all' still works."""
     model = plain(After())
     with pytest.raises(HeadError) as why:
         split(model, default_call, X)
@@ -215,13 +215,13 @@ class Twice(nn.Module):
 
 
 def test_a_head_that_is_called_twice_is_refused() -> None:
-    """A head used twice in one forward pass is refused with that number."""
+    """A head that is called twice in one forward pass is refused, and the message gives the number."""
     with pytest.raises(HeadError, match="2 times"):
         split(plain(Twice()), default_call, X, head="fc")
 
 
 class Tied(nn.Module):
-    """Shares the head's weight with an earlier layer."""
+    """Shares the weight of the head with an earlier layer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -233,7 +233,7 @@ class Tied(nn.Module):
 
 
 def test_tied_parameters_are_refused() -> None:
-    """A head whose weight is used before it too moves the features: refused with a word about capture='all'."""
+    """A head whose weight also changes the features is refused, and the message names capture='all'."""
     model = plain(Tied())
     with pytest.raises(HeadError) as why:
         split(model, default_call, X)
@@ -268,11 +268,11 @@ def test_a_head_with_two_tensors_is_refused() -> None:
         split(plain(TwoTensors()), default_call, X, head="head")
 
 
-class Whispered(nn.Module):
-    """A head that reads what the model left lying for it."""
+class StoredState(nn.Module):
+    """A model whose head reads what the forward pass stored on it."""
 
     class Head(nn.Module):
-        """Adds what was left."""
+        """Adds the stored value."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -284,7 +284,7 @@ class Whispered(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.head = Whispered.Head()
+        self.head = StoredState.Head()
 
     def forward(self, x: Tensor) -> Tensor:
         self.head.left = x.flatten(1).mean(1, keepdim=True)
@@ -292,22 +292,22 @@ class Whispered(nn.Module):
 
 
 def test_a_head_with_hidden_state_is_refused() -> None:
-    """A head whose output depends on what another forward pass left behind is refused, not used with stale state."""
+    """A head whose output depends on the state of the last forward pass is refused."""
     with pytest.raises(HeadError, match="more than its input"):
-        split(plain(Whispered()), default_call, X, head="head")
+        split(plain(StoredState()), default_call, X, head="head")
 
 
-class Switched(nn.Module):
-    """A dual-BN head whose route is a switch on the module, thrown by the caller."""
+class RouteAttribute(nn.Module):
+    """A dual-BN head whose route is an attribute of the module, which the caller sets."""
 
     def __init__(self) -> None:
         super().__init__()
         self.route: Route = "natural"
         self.body = nn.Linear(36, 6)
-        self.head = Switched.Head(self)
+        self.head = RouteAttribute.Head(self)
 
     class Head(nn.Module):
-        """Reads the switch of its owner."""
+        """Reads the route of its owner."""
 
         def __init__(self, owner: nn.Module) -> None:
             super().__init__()
@@ -322,31 +322,31 @@ class Switched(nn.Module):
         return self.head(self.body(x.flatten(1)))
 
 
-def switching(model: Any, x: Tensor, route: Route) -> Tensor:
-    """Throw the switch, then call."""
+def set_route_and_call(model: Any, x: Tensor, route: Route) -> Tensor:
+    """Set the route, then call the model."""
     model.route = route
     return model(x)
 
 
-def test_a_route_kept_as_a_switch_is_refused() -> None:
-    """A head whose route is module state, thrown by whoever called last, is refused with a word about head=."""
-    model = plain(Switched())
+def test_a_route_kept_as_an_attribute_is_refused() -> None:
+    """A head whose route is an attribute that the last caller set is refused, and the message names head=."""
+    model = plain(RouteAttribute())
     with pytest.raises(HeadError, match="head="):
-        split(model, switching, X, head="head")
+        split(model, set_route_and_call, X, head="head")
 
 
-def test_a_linear_after_a_switched_norm_works() -> None:
-    """With the switch before the head only, the last Linear is found and agrees on both routes."""
-    model = plain(Switched())
-    net = split(model, switching, X)
+def test_a_linear_after_a_norm_with_such_a_route_works() -> None:
+    """If the route matters only before the head, the last Linear is the head and agrees on both routes."""
+    model = plain(RouteAttribute())
+    net = split(model, set_route_and_call, X)
     assert net.name == "head.last"  # type: ignore[union-attr]
     assert net.routes == 2
-    agrees(net, model, switching)
+    agrees(net, model, set_route_and_call)
 
 
 @pytest.mark.parametrize("activation", [nn.ReLU(inplace=True), nn.LeakyReLU(0.3, inplace=True), nn.ELU(inplace=True)])
 def test_a_head_that_begins_in_place_agrees(activation: nn.Module) -> None:
-    """A head whose first module overwrites its input gives the model's output, twice in a row."""
+    """A head whose first module overwrites its input gives the output of the model, twice in a row."""
     model = plain(nn.Sequential(nn.Flatten(), nn.Linear(36, 8), nn.Sequential(activation, nn.Linear(8, 3))))
     net = split(model, default_call, X, head="2")
     agrees(net, model)
@@ -358,7 +358,7 @@ def test_a_head_that_begins_in_place_agrees(activation: nn.Module) -> None:
 
 
 def test_inputs_keep_their_gradient_through_a_head_that_begins_in_place() -> None:
-    """The gradient in the inputs through prepare and apply equals the model's."""
+    """The gradient of the inputs through prepare and apply equals that of the model."""
     model = plain(nn.Sequential(nn.Flatten(), nn.Linear(36, 8), nn.Sequential(nn.ReLU(inplace=True), nn.Linear(8, 3))))
     net = split(model, default_call, X, head="2")
     x = X.clone().requires_grad_()
@@ -368,13 +368,13 @@ def test_inputs_keep_their_gradient_through_a_head_that_begins_in_place() -> Non
 
 
 def test_a_head_that_ends_in_a_view_is_found() -> None:
-    """A head that flattens its own output is found and agrees."""
+    """A head that flattens its own output is found and gives the output of the model."""
     model = plain(nn.Sequential(nn.Flatten(), nn.Linear(36, 3), nn.Flatten()))
     agrees(split(model, default_call, X), model)
 
 
-def test_a_diverged_model_is_refused_as_such() -> None:
-    """A model whose outputs are NaN is said to have diverged."""
+def test_a_diverged_model_is_refused() -> None:
+    """A model whose outputs are NaN is refused, and the message says that it has diverged."""
     model = cases.built(cases.ConvNet)
     with torch.no_grad():
         model.fc.weight.fill_(float("nan"))  # type: ignore[union-attr]
@@ -382,8 +382,8 @@ def test_a_diverged_model_is_refused_as_such() -> None:
         split(model, default_call, X)
 
 
-def test_weight_norm_is_captured_whole_or_refused() -> None:
-    """A weight-normalised head has its direction and length among θ, or is refused; never its bias alone."""
+def test_weight_norm_is_captured_completely_or_refused() -> None:
+    """The direction and the length of a weight-normalised head are in θ, or the head is refused; θ is never only its bias."""
     for normed in (
         nn.utils.parametrizations.weight_norm(nn.Linear(36, 3)),
         nn.utils.weight_norm(nn.Linear(36, 3)),  # type: ignore[deprecated]

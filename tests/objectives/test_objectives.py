@@ -1,4 +1,4 @@
-"""Claims about objectives: queries are gradients of the true value, held inputs included, and gains are first-order exact."""
+"""Claims about objectives: queries are gradients of the value at fixed attacked inputs, and gains are exact to first order."""
 
 import itertools
 from typing import Any
@@ -15,14 +15,14 @@ from coreselect.attacks import PGD
 from coreselect.divergences import OptimalTransport
 from coreselect.errors import NonFiniteError, RequirementError, ShapeError, UnknownNameError
 from coreselect.objectives import OBJECTIVES, RD, AdversarialCE, CEPlusRD, Custom, Objective, objective
-from coreselect.objectives.held import Held
+from coreselect.objectives.on_validation import ValidationObjective
 from coreselect.selectors import RCS, RCSSampled
 
 WEAK = cases.WEAK
 
 
 def squared(adversarial: Tensor, natural: Tensor, labels: Tensor | None) -> Tensor:
-    """A user's own objective: squared distance of outputs."""
+    """Compute the objective of a user: the squared distance of the outputs."""
     return (adversarial - natural).pow(2).sum(1)
 
 
@@ -46,7 +46,7 @@ TASKS: dict[str, Any] = {
 
 
 def true_value(task: Any, spec: Any, names: Any, theta: Tensor, adversarial: Tensor) -> Tensor:
-    """L(U; θ) by the definition on the full model with some parameters replaced, attacked inputs given."""
+    """Compute L(U; θ) from its definition on the full model, with some parameters replaced and given attacked inputs."""
     from torch.func import functional_call
 
     known = dict(task.model.named_parameters())
@@ -78,10 +78,10 @@ def true_value(task: Any, spec: Any, names: Any, theta: Tensor, adversarial: Ten
 @pytest.mark.parametrize("which", SPECS)
 @pytest.mark.parametrize("where", TASKS)
 def test_query_and_value_equal_the_definition(which: str, where: str) -> None:
-    """At θ and away from it, value and query equal the full model's value and autograd gradient to 1e-10, inputs held."""
+    """At θ and away from it, value and query equal the value and the autograd gradient of the full model to 1e-10."""
     task, spec = TASKS[where](), SPECS[which]
     with task.snapshot(0, 0) as shot:
-        held: Held = shot.objective(spec)
+        held: ValidationObjective = shot.objective(spec)
         theta, names = shot.theta(), shot.layout().names
         for move in (0.0, 0.05):
             at = theta + move * torch.randn(len(theta), dtype=theta.dtype, generator=torch.Generator().manual_seed(1))
@@ -94,7 +94,7 @@ def test_query_and_value_equal_the_definition(which: str, where: str) -> None:
 
 @pytest.mark.parametrize("which", SPECS)
 def test_query_equals_finite_differences(which: str) -> None:
-    """Coordinate by coordinate, the query equals central differences of the value, attacked inputs held."""
+    """In each coordinate the query equals the central difference of the value, with the attacked inputs fixed."""
     task = cases.sat_task(6, u=7, model=cases.built(cases.DeepHead), head="head")
     with task.snapshot(0, 0) as shot:
         held = shot.objective(SPECS[which])
@@ -104,7 +104,7 @@ def test_query_equals_finite_differences(which: str) -> None:
 
 
 def test_the_attack_is_the_transcription() -> None:
-    """Held inputs are PGD on the divergence from per-index starts, each example alone, natural outputs fixed."""
+    """The attacked inputs equal PGD on the divergence: one example at a time, from its own start, natural outputs fixed."""
     task = cases.sat_task(6, u=5)
     with task.snapshot(3, 2) as shot:
         held = shot.objective(cases.RD_WEAK)
@@ -118,7 +118,7 @@ def test_the_attack_is_the_transcription() -> None:
 
 @pytest.mark.parametrize("recraft", [False, True])
 def test_the_gains_error_falls_as_eta_squared(recraft: bool) -> None:
-    """L(θ) − L(θ − η r) = η⟨r, q⟩ + O(η²): halving η quarters the error, inputs held."""
+    """L(θ) − L(θ − η r) = η⟨r, q⟩ + O(η²) with the inputs fixed: half of η gives a quarter of the error."""
     task = cases.sat_task(9, model=cases.built(cases.DeepHead), head="head")
     with task.snapshot(0, 0) as shot:
         held = shot.objective(cases.RD_WEAK)
@@ -136,8 +136,8 @@ def test_the_gains_error_falls_as_eta_squared(recraft: bool) -> None:
                 assert large / small == pytest.approx(4, rel=0.15)
 
 
-def test_held_value_is_a_lower_bound_that_recrafting_raises() -> None:
-    """Re-attacking at θ′ with more steps gives a value above the held one, and the held inputs stay what they were."""
+def test_the_value_at_fixed_inputs_is_a_lower_bound_that_a_new_attack_raises() -> None:
+    """A new attack at θ′ with more steps gives a larger value than the fixed inputs, and does not change the fixed inputs."""
     task = cases.sat_task(6, u=10, model=cases.built(cases.DeepHead), head="head")
     with task.snapshot(0, 0) as shot:
         held = shot.objective(RD("kl", attack=PGD(0.1, 0.02, 12)))
@@ -153,7 +153,7 @@ def test_held_value_is_a_lower_bound_that_recrafting_raises() -> None:
 
 
 def test_clean_value_is_the_gap_between_routes() -> None:
-    """RD(x, x) is 0 with one route and the KL between the two routes' outputs with two; 'one' closes the gap."""
+    """RD(x, x) is 0 with one route, and with two the KL between the outputs of the routes; with routes='one' it is 0 again."""
     single = cases.sat_task(6)
     with single.snapshot(0, 0) as shot:
         assert abs(shot.objective(cases.RD_WEAK).clean_value(shot.theta())) < 1e-14
@@ -167,8 +167,8 @@ def test_clean_value_is_the_gap_between_routes() -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 3, 100])
-def test_batches_do_not_show(batch: int) -> None:
-    """Value, query and attacked inputs are the same however validation is batched, also below the attack's batch."""
+def test_the_batch_size_does_not_matter(batch: int) -> None:
+    """Value, query and attacked inputs do not depend on the batch size of validation."""
     want, got = cases.sat_task(6, u=7), cases.sat_task(6, u=7, batch_size=batch)
     with want.snapshot(0, 0) as a, got.snapshot(0, 0) as b:
         one, two = a.objective(cases.RD_WEAK), b.objective(cases.RD_WEAK)
@@ -183,7 +183,7 @@ class TestOptimalTransport:
     spec = RD(OptimalTransport(0.2, iterations=5000), attack=WEAK, sets=4)
 
     def test_value_is_the_mean_over_sets(self) -> None:
-        """|U| = 7 in sets of 4: the mean of the two sets' values weighted by their sizes, by the plain Sinkhorn loop."""
+        """For |U| = 7 in sets of 4, the value is the mean over both sets, weighted by size, of a plain Sinkhorn loop."""
         task = cases.sat_task(6, u=7)
         with task.snapshot(0, 0) as shot:
             held = shot.objective(self.spec)
@@ -195,7 +195,7 @@ class TestOptimalTransport:
 
     @pytest.mark.parametrize("capture", [None, "all"])
     def test_query_equals_finite_differences(self, capture: Any) -> None:
-        """The query is the gradient of that value."""
+        """The query equals the finite differences of this value."""
         model = cases.built(lambda: cases.ConvNet(3, 1))
         pool = cases.Items(cases.images(5), cases.classes(5, count=3))
         task = cases.sat_task(u=5, model=model, pool=pool, capture=capture)
@@ -205,7 +205,7 @@ class TestOptimalTransport:
             assert torch.allclose(held.query(shot.theta()), want, rtol=1e-4, atol=1e-7)
 
     def test_a_selection_by_it_is_complete(self) -> None:
-        """Selecting by optimal transport works, says that no instance certificate applies, and records ε and the set size."""
+        """A selection by optimal transport works, has no instance certificate, and records ε and the set size."""
         chosen = select(cases.sat_task(12), cases.rcs(objective=self.spec), 6)
         assert chosen.certificate is None
         recorded = chosen.provenance.settings["objective"]
@@ -214,7 +214,7 @@ class TestOptimalTransport:
 
 
 def test_a_flat_start_is_refused() -> None:
-    """A divergence attacked without random start has zero gradient with one route, and is refused in one sentence."""
+    """An attack on a divergence without random start is refused for a model with one route, because its gradient is zero."""
     still = PGD(0.1, 0.05, 2, random_start=False)
     for spec in (RD("kl", attack=still), CEPlusRD(attack=still)):
         with pytest.raises(RequirementError, match="random_start=True"):
@@ -224,7 +224,7 @@ def test_a_flat_start_is_refused() -> None:
 
 
 def test_a_start_at_the_centre_is_fine_where_there_is_a_gap() -> None:
-    """With two routes, or a cross-entropy, an attack may start at x itself."""
+    """With two routes, or for a cross-entropy, an attack may start at x."""
     still = PGD(0.1, 0.05, 2, random_start=False)
     assert len(select(TASKS["two routes"](), cases.rcs(objective=RD("kl", attack=still)), 4)) == 4
     assert len(select(cases.sat_task(9), cases.rcs(objective=AdversarialCE(attack=still)), 4)) == 4
@@ -232,15 +232,15 @@ def test_a_start_at_the_centre_is_fine_where_there_is_a_gap() -> None:
 
 @pytest.mark.parametrize("spec", [AdversarialCE(attack=WEAK), CEPlusRD(attack=WEAK)])
 def test_missing_validation_labels_are_refused(spec: Objective) -> None:
-    """Objectives that read labels say so before anything is computed."""
+    """Objectives that read labels are refused without labels before anything is computed."""
     task = cases.sat_task(9, validation=cases.Items(cases.images(5, seed=5)))
     with pytest.raises(RequirementError, match="validation labels"):
         select(task, cases.rcs(objective=spec), 4)
 
 
 @pytest.mark.parametrize("selector", [RCS, RCSSampled])
-def test_outputs_that_are_no_classes_have_no_cross_entropy(selector: Any) -> None:
-    """A network trained without labels puts out representations: labels of validation change nothing about that."""
+def test_outputs_that_are_not_classes_have_no_cross_entropy(selector: Any) -> None:
+    """A network trained without labels outputs representations, so a cross-entropy is refused even with validation labels."""
     task = cases.acl_task(12, validation=cases.Items(cases.images(8, seed=5), cases.classes(8)))
     for spec in (AdversarialCE(attack=WEAK), CEPlusRD(attack=WEAK)):
         with pytest.raises(RequirementError):
@@ -249,7 +249,7 @@ def test_outputs_that_are_no_classes_have_no_cross_entropy(selector: Any) -> Non
 
 
 def test_rd_never_reads_labels() -> None:
-    """Other validation labels, or none, give the same selection by RD."""
+    """RD gives the same selection with other validation labels, or with none."""
     x = cases.images(8, seed=5)
     answers = [
         select(cases.sat_task(12, validation=cases.Items(x, y)), cases.rcs(), 5).indices.tolist()
@@ -259,7 +259,7 @@ def test_rd_never_reads_labels() -> None:
 
 
 def test_a_callable_is_taken_as_it_is() -> None:
-    """A plain function becomes an objective; a wrong shape is refused; a custom scalar works."""
+    """A plain function becomes an objective; it may return a scalar, and a wrong shape is refused."""
     assert objective(squared) == Custom(squared)
     assert len(select(cases.sat_task(9), cases.rcs(objective=Custom(squared, attack=WEAK)), 4)) == 4
     whole = Custom(lambda a, n, y: (a - n).pow(2).sum(1).mean(), attack=WEAK)
@@ -270,7 +270,7 @@ def test_a_callable_is_taken_as_it_is() -> None:
 
 
 def test_names_are_known() -> None:
-    """Every name makes its objective; an unknown one is refused with the known ones."""
+    """Every name makes its objective; an unknown name is refused, and the message lists the known names."""
     assert [objective(n).name for n in OBJECTIVES] == list(OBJECTIVES)
     with pytest.raises(UnknownNameError, match="rd, adversarial_ce, ce_plus_rd"):
         objective("robustness")
@@ -280,7 +280,7 @@ def test_names_are_known() -> None:
 
 @pytest.mark.parametrize("bad", [0, 4])
 def test_validation_that_is_not_finite_is_named(bad: int) -> None:
-    """NaN in a validation input is refused by its position in validation."""
+    """NaN in a validation input is refused, and the message names its position in validation."""
     x = cases.images(6, seed=5)
     x[bad, 0, 1, 1] = float("nan")
     with pytest.raises(NonFiniteError, match="validation") as why:
@@ -289,7 +289,7 @@ def test_validation_that_is_not_finite_is_named(bad: int) -> None:
 
 
 def test_a_query_that_diverges_is_refused() -> None:
-    """An absurd step sends θ′ to infinity: refused with a word about eta, not answered."""
+    """A huge step that sends θ′ to infinity is refused, and the message names eta."""
     steep = Custom(lambda a, n, y: (a - n).exp().sum(1), attack=WEAK)
     with pytest.raises(NonFiniteError, match="eta"):
         select(cases.sat_task(12), cases.rcs(objective=steep, eta=1e6, certify=None), 9)

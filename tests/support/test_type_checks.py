@@ -1,4 +1,4 @@
-"""Which values stand where an annotation does, so that a word typed by a user is refused before anything is computed."""
+"""Claims about type checks: which values fit an annotation, so that a wrong value is refused before anything is computed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ import pytest
 from coreselect import get_selector, list_selectors
 from coreselect.errors import RequirementError
 from coreselect.selectors import SELECTORS
-from coreselect.support.type_checks import admits, hints_of
+from coreselect.support.type_checks import accepts, annotations_of
 
 
 class Unseen(Protocol):
-    """A protocol that says nothing at run time."""
+    """A protocol that cannot be checked at run time."""
 
 
 @pytest.mark.parametrize(
@@ -33,14 +33,14 @@ class Unseen(Protocol):
         (Unseen, [3], []),
     ],
 )
-def test_a_value_is_of_its_kind_or_not(hint: Any, right: list[Any], wrong: list[Any]) -> None:
-    """Whole numbers serve as floats, numpy's as Python's; truth values are no numbers."""
-    assert [admits(hint, value) for value in right] == [True] * len(right)
-    assert [admits(hint, value) for value in wrong] == [False] * len(wrong)
+def test_a_value_fits_its_annotation_or_not(hint: Any, right: list[Any], wrong: list[Any]) -> None:
+    """Integers fit float, numpy's numbers fit as Python's do, and booleans do not fit numbers."""
+    assert [accepts(hint, value) for value in right] == [True] * len(right)
+    assert [accepts(hint, value) for value in wrong] == [False] * len(wrong)
 
 
-def test_only_dataclasses_that_can_be_read_have_hints() -> None:
-    """A function has none, nor a class that names what is imported for type checkers alone."""
+def test_only_readable_dataclasses_have_annotations() -> None:
+    """A function has no annotations, and neither has a class whose annotations exist only for type checkers."""
 
     @dataclass
     class Known:
@@ -50,20 +50,20 @@ def test_only_dataclasses_that_can_be_read_have_hints() -> None:
     class Unknown:
         k: "Nowhere"  # type: ignore[name-defined]  # noqa: F821
 
-    assert hints_of(Known) == {"k": int}
-    assert hints_of(Unknown) == hints_of(lambda k: k) == {}
+    assert annotations_of(Known) == {"k": int}
+    assert annotations_of(Unknown) == annotations_of(lambda k: k) == {}
 
 
 @pytest.mark.parametrize("name", SELECTORS)
 def test_every_selector_takes_its_own_defaults(name: str) -> None:
-    """What a constructor sets by itself is of the kinds that it asks for; a value of another kind is refused by its name."""
+    """The defaults of every selector fit its annotations, and a value of another type is refused by the name of its setting."""
     factory = SELECTORS[name]
-    hints = hints_of(factory)
+    hints = annotations_of(factory)
     given = getattr(factory, "__dataclass_fields__", {})
     for key in given:
         default = getattr(factory, key, None)
         if default is not None:
-            assert admits(hints[key], default), key
+            assert accepts(hints[key], default), key
     for key in (key for key in given if hints[key] is int):
         with pytest.raises(RequirementError, match=f"the selector {name!r} takes {key} as int, got 2.5"):
             get_selector(name, **{key: 2.5})

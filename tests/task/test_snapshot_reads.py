@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from coreselect import Task, get_selector, select
 from coreselect.errors import RequirementError
-from coreselect.gradients.rows import alone
+from coreselect.gradients.rows import single_examples
 from coreselect.losses import CE
 
 N = 18
@@ -20,7 +20,7 @@ N = 18
 def test_inner_products_and_norms_are_those_of_the_rows(capture: Any) -> None:
     """Factored (a head) and dense (the whole model, unsketched): gram and norms equal the rows' written out, to 1e-10."""
     with cases.sat_task(N, capture=capture).snapshot(0, 0) as shot:
-        rows, _ = shot.rows(alone(shot.n))
+        rows, _ = shot.rows(single_examples(shot.n))
         R = torch.stack([rows.full(i) for i in range(shot.n)])  # [N, P]
         a, b = torch.tensor([3, 0, 7]), torch.arange(shot.n)
         torch.testing.assert_close(rows.gram(a, b), R[a] @ R.T, rtol=0, atol=1e-10)
@@ -31,9 +31,9 @@ def test_under_another_loss_rows_are_of_natural_inputs() -> None:
     """CE: row i is the gradient of the cross-entropy of x_i as it is; the attacked rows stay what they were."""
     task = cases.sat_task(N)
     with task.snapshot(0, 0) as shot:
-        attacked, _ = shot.rows(alone(shot.n))
+        attacked, _ = shot.rows(single_examples(shot.n))
         before = attacked.full(2).clone()
-        rows, losses = shot.under(CE()).rows(alone(shot.n))
+        rows, losses = shot.under(CE()).rows(single_examples(shot.n))
         natural, names = [rows.full(i) for i in (0, 5)], shot.layout().names
         assert torch.equal(attacked.full(2), before)
         assert not torch.allclose(rows.full(2), before)
@@ -51,7 +51,7 @@ def test_under_another_loss_rows_are_of_natural_inputs() -> None:
 def test_attacked_logits_are_of_the_inputs_that_the_loss_trains_on(capture: Any) -> None:
     """Their cross-entropies are the losses of the rows."""
     with cases.sat_task(N, capture=capture).snapshot(0, 0) as shot:
-        _, losses = shot.rows(alone(shot.n))
+        _, losses = shot.rows(single_examples(shot.n))
         z, y = shot.attacked_logits(), torch.from_numpy(shot.labels())
         torch.testing.assert_close(F.cross_entropy(z, y, reduction="none"), losses, rtol=0, atol=1e-10)
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from coreselect.errors import NonFiniteError, RequirementError
-from coreselect.gradients.rows import Rows, alone
+from coreselect.gradients.rows import Rows, single_examples
 from coreselect.gradients.sketch import Sketch
 from coreselect.losses import CE
 from coreselect.objectives import AdversarialCE, Objective
@@ -82,7 +82,7 @@ def example_rows(shot: Snapshot, name: str) -> tuple[Rows, tuple[str, ...]]:
             f"{name!r} picks single examples, and this task's gradients are of groups: give gradients per example."
         )
     sketch = Sketch() if shot.needs_sketch else None
-    rows, _ = shot.rows(alone(shot.n), sketch)
+    rows, _ = shot.rows(single_examples(shot.n), sketch)
     notes = () if sketch is None else (f"gradients reach beyond the head and are sketched to {sketch.width} numbers",)
     return rows, notes
 

@@ -3,7 +3,7 @@
 import numpy as np
 from torch import Tensor
 
-from coreselect.errors import NonFiniteError, name_some
+from coreselect.errors import NonFiniteError, first_few
 from coreselect.search.kmeans import kmeans
 from coreselect.support.seeding import derive
 from coreselect.task.snapshot import Snapshot
@@ -23,7 +23,7 @@ def finite_features(shot: Snapshot) -> Tensor:
     bad = (~X.isfinite().all(1)).nonzero().flatten().tolist()
     if bad:
         named = shot.positions[bad].tolist()
-        why = f"the features of {name_some(named)} hold NaN or infinity: leave those examples out, or mend the network."
+        why = f"the features of {first_few(named)} hold NaN or infinity: leave those examples out, or mend the network."
         raise NonFiniteError(why, named)
     return X
 

@@ -17,7 +17,7 @@ from typing import Literal, get_args
 import torch
 
 from coreselect.budget import Budget, resolve
-from coreselect.errors import RequirementError, ShapeError, UnknownNameError, name_some
+from coreselect.errors import RequirementError, ShapeError, UnknownNameError, first_few
 from coreselect.history import Record
 from coreselect.protocols import TaskLike
 from coreselect.selectors.sampling.drawing import capped, systematic
@@ -81,7 +81,7 @@ def _losses(record: Record) -> Float64:
     bad = record.positions[losses < 0].tolist()
     if bad:
         raise RequirementError(
-            f"the last losses of {len(bad)} examples are negative (positions {name_some(bad)}), the least {losses.min():.3g}, and "
+            f"the last losses of {len(bad)} examples are negative (positions {first_few(bad)}), the least {losses.min():.3g}, and "
             "probabilities grow with losses ≥ 0: record such losses, or draw by score='el2n'."
         )
     return losses

@@ -13,7 +13,7 @@ import torch
 
 from coreselect.budget import Budget, resolve
 from coreselect.errors import ShapeError
-from coreselect.gradients.rows import alone
+from coreselect.gradients.rows import single_examples
 from coreselect.gradients.sketch import Sketch
 from coreselect.objectives import Objective
 from coreselect.objectives import objective as find_objective
@@ -59,7 +59,7 @@ class RCSSampled:
         with task.snapshot(generator.initial_seed(), round) as shot:
             k, n = resolve(budget, shot.n), shot.n
             query = shot.objective(self.objective).query(shot.theta())
-            rows, _ = shot.rows(alone(n), Sketch() if shot.needs_sketch else None)
+            rows, _ = shot.rows(single_examples(n), Sketch() if shot.needs_sketch else None)
             gains = rows.scores(rows.project(query)).double().cpu().numpy()  # [n]
             pi = inclusion(gains, k, self.alpha, self.temperature)
             draws = seeded(shot.draws, "rcs_sampled", round)

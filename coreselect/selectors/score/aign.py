@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from coreselect.errors import RequirementError
-from coreselect.gradients.sweep import refuse_labels
+from coreselect.gradients.inputs import refuse_labels
 from coreselect.selectors.score.ranking import End, Ranked, Scores, finite, recorded
 from coreselect.task.snapshot import Snapshot
 from coreselect.types import Float64

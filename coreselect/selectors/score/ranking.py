@@ -11,8 +11,8 @@ from scipy.special import log_softmax
 from torch import Tensor
 
 from coreselect.budget import Budget, resolve
-from coreselect.errors import NonFiniteError, RequirementError, ShapeError, UnknownNameError, name_some
-from coreselect.gradients.sweep import refuse_labels
+from coreselect.errors import NonFiniteError, RequirementError, ShapeError, UnknownNameError, first_few
+from coreselect.gradients.inputs import refuse_labels
 from coreselect.history import Record
 from coreselect.protocols import TaskLike
 from coreselect.task.snapshot import Snapshot
@@ -91,7 +91,7 @@ def finite(values: Tensor, what: str, positions: Int64) -> NDArray[Any]:
     bad = positions[~np.isfinite(array.reshape(len(array), -1)).all(1)].tolist()
     if bad:
         raise NonFiniteError(
-            f"{what} of {len(bad)} examples hold NaN or infinity (positions {name_some(bad)}): look whether the model has "
+            f"{what} of {len(bad)} examples hold NaN or infinity (positions {first_few(bad)}): look whether the model has "
             "diverged.",
             bad,
         )

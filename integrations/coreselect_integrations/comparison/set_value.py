@@ -18,7 +18,7 @@ from torch import Tensor
 from coreselect import Selection
 from coreselect.errors import NonFiniteError
 from coreselect.objectives import Objective
-from coreselect.objectives.held import Held
+from coreselect.objectives.on_validation import ValidationObjective
 from coreselect.support.seeding import noise, seeds
 from coreselect.task.model_snapshot import ModelSnapshot
 from coreselect.task.snapshot import Snapshot
@@ -76,7 +76,7 @@ class SetValue:
         return total
 
 
-def opened(shot: Snapshot, objective: Objective) -> Held:
+def opened(shot: Snapshot, objective: Objective) -> ValidationObjective:
     """Open an objective on validation so that every crafting starts at the same points, of a draw of this report's own."""
     assert isinstance(shot, ModelSnapshot)  # of a task with a model
     u = read_validation(shot.task, shot.seed, shot.device, shot.dtype, hashed=False)
@@ -85,12 +85,12 @@ def opened(shot: Snapshot, objective: Objective) -> Held:
         own = seeds(shot.seed, "fidelity attack", indices=part.cpu().numpy())
         return noise(u.inputs[part], own)
 
-    return Held(
+    return ValidationObjective(
         objective, shot.net, shot.layout(), u.inputs, u.labels, starts, batch=shot.task.batch_size, clock=shot.clock
     )
 
 
-def after(held: Held, there: Tensor, eta: float) -> float:
+def after(held: ValidationObjective, there: Tensor, eta: float) -> float:
     """L(U; θ′) attacked anew at θ′ [P], to which steps of η led.
 
     Raises:

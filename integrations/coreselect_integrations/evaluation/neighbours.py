@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from coreselect.errors import NonFiniteError, RequirementError, ShapeError, name_some
+from coreselect.errors import NonFiniteError, RequirementError, ShapeError, first_few
 from coreselect.protocols import Progress
 from coreselect_integrations.evaluation.accuracy import Unpack, batches, count, refuse_nothing
 from coreselect_integrations.training.modes import evaluating
@@ -139,6 +139,6 @@ def _features(
         wrong = (~f.isfinite().all(1)).nonzero().squeeze(1) + seen  # positions
         if len(wrong):
             rows = wrong.tolist()
-            raise NonFiniteError(f"the representation of {name_some(rows)} of the {where} is not finite.", rows)
+            raise NonFiniteError(f"the representation of {first_few(rows)} of the {where} is not finite.", rows)
         seen += len(x)
         yield F.normalize(f, dim=1), y.long()

@@ -16,7 +16,7 @@ from scipy.optimize import nnls
 
 from coreselect import Task, select
 from coreselect.errors import NonFiniteError, RequirementError, ShapeError
-from coreselect.gradients.rows import DenseRows, alone
+from coreselect.gradients.rows import DenseRows, single_examples
 from coreselect.selectors import CRAIG, GLISTER, LESS, ACSCraig, ACSGradMatch, GradMatch, GraNd, PerClass
 from coreselect.selectors.gradient.example_gradients import NaturalCE
 from coreselect.solvers.covering import Distances, cover
@@ -33,7 +33,7 @@ def normal(seed: int, *shape: int) -> Array:
 
 def rows_of(g: Array, dtype: torch.dtype = torch.float64) -> DenseRows:
     """An array as rows of single examples."""
-    return DenseRows(torch.from_numpy(g).to(dtype), alone(len(g)))
+    return DenseRows(torch.from_numpy(g).to(dtype), single_examples(len(g)))
 
 
 def natural_gradients(task: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -378,7 +378,7 @@ def test_craig_of_a_model_is_that_of_its_gradients() -> None:
     labels = task.pool.y.numpy()
     plain = natural_gradients(task)[0].numpy()
     with task.snapshot(0, 0) as shot:
-        rows, _ = shot.rows(alone(20))
+        rows, _ = shot.rows(single_examples(20))
         own = torch.stack([rows.full(i) for i in range(20)]).numpy()
     assert not np.allclose(own, plain, atol=1e-4)
     for selector, twin, g in (

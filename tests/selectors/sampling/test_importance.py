@@ -180,7 +180,7 @@ def test_refusals() -> None:
         (
             lambda: of_losses(range(N)),
             Importance("el2n"),
-            "needs history, and this task has none: give one in which training",
+            "needs history, and this task has none: give a history in which training",
         ),
         (
             lambda: of_losses([1.0, -0.25, 3]),

@@ -1,7 +1,7 @@
-"""An objective opened on validation inputs: attacked inputs held, features cached, value and gradient at any θ′.
+"""An objective on the validation inputs U: its value and its gradient at any θ′, with the attacked inputs held fixed.
 
-With inputs held at x̃(θ) the value is a lower bound on L(U; θ′), exact at θ (as far as PGD is a maximiser); `recraft`
-attacks anew at θ′. Where only a head moves, natural features are computed once and a query is one head pass.
+With the inputs fixed at x̃(θ), the value is a lower bound on L(U; θ′). It is exact at θ, as far as PGD finds the maximum.
+`recraft` attacks again at θ′. If only a head changes, the features are computed once and a query is one pass of the head.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,26 +9,27 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from coreselect.errors import NonFiniteError, RequirementError, name_some
+from coreselect.errors import NonFiniteError, RequirementError, first_few
 from coreselect.network.layout import Layout
 from coreselect.network.network import Network
-from coreselect.network.precision import in_full, raised
+from coreselect.network.precision import at_least, without_autocast
 from coreselect.objectives.objective import Objective
 from coreselect.protocols import Params
 from coreselect.support.clock import Clock
 
 
-class Held:
-    """L(U; θ′) and ∇L(U; θ′), a mean over U.
+class ValidationObjective:
+    """L(U; θ′) and ∇L(U; θ′), means over U.
 
     Args:
-        inputs: [|U|, …] natural validation inputs; each enters once.
-        labels: int64 [|U|] or None.
-        noise: (how-manieth crafting, positions) → uniform starts [B, …] in [−1, 1).
-        batch: how many examples one forward takes (memory only).
+        inputs: [|U|, …], the natural validation inputs; each counts once.
+        labels: int64 [|U|], or None.
+        noise: (number of the attack, 0, 1, …; positions) → uniform starts [B, …] in [−1, 1).
+        batch: how many examples one forward pass takes (memory only).
+        clock: measures the seconds of the parts "validation" and "query".
     Raises:
-        RequirementError: labels are needed and there are none, or the attack would start where its gradient vanishes.
-        NonFiniteError: outputs are not finite; `indices` are positions in validation.
+        RequirementError: labels are needed and there are none, or the attack would start where its gradient is zero.
+        NonFiniteError: features of attacked inputs are not finite; `indices` are positions in validation.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class Held:
         one = net.routes == 1 or objective.natural_route == "adversarial"
         if objective.flat_at_start and one and not objective.attack.random_start:
             raise RequirementError(
-                "an attack on a divergence has zero gradient at x̃ = x when both inputs see one route: use random_start=True."
+                "an attack on a divergence has zero gradient at x̃ = x when both inputs use one route: use random_start=True."
             )
         self.objective, self.labels = objective, labels
         self._net, self._layout, self._inputs, self._noise, self._clock = net, layout, inputs, noise, clock
@@ -59,12 +60,12 @@ class Held:
         self._sets = everything.split(objective.set_size or (len(inputs) if net.caches else batch))
         with clock("validation"), torch.no_grad():
             self._natural = self._prepare(inputs, objective.natural_route)  # [|U|, …]
-        self._crafted = 0
+        self._attacks = 0
         self.adversarial = self._craft(net.captured)  # [|U|, …] inputs x̃
         self._attacked = self._prepare_attacked()
 
     def query(self, theta: Tensor) -> Tensor:
-        """θ′ [P] → ∇L(U; θ′) [P], attacked inputs held."""
+        """Compute ∇L(U; θ′) [P] at θ′ [P], with the attacked inputs fixed."""
         with self._clock("query"), torch.enable_grad():
             here = theta.detach().requires_grad_()
             total = torch.zeros_like(theta)
@@ -73,18 +74,18 @@ class Held:
         return total
 
     def value(self, theta: Tensor) -> float:
-        """θ′ [P] → L(U; θ′), attacked inputs held."""
+        """Compute L(U; θ′) at θ′ [P], with the attacked inputs fixed."""
         with self._clock("query"), torch.no_grad():
             params = self._layout.unflatten(theta)
             return float(sum(self._mean(params, part) for part in self._sets))
 
     def recraft(self, theta: Tensor) -> None:
-        """Attack anew at θ′; queries and values are then of these inputs."""
+        """Attack again at θ′; later queries and values use the new inputs."""
         self.adversarial = self._craft(self._layout.unflatten(theta.detach()))
         self._attacked = self._prepare_attacked()
 
     def recrafted_value(self, theta: Tensor) -> float:
-        """L(U; θ′) with inputs attacked anew at θ′; the held inputs stay."""
+        """Compute L(U; θ′) with inputs that are attacked again at θ′, and keep the fixed inputs as they are."""
         held = self.adversarial, self._attacked
         self.recraft(theta)
         try:
@@ -93,7 +94,7 @@ class Held:
             self.adversarial, self._attacked = held
 
     def clean_value(self, theta: Tensor) -> float:
-        """L with x̃ = x, each on its route: the normalisation gap where there are two, 0 for a divergence with one."""
+        """Compute L with x̃ = x, each on its route: with two routes the normalisation gap, with one route 0 for a divergence."""
         one = self._net.routes == 1 or self.objective.natural_route == "adversarial"
         held, self._attacked = self._attacked, self._natural if one else self._prepare(self._inputs, "adversarial")
         try:
@@ -102,7 +103,7 @@ class Held:
             self._attacked = held
 
     def outputs(self, params: Params, part: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (adversarial [B, C], natural [B, C]) outputs of some validation positions."""
+        """Return the adversarial and the natural outputs, [B, C] each, of some validation positions."""
         return (
             self._net.apply(params, self._attacked[part], "adversarial"),
             self._net.apply(params, self._natural[part], self.objective.natural_route),
@@ -110,16 +111,16 @@ class Held:
 
     @property
     def parts(self) -> Sequence[Tensor]:
-        """Positions that one value is taken over, together all of U."""
+        """Return the parts of U, as positions, that one value is computed over."""
         return self._sets
 
     @property
     def size(self) -> int:
-        """|U|."""
+        """|U|, the number of validation inputs."""
         return len(self._inputs)
 
     def _mean(self, params: Params, part: Tensor) -> Tensor:
-        """This part's share of the mean over U."""
+        """Compute what this part of U adds to the mean over U."""
         out = self.objective.value(*self.outputs(params, part), None if self.labels is None else self.labels[part])
         return out.sum() / self.size if out.dim() else out * (len(part) / self.size)
 
@@ -136,11 +137,11 @@ class Held:
                 ) -> Tensor:
                     prepared = self._net.prepare(views[0], "adversarial")
                     attacked = self._net.apply(params, prepared, "adversarial")  # [B, C]
-                    with in_full(attacked):
-                        return self.objective.ascend(raised(attacked, natural.dtype), natural, labels)
+                    with without_autocast(attacked):
+                        return self.objective.ascend(at_least(attacked, natural.dtype), natural, labels)
 
-                out.append(self.objective.attack(ascend, (x,), (self._noise(self._crafted, part),))[0])
-            self._crafted += 1
+                out.append(self.objective.attack(ascend, (x,), (self._noise(self._attacks, part),))[0])
+            self._attacks += 1
         return torch.cat(out)
 
     def _prepare(self, x: Tensor, route: str) -> Tensor:
@@ -153,7 +154,8 @@ class Held:
         bad = (~torch.isfinite(out).flatten(1).all(dim=1)).nonzero().flatten().tolist()
         if bad:
             raise NonFiniteError(
-                f"attacked validation inputs give features that are not finite (validation positions {name_some(bad)}).",
+                f"attacked validation inputs give features that are not finite (validation positions {first_few(bad)}): "
+                "check whether the model has diverged.",
                 bad,
             )
         return out

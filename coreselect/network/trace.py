@@ -1,0 +1,71 @@
+"""One recorded forward pass of a model: its output, and every call of every submodule."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from coreselect.errors import HeadError
+from coreselect.network.network import HeadArguments
+from coreselect.protocols import Call, Route
+
+
+class Trace:
+    """The record of one forward pass on one route.
+
+    Args:
+        call: (model, x, route) → output [B, C].
+        x: inputs [B, …].
+    Raises:
+        HeadError: the output is not one tensor [B, C].
+    """
+
+    def __init__(self, model: nn.Module, call: Call, x: Tensor, route: Route) -> None:
+        self._calls: dict[str, list[tuple[tuple[Any, ...], dict[str, Any], Any]]] = {}
+        hooks = [
+            m.register_forward_hook(
+                lambda _m, args, kwargs, out, name=n: self._calls.setdefault(name, []).append((args, kwargs, out)),
+                with_kwargs=True,
+            )
+            for n, m in model.named_modules()
+        ]
+        try:
+            with torch.no_grad():
+                output = call(model, x, route)
+        finally:
+            for h in hooks:
+                h.remove()
+        if not isinstance(output, Tensor):
+            raise HeadError(
+                f"the model's output is a {type(output).__name__}, not one tensor: choose the tensor with "
+                "call=lambda model, x, route: …"
+            )
+        if output.dim() != 2 or len(output) != len(x):
+            raise HeadError(
+                f"the model's output must be [B, C], got {list(output.shape)} for {len(x)} inputs: flatten it in call=."
+            )
+        self.output = output
+
+    def made_output(self, name: str) -> bool:
+        """Return whether this submodule was called once, and its output is the model's output."""
+        calls = self._calls.get(name, [])
+        return len(calls) == 1 and calls[0][2] is self.output
+
+    def head_arguments(self, name: str) -> HeadArguments:
+        """Return how the submodule `name` was called, so that it can be called again as the head.
+
+        Raises:
+            HeadError: it was not called exactly once with one tensor, the features, as its first argument.
+        """
+        calls = self._calls.get(name, [])
+        if len(calls) != 1:
+            raise HeadError(
+                f"the head {name!r} is called {len(calls)} times in a forward pass, once is needed: name another with head=."
+            )
+        args, kwargs, _ = calls[0]
+        others = (*args[1:], *kwargs.values())
+        if not args or not isinstance(args[0], Tensor) or any(isinstance(a, Tensor) for a in others):
+            raise HeadError(
+                f"the head {name!r} must take the features as its first and only tensor: name another with head=."
+            )
+        return HeadArguments(args[1:], kwargs)
