@@ -159,7 +159,19 @@ class BaselineCase:
     seed: int = 0
 
 
-Case = SweepCase | SelectionCase | SearchCase | SamplerCase | AttackCase | FacilityCase | BaselineCase
+@dataclass(frozen=True)
+class StartupCase:
+    """Processor seconds until the command line answers, in a process of its own each time."""
+
+    kind: ClassVar[str] = "startup"
+    runs: int
+    thresholds: tuple[Threshold, ...] = tuple(
+        Threshold(f"cpu_seconds.{command}", "at most", bound)
+        for command, bound in {"import": 0.4, "version": 0.4, "help": 0.4, "methods": 0.4, "select_help": 0.6}.items()
+    )
+
+
+Case = SweepCase | SelectionCase | SearchCase | SamplerCase | AttackCase | FacilityCase | BaselineCase | StartupCase
 
 QUALITY = Threshold("quality", "at least", 0.99)
 # With 64 validation images the random starts of their attack weigh: two draws of them give queries of cosine 0.8. A small
@@ -236,6 +248,8 @@ CASES: dict[str, Case] = {
     "kcenter-full": BaselineCase(  # features are 24 MiB: not one more copy of them
         "kcenter", 50_000, 5000, thresholds=(Threshold("peak_mib.select", "at most", 24.0), TRUE),
     ),
+    "startup-small": StartupCase(runs=3),
+    "startup-full": StartupCase(runs=11),
 }  # fmt: skip
 
 SETS: dict[str, tuple[str, ...]] = {

@@ -32,6 +32,7 @@ from benchmarks.cases import (
     SamplerCase,
     SearchCase,
     SelectionCase,
+    StartupCase,
     SweepCase,
 )
 
@@ -80,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
 
 def measured(case: Case, args: argparse.Namespace) -> dict[str, Any]:
     """Run a case's benchmark and return its measures."""
-    from benchmarks import attack, baselines, facility, sampler, search, selection, sweep
+    from benchmarks import attack, baselines, facility, sampler, search, selection, startup, sweep
 
     match case:
         case SweepCase():
@@ -97,6 +98,8 @@ def measured(case: Case, args: argparse.Namespace) -> dict[str, Any]:
             return facility.run(case, rivals=args.rivals, work=args.work)
         case BaselineCase():
             return baselines.run(case)
+        case StartupCase():
+            return startup.run(case)
 
 
 def result_of(name: str, args: argparse.Namespace, measured: Measure) -> dict[str, Any]:

@@ -1,17 +1,26 @@
-"""coreselect: the coreset toolkit for PyTorch that tells the truth."""
+"""coreselect: the coreset toolkit for PyTorch that tells the truth.
 
-from coreselect.certify import certify
-from coreselect.choosing import select
-from coreselect.data.subsets import Indexed, holdout
-from coreselect.errors import CoreselectError, CoreselectWarning
-from coreselect.history import History
-from coreselect.loop.infobatch import InfoBatchSampler
-from coreselect.loop.sampler import CoresetSampler
-from coreselect.network.normalized import Normalized
-from coreselect.protocols import Selector
-from coreselect.selectors import get_selector, list_selectors
-from coreselect.task.task import Task
-from coreselect.types import Certificate, Diagnostics, Provenance, Selection
+A public name is loaded when it is first used (PEP 562), so that `import coreselect` costs no import of torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from coreselect.certifying import certify
+    from coreselect.choosing import select
+    from coreselect.data.subsets import Indexed, holdout
+    from coreselect.errors import CoreselectError, CoreselectWarning
+    from coreselect.history import History
+    from coreselect.loop.infobatch import InfoBatchSampler
+    from coreselect.loop.sampler import CoresetSampler
+    from coreselect.network.normalized import Normalized
+    from coreselect.protocols import Selector
+    from coreselect.selectors import get_selector, list_selectors
+    from coreselect.task.task import Task
+    from coreselect.types import Certificate, Diagnostics, Provenance, Selection
+
+    __version__: str
 
 __all__ = [
     "Certificate",
@@ -33,3 +42,61 @@ __all__ = [
     "list_selectors",
     "select",
 ]
+
+_MODULE_OF = {
+    "Certificate": "types",
+    "CoreselectError": "errors",
+    "CoreselectWarning": "errors",
+    "CoresetSampler": "loop.sampler",
+    "Diagnostics": "types",
+    "History": "history",
+    "Indexed": "data.subsets",
+    "InfoBatchSampler": "loop.infobatch",
+    "Normalized": "network.normalized",
+    "Provenance": "types",
+    "Selection": "types",
+    "Selector": "protocols",
+    "Task": "task.task",
+    "certify": "certifying",
+    "get_selector": "selectors",
+    "holdout": "data.subsets",
+    "list_selectors": "selectors",
+    "select": "choosing",
+}
+
+
+if not TYPE_CHECKING:  # so that type checkers report an unknown name
+
+    def __getattr__(name: str) -> Any:
+        """Load a public name, the version, or a module of the package (`coreselect.attacks`)."""
+        if name == "__version__":
+            from importlib.metadata import version
+
+            found: Any = version("coreselect")
+        elif name in _MODULE_OF:
+            found = getattr(import_module(f"coreselect.{_MODULE_OF[name]}"), name)
+        else:
+            return _module(name)
+        globals()[name] = found
+        return found
+
+
+def __dir__() -> list[str]:
+    """List the public names, and what is loaded already."""
+    return sorted({*globals(), *__all__, "__version__"})
+
+
+def _module(name: str) -> Any:
+    """Import `coreselect.<name>`.
+
+    Raises:
+        AttributeError: there is no such module.
+    """
+    whole = f"coreselect.{name}"
+    try:
+        if not name.startswith("_"):
+            return import_module(whole)
+    except ModuleNotFoundError as error:
+        if error.name != whole:
+            raise
+    raise AttributeError(f"module 'coreselect' has no attribute {name!r}")

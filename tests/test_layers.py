@@ -29,10 +29,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("certificates",),
     ("choosing",),
     ("selectors",),
-    ("certify", "loop"),
+    ("certifying", "loop"),
     ("",),  # coreselect itself: the public names
     ("report",),
-    ("cli",),
+    ("cli", "__main__"),
 )
 RANK = {name: rank for rank, line in enumerate(LAYERS) for name in line}
 
@@ -49,13 +49,17 @@ NAMES = {name for name, _ in CORE}
 
 
 def imports(path: Path, *, everywhere: bool = True) -> Iterator[str]:
-    """Absolute names that a file imports at run time; those for type checkers alone are left out."""
+    """Absolute names that a file imports at run time.
+
+    Imports for type checkers alone are left out, except in an `__init__.py`: there they name what the package loads lazily.
+    """
+    lazily = path.name == "__init__.py"
 
     def walk(node: ast.AST) -> Iterator[ast.AST]:
         for child in ast.iter_child_nodes(node):
             for_types = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test)
             inner = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) and not everywhere
-            if not for_types and not inner:
+            if (lazily or not for_types) and not inner:
                 yield child
                 yield from walk(child)
 

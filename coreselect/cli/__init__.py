@@ -1,1 +1,1 @@
-"""The command line: one command a file, each parses, calls, shows."""
+"""The command line: `select.py` has the options of `coreselect select`, `select_run.py` does its work, and so on."""

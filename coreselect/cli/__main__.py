@@ -1,4 +1,4 @@
-"""`python -m coreselect.cli`: the command line without its entry point."""
+"""`python -m coreselect.cli`: the same as `python -m coreselect`."""
 
 from coreselect.cli.app import main
 

@@ -1,68 +1,49 @@
-"""The `coreselect` command: gather the commands, run one, and turn a refusal into one line and exit code 1."""
+"""The `coreselect` command: run one command, and turn a refusal into one line and exit code 1."""
 
 import sys
-from collections.abc import Callable
-from importlib.metadata import entry_points
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+import coreselect
+from coreselect.cli.command_group import CommandGroup
 from coreselect.errors import CoreselectError
-from coreselect.support.records import versions
-
-ORDER = ("demo", "select", "inspect", "convert", "methods", "train", "finetune", "evaluate", "compare", "fidelity")
 
 
 def _version(asked: bool) -> None:
     if asked:
-        typer.echo(versions()["coreselect"])
+        typer.echo(coreselect.__version__)
         raise typer.Exit
 
 
 def _main(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Choose the training examples that keep a model robust, and say what is known about the choice."""
+    """Choose the training examples that keep a model robust, and report what is known about the choice."""
 
 
 def build() -> typer.Typer:
-    """Put the application together from every command registered under `coreselect.commands`."""
+    """Make the application. Its commands are those registered under the entry-point group `coreselect.commands`."""
     app = typer.Typer(
+        cls=CommandGroup,
         no_args_is_help=True,
         pretty_exceptions_show_locals=False,  # locals are tensors
-        add_completion=False,
         rich_markup_mode="rich",
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_main)
-    found = {e.name: e for e in entry_points(group="coreselect.commands")}
-    for name in sorted(found, key=lambda n: (ORDER.index(n) if n in ORDER else len(ORDER), n)):
-        try:
-            command = found[name].load()
-        except Exception as why:  # of whoever brought the command: the others shall work all the same
-            command = _broken(name, f"{type(why).__name__}: {why}")
-        app.command(name)(command)
     return app
 
 
-def _broken(name: str, why: str) -> Callable[[], None]:
-    """Stand in for a command that cannot be loaded: it says so when it is called."""
-
-    def refuse() -> None:
-        raise CoreselectError(f"the command {name!r} cannot be loaded ({why}): install anew what brings it.")
-
-    refuse.__doc__ = "Cannot be loaded; call it to see why."
-    return refuse
-
-
 def main() -> None:
-    """Run the command line: exit code 0 done, 1 a refusal in one line, 2 wrong usage."""
+    """Run the command line. Exit codes: 0 done, 1 a refusal in one line, 2 wrong usage."""
     try:
-        build()()
+        build()(prog_name="coreselect")
     except CoreselectError as why:
+        from rich.console import Console
+
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]refused:[/] {_plain(str(why))}")
         sys.exit(1)
     except KeyboardInterrupt:
@@ -70,5 +51,5 @@ def main() -> None:
 
 
 def _plain(text: str) -> str:
-    """Keep rich from reading brackets as markup, and a message on one line."""
+    """Escape brackets, which rich would read as markup, and keep the message on one line."""
     return " ".join(text.split()).replace("[", r"\[")

@@ -1,21 +1,25 @@
-"""`coreselect methods`: what there is to choose with, and what each needs."""
+"""`coreselect methods`: the selectors, and what each one needs."""
 
 import json as json_
-from typing import Annotated, Any
+from typing import Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from coreselect.selectors import COMBINATORS, SELECTORS, Random, list_selectors
+from coreselect.cli.options import Json
+from coreselect.selectors.catalogue import CATALOGUE, list_selectors
+
+_BUILT_IN = {entry.name: entry for entry in CATALOGUE}
 
 
-def methods(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def methods(json: Json = False) -> None:
     """List the selectors: what each needs, and when another call gives another answer."""
     found = [_describe(name) for name in list_selectors()]
     if json:
         typer.echo(json_.dumps(found, indent=2))
         return
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("selector", "renews", "needs", "what it does"):
         table.add_column(column, overflow="fold", no_wrap=column in ("selector", "renews"))
@@ -25,14 +29,11 @@ def methods(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = 
 
 
 def _describe(name: str) -> dict[str, Any]:
-    factory = SELECTORS.get(name)
-    if factory is None:
+    """Return a selector's name, when it renews its choice, what it requires, and a line about it."""
+    entry = _BUILT_IN.get(name)
+    if entry is None:
         return {"name": name, "renew": None, "requires": [], "about": "registered by another package"}
-    about = (factory.__doc__ or "").strip().splitlines()[0]
-    if factory not in COMBINATORS:
-        made = factory()
-        return {"name": name, "renew": made.renew, "requires": sorted(made.requires), "about": about}
-    inner: Any = [Random()] if name == "mixture" else Random()
-    made = factory(inner)
-    needs = [*sorted(made.requires), "what its selectors need"]
-    return {"name": name, "renew": "as they do", "requires": needs, "about": about + " (Python only.)"}
+    if not entry.combines:
+        return {"name": name, "renew": entry.renew, "requires": list(entry.requires), "about": entry.about}
+    needs = [*entry.requires, "what its selectors need"]
+    return {"name": name, "renew": "as they do", "requires": needs, "about": entry.about + " (Python only.)"}

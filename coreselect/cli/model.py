@@ -1,4 +1,4 @@
-"""The model of a `select`: the user's factory and checkpoint, or a named small network that is warmed up first."""
+"""The model of `coreselect select`: from the user's factory and checkpoint, or a small network that is warmed up first."""
 
 import inspect
 from collections.abc import Mapping
@@ -17,8 +17,8 @@ from coreselect.support.factories import resolve
 
 
 @dataclass(frozen=True)
-class Ready:
-    """A model with what `Task.from_model` needs beside it; `said` is one line for the user, `record` goes to `--json`."""
+class PreparedModel:
+    """A model with what else `Task.from_model` needs. `said` is one line for the user, `record` goes into `--json`."""
 
     model: nn.Module
     call: Call | None
@@ -27,13 +27,21 @@ class Ready:
     record: Mapping[str, Any]
 
 
-def from_factory(spec: str, checkpoint: Path | None, views: str | None, loss_views: int, device: torch.device) -> Ready:
-    """Make the user's model and load its weights (weights only: no code in the file is run).
+def from_factory(
+    spec: str, checkpoint: Path | None, views: str | None, loss_views: int, device: torch.device
+) -> PreparedModel:
+    """Make the user's model and load its weights. No code in the checkpoint is run.
 
-    A model whose `forward` takes a second positional argument besides the input gets the route there.
+    A model is called with the route if the second argument of its `forward` is named route, bn or bn_name.
 
+    Args:
+        spec: the factory, `package.module:factory` or `path/to/file.py:factory`.
+        checkpoint: a file of weights, as `load_weights` reads it; None keeps those of the factory.
+        views: the function that makes two views, written like `spec`; None takes a registered one where the loss needs it.
+        loss_views: how many views the loss reads.
+        device: where the model is moved.
     Raises:
-        DataError: the factory gives no module, or the checkpoint does not fit it.
+        DataError: the factory returns no module, or the checkpoint does not fit the model.
     """
     model = resolve(spec, "model")()
     if not isinstance(model, nn.Module):
@@ -44,7 +52,7 @@ def from_factory(spec: str, checkpoint: Path | None, views: str | None, loss_vie
     said = f"model {spec}" + (
         f", weights from {checkpoint.name}" if checkpoint else ", weights as the factory made them"
     )
-    return Ready(
+    return PreparedModel(
         model.to(device),
         (lambda m, x, route: m(x, route)) if routed else None,
         resolve(views, "views") if views is not None else _registered("coreselect.views") if loss_views > 1 else None,
@@ -54,14 +62,14 @@ def from_factory(spec: str, checkpoint: Path | None, views: str | None, loss_vie
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
-    """Load a state dict, bare or under "model", "state_dict" or "model_state_dict"; names may carry a "module." prefix.
+    """Load a state dict, or one under "model", "state_dict" or "model_state_dict". Names may begin with "module.".
 
     Raises:
-        DataError: the file is no weights-only checkpoint, or its names or shapes are not the model's.
+        DataError: the file is no checkpoint of weights alone, or its names or shapes do not fit the model.
     """
     try:
         held = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as why:  # torch raises many kinds for a file that is not a checkpoint
+    except Exception as why:  # torch raises many types for a file that is no checkpoint
         raise DataError(
             f"{path} cannot be read as weights ({type(why).__name__}): save model.state_dict() with torch.save."
         ) from why
@@ -79,30 +87,30 @@ def load_weights(model: nn.Module, path: Path) -> None:
 
 
 def save_weights(model: nn.Module, path: Path) -> None:
-    """Write a model's state dict, whole or not at all; `load_weights` reads it."""
+    """Write the state dict of a model, completely or not at all. `load_weights` reads it."""
     with atomic_file(path) as file:
         torch.save(model.state_dict(), file)
 
 
-def warmed(pool: Any, *, device: torch.device, progress: Progress, **settings: Any) -> Ready:
-    """Train a named small network adversarially on the pool, by whoever is registered under `coreselect.warmup`.
+def warmed(pool: Any, *, device: torch.device, progress: Progress, **settings: Any) -> PreparedModel:
+    """Train a small network adversarially on the pool, with the function registered under `coreselect.warmup`.
 
     Raises:
-        RequirementError: nobody is.
+        RequirementError: no function is registered.
     """
     model, record = _registered("coreselect.warmup")(pool, device=device, progress=progress, **settings)
     said = (
         f"no model was given: a {settings['arch']!r} network was trained adversarially for {settings['epochs']} epochs of the pool "
         f"({record.seconds:.0f} s, {settings['attack_steps']}-step attack)"
     )
-    return Ready(model, record.call, record.views, said, {**record.settings, "warmup_seconds": record.seconds})
+    return PreparedModel(model, record.call, record.views, said, {**record.settings, "warmup_seconds": record.seconds})
 
 
 def _registered(group: str) -> Any:
-    """Load what another package registered under an entry-point group.
+    """Load the first object that is registered under an entry-point group.
 
     Raises:
-        RequirementError: nobody has.
+        RequirementError: nothing is registered.
     """
     found = list(entry_points(group=group))
     if not found:
@@ -111,6 +119,7 @@ def _registered(group: str) -> Any:
 
 
 def _takes_route(model: nn.Module) -> bool:
+    """Whether the second argument of the model's `forward` is a route."""
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     names = [p.name for p in inspect.signature(model.forward).parameters.values() if p.kind in kinds]
     return len(names) > 1 and names[1] in ("route", "bn", "bn_name")

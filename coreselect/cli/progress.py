@@ -1,4 +1,4 @@
-"""Progress on stderr: bars with rate and time left on a terminal, a line now and then in a log."""
+"""Progress on stderr: bars with rate and time left on a terminal, a line every half minute in a log."""
 
 import time
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ EVERY = 30.0  # seconds between lines in a log
 
 
 class _Rate(ProgressColumn):
-    """Examples a second."""
+    """Examples per second."""
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
@@ -32,7 +32,7 @@ class _Rate(ProgressColumn):
 
 @contextmanager
 def progress() -> Iterator[Report]:
-    """Give a callable (part, done, total) that reports on stderr while the block runs."""
+    """Yield a callable (part, done, total) that reports on stderr while the block runs."""
     console = Console(stderr=True, highlight=False)
     if not console.is_terminal:
         yield _lines(console)
@@ -52,21 +52,21 @@ def progress() -> Iterator[Report]:
             if part not in tasks:
                 tasks[part] = bar.add_task(part, total=total)
             elif done <= bar.tasks[tasks[part]].completed:
-                bar.reset(tasks[part], total=total)  # it runs again
+                bar.reset(tasks[part], total=total)  # the part runs again
             bar.update(tasks[part], completed=done, total=total)
 
         yield report
 
 
 def _lines(console: Console) -> Report:
-    """Report by lines, at most one in `EVERY` seconds a part."""
+    """Report in lines: for each part, at most one in `EVERY` seconds."""
     began: dict[str, tuple[float, int]] = {}
     last: dict[str, int] = {}
     said: dict[str, float] = {}
 
     def report(part: str, done: int, total: int) -> None:
         now = time.monotonic()
-        if part not in last or done <= last[part]:  # a part that runs again begins anew
+        if part not in last or done <= last[part]:  # a part that runs again is timed again
             began[part], said[part] = (now, done), now
         last[part] = done
         since, first = began[part]

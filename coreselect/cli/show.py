@@ -1,4 +1,4 @@
-"""A selection in words and bars for the terminal, and as plain values for `--json`."""
+"""A selection in words and bars for the terminal."""
 
 import math
 from collections.abc import Sequence
@@ -16,18 +16,18 @@ from coreselect.types import Certificate, Float64, Int64, Provenance, Selection
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _NAME, _BAR, _SPARK = 18, 20, 60  # characters of a class name, of a bar, of the gain curve
-_MANY = 20  # more classes than this are cut to the extremes
+_MANY = 20  # of more classes than this only the extremes are shown
 _SEPARATOR = " · "
 
 
 def summary(
     selection: Selection, *, labels: Int64 | None = None, class_names: Sequence[str] | None = None
 ) -> RenderableType:
-    """Return what is known about a selection as something `rich` prints, readable from 80 columns on.
+    """Return what is known about a selection, for `rich` to print in 80 columns or more.
 
     Args:
-        labels: int64 [n], of the dataset that `source_indices` are positions in; None leaves class balance out.
-        class_names: one per label value.
+        labels: int64 [n], of the dataset in which `source_indices` are positions; None leaves the class balance out.
+        class_names: one name for each label value.
     Raises:
         IndexFileError: a pick lies outside `labels`.
     """
@@ -43,39 +43,6 @@ def summary(
     page.add_row("time", _seconds(selection.provenance))
     page.add_row("provenance", _provenance(selection.provenance))
     return page
-
-
-def as_json(
-    selection: Selection, *, labels: Int64 | None = None, class_names: Sequence[str] | None = None
-) -> dict[str, Any]:
-    """Return a selection as plain values: lists, dicts, strings, numbers, None; a number that is not finite is None.
-
-    It holds every pick, but not `scores`, which are as long as the pool: those are in the index file.
-    """
-    classes = None
-    if labels is not None:
-        kept = balance(selection, labels, class_names)
-        parts = zip(kept.names, kept.chosen, kept.pool, strict=True)
-        classes = [{"name": name, "chosen": chosen, "pool": pool} for name, chosen, pool in parts]
-    provenance = asdict(selection.provenance)
-    out = {
-        "selector": provenance.pop("selector"),
-        "budget": len(selection),
-        "pool_size": provenance.pop("pool_size"),
-        "nested": selection.nested,
-        "indices": selection.indices,
-        "source_indices": selection.source_indices,
-        "groups": selection.groups,
-        "gains": selection.gains,
-        "weights": selection.weights,
-        "group_gains": group_gains(selection),
-        "classes": classes,
-        "certificate": selection.certificate and asdict(selection.certificate),
-        "diagnostics": selection.diagnostics and asdict(selection.diagnostics),
-        "trouble": selection.diagnostics.trouble() if selection.diagnostics else [],
-        "provenance": provenance,
-    }
-    return _finite(out)
 
 
 def _sizes(selection: Selection) -> Text:
@@ -108,7 +75,7 @@ def _classes(counts: Balance) -> RenderableType:
     table.add_row("", "", Text("chosen", "dim"), Text("share", "dim"), Text("in pool", "dim"))
     order = list(range(len(counts.names)))
     left_out = 0
-    if len(order) > _MANY:  # those with most and with fewest more picks than their share of the pool
+    if len(order) > _MANY:  # the classes that are most over- and under-represented
         by_excess = np.argsort(shares[1] - shares[0], kind="stable").tolist()
         left_out = len(order) - _MANY // 2
         order = [*by_excess[: _MANY // 4], -1, *by_excess[-(_MANY // 4) :]]
@@ -220,7 +187,7 @@ def _item(head: str, words: str, style: str = "dim") -> RenderableType:
 
 
 def bar(share: float, width: int) -> str:
-    """Return a bar of `share` in [0, 1] of the width, to an eighth of a character."""
+    """Return a bar that fills `share` in [0, 1] of the width, exact to an eighth of a character."""
     eighths = round(min(max(share, 0.0), 1.0) * width * 8)
     return ("█" * (eighths // 8) + _EIGHTHS[eighths % 8]).rstrip()
 
@@ -229,18 +196,7 @@ def _short(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, dict):
-        if "type" in value:  # how `coreselect.support.records` writes an object
+        if "type" in value:  # the form in which `coreselect.support.records` writes an object
             return f"{value['type']}({', '.join(f'{k}={_short(v)}' for k, v in value.items() if k != 'type')})"
         return "{" + ", ".join(f"{k}: {_short(v)}" for k, v in value.items()) + "}"
     return "[" + ", ".join(map(_short, value)) + "]" if isinstance(value, list | tuple) else str(value)
-
-
-def _finite(value: Any) -> Any:
-    """Reduce arrays, tuples and numpy scalars to plain values, and what is not finite to None."""
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
-    if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

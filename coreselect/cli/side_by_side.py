@@ -1,4 +1,4 @@
-"""Several selections of one pool beside each other: for the terminal, and as plain values for `--json`."""
+"""Several selections of one pool side by side: for the terminal, and as plain values for `--json`."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -14,7 +14,7 @@ from coreselect.report.agreement import Pair, pairs
 from coreselect.report.summary import Balance, balance
 from coreselect.types import Int64, Selection
 
-_MANY = 20  # more classes than this are cut to those in which the selections differ most
+_MANY = 20  # of more classes than this those are shown in which the selections differ most
 _ABREAST = 6  # selections in one table of classes, at most
 _NAME, _BARS = 14, 20  # characters of a class name, of all bars of a line
 
@@ -31,13 +31,13 @@ def comparison(
     labels: Int64 | None = None,
     class_names: Sequence[str] | None = None,
 ) -> RenderableType:
-    """Return what selections have in common as something `rich` prints, readable from 80 columns on.
+    """Return what selections have in common, for `rich` to print in 80 columns or more.
 
     Args:
         selections: at least two, of one pool (`coreselect.report.agreement.check_same_pool`).
-        files: where each was read from.
-        labels: int64 [n], of the dataset that `source_indices` are positions in; None leaves class balance out.
-        class_names: one per label value.
+        files: the file of each selection.
+        labels: int64 [n], of the dataset in which `source_indices` are positions; None leaves the class balance out.
+        class_names: one name for each label value.
     """
     found = pairs(selections)
     page = Table.grid(padding=(0, 2, 1, 0))
@@ -58,7 +58,7 @@ def as_json(
     labels: Int64 | None = None,
     class_names: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """Return the numbers of `comparison`, of every class, as plain values; `first` and `second` count from 0."""
+    """Return the numbers of `comparison` for all classes, as plain values. `first` and `second` count from 0."""
     known = selections[0].provenance
     classes = None
     if labels is not None:
@@ -108,7 +108,7 @@ def _overlaps(found: Sequence[Pair]) -> RenderableType:
             _names(pair), f"{o.common:,}", _dim(f"{o.chance_common:,.1f}"), off, f"{o.first_in_second:.1%}",
             f"{o.second_in_first:.1%}", f"{o.jaccard:.3f}", _dim(f"{o.chance_jaccard:.3f}"),
         )  # fmt: skip
-    return Group(table, _dim("chance: uniform draws of these sizes, σ their deviation"))
+    return Group(table, _dim("chance: uniform draws of the same sizes; σ: their standard deviation"))
 
 
 def _orders(found: Sequence[Pair], selections: Sequence[Selection]) -> RenderableType:
@@ -127,7 +127,7 @@ def _orders(found: Sequence[Pair], selections: Sequence[Selection]) -> Renderabl
     lines: list[RenderableType] = [table]
     loose = [letter for letter, s in zip(letters(len(selections)), selections, strict=True) if not s.nested]
     if loose:
-        lines.append(_dim(f"not nested, so of an order that may mean nothing: {', '.join(loose)}"))
+        lines.append(_dim(f"not nested, so their order may mean nothing: {', '.join(loose)}"))
     return Group(*lines)
 
 
@@ -160,7 +160,7 @@ def _classes(counts: Sequence[Balance]) -> RenderableType:
             table.add_row(Text(counts[0].names[c]), _dim(f"{pool[c]:.1%}"), *cells)
         lines.append(table)
     if len(order) < len(pool):
-        lines.append(_dim(f"of {len(pool)} classes those {len(order)} whose shares differ most"))
+        lines.append(_dim(f"the {len(order)} of {len(pool)} classes whose shares differ most"))
     return Group(*lines)
 
 

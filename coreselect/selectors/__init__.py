@@ -1,91 +1,45 @@
-"""Methods of choosing, one published method a file; third parties register under the entry-point group `coreselect.selectors`."""
+"""Methods of choosing, one published method a file; other packages register theirs as entry points `coreselect.selectors`.
 
-from importlib.metadata import entry_points
-from inspect import formatannotation
-from reprlib import repr as short
-from typing import Any
+A class is loaded when it is first used (PEP 562), so that listing the methods imports no torch.
+"""
 
-from coreselect.errors import RequirementError, UnknownNameError
-from coreselect.protocols import Selector
-from coreselect.selectors.combinators.mixture import Mixture
-from coreselect.selectors.combinators.per_class import PerClass
-from coreselect.selectors.combinators.windowed import Windowed
-from coreselect.selectors.geometry.facility_location import FacilityLocation
-from coreselect.selectors.geometry.graph_cut import GraphCut
-from coreselect.selectors.geometry.herding import Herding
-from coreselect.selectors.geometry.k_center import KCenter
-from coreselect.selectors.geometry.log_det import LogDet
-from coreselect.selectors.gradient.craig import CRAIG, ACSCraig
-from coreselect.selectors.gradient.glister import GLISTER
-from coreselect.selectors.gradient.gradmatch import ACSGradMatch, GradMatch
-from coreselect.selectors.gradient.grand import GraNd
-from coreselect.selectors.gradient.less import LESS
-from coreselect.selectors.label_free.prototypicality import Prototypicality
-from coreselect.selectors.label_free.sas import SAS
-from coreselect.selectors.label_free.semdedup import SemDeDup
-from coreselect.selectors.label_free.zcore import ZCore
-from coreselect.selectors.rcs import RCS
-from coreselect.selectors.sampling.importance import Importance
-from coreselect.selectors.sampling.rcs_sampled import RCSSampled
-from coreselect.selectors.sampling.uniform import RS2, Random, Redraw
-from coreselect.selectors.score.aign import AIGN
-from coreselect.selectors.score.aum import AUM
-from coreselect.selectors.score.cal import CAL
-from coreselect.selectors.score.ccs import CCS
-from coreselect.selectors.score.d2 import D2
-from coreselect.selectors.score.deepfool import DeepFool
-from coreselect.selectors.score.forgetting import Forgetting, ForgettingAdv
-from coreselect.selectors.score.moderate import Moderate
-from coreselect.selectors.score.uncertainty import EL2N, EL2NAdv, Entropy, LeastConfidence, Loss, Margin, MarginAdv
-from coreselect.support.type_checks import accepts, annotations_of
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-SELECTORS: dict[str, type[Any]] = {
-    s.name: s
-    for s in (
-        RCS,
-        RCSSampled,
-        Random,
-        Redraw,
-        RS2,
-        Importance,
-        PerClass,
-        Windowed,
-        Mixture,
-        Prototypicality,
-        SemDeDup,
-        SAS,
-        ZCore,
-        EL2N,
-        EL2NAdv,
-        Entropy,
-        LeastConfidence,
-        Margin,
-        MarginAdv,
-        Loss,
-        AUM,
-        Forgetting,
-        ForgettingAdv,
-        CCS,
-        Moderate,
-        D2,
-        CAL,
-        DeepFool,
-        AIGN,
-        CRAIG,
-        GradMatch,
-        GLISTER,
-        GraNd,
-        ACSCraig,
-        ACSGradMatch,
-        LESS,
-        KCenter,
-        Herding,
-        FacilityLocation,
-        GraphCut,
-        LogDet,
-    )
-}
-COMBINATORS = (PerClass, Windowed, Mixture)
+from coreselect.selectors.catalogue import CATALOGUE, list_selectors
+
+if TYPE_CHECKING:
+    from coreselect.selectors.combinators.mixture import Mixture
+    from coreselect.selectors.combinators.per_class import PerClass
+    from coreselect.selectors.combinators.windowed import Windowed
+    from coreselect.selectors.geometry.facility_location import FacilityLocation
+    from coreselect.selectors.geometry.graph_cut import GraphCut
+    from coreselect.selectors.geometry.herding import Herding
+    from coreselect.selectors.geometry.k_center import KCenter
+    from coreselect.selectors.geometry.log_det import LogDet
+    from coreselect.selectors.gradient.craig import CRAIG, ACSCraig
+    from coreselect.selectors.gradient.glister import GLISTER
+    from coreselect.selectors.gradient.gradmatch import ACSGradMatch, GradMatch
+    from coreselect.selectors.gradient.grand import GraNd
+    from coreselect.selectors.gradient.less import LESS
+    from coreselect.selectors.label_free.prototypicality import Prototypicality
+    from coreselect.selectors.label_free.sas import SAS
+    from coreselect.selectors.label_free.semdedup import SemDeDup
+    from coreselect.selectors.label_free.zcore import ZCore
+    from coreselect.selectors.rcs import RCS
+    from coreselect.selectors.registry import COMBINATORS, SELECTORS, get_selector
+    from coreselect.selectors.sampling.importance import Importance
+    from coreselect.selectors.sampling.rcs_sampled import RCSSampled
+    from coreselect.selectors.sampling.uniform import RS2, Random, Redraw
+    from coreselect.selectors.score.aign import AIGN
+    from coreselect.selectors.score.aum import AUM
+    from coreselect.selectors.score.cal import CAL
+    from coreselect.selectors.score.ccs import CCS
+    from coreselect.selectors.score.d2 import D2
+    from coreselect.selectors.score.deepfool import DeepFool
+    from coreselect.selectors.score.forgetting import Forgetting, ForgettingAdv
+    from coreselect.selectors.score.moderate import Moderate
+    from coreselect.selectors.score.uncertainty import EL2N, EL2NAdv, Entropy, LeastConfidence, Loss, Margin, MarginAdv
 
 __all__ = [
     "AIGN",
@@ -135,35 +89,23 @@ __all__ = [
     "list_selectors",
 ]
 
-
-def list_selectors() -> list[str]:
-    """Return the names that `get_selector` knows: built in, then registered by other packages."""
-    others = sorted({e.name for e in entry_points(group="coreselect.selectors")} - set(SELECTORS))
-    return [*SELECTORS, *others]
+_BY_CLASS = {entry.cls: entry for entry in CATALOGUE}
 
 
-def get_selector(name: str, /, **settings: Any) -> Selector:
-    """Make the selector of that name.
+if not TYPE_CHECKING:  # so that type checkers report an unknown name
 
-    Args:
-        name: one of `list_selectors()`.
-        settings: of its constructor.
-    Raises:
-        UnknownNameError: no selector has that name.
-        RequirementError: it has no such setting, or one of another kind.
-    """
-    factory: Any = SELECTORS.get(name)
-    if factory is None:
-        found = [e for e in entry_points(group="coreselect.selectors") if e.name == name]
-        if not found:
-            raise UnknownNameError(f"no selector is called {name!r}; there are {', '.join(list_selectors())}.")
-        factory = found[0].load()
-    hints = annotations_of(factory)
-    for key, value in settings.items():
-        if key in hints and not accepts(hints[key], value):
-            why = f"the selector {name!r} takes {key} as {formatannotation(hints[key])}, got {short(value)}."
-            raise RequirementError(why)
-    try:
-        return factory(**settings)
-    except TypeError as why:
-        raise RequirementError(f"the selector {name!r} cannot be made with {sorted(settings)}: {why}.") from why
+    def __getattr__(name: str) -> Any:
+        """Load a selector's class, or a name of the registry."""
+        if name in _BY_CLASS:
+            found = _BY_CLASS[name].load()
+        elif name in __all__:
+            found = getattr(import_module("coreselect.selectors.registry"), name)
+        else:
+            raise AttributeError(f"module 'coreselect.selectors' has no attribute {name!r}")
+        globals()[name] = found
+        return found
+
+
+def __dir__() -> list[str]:
+    """List the public names, and what is loaded already."""
+    return sorted({*globals(), *__all__})

@@ -24,14 +24,14 @@ def is_spec(text: str) -> bool:
 def resolve(spec: str, what: str) -> Callable[..., Any]:
     """Return the callable that `spec` names.
 
-    A module is imported as Python would from the current folder, a file as Python runs a script: its own folder need
-    not be importable, and modules beside it can be imported while it loads. A file is loaded once for each content.
+    A module is imported as if from the current folder. A file is run like a script: while it is loaded, it can import
+    modules from its own folder. A file is loaded again only when its content has changed.
 
     Args:
         spec: `package.module:factory`, `package.module:Class.method` or `path/to/file.py:factory`.
-        what: what it is for, in messages: "model", "dataset".
+        what: what the object is for, named in messages: "model" or "dataset".
     Raises:
-        DataError: the spec has another form, or the module is missing or fails when imported.
+        DataError: the spec has another form, or the module cannot be found or imported.
         UnknownNameError: the module has no such name, or it is not callable.
     """
     if not is_spec(spec):
@@ -41,7 +41,7 @@ def resolve(spec: str, what: str) -> Callable[..., Any]:
         module = _from_file(Path(where), what) if where.endswith(".py") else _from_name(where)
     except DataError:
         raise
-    except Exception as why:  # the code of whoever wrote the module: it may raise anything
+    except Exception as why:  # the code of the user may raise anything
         said = " ".join(str(why).split())[:200]
         raise DataError(f"{what} {spec!r}: importing {where} failed ({type(why).__name__}: {said}).") from why
     found: Any = module
@@ -73,7 +73,7 @@ def _from_file(path: Path, what: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None  # noqa: PT018  # it ends in .py
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # before it runs, as import does: dataclasses and pickles look their module up
+    sys.modules[name] = module  # before it runs, as Python does: dataclasses and pickle look up the module
     try:
         with _importable(path.parent):
             spec.loader.exec_module(module)
@@ -85,7 +85,7 @@ def _from_file(path: Path, what: str) -> ModuleType:
 
 @contextmanager
 def _importable(folder: Path) -> Iterator[None]:
-    """Put a folder first on `sys.path` while something is imported."""
+    """Put a folder first on `sys.path` while the block runs."""
     entry = str(folder)
     sys.path.insert(0, entry)
     try:

@@ -48,7 +48,7 @@ def command_line() -> Iterator[str]:
     yield "Results go to standard output, messages to standard error. Exit code 0: done. 1: refused, in one line. 2: wrong usage.\n"
     yield "`coreselect COMMAND --help` prints what stands here.\n"
     for name in group.list_commands(context):
-        command = group.get_command(context, name)
+        command = group.get_command(context, name).load()
         yield f"## coreselect {name}\n"
         yield f"{_plain(command.help)}\n"
         yield "| option | meaning | default |"
@@ -67,6 +67,8 @@ def _names(option: Any) -> str:
 def _default(option: Any) -> str:
     if option.required:
         return "required"
+    if isinstance(option.show_default, str):
+        return option.show_default
     value = option.default() if callable(option.default) else option.default
     if value is None or value is False:
         return ""

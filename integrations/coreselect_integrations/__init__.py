@@ -1,1 +1,1 @@
-"""Adapters around `coreselect`: networks, training loops, evaluation and the demo; public names of the core only."""
+"""Adapters around `coreselect`: networks, training, evaluation and comparison. They use public names of the core only."""

@@ -10,7 +10,7 @@ import pytest
 from benchmarks import comparisons
 from benchmarks.comparisons import COMPARISONS, command, order, tables
 from coreselect.data import load
-from coreselect_integrations.cli import compare
+from coreselect_integrations.cli import compare_run
 from coreselect_integrations.comparison import Study
 
 ROOT = Path(comparisons.__file__).parents[1]
@@ -33,9 +33,9 @@ def test_every_comparison_is_a_command_that_is_accepted(
         seen.append(study)
         raise Reached
 
-    monkeypatch.setattr(compare, "run", begins)
+    monkeypatch.setattr(compare_run, "compare_methods", begins)
     monkeypatch.setattr(
-        compare, "load", lambda data, split, rows=None: load("digits", split, 900 if split == "train" else 50)
+        compare_run, "load", lambda data, split, rows=None: load("digits", split, 900 if split == "train" else 50)
     )
     from typer.testing import CliRunner
 

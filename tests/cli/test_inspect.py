@@ -16,7 +16,8 @@ from typer.testing import CliRunner, Result
 
 from coreselect.cli.convert import convert
 from coreselect.cli.inspect import inspect
-from coreselect.cli.show import as_json, summary
+from coreselect.cli.plain_values import as_json
+from coreselect.cli.show import summary
 from coreselect.data import load
 from coreselect.errors import CoreselectError, DataError, IndexFileError, ShapeError
 from coreselect.io import fingerprint, read_indices
@@ -73,7 +74,7 @@ def test_balance_counts_the_pool_without_validation() -> None:
 
 
 def test_the_dataset_must_have_the_length_that_was_selected_from() -> None:
-    """Pool and held-out examples, or the pool alone where positions agree, or enough where nothing more is known."""
+    """Accepted are pool and held-out examples together, the pool alone where positions agree, or any length that is enough."""
     selection = fakes.selection()  # 50 of 60 are the pool
     check_length(selection, 60, "x")
     for n in (50, 59, 61):
@@ -90,7 +91,7 @@ def test_the_dataset_must_have_the_length_that_was_selected_from() -> None:
 
 
 def test_other_data_are_noticed(folder: Path) -> None:
-    """The pool's fingerprint tells the same data from others; it is not asked where the pool's order is unknown."""
+    """The fingerprint of the pool recognises other data; it is not used where the order of the pool is unknown."""
     data = load(str(folder))
     selection = fakes.selection()
     assert same_data(selection, data) is False
@@ -116,7 +117,7 @@ def test_a_summary_says_everything_within_the_width(width: int) -> None:
 
 
 def test_a_summary_of_little_is_short() -> None:
-    """What is not known is said to be none, and no class table is made up."""
+    """What is not known is shown as none, and there is no class table."""
     bare = fakes.selection(gains=np.zeros(12), certificate=None, diagnostics=None, weights=np.ones(12), nested=False)
     text = printed(bare)
     for words in ("no gains", "not looked for", "prefixes are not coresets", "weights 1 to 1"):
@@ -137,7 +138,7 @@ def test_names_are_words_not_markup() -> None:
 
 
 def test_many_classes_and_groups_stay_on_a_page() -> None:
-    """With 300 classes and 3,000 groups the extremes and a curve of means are shown, on fewer than 60 lines."""
+    """With 300 classes and 3,000 groups, the extremes and a curve of means are shown on fewer than 60 lines."""
     selection = fakes.selection(n=20_000, k=6000, group=2, held=100)
     gains = selection.gains.copy()
     gains[-2:] = -1e-3
@@ -171,11 +172,11 @@ def test_inspect_prints_results_on_stdout_and_talk_on_stderr(folder: Path) -> No
     result = run("inspect", folder / "a.npz", "--data", folder, "--json")
     assert result.exit_code == 0
     assert json.loads(result.stdout)["classes"][0]["name"] == "[class] 0"
-    assert "fingerprint is another" in " ".join(result.stderr.split())
+    assert "fingerprint of the pool differs" in " ".join(result.stderr.split())
 
 
 def test_inspect_refuses_what_does_not_fit(folder: Path) -> None:
-    """Another length, missing data, a file of indices alone are refusals of ours; a lone option is wrong usage."""
+    """Another length, missing data and a file of indices alone are refused; an option without its partner is wrong usage."""
     fakes.selection().save(folder / "a.npz")
     fakes.selection().save(folder / "a.txt")
     for arguments, kind in (
@@ -209,7 +210,7 @@ def test_convert_writes_the_other_format(folder: Path) -> None:
     assert result.stdout == ""
     assert "12 indices (everything)" in result.stderr
     assert as_json(Selection.load(folder / "a.json")) == as_json(selection)
-    assert "alone" in run("convert", folder / "a.json", folder / "a.csv").stderr
+    assert "only positions" in run("convert", folder / "a.json", folder / "a.csv").stderr
     assert read_indices(folder / "a.csv").tolist() == selection.source_indices.tolist()
     assert isinstance(run("convert", folder / "a.csv", folder / "b.npz").exception, IndexFileError)
     assert isinstance(run("convert", folder / "a.npz", folder / "b.pt").exception, IndexFileError)

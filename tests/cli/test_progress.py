@@ -1,4 +1,4 @@
-"""Progress in a log: a line now and then, with the rate of the sweep that is running."""
+"""Progress in a log: a line every half minute, with the rate of the sweep that is running."""
 
 import io
 
@@ -31,7 +31,7 @@ def test_a_line_says_rate_and_time_left(log: tuple[io.StringIO, list[float]]) ->
 
 
 def test_a_part_that_runs_again_is_timed_anew(log: tuple[io.StringIO, list[float]]) -> None:
-    """An hour between two sweeps is no time of the second, whose first report is of as many examples as the first's was."""
+    """An hour between two sweeps does not count for the second, although both begin with the same number of examples."""
     text, now = log
     with progress() as report:
         report("attack", 100, 1000)
@@ -44,7 +44,7 @@ def test_a_part_that_runs_again_is_timed_anew(log: tuple[io.StringIO, list[float
 
 
 def test_many_small_sweeps_are_no_part_of_the_large_one_after_them(log: tuple[io.StringIO, list[float]]) -> None:
-    """Each begins at 0, and is over at its own total."""
+    """Each sweep begins at 0 and ends at its own total."""
     text, now = log
     with progress() as report:
         for start in range(0, 600, 60):

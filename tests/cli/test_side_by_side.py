@@ -45,7 +45,7 @@ def picked(*indices: int, groups: list[int] | None = None, **changes: Any) -> Se
 
 
 def three() -> list[Selection]:
-    """Selections of one pool of 50 out of 60, of other picks and sizes."""
+    """Selections of one pool of 50 out of 60, with different picks and sizes."""
     first = fakes.selection()
     left = np.setdiff1d(np.arange(60), first.provenance.validation_indices)  # type: ignore[arg-type]  # it has some
     out = [first]
@@ -79,7 +79,7 @@ def test_overlap_is_counted_against_every_draw() -> None:
 
 
 def test_overlap_at_its_ends() -> None:
-    """Equal sets have J = 1, disjoint ones 0; the whole pool leaves chance no room, and a pool of one is no special case."""
+    """Equal sets have J = 1, disjoint ones 0; for the whole pool chance agrees fully, and a pool of one works too."""
     same, apart = (overlap(np.arange(4), np.arange(4) + shift, 8) for shift in (0, 4))
     assert (same.jaccard, same.first_in_second, apart.jaccard, apart.common) == (1.0, 1.0, 0.0, 0)
     whole = overlap(np.arange(8), np.array([5]), 8)
@@ -113,7 +113,7 @@ def test_picks_of_one_group_share_a_place() -> None:
 
 
 def test_pairs_are_every_two_once() -> None:
-    """Three selections have pairs 01, 02, 12, and turning a pair round turns its shares round."""
+    """Three selections have pairs 01, 02, 12, and swapping a pair swaps its shares."""
     found = pairs(three())
     assert [(p.first, p.second) for p in found] == [(0, 1), (0, 2), (1, 2)]
     back = pairs(three()[1::-1])[0].overlap
@@ -121,7 +121,7 @@ def test_pairs_are_every_two_once() -> None:
 
 
 def test_other_pools_are_refused() -> None:
-    """Another size, another fingerprint, or the same positions of another hold-out are refusals that name both files."""
+    """Another size, another fingerprint, or another hold-out is refused, and the message names both files."""
     one = fakes.selection()
     check_same_pool([one, one], ["a", "b"])
     check_same_pool([one, replace(one, source_indices=one.indices)], ["a", "b"])  # one knows the pool alone
@@ -148,7 +148,7 @@ def test_a_comparison_fits_the_width(count: int, width: int) -> None:
 
 
 def test_large_numbers_stay_on_their_line() -> None:
-    """Picks in the tens of thousands of a pool of a million keep one line a pair at 80 columns; 300 classes are cut to 20."""
+    """With tens of thousands of picks of a million, a pair still fits one line of 80 columns; of 300 classes 20 are shown."""
     some = []
     for seed in range(2):
         one = fakes.selection(n=1_000_000, k=60_000, group=100, held=0, seed=seed)
@@ -158,7 +158,7 @@ def test_large_numbers_stay_on_their_line() -> None:
     lines = console.export_text().splitlines()
     assert sum("A B" in line for line in lines) == 2
     assert any("60,000 3,600.0" in line and "1.000" in line for line in lines)
-    assert any("of 300 classes those 20 whose shares differ most" in line for line in lines)
+    assert any("the 20 of 300 classes whose shares differ most" in line for line in lines)
     assert len(lines) < 40
 
 
@@ -177,7 +177,7 @@ def test_json_of_several_is_strict_and_has_the_numbers(folder: Path) -> None:
 
 
 def test_several_are_compared_and_one_is_shown(folder: Path) -> None:
-    """One file is summed up as ever; another pool is a refusal of ours; what does not go together is wrong usage."""
+    """One file is shown as before; another pool is refused; options that do not fit together are wrong usage."""
     assert "rcs chose 12 of 50" in run(folder / "a.npz").stdout
     assert "Jaccard" in run(folder / "a.npz", folder / "b.npz").stdout
     fakes.selection(n=61).save(folder / "d.npz")
@@ -196,7 +196,7 @@ def test_several_are_compared_and_one_is_shown(folder: Path) -> None:
 
 
 def test_features_that_do_not_fit_are_refused(folder: Path) -> None:
-    """Another length, integers, NaN, an archive and no array at all are refusals of ours; no picture is left."""
+    """Another length, integers, NaN, an archive and a missing array are refused, and no picture is left."""
     png = folder / "p.png"
     broken = np.ones((50, 3))
     broken[4] = np.nan

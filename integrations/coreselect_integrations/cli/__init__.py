@@ -1,1 +1,1 @@
-"""Commands that turn the core into the experiments of the papers: one a file, parse, call, show."""
+"""The commands for training and experiments: `train.py` has the options of one, `train_run.py` does its work, and so on."""

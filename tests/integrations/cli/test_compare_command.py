@@ -1,4 +1,4 @@
-"""`coreselect compare` as a user meets it: what it prints, writes and refuses, and how it goes on."""
+"""`coreselect compare` as a user sees it: what it prints, writes and refuses, and how a stopped one continues."""
 
 import csv
 import json
@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from coreselect.cli.app import ORDER, build
+from coreselect.cli.app import build
+from coreselect.cli.command_group import ORDER
 from coreselect.data import load
 from coreselect.errors import BudgetError, DataError, RequirementError
 from coreselect.selectors import Random
-from coreselect_integrations.cli.compare import show
+from coreselect_integrations.cli.compare_table import show
 from coreselect_integrations.comparison import Cell, study
 from coreselect_integrations.comparison.statistics import FULL, WARM
 
@@ -69,7 +70,7 @@ def test_the_table_is_on_stdout_and_a_line_a_cell_on_stderr(done: tuple[Path, An
 
 
 def test_the_same_command_again_trains_nothing(done: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """JSON is alone on stdout and holds the same records; no cell has a line."""
+    """Only JSON is on stdout, with the same records; no cell has a line on stderr."""
     folder, _ = done
     monkeypatch.setattr(study, "run_cell", lambda *args: pytest.fail("a finished cell was run"))
     before = json.loads((folder / "results.json").read_text())
@@ -80,7 +81,7 @@ def test_the_same_command_again_trains_nothing(done: tuple[Path, Any], monkeypat
 
 
 def test_a_failed_cell_is_a_result_and_exit_code_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The others are reported all the same; the next call tries it again and ends with 0."""
+    """The other cells are still reported; the next call tries the failed one again and ends with 0."""
 
     def select(*args: Any, **more: Any) -> Any:
         raise ValueError("no [luck]")
@@ -100,7 +101,7 @@ def test_a_failed_cell_is_a_result_and_exit_code_1(tmp_path: Path, monkeypatch: 
 
 
 def test_a_folder_under_other_settings_is_refused(done: tuple[Path, Any]) -> None:
-    """In one sentence with both values, before anything trains."""
+    """The sentence has both values, and comes before anything trains."""
     got = command("--out", done[0], *SHORT, "--every", 2)
     assert isinstance(got.exception, RequirementError)
     assert "every 1, this one has 2" in str(got.exception)
@@ -204,7 +205,7 @@ def test_another_set_is_judged_on_too(tmp_path: Path) -> None:
 
 
 def test_the_folder_itself_is_another_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`--transfer .` has the name of the folder, and what is trained on stays --data."""
+    """The results of `--transfer .` have the name of the folder, and training still uses --data."""
     for part, n in (("train", 40), ("test", 30)):
         np.save(tmp_path / f"images_{part}.npy", np.full((n, 8, 8, 1), 7, np.uint8))
         np.save(tmp_path / f"labels_{part}.npy", np.arange(n) % 2)
@@ -219,7 +220,7 @@ def test_the_folder_itself_is_another_set(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_the_widest_table_fits_80_columns(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """The longest name, two digits before every point, five of seconds: nothing is cut off; words go on in the next line."""
+    """With the longest names and the largest numbers nothing is cut off; a long name continues in the next line."""
     monkeypatch.setenv("COLUMNS", "80")
     names = (WARM, FULL, "rs2", "facility_location", "prototypicality")
     words = "rcs:objective=adversarial_ce:capture=all"
@@ -244,7 +245,7 @@ def test_the_widest_table_fits_80_columns(monkeypatch: pytest.MonkeyPatch, capsy
 
 
 def test_help_lists_the_commands_in_order() -> None:
-    """Commands stand in the order of a user's work."""
+    """The commands are listed in the order in which a user needs them."""
     shown = CliRunner().invoke(build(), ["--help"], env={"COLUMNS": "80"}).stdout
     places = [shown.index(f"│ {name} ") for name in ORDER]
     assert places == sorted(places)

@@ -1,5 +1,6 @@
 """The demo runs its four methods on real digits, shows what came out, and keeps the index file and the picture."""
 
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from typer.testing import CliRunner
 
 from coreselect import Selection
 from coreselect.data import load
-from coreselect_integrations.cli.demo import DIGITS, METHODS, against, demo, table
+from coreselect_integrations.cli.demo import demo
+from coreselect_integrations.cli.demo_run import DIGITS, METHODS, against, table
 from coreselect_integrations.comparison.statistics import WARM
 
 pytest.importorskip("sklearn", reason="digits come with scikit-learn")
@@ -27,7 +29,7 @@ def command() -> typer.Typer:
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    """What a tiny run says as JSON, and where it wrote."""
+    """The JSON of a tiny run, and the folder that it wrote to."""
     folder = tmp_path_factory.mktemp("demo")
     result = runner.invoke(command(), ["--out", str(folder), *SMALL, "--json"])
     assert result.exit_code == 0, result.output
@@ -43,7 +45,7 @@ def test_every_method_is_trained_for_as_many_updates(told: tuple[Path, dict[str,
 
 
 def test_seconds_are_each_methods_own(told: tuple[Path, dict[str, Any]]) -> None:
-    """The warm-up's are the warm model's alone: 1,242 images take longer than 124."""
+    """The seconds of the warm-up count for the warm model only: 1,242 images take longer than 124."""
     runs = told[1]["runs"]
     assert all(0 < r["train_seconds"] < runs[0]["train_seconds"] for r in runs[1:])
     assert runs[0]["select_seconds"] < min(r["select_seconds"] for r in runs[1:])
@@ -60,7 +62,7 @@ def test_the_command_writes_index_file_and_picture(told: tuple[Path, dict[str, A
 
 
 def test_no_run_is_left_behind(told: tuple[Path, dict[str, Any]]) -> None:
-    """Cells live in a temporary folder: a second run shows nothing of the first."""
+    """Cells are kept in a temporary folder: a second run finds nothing of the first."""
     assert {p.name for p in told[0].iterdir()} == {"coreset.npz", "coreset.png"}
 
 
@@ -91,7 +93,7 @@ def test_differences_are_paired_by_seed() -> None:
 
 
 def test_the_table_shows_training_and_selection_apart() -> None:
-    """One row a method, whatever the numbers say; the warm model's first."""
+    """There is one row for each method, and the warm model comes first."""
     rows = table(RUNS, DIGITS)
 
     assert rows.row_count == 3
@@ -99,3 +101,10 @@ def test_the_table_shows_training_and_selection_apart() -> None:
     assert list(rows.columns[0].cells) == ["warm model", "rs2", "rcs"]
     assert list(rows.columns[2].cells) == ["-", "-", "+1.0 ± 1.4"]
     assert list(rows.columns[6].cells) == ["0.00", "0.00", "0.50"]
+
+
+def test_the_published_demo_is_what_the_command_does_by_default() -> None:
+    """The defaults of the options are those of the settings."""
+    defaults = {name: p.default for name, p in inspect.signature(demo).parameters.items()}
+    assert (defaults["warmup_epochs"], defaults["every"]) == (DIGITS.warmup, DIGITS.every)
+    assert defaults["epochs"] + defaults["warmup_epochs"] == DIGITS.epochs

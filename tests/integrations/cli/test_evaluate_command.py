@@ -1,4 +1,4 @@
-"""`coreselect evaluate` as a user meets it: what it measures and prints, and what it refuses before it begins."""
+"""`coreselect evaluate` as a user sees it: what it measures and prints, and what it refuses before it begins."""
 
 import json
 from pathlib import Path
@@ -38,7 +38,7 @@ def command(*words: object) -> Any:
 
 @pytest.fixture(scope="module")
 def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """model.pt of a small classifier of digits that nobody trained."""
+    """model.pt of a small, untrained classifier of digits."""
     path, spec = tmp_path_factory.mktemp("classifier") / "model.pt", Spec("small", 1, 8, classes=10)
     save_network(path, make(spec, 3), spec, {})
     return path
@@ -79,7 +79,7 @@ def test_json_holds_every_measure_and_is_alone_on_stdout(classifier: Path, corru
 
 
 def test_the_tables_fit_80_columns(classifier: Path, corrupted: Path) -> None:
-    """One line names network and data, whatever its length; a row a measure, then a row a corruption."""
+    """One line names network and data, whatever its length; then come a row for each measure and one for each corruption."""
     got = command("evaluate", "--from", classifier, "--rows", N, "--neighbours", 5, "--corruptions", corrupted)
     title, *rows = got.stdout.splitlines()
     assert title == f"{classifier} on {N} test images of digits"
@@ -89,7 +89,7 @@ def test_the_tables_fit_80_columns(classifier: Path, corrupted: Path) -> None:
 
 
 def test_autoattack_shows_what_each_attack_left(classifier: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The four attacks of the standard version in their order; no more survive the next."""
+    """The four attacks of the standard version come in their order, and none leaves more right than the one before."""
     pytest.importorskip("pyautoattack")
     got = command("evaluate", "--from", classifier, "--rows", 4, "--attacks", "autoattack,pgd20", "--json")
     assert got.exit_code == 0, got.output
@@ -101,14 +101,14 @@ def test_autoattack_shows_what_each_attack_left(classifier: Path, monkeypatch: p
 
 
 def test_an_extractor_has_neighbours_alone(encoder: Path) -> None:
-    """With --neighbours it is measured; accuracies of a classifier are not made up."""
+    """With --neighbours it is measured, and no accuracies of a classifier are reported."""
     got = command("evaluate", "--from", encoder, "--rows", N, "--neighbours", 3, "--train-rows", 60, "--json")
     assert got.exit_code == 0, got.output
     assert set(json.loads(got.stdout)) == {"from", "data", "n", "neighbours"}
 
 
 def test_a_head_for_clusters_is_no_classifier(tmp_path: Path) -> None:
-    """What lpaft leaves tells clusters apart: its share of right labels would be chance, and is not told."""
+    """The network of lpaft tells clusters apart: its accuracy on labels would be chance, and is not reported."""
     path, spec = tmp_path / "model.pt", Spec("small", 1, 8, classes=10)
     save_network(path, make(spec, 3), spec, {"mode": "lpaft"})
     assert command("evaluate", "--from", path, "--rows", N).exit_code == 2
@@ -134,7 +134,7 @@ def test_without_attacks_no_radius_is_told(classifier: Path) -> None:
     ],
 )  # fmt: skip
 def test_wrong_usage_is_exit_code_2(network: str, words: tuple[Any, ...], request: pytest.FixtureRequest) -> None:
-    """Attacks that do not exist or contradict each other, and options that would be ignored."""
+    """Attacks that do not exist or exclude each other, and options without an effect."""
     got = command("evaluate", "--from", request.getfixturevalue(network), "--rows", N, *words)
     assert got.exit_code == 2, got.output
     assert got.stdout == ""
@@ -148,7 +148,7 @@ def test_wrong_usage_is_exit_code_2(network: str, words: tuple[Any, ...], reques
     ],
 )  # fmt: skip
 def test_data_of_another_kind_is_refused(data: str, said: str, classifier: Path, tmp_path: Path) -> None:
-    """No labels, other channels or sizes, and labels that the network does not know: never an accuracy of nonsense."""
+    """Without labels, with other channels or sizes, or with unknown labels, no accuracy is reported."""
     (tmp_path / "made.py").write_text(FACTORIES)
     got = command("evaluate", "--from", classifier, "--data", f"{tmp_path}/made.py:{data}")
     assert isinstance(got.exception, DataError), got.output
@@ -166,11 +166,11 @@ def test_data_of_another_kind_is_refused(data: str, said: str, classifier: Path,
 def test_a_refusal_comes_before_the_attacks(
     words: tuple[Any, ...], kind: type[CoreselectError], classifier: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """AutoAttack can take a night: what would be refused after it is refused before."""
-    from coreselect_integrations.cli import evaluate as module
+    """AutoAttack can take a night, so everything that can be refused is refused before it."""
+    from coreselect_integrations.cli import evaluate_run as module
 
     monkeypatch.setattr(module, "autoattack", lambda *a, **k: pytest.fail("attacked"))
-    monkeypatch.setattr(module, "attacked", lambda *a, **k: pytest.fail("attacked"))
+    monkeypatch.setattr(module, "under_attack", lambda *a, **k: pytest.fail("attacked"))
     got = command("evaluate", "--from", classifier, "--attacks", "pgd20,autoattack", *words)
     assert isinstance(got.exception, kind), got.output
 

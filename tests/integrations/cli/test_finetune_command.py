@@ -1,4 +1,4 @@
-"""`coreselect finetune` as a user meets it: what it takes from a run, keeps and refuses, and how it goes on."""
+"""`coreselect finetune` as a user sees it: what it loads, keeps and refuses, and how a stopped one continues."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from coreselect.attacks import PGD
 from coreselect.cli.app import build
 from coreselect.errors import BudgetError, CoreselectError, DataError, NonFiniteError, RequirementError
-from coreselect_integrations.cli import finetune as command_module
+from coreselect_integrations.cli import finetune_run
 from coreselect_integrations.cli.finetune import ALL
 from coreselect_integrations.networks import Spec, load_network, make, save_network
 from coreselect_integrations.pretraining.run import MODEL
@@ -54,7 +54,7 @@ def finetune(mode: str, encoder: Path, out: Path, *words: object) -> Any:
 
 @pytest.mark.parametrize("mode", ALL)
 def test_every_mode_leaves_a_classifier_and_a_log(mode: str, encoder: Path, tmp_path: Path) -> None:
-    """One route, ten classes; a line an epoch, counted through the two trainings of lpaft; what was taken is said."""
+    """The result has one route and ten classes; each epoch has a line, and the summary says how much was loaded."""
     got = finetune(mode, encoder, tmp_path)
 
     assert got.exit_code == 0, got.output
@@ -69,7 +69,7 @@ def test_every_mode_leaves_a_classifier_and_a_log(mode: str, encoder: Path, tmp_
 
 
 def test_json_is_alone_on_stdout(encoder: Path, tmp_path: Path) -> None:
-    """What was loaded, what began anew, and how the last epoch went."""
+    """It says what was loaded, what was initialised, and how the last epoch went."""
     got = finetune("slf", encoder, tmp_path, "--json")
     told = json.loads(got.stdout)
     last = json.loads((tmp_path / LOG).read_text().splitlines()[-1])
@@ -80,7 +80,7 @@ def test_json_is_alone_on_stdout(encoder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["alf", "lpaft", "autolora"])
 def test_a_finished_one_trains_nothing_and_says_so(mode: str, encoder: Path, tmp_path: Path) -> None:
-    """Called again: same weights, no epoch's line."""
+    """The second call leaves the same weights and prints no line of an epoch."""
     finetune(mode, encoder, tmp_path)
     weights = load_network(tmp_path / MODEL).weights
     again = finetune(mode, encoder, tmp_path)
@@ -93,14 +93,14 @@ def test_a_finished_one_trains_nothing_and_says_so(mode: str, encoder: Path, tmp
 def test_a_stopped_one_goes_on(encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Interrupted after its first epoch, the same command trains the second and ends with the same weights."""
     finetune("sff", encoder, tmp_path / "whole")
-    ended = command_module.Live.ended
+    ended = finetune_run.RunProgress.ended
 
     def plug(self: Any, record: Any) -> None:
         ended(self, record)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as m:
-        m.setattr(command_module.Live, "ended", plug)
+        m.setattr(finetune_run.RunProgress, "ended", plug)
         assert finetune("sff", encoder, tmp_path / "cut").exit_code == 130
     got = finetune("sff", encoder, tmp_path / "cut")
     assert "2 epochs took" in got.stdout
@@ -129,7 +129,7 @@ def test_one_is_not_resumed_under_another_option(
 
 @pytest.mark.parametrize(("first", "second"), [("slf", "lpaft"), ("lpaft", "slf"), ("slf", "alf")])
 def test_another_mode_does_not_write_over_a_network(first: str, second: str, encoder: Path, tmp_path: Path) -> None:
-    """One folder holds one fine-tuning, although lpaft keeps its two below it."""
+    """One folder holds one fine-tuning, although lpaft keeps its two trainings in folders below it."""
     finetune(first, encoder, tmp_path)
     before = (tmp_path / MODEL).read_bytes()
     got = finetune(second, encoder, tmp_path)
@@ -138,7 +138,7 @@ def test_another_mode_does_not_write_over_a_network(first: str, second: str, enc
 
 
 def test_training_that_diverges_is_refused_and_leaves_the_epoch_before(encoder: Path, tmp_path: Path) -> None:
-    """No network is written; what is in the folder is finite, and its log is JSON."""
+    """No network is written; the checkpoint in the folder is finite, and the log is JSON."""
     got = finetune("aff", encoder, tmp_path, "--lr", 1e20)
     assert isinstance(got.exception, NonFiniteError), got.output
     assert "training diverged in epoch" in str(got.exception)
@@ -163,7 +163,7 @@ def test_autolora_judges_itself_within_the_radius_it_trains_in(
         given.update(options)
         raise Enough
 
-    monkeypatch.setattr(command_module, "autolora", seen)
+    monkeypatch.setattr(finetune_run, "autolora", seen)
     assert isinstance(finetune("autolora", encoder, tmp_path, "--radius", 0.2).exception, Enough)
     assert given["judged_by"] == PGD(0.2, 0.05, 20)
     assert given["attack"] == PGD(0.2, 0.5, 1)
@@ -195,13 +195,13 @@ def test_an_option_that_would_be_ignored_is_wrong_usage(
     ],
 )  # fmt: skip
 def test_wrong_usage_is_exit_code_2(mode: str, words: tuple[Any, ...], encoder: Path, tmp_path: Path) -> None:
-    """No such mode, precision, device; a rate or radius of nothing; one epoch for two trainings."""
+    """An unknown mode, precision or device; a rate or radius of 0; one epoch for two trainings."""
     assert command("finetune", mode, "--from", encoder, "--out", tmp_path, *words).exit_code == 2
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder", "torn", "foreign", "other"])
 def test_what_holds_no_network_is_refused(kind: str, encoder: Path, tmp_path: Path) -> None:
-    """The sentence names the file, and no folder is begun."""
+    """The sentence names the file, and no folder is made."""
     path = tmp_path / "w.pt"
     if kind == "folder":
         path.mkdir()
@@ -236,7 +236,7 @@ def test_data_of_another_kind_is_refused(mode: str, data: str, said: str, encode
 
 
 def test_lpaft_reads_no_labels(encoder: Path, tmp_path: Path) -> None:
-    """Images alone will do; the head is as wide as there are clusters, the routes as asked."""
+    """Images without labels are enough; the head has one output for each cluster, and the routes are as asked."""
     (tmp_path / "made.py").write_text(FACTORIES)
     words = ("--data", f"{tmp_path}/made.py:bare", "--clusters", 3, "--dual-bn")
     got = finetune("lpaft", encoder, tmp_path / "run", *words)
@@ -246,7 +246,7 @@ def test_lpaft_reads_no_labels(encoder: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_too_small_or_not_a_folder_is_refused(encoder: Path, tmp_path: Path) -> None:
-    """Too few images for autolora's twentieth, more clusters than images, a file in the folder's place."""
+    """Too few images to hold out a twentieth, more clusters than images, or a file where the folder should be."""
     assert isinstance(finetune("autolora", encoder, tmp_path / "a", "--rows", 10).exception, BudgetError)
     assert "100" in str(finetune("lpaft", encoder, tmp_path / "b", "--clusters", 100).exception)
     (tmp_path / "file").write_text("mine")

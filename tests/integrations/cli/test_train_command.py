@@ -1,4 +1,4 @@
-"""`coreselect train` as a user meets it: what it prints and keeps, what it refuses, and how it goes on."""
+"""`coreselect train` as a user sees it: what it prints, keeps and refuses, and how a stopped run continues."""
 
 import json
 import sys
@@ -11,13 +11,9 @@ from typer.testing import CliRunner
 
 from coreselect import Selection
 from coreselect.cli.app import build, main
-from coreselect.errors import CoreselectError, DataError, NonFiniteError, RequirementError
-from coreselect_integrations.cli.belonging import PLAN, TABLE, idle
-from coreselect_integrations.cli.train import OPTIONS
+from coreselect.errors import DataError, NonFiniteError, RequirementError
 from coreselect_integrations.networks import load_network
-from coreselect_integrations.pretraining.presets import defaults
 from coreselect_integrations.pretraining.run import CORESET, MODEL
-from coreselect_integrations.pretraining.settings import NAMES, SYSTEMS
 from coreselect_integrations.training.runs import CHECKPOINT, LOG
 
 pytest.importorskip("kornia")
@@ -61,7 +57,7 @@ def train(system: str, out: Path, *words: object) -> Any:
 def test_a_run_leaves_a_network_a_log_and_its_last_coreset(
     system: str, selector: str, words: tuple[Any, ...], tmp_path: Path
 ) -> None:
-    """Talk and a line an epoch on stderr; on stdout what was done, in lines that do not break paths."""
+    """Notes and a line for each epoch are on stderr; the summary is on stdout, in lines that do not break paths."""
     plan = ("--selector", selector, "--fraction", 0.25, "--warmup", 1, "--every", 1, "--epochs", 2)
     got = train(system, tmp_path, *plan, *words)
 
@@ -79,7 +75,7 @@ def test_a_run_leaves_a_network_a_log_and_its_last_coreset(
 
 
 def test_json_is_alone_on_stdout(tmp_path: Path) -> None:
-    """One value: what ran, under which settings, and the last epoch's record as it stands in the log."""
+    """The value says what ran, with which settings, and has the record of the last epoch as in the log."""
     got = train("sat", tmp_path, "--epochs", 2, "--json")
     told = json.loads(got.stdout)
 
@@ -89,7 +85,7 @@ def test_json_is_alone_on_stdout(tmp_path: Path) -> None:
 
 
 def test_a_finished_run_trains_nothing_and_says_so(tmp_path: Path) -> None:
-    """Called again: same weights, same log, no epoch's line."""
+    """The second call leaves the same weights and log, and prints no line of an epoch."""
     first = train("sat", tmp_path, "--epochs", 1)
     kept = load_network(tmp_path / MODEL).weights, (tmp_path / LOG).read_text()
     again = train("sat", tmp_path, "--epochs", 1)
@@ -102,15 +98,15 @@ def test_a_finished_run_trains_nothing_and_says_so(tmp_path: Path) -> None:
 
 
 def test_a_stopped_run_goes_on_and_says_after_which_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Interrupted in its second epoch, the same command trains that one and says that one was there."""
-    from coreselect_integrations.cli import live
+    """Interrupted in its second epoch, the same command trains that epoch and says that one was there already."""
+    from coreselect_integrations.cli import run_progress
 
     def plug(self: Any, part: str, done: int, total: int) -> None:
         if part == "epoch 2":
             raise KeyboardInterrupt
 
     with monkeypatch.context() as m:
-        m.setattr(live.Live, "__call__", plug)
+        m.setattr(run_progress.RunProgress, "__call__", plug)
         assert train("sat", tmp_path, "--epochs", 2).exit_code == 130
     got = train("sat", tmp_path, "--epochs", 2)
     assert got.stdout.startswith("went on after 1: 2 epochs took")
@@ -139,7 +135,7 @@ def test_a_run_is_not_resumed_under_another_option(words: tuple[Any, ...], named
 
 
 def test_the_sentence_names_the_selectors_setting_alone(tmp_path: Path) -> None:
-    """Not the whole of what a selector is, but the one number that differs."""
+    """The message has the one number that differs, not the whole selector."""
     plan = ("--epochs", 1, "--selector", "rcs", "--warmup", 0, "--fraction", 0.5)
     train("sat", tmp_path, *plan)
     got = train("sat", tmp_path, *plan, "--eta", 0.02)
@@ -157,7 +153,7 @@ def test_a_run_is_not_resumed_on_other_data_of_the_same_size(tmp_path: Path) -> 
 
 
 def test_training_that_diverges_is_refused_and_leaves_the_epoch_before(tmp_path: Path) -> None:
-    """The sentence names the epoch; checkpoint and log are of the one before, and every line of the log is JSON."""
+    """The sentence names the epoch; checkpoint and log are those of the epoch before, and every line of the log is JSON."""
     words = ("--epochs", 4, "--lr", 1e6, "--curve", "constant")
     got = train("sat", tmp_path, *words)
     assert isinstance(got.exception, NonFiniteError), got.output
@@ -196,128 +192,10 @@ def test_stairs_fall_at_their_milestones(tmp_path: Path) -> None:
     ("words", "step"), [(("--radius", "0.1"), 0.025), (("--radius", "0.1", "--step", "0.03"), 0.03)]
 )
 def test_the_published_step_follows_the_radius(words: tuple[str, ...], step: float, tmp_path: Path) -> None:
-    """2/255 of 8/255 is a quarter; a step that is given stays."""
+    """The published step is a quarter of the radius, 2/255 of 8/255; a step that is given is kept."""
     more = ("--rows", 60, "--validation", 10, "--arch", "small", "--epochs", 1, "--attack-steps", 1, "--json")
     got = command("train", "sat", *more, *words, "--out", tmp_path)
     assert json.loads(got.stdout)["settings"]["step"] == pytest.approx(step)
-
-
-IGNORED = [
-    ("sat", "--beta", 1), ("sat", "--temperature", 0.1), ("sat", "--projection", 2), ("trades", "--sir", 0.1),
-    ("acl", "--interval", 2), ("acl", "--rate", 0.5), ("dynacl", "--form", "kl"), ("dynacl-air", "--key-momentum", 0),
-    ("standard", "--attack-steps", 1), ("standard", "--radius", 0.1), ("cl", "--step", 0.1), ("fast-at", "--lr-warmup", 1),
-    ("sat", "--milestones", "5"), ("sat", "--eta", 0.1), ("sat", "--rd-steps", 1), ("sat", "--select-batch-size", 8),
-    ("sat", "--fraction", 0.1), ("sat", "--warmup", 1), ("sat", "--every", 1), ("sat", "--select-attack-steps", 1),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("system", "option", "value"), IGNORED)
-def test_an_option_that_would_be_ignored_is_wrong_usage(system: str, option: str, value: Any, tmp_path: Path) -> None:
-    """Exit code 2, one sentence that names it, and nothing is made."""
-    got = command("train", system, option, value, "--out", tmp_path / "run")
-    assert got.exit_code == 2
-    assert f"{option} would be without effect" in " ".join(got.stderr.split())
-    assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize("option", ["--eta", "--rd-steps", "--select-batch-size"])
-def test_options_of_rcs_are_wrong_usage_with_rs2(option: str, tmp_path: Path) -> None:
-    """rs2 has no scratch step, no RD and no passes over the pool."""
-    got = command("train", "sat", "--selector", "rs2", option, 1, "--out", tmp_path)
-    assert got.exit_code == 2
-    assert f"{option} would be without effect" in got.stderr
-
-
-@pytest.mark.parametrize(
-    ("selector", "option", "value"),
-    [
-        ("rcs:eta=0.05", "--eta", 0.1), ("rcs:capture=head+redraw", "--capture", "all"), ("rcs:rd_steps=1", "--rd-steps", 2),
-        ("importance", "--select-batch-size", 8),
-    ],
-)  # fmt: skip
-def test_an_option_that_the_method_overrides_is_wrong_usage(
-    selector: str, option: str, value: Any, tmp_path: Path
-) -> None:
-    """What stands in the words wins, so the option beside it is a trap; drawing by a history passes over no pool."""
-    got = command("train", "sat", "--selector", selector, option, value, "--out", tmp_path)
-    assert got.exit_code == 2
-    assert f"{option} would be without effect" in " ".join(got.stderr.split())
-
-
-def test_every_arm_of_a_comparison_takes_the_same_plan() -> None:
-    """`full`, if it is named, goes with the coreset's plan and follows none; not named, it would be a trap."""
-    assert idle(PLAN, defaults("sat"), None, named=True) is None
-    assert idle(PLAN, defaults("sat"), None, named=False) is not None
-
-
-@pytest.mark.parametrize("system", SYSTEMS)
-def test_the_table_knows_real_options_and_lets_every_system_have_its_own(system: str) -> None:
-    """Names in the table are options; each belongs to a system, curve or method, and some systems read it."""
-    for names, reads, _ in TABLE:
-        assert set(names) <= {*OPTIONS}
-        if names[0] in NAMES and names[0] not in ("milestones", "capture", "eta", "rd_steps"):
-            assert any(reads(defaults(other), None) for other in SYSTEMS)
-    common = set(NAMES) - {name for names, _, _ in TABLE for name in names} - {*PLAN}
-    assert idle(common, defaults(system), None, named=False) is None
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        (), ("acl", "--preset", "cifar10-sat"), ("sat", "--selector", "rcs", "--fraction", 0),
-        ("sat", "--selector", "rcs", "--epochs", 5, "--warmup", 5), ("acl", "--selector", "rcs", "--warmup", 1000),
-        ("sat", "--validation", 1.5), ("sat", "--radius", 0), ("sat", "--fraction", 2), ("sat", "--epochs", 0),
-        ("sat", "--device", "toaster"), ("sat", "--curve", "stairs", "--milestones", "soon"),
-    ],
-)  # fmt: skip
-def test_wrong_usage_is_exit_code_2(words: tuple[Any, ...], tmp_path: Path) -> None:
-    """No system, a preset of another one, a coreset that is never chosen or empty, numbers that mean nothing."""
-    got = command("train", *words, "--out", tmp_path / "run")
-    assert got.exit_code == 2, got.output
-    assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (("sot",), "no training system is called 'sot'"),
-        (("--preset", "cifar12-sat"), "no preset is called"),
-        (("sat", "--selector", "rsc", "--warmup", 0), "no selector is called 'rsc'"),
-        (("sat", "--selector", "per_class"), "combines other selectors"),
-        (("sat", "--arch", "resnet19"), "no architecture is called 'resnet19'"),
-        (("sat", "--precision", "fp16"), "precision is one of fp32 and bf16"),
-        (("sat", "--optimiser", "adam"), "optimiser is one of sgd and lars"),
-        (("sat", "--curve", "square"), "no curve is called 'square'"),
-        (("sat", "--curve", "stairs"), "needs milestones for the curve stairs"),
-        (("sat", "--lr", 0), "needs a rate above 0"),
-        (("sat", "--momentum", 1), "needs a momentum in [0, 1)"),
-        (("acl", "--temperature", 0), "needs a temperature above 0"),
-        (("sat", "--arch", "small", "--stem", "imagenet"), "stem"),
-        (("sat", "--rows", 60), "--validation 0.01 of 60 images"),
-        (("sat", "--validation", 5000), "--validation 5000 of 1,442 images"),
-        (("sat", "--rows", 5000), "5000 rows were asked for, there are 1442"),
-        (("sat", "--data", "/nowhere"), "there is nothing at /nowhere"),
-        (("sat", "--device", "meta"), "there is no device meta here"),
-        (("sat", "--arch", "small", "--selector", "rcs", "--fraction", 0.0001), "less than one"),
-    ],
-)
-def test_what_cannot_be_done_is_refused_in_one_sentence(words: tuple[Any, ...], said: str, tmp_path: Path) -> None:
-    """A refusal of the library, which the funnel makes exit code 1, and no network."""
-    got = command("train", *words, "--out", tmp_path)
-    assert isinstance(got.exception, CoreselectError), got.output
-    assert said in str(got.exception)
-    assert not (tmp_path / MODEL).exists()
-
-
-@pytest.mark.parametrize("below", ["", "run"])
-def test_a_file_is_no_folder_for_a_run(below: str, tmp_path: Path) -> None:
-    """Neither is a folder below it; it is said before any data is loaded, and the file stays as it was."""
-    file = tmp_path / "notes"
-    file.write_text("mine")
-    got = command("train", "sat", "--data", "/nowhere", "--out", file / below)
-    assert isinstance(got.exception, DataError)
-    assert f"because of {file}" in str(got.exception)
-    assert file.read_text() == "mine"
 
 
 def test_labels_are_needed_by_supervised_systems_alone(tmp_path: Path) -> None:
@@ -330,7 +208,7 @@ def test_labels_are_needed_by_supervised_systems_alone(tmp_path: Path) -> None:
 
 
 def test_settings_made_for_long_runs_are_pointed_out(tmp_path: Path) -> None:
-    """A rate that never reaches its peak, views that never weaken, an attack that cannot reach its radius: each a line."""
+    """A rate that never reaches its peak, views that never weaken, and an attack that cannot reach its radius have a line each."""
     words = ("--optimiser", "sgd", "--lr", 0.05, "--attack-steps", 1, "--step", 0.001, "--epochs", 1)
     got = train("dynacl", tmp_path, *words)
     assert got.exit_code == 0, got.output
@@ -342,7 +220,7 @@ def test_settings_made_for_long_runs_are_pointed_out(tmp_path: Path) -> None:
 def test_a_refusal_is_one_line_on_stderr_and_exit_code_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Through the funnel of the program, brackets in names included."""
+    """This holds for the whole program, also with brackets in names."""
     monkeypatch.setattr(
         sys, "argv", ["coreselect", "train", "sat", "--data", "no[where]", "--out", str(tmp_path / "run")]
     )

@@ -24,7 +24,8 @@ from coreselect.errors import BudgetError, CoreselectError, NonFiniteError, Requ
 from coreselect.objectives import RD
 from coreselect.selectors import RCS, GradMatch, Mixture, Random
 from coreselect.support import seeding
-from coreselect_integrations.cli import fidelity as cli
+from coreselect_integrations.cli.fidelity import fidelity as fidelity_command
+from coreselect_integrations.cli.fidelity_run import settings_in
 from coreselect_integrations.comparison.fidelity import Fidelity, alike, fidelity, predict
 from coreselect_integrations.comparison.set_value import SetValue
 from coreselect_integrations.networks import Spec, load_network, make, restore, route_call, save_network
@@ -289,7 +290,7 @@ QUICK = ("--groups", 4, "--sets", 3, "--group-size", 3, "--sketch", 16, "--devic
 def command(*words: object) -> Any:
     """Run the command alone in this process."""
     app = Typer()
-    app.command()(cli.fidelity)
+    app.command()(fidelity_command)
     return CliRunner().invoke(app, [str(w) for w in words], env={"COLUMNS": "80", "TERMINAL_WIDTH": "400"})
 
 
@@ -382,7 +383,7 @@ def test_a_network_of_an_earlier_version_says_enough() -> None:
     """Before `capture` was a setting, selections read gradients of the head."""
     about = asdict(defaults("sat"))
     del about["capture"]
-    assert cli.settings_in(about, None) == defaults("sat")
+    assert settings_in(about, None) == defaults("sat")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a user sees of a run: one line an epoch, trouble in full once, bars only on a terminal."""
+"""What a user sees of a run: one line for each epoch, each warning in full once, bars only on a terminal."""
 
 from collections.abc import Mapping
 from io import StringIO
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from coreselect_integrations.cli.live import Live, duration, line, some
+from coreselect_integrations.cli.run_progress import RunProgress, counted, duration, epoch_line
 
 
 def record(epoch: int, **more: Any) -> Mapping[str, Any]:
@@ -22,19 +22,19 @@ def record(epoch: int, **more: Any) -> Mapping[str, Any]:
     ],
 )  # fmt: skip
 def test_a_time_is_written_in_its_two_largest_units(seconds: float, words: str) -> None:
-    """Rounded up to whole seconds from ten on, so that a minute never has sixty."""
+    """From ten seconds on it is rounded up to whole seconds, so that no minute has sixty of them."""
     assert duration(seconds) == words
 
 
 def test_one_thing_is_not_many() -> None:
     """`1 epoch`, `1,442 images`."""
-    assert (some(1, "epoch"), some(0, "epoch"), some(1442, "image")) == ("1 epoch", "0 epochs", "1,442 images")
+    assert (counted(1, "epoch"), counted(0, "epoch"), counted(1442, "image")) == ("1 epoch", "0 epochs", "1,442 images")
 
 
 @pytest.mark.parametrize("more", [{}, {"accuracy": None}, {"select_seconds": 12.25}, {"loss": 6.6e20}])
 def test_an_epochs_line_fits_80_columns(more: Mapping[str, Any]) -> None:
     """Also with a selection, without accuracy, and where the loss is huge."""
-    words = line(record(999, **more), 1000)
+    words = epoch_line(record(999, **more), 1000)
     assert words.startswith("epoch 1000 of 1000: loss ")
     assert len(words) <= 80
     assert ("right" in words) == (more.get("accuracy", 0.5) is not None)
@@ -42,11 +42,11 @@ def test_an_epochs_line_fits_80_columns(more: Mapping[str, Any]) -> None:
 
 
 def test_an_epochs_line_leaves_out_a_selection_that_took_nothing() -> None:
-    """Below a twentieth of a second there was none to speak of."""
-    assert "selecting" not in line(record(0, select_seconds=0.01), 1)
+    """Less than a twentieth of a second is not shown."""
+    assert "selecting" not in epoch_line(record(0, select_seconds=0.01), 1)
 
 
-def shown(live: Live, *records: Mapping[str, Any]) -> list[str]:
+def shown(live: RunProgress, *records: Mapping[str, Any]) -> list[str]:
     live.console = Console(file=StringIO(), width=80)
     with live:
         live("epoch 1", 5, 10)
@@ -58,8 +58,8 @@ def shown(live: Live, *records: Mapping[str, Any]) -> list[str]:
 
 
 def test_a_log_has_a_line_an_epoch_and_the_time_that_is_left() -> None:
-    """Two of three epochs of 30 s: 30 s are left; none after the last, where nothing is said. No bars, no codes."""
-    lines = shown(Live(3), *(record(e) for e in range(3)))
+    """After two of three epochs of 30 s, 30 s are left; after the last nothing is said. There are no bars and no codes."""
+    lines = shown(RunProgress(3), *(record(e) for e in range(3)))
     assert [said.endswith(f"{left} left") for said, left in zip(lines, ("1 min 00 s", "30 s"), strict=False)] == [
         True
     ] * 2
@@ -69,26 +69,26 @@ def test_a_log_has_a_line_an_epoch_and_the_time_that_is_left() -> None:
 
 
 def test_the_time_left_follows_the_last_ten_epochs() -> None:
-    """Ten long epochs on everything, ten short ones on a coreset: the ten to come are taken to be short."""
-    live = Live(30)
+    """After ten long epochs on everything and ten short ones on a coreset, the next ten are expected to be short."""
+    live = RunProgress(30)
     shown(live, *(record(e, seconds=100.0 if e < 10 else 1.0) for e in range(20)))
     assert live.left(20) == pytest.approx(10.0)
     assert live.count == 20
 
 
 def test_trouble_is_told_in_full_once() -> None:
-    """The same sentence with other numbers is counted from then on; another one is told."""
+    """The same sentence with other numbers is only counted; a new one is shown."""
     first = record(0, trouble=["94% of the picks are misclassified (pool: 81%)"])
     second = record(1, trouble=["100% of the picks are misclassified (pool: 8.1e-02%)", "the picks cover 4.0 of 10"])
-    lines = shown(Live(3), first, second, record(2))
+    lines = shown(RunProgress(3), first, second, record(2))
     assert lines[1] == "  94% of the picks are misclassified (pool: 81%)"
     assert lines[3:5] == ["  the picks cover 4.0 of 10", "  1 sign of trouble as before: numbers in log.jsonl"]
     assert len(lines) == 6
 
 
 def test_long_trouble_is_broken_between_words() -> None:
-    """Every line begins two columns in and fits 80."""
-    lines = shown(Live(1), record(0, trouble=["a certain word " * 12]))[1:]
+    """Every line is indented by two columns and fits 80."""
+    lines = shown(RunProgress(1), record(0, trouble=["a certain word " * 12]))[1:]
     assert len(lines) > 1
     assert all(said.startswith(("  a ", "  certain ", "  word")) for said in lines)
     assert max(map(len, lines)) <= 80

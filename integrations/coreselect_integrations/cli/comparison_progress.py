@@ -1,4 +1,4 @@
-"""How far a comparison is: bars and a line a cell on a terminal, the lines alone in a log; all on stderr."""
+"""The progress of a comparison on stderr: a line for each cell, and bars as well on a terminal."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from coreselect_integrations.cli.live import duration
+from coreselect_integrations.cli.run_progress import duration
 from coreselect_integrations.comparison.plan import Cell
 from coreselect_integrations.comparison.report import name_of
 
 
-class Cells:
-    """Show a comparison while the block runs: `began`, `ended` and the object itself are what `Runtime` takes."""
+class ComparisonProgress:
+    """Show a comparison while the block runs. `began`, `ended` and the object itself are what `Runtime` takes."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.quiet, self.since = quiet, 0.0
@@ -39,12 +39,12 @@ class Cells:
         self.bars.update(self.part, description=part, completed=done, total=total, said=said, visible=True)
 
     def began(self, cell: Cell, done: int, total: int) -> None:
-        """Name the cell that runs."""
+        """Show which cell runs."""
         self.since = perf_counter()
         self.bars.update(self.all, description=cell.name, completed=done, total=total, said=f"{done} of {total}")
 
     def ended(self, record: Mapping[str, Any], fresh: bool) -> None:
-        """Print the line of a cell that ran; of one that was finished before, nothing."""
+        """Print the line of a cell that ran or failed; a cell that was finished before has none."""
         if record["error"] is not None:
             self.console.print(f"{name_of(record)} failed: {record['error']}", style="red", markup=False)
         elif fresh and not self.quiet:

@@ -1,4 +1,4 @@
-"""How far a run is: bars and a line an epoch on a terminal, the lines alone in a log; all on stderr."""
+"""The progress of a run on stderr: a line for each epoch, and bars as well on a terminal."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from coreselect_integrations.training.runs import LOG
 
 
-class Live:
+class RunProgress:
     """Show a run of `epochs` epochs while the block runs.
 
-    Call it with (part, done, total) while an epoch runs, and `ended` with the record of each epoch: its `epoch` from 0,
-    `loss`, `accuracy` in [0, 1] or None, `lr`, `seconds`, and where there are any `select_seconds` and `trouble`. A sign
-    of trouble is shown in full the first time; what follows differs in its numbers. `count` says how many epochs ended.
+    Call the object with (part, done, total) while an epoch runs, and call `ended` with the record of each epoch: its
+    `epoch` from 0, `loss`, `accuracy` in [0, 1] or None, `lr`, `seconds`, and `select_seconds` and `trouble` if there are
+    any. A warning is shown in full the first time; later ones that differ in numbers only are counted. `count` is the
+    number of epochs that have ended.
     """
 
     def __init__(self, epochs: int) -> None:
@@ -47,16 +48,16 @@ class Live:
 
     @property
     def count(self) -> int:
-        """How many epochs have ended under these eyes."""
+        """The number of epochs that have ended since this object was made."""
         return len(self.spent)
 
     def ended(self, record: Mapping[str, Any]) -> None:
-        """Print the line of an epoch that ended, and say how long the rest will take."""
+        """Print the line of an epoch that ended, with the time that is left."""
         n = record["epoch"] + 1
         self.spent.append(record["seconds"] + record.get("select_seconds", 0.0))
         left = f", {duration(self.left(n))} left" if n < self.epochs else ""
         self.bars.update(self.run, completed=n, said=f"{n} of {self.epochs}{left}")
-        self.console.print(line(record, self.epochs) + left, soft_wrap=True)
+        self.console.print(epoch_line(record, self.epochs) + left, soft_wrap=True)
         kinds = {re.sub(r"[-+]?\d[\d.,e+-]*", "#", words): words for words in record.get("trouble", ())}
         new = [words for kind, words in kinds.items() if kind not in self.known]
         if len(new) < len(kinds):
@@ -68,13 +69,13 @@ class Live:
         self.known |= kinds.keys()
 
     def left(self, done: int) -> float:
-        """Seconds that the epochs after the first `done` will take, if they are like the last few (a coreset's are shorter)."""
+        """Return the seconds that the epochs after the first `done` will take, if they are like the last ten."""
         last = self.spent[-10:]
         return (self.epochs - done) * sum(last) / max(1, len(last))
 
 
-def line(record: Mapping[str, Any], epochs: int) -> str:
-    """Write one epoch's record, in words that fit 80 columns."""
+def epoch_line(record: Mapping[str, Any], epochs: int) -> str:
+    """Write the record of an epoch in one line of at most 80 columns."""
     loss = record["loss"]
     shown = f"{loss:.4f}" if abs(loss) < 1e4 else f"{loss:.3g}"
     words = [f"epoch {record['epoch'] + 1} of {epochs}: loss {shown}"]
@@ -97,6 +98,6 @@ def duration(seconds: float) -> str:
     return f"{whole // 60} min {whole % 60:02d} s" if whole >= 60 else f"{whole} s"
 
 
-def some(n: int, what: str) -> str:
-    """Write a number of things: `1 epoch`, `1,442 images`."""
+def counted(n: int, what: str) -> str:
+    """Write a number with its noun: `1 epoch`, `1,442 images`."""
     return f"{n:,} {what}{'s' * (n != 1)}"

@@ -1,4 +1,4 @@
-"""What the commands look at before any work begins, so that a mistake costs a second and not a night."""
+"""Checks that commands make before any work begins, so that a mistake costs a second and not a night."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from coreselect_integrations.pretraining.warmup import count_classes, image_shap
 
 
 def device_on(name: str | None) -> torch.device:
-    """Return the device of that name, or cuda where there is one and else the CPU.
+    """Return the device of that name; without a name, cuda if there is one, else the CPU.
 
     Raises:
-        typer.BadParameter: no kind of device is called so.
-        RequirementError: there is none here that computes.
+        typer.BadParameter: no device has such a name.
+        RequirementError: this machine has no such device.
     """
     try:
         where = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -29,17 +29,17 @@ def device_on(name: str | None) -> torch.device:
         raise typer.BadParameter(f"--device is cpu, cuda, cuda:1 or the like, got {name!r}.") from why
     try:
         torch.ones(1, device=where).item()
-    except Exception as why:  # each kind of device has its own way of not being there
+    except Exception as why:  # each kind of device fails in its own way
         said = f"there is no device {where} here that PyTorch can use: give --device cpu, or another."
         raise RequirementError(said) from why
     return where
 
 
 def check_folder(out: Path) -> None:
-    """Refuse a folder of a run that can be neither made nor written.
+    """Refuse a folder that cannot be made, or cannot be written to.
 
     Raises:
-        DataError: it is a file, below one, or closed to this user.
+        DataError: it is a file, is below a file, or is closed to this user.
     """
     there = next(p for p in (out, *out.absolute().parents) if p.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
@@ -60,10 +60,10 @@ def network_at(path: Path) -> Saved:
 
 
 def check_images(dataset: Any, spec: Spec, name: str) -> None:
-    """Refuse images of another shape than a network takes.
+    """Refuse images whose shape does not fit the network.
 
     Raises:
-        DataError: there are no images, or they are not those of the spec.
+        DataError: there are no images, or they do not have the shape in the spec.
     """
     if not len(dataset):
         why = f"{name} holds no images: at least one is needed."
@@ -72,7 +72,7 @@ def check_images(dataset: Any, spec: Spec, name: str) -> None:
     if (channels, size) != (spec.channels, spec.size):
         why = (
             f"{name} has images of {channels} channels and {size} pixels, the network takes {spec.channels} and "
-            f"{spec.size}: convert them, or take a network of theirs."
+            f"{spec.size}: convert them, or take a network that was made for them."
         )
         raise DataError(why)
 
@@ -81,7 +81,7 @@ def classes_in(dataset: Any, name: str, purpose: str) -> int:
     """Count the classes of a labelled dataset.
 
     Raises:
-        DataError: it has no labels, which the purpose needs.
+        DataError: the purpose needs labels, and there are none.
     """
     try:
         return count_classes(dataset)
@@ -91,11 +91,11 @@ def classes_in(dataset: Any, name: str, purpose: str) -> int:
 
 
 def held_out(dataset: Any, size: float, seed: int) -> tuple[Subset[Any], Subset[Any]]:
-    """Split off what --validation says, a share below 1 or a count: (pool, held out).
+    """Split a dataset by --validation, a share below 1 or a count. Return (pool, held out).
 
     Raises:
         DataError: there are fewer than two images.
-        BudgetError: one side would be empty.
+        BudgetError: one part would be empty.
     """
     n = len(dataset)
     if n < 2:

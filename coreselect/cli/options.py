@@ -1,0 +1,113 @@
+"""The options that several commands have: each is declared here once, with one help text.
+
+A value of None means the default of the command, which its help shows.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+MODEL, METHOD, ATTACKS, RUN = "Model", "Method", "Attacks", "Run"  # panels of the help
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+Radius = Annotated[
+    float | None,
+    typer.Option(min=0.0, help="Radius of the attacks, l∞, for inputs in [0, 1].", rich_help_panel=ATTACKS),
+]
+Selector = Annotated[str | None, typer.Option(help="Method. `coreselect methods` lists them.")]
+Arch = Annotated[
+    str | None,
+    typer.Option(help="Network: small, resnet18, resnet34, resnet50 or wrn28_10.", rich_help_panel=MODEL),
+]
+Precision = Annotated[
+    str | None,
+    typer.Option(
+        help="Precision of the passes of training: fp32 or bf16. In a selection, bf16 is for the attack only.",
+        rich_help_panel=RUN,
+    ),
+]
+Fraction = Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Share of the images to choose.")]
+GroupSize = Annotated[int | None, typer.Option(min=1, help="Examples in a candidate group.", rich_help_panel=METHOD)]
+Capture = Annotated[
+    str | None,
+    typer.Option(
+        help="Whose gradients are compared: those of the head, of all parameters, or (select) of the parameters whose "
+        "names match a pattern.",
+        rich_help_panel=METHOD,
+    ),
+]
+BatchSize = Annotated[int | None, typer.Option(min=1, help="Images in one batch.", rich_help_panel=RUN)]
+Seed = Annotated[int | None, typer.Option(help="Seed of every random draw.", rich_help_panel=RUN)]
+NumThreads = Annotated[int | None, typer.Option(min=1, help="CPU threads of PyTorch.", rich_help_panel=RUN)]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1, for example.", rich_help_panel=RUN)]
+ANY_DEVICE = "cuda if there is one, else cpu"
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Which images are read."""
+
+    data: Annotated[
+        str,
+        typer.Option(help="digits, an array folder, CIFAR or ImageNet-32 files, an image folder, or module:factory."),
+    ] = "digits"
+    rows: Annotated[int | None, typer.Option(min=2, help="Use only the first so many images.")] = None
+
+
+@dataclass(frozen=True)
+class PoolOptions(DataOptions):
+    """Which images are read, and how many of them are held out."""
+
+    validation: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="Images held out to measure RD: a share below 1, or a count."),
+    ] = None
+
+
+@dataclass(frozen=True)
+class WarmupOptions:
+    """The network that is trained first where no model is given."""
+
+    loss: Annotated[
+        str | None,
+        typer.Option(
+            help="Training loss: sat, trades, ce, cl or acl. A network is warmed up with sat or acl.",
+            rich_help_panel=MODEL,
+        ),
+    ] = None
+    arch: Arch = None
+    warmup_epochs: Annotated[int | None, typer.Option(min=0, help="Epochs of the warm-up.", rich_help_panel=MODEL)] = (
+        None
+    )
+
+
+@dataclass(frozen=True)
+class RcsOptions:
+    """Settings of RCS and of its objective."""
+
+    eta: Annotated[
+        float | None, typer.Option(min=0.0, help="Step size of rcs for each pick.", rich_help_panel=METHOD)
+    ] = None
+    rd_steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="Steps of the attack on the held-out images.", rich_help_panel=ATTACKS),
+    ] = None
+
+
+@dataclass(frozen=True)
+class AttackOptions:
+    """The attack of training."""
+
+    radius: Radius = None
+    attack_steps: Annotated[
+        int | None, typer.Option(min=0, help="Steps of the training attack.", rich_help_panel=ATTACKS)
+    ] = None
+
+
+@dataclass(frozen=True)
+class MachineOptions:
+    """Where the work is done."""
+
+    num_workers: Annotated[int, typer.Option(min=0, help="Processes that read images.", rich_help_panel=RUN)] = 0
+    device: Device = None

@@ -1,0 +1,71 @@
+"""The selector and the attacks that the options of `coreselect select` describe."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from coreselect.attacks import PGD
+from coreselect.cli.options import RcsOptions
+from coreselect.cli.select_options import MethodOptions
+from coreselect.errors import RequirementError
+from coreselect.gradients.sketch import Sketch
+from coreselect.network.precision import HalfPrecision
+from coreselect.objectives import OBJECTIVES, RD
+from coreselect.protocols import Attack, Loss, Selector
+from coreselect.selectors import COMBINATORS, PerClass, get_selector
+
+IN_PRECISION: Mapping[str, Callable[[Attack], Attack]] = {"fp32": lambda attack: attack, "bf16": HalfPrecision}
+
+
+def make_selector(name: str, method: MethodOptions, rcs: RcsOptions, radius: float) -> Selector:
+    """Make the named selector.
+
+    Raises:
+        RequirementError: the objective is unknown, or the selector is made of other selectors.
+        UnknownNameError: no selector has that name.
+    """
+    if method.objective not in OBJECTIVES:
+        raise RequirementError(f"no objective is called {method.objective!r}; there are {', '.join(OBJECTIVES)}.")
+    if name in {c.name for c in COMBINATORS}:
+        raise RequirementError(f"{name!r} combines other selectors: use it from Python, or --per-class.")
+    made = get_selector(name, **_settings(name, method, rcs, radius))
+    return PerClass(made) if method.per_class else made
+
+
+def training_attack(loss: Loss, radius: float, steps: int | None) -> Attack | None:
+    """Return the attack of the loss at this radius, or one of so many steps; None for a loss without an attack."""
+    own = loss.default_attack
+    if own is None:
+        return None
+    if steps is not None:
+        return _pgd(radius, steps)
+    return replace(own, radius=radius, step=own.step * radius / own.radius or 1.0) if isinstance(own, PGD) else own
+
+
+def _settings(name: str, method: MethodOptions, rcs: RcsOptions, radius: float) -> dict[str, Any]:
+    """Collect the settings that the named selector takes."""
+    steps = 3 if rcs.rd_steps is None else rcs.rd_steps
+    attack = _pgd(radius, steps)
+    if method.objective == "rd":
+        objective: Any = RD(method.divergence, attack=attack)  # type: ignore[arg-type]  # RD checks the name
+    else:
+        objective = OBJECTIVES[method.objective](attack=attack)
+    if name == "rcs_sampled":
+        return {"objective": objective}
+    if name != "rcs":
+        return {}
+    return {
+        "objective": objective,
+        "eta": rcs.eta,
+        "group_size": method.group_size,
+        "stratify": None if method.stratify == "none" else method.stratify,
+        "recraft": int(method.recraft) if method.recraft.isdigit() else method.recraft,
+        "search": method.search,
+        "sketch": None if method.sketch is None else Sketch(method.sketch),
+        "certify": None if method.certify == "none" else method.certify,
+    }
+
+
+def _pgd(radius: float, steps: int) -> PGD:
+    """Return PGD whose steps are 1¼ radii in all, as published: 10/255 at a radius of 8/255."""
+    return PGD(radius, 1.25 * radius / max(1, steps) or 1.0, steps)

@@ -1,0 +1,102 @@
+"""The options that `coreselect select` alone has, in records."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from coreselect.cli.options import METHOD, MODEL, BatchSize, Capture, GroupSize, Precision
+
+ARRAYS = "Arrays instead of a model"
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """The model whose gradients are compared."""
+
+    model: Annotated[
+        str | None,
+        typer.Option(help="Factory of the model: package.module:factory or file.py:factory.", rich_help_panel=MODEL),
+    ] = None
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="Weights of --model. No code in the file is run.", rich_help_panel=MODEL),
+    ] = None
+    head: Annotated[
+        str | None,
+        typer.Option(help="Name of the module that is the head.", show_default="found", rich_help_panel=MODEL),
+    ] = None
+    capture: Capture = None
+    views: Annotated[
+        str | None,
+        typer.Option(help="Function that makes two views of an image: module:function.", rich_help_panel=MODEL),
+    ] = None
+    warmup_attack_steps: Annotated[
+        int, typer.Option(min=1, help="Attack steps of the warm-up.", rich_help_panel=MODEL)
+    ] = 2
+    save_model: Annotated[
+        Path | None, typer.Option(help="Write the weights of the warmed-up network here.", rich_help_panel=MODEL)
+    ] = None
+
+
+@dataclass(frozen=True)
+class MethodOptions:
+    """Settings of the method; all but `per_class` are read by rcs, `objective` also by rcs_sampled."""
+
+    per_class: Annotated[
+        bool, typer.Option("--per-class", help="Choose in each class separately.", rich_help_panel=METHOD)
+    ] = False
+    objective: Annotated[
+        str, typer.Option(help="What is lowered: rd, adversarial_ce or ce_plus_rd.", rich_help_panel=METHOD)
+    ] = "rd"
+    divergence: Annotated[str, typer.Option(help="Divergence of RD: kl, js or ot.", rich_help_panel=METHOD)] = "kl"
+    group_size: GroupSize = None
+    stratify: Annotated[
+        str,
+        typer.Option(help="What balances the groups: auto, labels, clusters or none.", rich_help_panel=METHOD),
+    ] = "auto"
+    recraft: Annotated[
+        str,
+        typer.Option(
+            help="When the held-out images are attacked again: once, every (pick), or a number of picks.",
+            rich_help_panel=METHOD,
+        ),
+    ] = "once"
+    search: Annotated[
+        str, typer.Option(help="Search for the best group: auto, exact or faiss.", rich_help_panel=METHOD)
+    ] = "auto"
+    sketch: Annotated[
+        int | None, typer.Option(min=1, help="Width to which gradients are projected.", rich_help_panel=METHOD)
+    ] = None
+    certify: Annotated[
+        str, typer.Option(help="Certificate: instance, paper, sampled or none.", rich_help_panel=METHOD)
+    ] = "instance"
+
+
+@dataclass(frozen=True)
+class PassOptions:
+    """How the passes over the images are run."""
+
+    precision: Precision = None
+    batch_size: BatchSize = None
+
+
+@dataclass(frozen=True)
+class ArrayOptions:
+    """Arrays that take the place of a model."""
+
+    features: Annotated[Path | None, typer.Option(help="Features, .npy [N, D].", rich_help_panel=ARRAYS)] = None
+    gradients: Annotated[
+        Path | None,
+        typer.Option(help="Gradients, .npy [N, P], or [M, P] with --groups.", rich_help_panel=ARRAYS),
+    ] = None
+    validation_gradient: Annotated[
+        Path | None,
+        typer.Option(help="Gradient of the objective, .npy [P].", rich_help_panel=ARRAYS),
+    ] = None
+    labels: Annotated[Path | None, typer.Option(help="Labels, .npy [N].", rich_help_panel=ARRAYS)] = None
+    groups: Annotated[
+        Path | None,
+        typer.Option(help="Group of each example, .npy [N].", rich_help_panel=ARRAYS),
+    ] = None

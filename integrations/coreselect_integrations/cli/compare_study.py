@@ -1,0 +1,149 @@
+"""The study that the options of `coreselect compare` describe, and the checks of it before any work."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import typer
+
+from coreselect.cli.options import AttackOptions, PoolOptions
+from coreselect.errors import CoreselectError
+from coreselect_integrations.cli.compare_options import EvaluationOptions, StudyOptions
+from coreselect_integrations.cli.options import NetworkOptions, ScheduleOptions, TrainingOptions
+from coreselect_integrations.cli.run_progress import counted
+from coreselect_integrations.comparison import Finetuning, Judged, Study
+from coreselect_integrations.comparison.plan import CLOCKS, TRAINED
+from coreselect_integrations.finetuning import MODES
+from coreselect_integrations.pretraining.presets import defaults
+from coreselect_integrations.pretraining.settings import SYSTEMS, Settings
+
+CURVES = ("cosine", "triangle", "constant")
+
+
+def make_settings(
+    trainer: str, pool: PoolOptions, network: NetworkOptions, training: TrainingOptions, schedule: ScheduleOptions,
+    attack: AttackOptions,
+) -> Settings:  # fmt: skip
+    """Make the settings of training, which are the same for all methods.
+
+    Raises:
+        typer.BadParameter: there is no such system or curve, or the radius is 0 or above 1.
+    """
+    if trainer not in SYSTEMS:
+        raise typer.BadParameter(f"--trainer is one of {', '.join(SYSTEMS)}, got {trainer!r}.")
+    if network.curve not in CURVES:
+        raise typer.BadParameter(f"--curve is one of {', '.join(CURVES)}, got {network.curve!r}.")
+    radius = 8 / 255 if attack.radius is None else attack.radius
+    if not 0 < radius <= 1:
+        raise typer.BadParameter(f"--radius is above 0 and up to 1, as all are judged under attack, got {radius:g}.")
+    steps = attack.attack_steps or 5
+    base = defaults(trainer)
+    records = {**vars(network), **vars(training), **vars(schedule), "validation": pool.validation}
+    given = {name: value for name, value in records.items() if value is not None}
+    own = {
+        "optimiser": "sgd", "weight_decay": 5e-4 if SYSTEMS[trainer].supervised else 1e-4, "floor": 0.0,
+        "lr_warmup": min(1, given.get("warmup", base.warmup)), "radius": radius, "step": 2.5 * radius / steps,
+        "attack_steps": steps, "select_attack_steps": None, "interval": max(1, given.get("epochs", base.epochs) // 20),
+    }  # fmt: skip
+    return replace(base, **{**own, **given})
+
+
+def make_study(settings: Settings, asked: StudyOptions, evaluation: EvaluationOptions) -> Study:
+    """Make the study.
+
+    Raises:
+        typer.BadParameter: an option cannot be read.
+    """
+    if evaluation.clock not in CLOCKS:
+        raise typer.BadParameter(f"--clock is one of {', '.join(CLOCKS)}, got {evaluation.clock!r}.")
+    judged = _words(evaluation.judged or (TRAINED if SYSTEMS[settings.system].supervised else "slf,alf"))
+    if evaluation.transfer is not None:
+        modes = [mode for mode in judged if mode != TRAINED] or ("slf", "alf")
+        judged += [f"{mode}@{transfer_name(evaluation.transfer)}" for mode in modes]
+    tuning = {"epochs": evaluation.tuning_epochs, "rows": evaluation.tuning_rows}
+    return Study(
+        settings=settings, methods=_words(asked.selectors), fractions=_shares(asked.fractions), seeds=_seeds(asked.seeds),
+        equal=_words(asked.equal), full=asked.full, judged=judged, clock=evaluation.clock,
+        finetuning=Finetuning(**{name: value for name, value in tuning.items() if value is not None}),
+    )  # fmt: skip
+
+
+def transfer_name(transfer: str) -> str:
+    """Return the name under which the results of --transfer are reported."""
+    return Path(transfer).absolute().name
+
+
+def check_study(study: Study, attack_given: Sequence[str], tuning_given: Sequence[str]) -> None:
+    """Refuse a command line that would not do what it says.
+
+    Args:
+        attack_given, tuning_given: the options of the attack and of fine-tuning that were given.
+    Raises:
+        typer.BadParameter: an option has no effect or makes no sense.
+    """
+    s = study.settings
+    supervised = SYSTEMS[s.system].supervised
+    for method in study.methods:
+        try:
+            study.make(method, s)
+        except CoreselectError as why:
+            raise typer.BadParameter(f"--selectors: {why}") from why
+    possible = "trained, slf, alf, …" if supervised else "slf, alf, …"
+    able = {*MODES, *((TRAINED,) if supervised else ())}
+    judged = {Judged.named(name).mode for name in study.judged}
+    for wrong, why in (
+        (not study.methods, "--selectors names no method; rcs,rs2,redraw,random is a start."),
+        (
+            not study.equal or not set(study.equal) <= {"epochs", "time"},
+            f"--equal is epochs, time or both with a comma, got {','.join(study.equal)!r}.",
+        ),
+        (not judged <= able, f"--judged is, with {s.system}, some of {possible}, got {','.join(study.judged)!r}."),
+        (
+            s.warmup >= s.epochs,
+            f"nothing would be chosen: --warmup is {s.warmup} of {counted(s.epochs, 'epoch')} in all, make it smaller or "
+            "--epochs larger.",
+        ),
+        (s.validation > 1 and s.validation != int(s.validation), "--validation is a share below 1, or a whole number of images."),
+        (
+            attack_given and s.attack is None,
+            f"{', '.join(attack_given)} would be without effect here: it is for systems with an attack.",
+        ),
+        (
+            tuning_given and set(study.judged) == {TRAINED},
+            f"{', '.join(tuning_given)} would be without effect here: it is for --judged slf, alf, … and --transfer.",
+        ),
+    ):  # fmt: skip
+        if wrong:
+            raise typer.BadParameter(why)
+
+
+def _words(text: str) -> list[str]:
+    """Read names with commas, each once."""
+    return list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+
+
+def _seeds(text: str) -> range:
+    """Read `3`, which counts from 0, or `3:6`, which ends before 6."""
+    first, colon, end = text.rpartition(":")
+    try:
+        seeds = range(int(first) if colon else 0, int(end))
+    except ValueError:
+        seeds = range(0)
+    if not seeds or seeds.start < 0:
+        raise typer.BadParameter(
+            f"--seeds is how many, at least 1, or the first and the one after the last, such as 3:6, got {text!r}."
+        )
+    return seeds
+
+
+def _shares(text: str) -> list[float]:
+    """Read `0.05,0.1`."""
+    try:
+        shares = [float(word) for word in _words(text)]
+    except ValueError:
+        shares = []
+    if not shares or not all(0 < share <= 1 for share in shares):
+        raise typer.BadParameter(
+            f"--fractions are shares above 0 and up to 1 with commas, such as 0.05,0.1, got {text!r}."
+        )
+    return list(dict.fromkeys(shares))

@@ -1,0 +1,193 @@
+"""The work of `coreselect fidelity`: load or warm up the network, measure, and print the report."""
+
+import json as json_
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import typer
+from rich.console import Console
+
+from coreselect import Selector, Task
+from coreselect.cli.options import AttackOptions, MachineOptions, PoolOptions, RcsOptions, WarmupOptions
+from coreselect.cli.progress import progress
+from coreselect.data import load
+from coreselect.errors import CoreselectError, RequirementError
+from coreselect.io.fingerprint import fingerprint
+from coreselect.protocols import Progress
+from coreselect.selectors import RCS
+from coreselect_integrations.cli.checks_before_work import check_images, classes_in, device_on, held_out, network_at
+from coreselect_integrations.cli.fidelity_options import RcsMeasuredOptions, ReportOptions
+from coreselect_integrations.cli.fidelity_tables import show
+from coreselect_integrations.cli.run_progress import counted
+from coreselect_integrations.comparison.fidelity import Fidelity
+from coreselect_integrations.comparison.fidelity import fidelity as measure
+from coreselect_integrations.comparison.methods import selector_for, settings_for
+from coreselect_integrations.networks import RoutedNetwork, Saved, restore, route_call
+from coreselect_integrations.pretraining.presets import defaults
+from coreselect_integrations.pretraining.settings import EARLIER, NAMES, SYSTEMS, Settings
+from coreselect_integrations.pretraining.warmup import image_shape, warm_network
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a command line of `coreselect fidelity` asks for."""
+
+    from_: Path | None
+    pool: PoolOptions
+    report: ReportOptions
+    fraction: float | None
+    warmup: WarmupOptions
+    rcs: RcsOptions
+    measured: RcsMeasuredOptions
+    attack: AttackOptions
+    batch_size: int | None
+    seed: int
+    machine: MachineOptions
+    num_threads: int | None
+
+
+def run(request: Request, *, json: bool) -> None:
+    """Measure, and print the report."""
+    data = request.pool.data
+    widths = _widths(request.measured.sketch)
+    device = device_on(request.machine.device)
+    if request.num_threads is not None:
+        torch.set_num_threads(request.num_threads)
+    saved = None if request.from_ is None else network_at(request.from_)
+    settings = _settings(request, saved)
+    rcs = selector_for("rcs", settings)
+    assert isinstance(rcs, RCS)
+    rcs = replace(rcs, group_size=request.measured.group_size)
+    methods = _methods(request.report.selectors, settings)
+    dataset = load(data, "train", request.pool.rows)
+    pool, held = held_out(dataset, settings.validation, settings.seed)
+    if SYSTEMS[settings.system].supervised:
+        classes_in(dataset, data, "supervised training")
+    if settings.flip is None:
+        settings = replace(settings, flip=image_shape(pool)[0] > 1)
+    if saved is not None:
+        check_images(pool, saved.spec, data)
+        if request.pool.validation is None and saved.about.get("data") != fingerprint(pool):
+            talk = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+            talk.print(f"note: {request.from_} was trained on another pool than this one of {data}", style="yellow")
+    with progress() as report:
+        if saved is not None:
+            network, said = restore(saved).to(device).eval(), str(request.from_)
+        else:
+            network, said = _warmed(request, settings, pool, report, device)
+        task = _task(request, settings, network, pool, held, device)
+        result = measure(
+            task.reporting(report), methods, settings.fraction, rcs=rcs, groups=request.report.groups,
+            sets=request.report.sets, widths=widths, seed=request.seed,
+        )  # fmt: skip
+    _print(request, settings, said, result, json=json)
+
+
+def _print(request: Request, settings: Settings, network: str, result: Fidelity, *, json: bool) -> None:
+    """Print the report as JSON, or as a heading and tables."""
+    data, step = request.pool.data, request.report.step
+    if json:
+        about = {"network": network, "data": data, "system": settings.system, "step": step, "seed": request.seed}
+        typer.echo(json_.dumps({**about, **asdict(result)}, indent=2))
+        return
+    where = f"{network}; {settings.system} on {data}: {counted(result.pool, 'image')}, {result.validation:,} held out"
+    show(result, step, f"{where}; RD {result.rd:.4g}")
+
+
+def settings_in(about: Mapping[str, Any], path: Path | None) -> Settings:
+    """Read the settings that `coreselect train` wrote beside the weights.
+
+    Raises:
+        RequirementError: the file is of no such run.
+    """
+    known = {**EARLIER, **about}
+    if not set(NAMES) <= set(known):
+        why = f"{path} does not say how it was trained: --from takes the model.pt that `coreselect train` ends with."
+        raise RequirementError(why)
+    own = {name: known[name] for name in NAMES}
+    return Settings(**{**own, "milestones": tuple(own["milestones"])})
+
+
+def _settings(request: Request, saved: Saved | None) -> Settings:
+    """Return the settings of training, with what the command line changes; always in full precision.
+
+    bfloat16 is one of the approximations that are measured.
+    """
+    if saved is not None:
+        found = settings_in(saved.about, request.from_)
+    else:
+        found = replace(defaults(request.warmup.loss or "sat"), arch="small", validation=0.05, seed=request.seed)
+        radius = request.attack.radius
+        if radius is not None:
+            found = replace(found, radius=radius, step=radius / 4 or 1.0)
+    changed = {
+        "validation": request.pool.validation, "fraction": request.fraction, "eta": request.rcs.eta,
+        "rd_steps": request.rcs.rd_steps, "arch": request.warmup.arch,
+        "select_attack_steps": request.attack.attack_steps, "capture": request.report.step,
+    }  # fmt: skip
+    return replace(found, precision="fp32", **{name: v for name, v in changed.items() if v is not None})
+
+
+def _task(
+    request: Request, settings: Settings, network: RoutedNetwork, pool: Any, held: Any, device: torch.device
+) -> Task:
+    """Make the task at the end of training."""
+    last = settings.epochs - 1
+    return Task.from_model(
+        network, pool, held, loss=settings.loss(last), attack=settings.select_attack, call=route_call,
+        views=settings.views(last), capture="all" if request.report.step == "all" else None,
+        num_workers=request.machine.num_workers, device=device,
+        batch_size=request.batch_size or (64 if device.type == "cpu" else 256),
+    )  # fmt: skip
+
+
+def _warmed(
+    request: Request, settings: Settings, pool: Any, report: Progress, device: torch.device
+) -> tuple[RoutedNetwork, str]:
+    """Train a small network as `coreselect select` does; return it, and a line about it."""
+    epochs = 1 if request.warmup.warmup_epochs is None else request.warmup.warmup_epochs
+    network, record = warm_network(
+        pool, arch=settings.arch, loss=settings.system, epochs=epochs, radius=settings.radius, seed=request.seed,
+        progress=report, device=device,
+    )  # fmt: skip
+    assert isinstance(network, RoutedNetwork)
+    return network, f"{settings.arch}, warmed up for {counted(epochs, 'epoch')} in {record.seconds:.0f} s"
+
+
+def _methods(text: str, settings: Settings) -> dict[str, Selector]:
+    """Make the methods of `rcs,random`, each once.
+
+    Raises:
+        typer.BadParameter: there is none, one cannot be made, or one needs a capture or an attack of its own.
+    """
+    words = dict.fromkeys(word.strip() for word in text.split(",") if word.strip())
+    if not words:
+        raise typer.BadParameter(f"--selectors names no method, got {text!r}; rcs,random is a start.")
+    try:
+        made = {word: selector_for(word, settings) for word in words}
+        own = [word for word in words if settings_for(word, settings) != settings]
+    except CoreselectError as why:
+        raise typer.BadParameter(f"--selectors: {why}") from why
+    if own:
+        raise typer.BadParameter(
+            f"--selectors: {own[0]!r} needs another capture or attack than the other methods: give --step, --attack-steps or "
+            "--rd-steps, which are for all."
+        )
+    return made
+
+
+def _widths(text: str | None) -> list[int] | None:
+    """Read `64,512`.
+
+    Raises:
+        typer.BadParameter: it is no list of whole numbers above 0.
+    """
+    if text is None:
+        return None
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdigit() and int(word) for word in words):
+        raise typer.BadParameter(f"--sketch is widths of 1 or more with commas, such as 64,512, got {text!r}.")
+    return list(dict.fromkeys(map(int, words)))

@@ -1,0 +1,160 @@
+"""The work of `coreselect finetune`: check everything, fine-tune, save the network, and print what was done."""
+
+import json as json_
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import typer
+from rich.console import Console
+
+from coreselect.attacks import PGD
+from coreselect.cli.options import AttackOptions, DataOptions, MachineOptions
+from coreselect.data import load
+from coreselect.errors import BudgetError, RequirementError
+from coreselect_integrations.cli.checks_before_work import check_folder, check_images, classes_in, device_on, network_at
+from coreselect_integrations.cli.options import TrainingOptions
+from coreselect_integrations.cli.run_progress import RunProgress, counted, duration
+from coreselect_integrations.finetuning import MODES, Finetuned
+from coreselect_integrations.finetuning import finetune as finetune_by
+from coreselect_integrations.finetuning.autolora import autolora
+from coreselect_integrations.finetuning.pseudo_labels import FULL, PROBE, PostTrained, post_train
+from coreselect_integrations.networks import Saved, save_network
+from coreselect_integrations.pretraining.run import MODEL
+from coreselect_integrations.pretraining.settings import HALF
+from coreselect_integrations.systems.augment import crop_flip
+from coreselect_integrations.training.runs import CHECKPOINT, LOG
+
+FIRST, LAST = "probe", "full"  # the folders in which `post_train` keeps its two trainings
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a command line of `coreselect finetune` asks for."""
+
+    mode: str
+    from_: Path
+    out: Path
+    images: DataOptions
+    training: TrainingOptions
+    attack: AttackOptions
+    clusters: int
+    dual_bn: bool
+    rank: int
+    flip: bool | None
+    seed: int
+    machine: MachineOptions
+
+    @property
+    def pgd(self) -> PGD:
+        """The attack: 10 steps of a quarter of the radius, or so many steps of 2.5 radii in all."""
+        radius, steps = self.attack.radius or 8 / 255, self.attack.attack_steps
+        return PGD(radius, radius / 4, 10) if steps is None else PGD(radius, 2.5 * radius / steps, steps)
+
+    @property
+    def epochs(self) -> int:
+        """The number of epochs in all."""
+        if self.mode == "lpaft":
+            return sum(_two_trainings(self.training.epochs))
+        return self.training.epochs or (MODES[self.mode].epochs if self.mode in MODES else 50)
+
+
+def run(request: Request, *, json: bool) -> None:
+    """Fine-tune, save the network, and print what was done."""
+    mode, out, data = request.mode, request.out, request.images.data
+    device = device_on(request.machine.device)
+    check_folder(out)
+    _check_kind(mode, out)
+    saved, dataset = network_at(request.from_), load(data, "train", request.images.rows)
+    check_images(dataset, saved.spec, data)
+    flip = saved.spec.channels > 1 if request.flip is None else request.flip
+    classes = 0 if mode == "lpaft" else classes_in(dataset, data, f"fine-tuning by {mode}")
+    talk = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    talk.print(f"{mode} of {request.from_} ({saved.spec.arch}) on {data}: {counted(len(dataset), 'image')}")
+    talk.print(f"{counted(request.epochs, 'epoch')} on {device}, in {out}")
+    with RunProgress(request.epochs) as progress:
+        settings = {**_settings(request, saved, device, flip), "progress": progress, "ended": progress.ended}
+        record = _fine_tune(request, saved, dataset, classes, settings)
+    about = {
+        "mode": mode, "data": data, "rows": request.images.rows, "epochs": request.epochs, "seed": request.seed,
+        "attack": asdict(request.pgd), "flip": flip, "precision": request.training.precision, "from": dict(saved.about),
+    }  # fmt: skip
+    save_network(out / MODEL, record.network, record.spec, about)
+    _print(request, record, progress.count, json=json)
+
+
+def _print(request: Request, record: Finetuned | PostTrained, trained: int, *, json: bool) -> None:
+    """Print what was loaded and how training went, as JSON or in words."""
+    out, loaded = request.out, record.transfer
+    log = (*record.probe, *record.full) if isinstance(record, PostTrained) else record.log
+    if json:
+        went = {"epochs": len(log), "trained": trained, "loss": log[-1].loss, "accuracy": log[-1].accuracy}
+        counts = {"loaded": len(loaded.loaded), "fresh": len(loaded.fresh), "left_out": len(loaded.left_out)}
+        typer.echo(json_.dumps({"out": str(out), "mode": request.mode, **counts, **went, "seconds": record.seconds}))
+        return
+    said = f"{counted(len(loaded.loaded), 'tensor')} came from {request.from_}, {len(loaded.fresh)} began anew\n"
+    said += f"{counted(len(log), 'epoch')} took {duration(sum(epoch.seconds for epoch in log))}"
+    if trained < len(log):
+        said += f", {len(log) - trained} of them before" if trained else ": nothing was left to train"
+    written = out / LOG if request.mode != "lpaft" else out / LAST / LOG
+    said += f"\n{out / MODEL} and {written} hold the network and the log"
+    Console(highlight=False, markup=False, soft_wrap=True).print(said)
+
+
+def _settings(request: Request, saved: Saved, device: torch.device, flip: bool) -> dict[str, Any]:
+    """Return the settings that all ways of fine-tuning have in common."""
+    return {
+        "seed": request.seed, "batch_size": request.training.batch_size,
+        "augment": partial(crop_flip, pad=saved.spec.size // 8, flip=flip), "num_workers": request.machine.num_workers,
+        "precision": HALF[request.training.precision or "fp32"], "device": device, "folder": request.out,
+        "about": {"flip": flip},
+    }  # fmt: skip
+
+
+def _check_kind(mode: str, out: Path) -> None:
+    """Refuse a folder whose model.pt was written by another kind of run: lpaft keeps its runs in folders below it.
+
+    Raises:
+        RequirementError: the folder is of another kind.
+    """
+    other = out / CHECKPOINT if mode == "lpaft" else out / FIRST / CHECKPOINT
+    if other.exists():
+        why = f"{out} holds a run of another kind ({other}), {mode} would write over its network: give another folder."
+        raise RequirementError(why)
+
+
+def _two_trainings(epochs: int | None) -> tuple[int, int]:
+    """Divide the epochs between the two trainings of lpaft in the published ratio, 10 to 25."""
+    if epochs is None:
+        return PROBE.epochs, FULL.epochs
+    probe = max(1, round(epochs * PROBE.epochs / (PROBE.epochs + FULL.epochs)))
+    return probe, max(1, epochs - probe)
+
+
+def _fine_tune(
+    request: Request, saved: Saved, dataset: Any, classes: int, settings: dict[str, Any]
+) -> Finetuned | PostTrained:
+    """Fine-tune as the mode says.
+
+    Raises:
+        BudgetError: autolora has too few images to hold some out.
+    """
+    start, mode, lr = (saved.weights, saved.spec, dataset), request.mode, request.training.lr
+    if mode == "lpaft":
+        epochs = _two_trainings(request.training.epochs)
+        return post_train(
+            *start, clusters=request.clusters, dual_bn=request.dual_bn, epochs=epochs, attack=request.pgd, **settings
+        )
+    if mode == "autolora":
+        own = {"epochs": request.epochs, "lr": lr or 0.1, "rank": request.rank}
+        judge = replace(request.pgd, step=request.pgd.radius / 4, steps=20)
+        settings = {**settings, **own, "batch_size": settings["batch_size"] or 128}
+        try:
+            return autolora(*start, classes=classes, attack=request.pgd, judged_by=judge, **settings)
+        except BudgetError as error:
+            why = f"autolora holds out a twentieth of its images to judge itself by: {len(dataset)} are too few, 20 will do."
+            raise BudgetError(why) from error
+    how = MODES[mode] if MODES[mode].attack is None else replace(MODES[mode], attack=request.pgd)
+    return finetune_by(how, *start, classes=classes, epochs=request.training.epochs, lr=lr, **settings)

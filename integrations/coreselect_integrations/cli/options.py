@@ -1,0 +1,63 @@
+"""The options that several training commands have: each is declared here once, with one help text.
+
+A value of None means the default of the command, which its help shows.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from coreselect.cli.options import Arch, BatchSize, Precision
+
+TRAINING, CORESET, OPTIMISER = "Training", "Coreset", "Optimiser"  # panels of the help
+SYSTEM_NAMES = ("standard", "sat", "trades", "fast-at", "cl", "acl", "dynacl", "acl-air", "dynacl-air")
+MODE_NAMES = ("slf", "alf", "sff", "aff")
+
+RunFolder = Annotated[Path, typer.Option(help="Folder of the run. A run that is already there is continued.")]
+FROM = typer.Option("--from", help="model.pt of `coreselect train` or `coreselect finetune`.")
+Selectors = Annotated[str, typer.Option(help="Methods with commas, such as rcs,rs2, rcs:eta=0.05 or rcs+redraw.")]
+Flip = Annotated[bool | None, typer.Option(help="Mirror images at random.", rich_help_panel=TRAINING)]
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How long and how fast a network is trained."""
+
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs in all.", rich_help_panel=TRAINING)] = None
+    batch_size: BatchSize = None
+    lr: Annotated[float | None, typer.Option(min=0.0, help="Learning rate at its peak.", rich_help_panel=OPTIMISER)] = (
+        None
+    )
+    precision: Precision = None
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """The network that is pre-trained, and the curve of its learning rate."""
+
+    arch: Arch = None
+    curve: Annotated[
+        str | None,
+        typer.Option(
+            help="Curve of the learning rate: cosine, triangle, constant or (train) stairs.", rich_help_panel=OPTIMISER
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class ScheduleOptions:
+    """When coresets are selected, and under which attack."""
+
+    warmup: Annotated[
+        int | None,
+        typer.Option(min=0, help="Epochs on the whole pool before the first selection.", rich_help_panel=CORESET),
+    ] = None
+    every: Annotated[
+        int | None, typer.Option(min=1, help="Epochs between two selections.", rich_help_panel=CORESET)
+    ] = None
+    select_attack_steps: Annotated[
+        int | None,
+        typer.Option(min=0, help="Attack steps when a selection computes gradients.", rich_help_panel=CORESET),
+    ] = None

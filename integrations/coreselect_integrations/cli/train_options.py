@@ -1,0 +1,102 @@
+"""The options that `coreselect train` alone has, in records. A value of None means the published setting."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from coreselect.cli.options import ATTACKS, Capture, Fraction, Selector
+from coreselect_integrations.cli.options import CORESET, OPTIMISER, TRAINING, Flip
+
+CONTRASTIVE = "Contrastive systems"
+
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """The first layer of the network, and the mirroring of images."""
+
+    stem: Annotated[
+        str | None,
+        typer.Option(help="First layer of a ResNet: cifar (3×3) or imagenet (7×7).", rich_help_panel=TRAINING),
+    ] = None
+    flip: Flip = None
+
+
+@dataclass(frozen=True)
+class CoresetOptions:
+    """What is selected, and from which gradients."""
+
+    selector: Selector = None
+    fraction: Fraction = None
+    capture: Capture = None
+    select_batch_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Images in one forward pass of a selection.",
+            show_default="256, or 64 on a CPU",
+            rich_help_panel=CORESET,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class StepOptions:
+    """What else the attack of training needs."""
+
+    step: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="Size of an attack step, for inputs in [0, 1].",
+            show_default="as published, scaled with --radius",
+            rich_help_panel=ATTACKS,
+        ),
+    ] = None
+    beta: Annotated[float | None, typer.Option(min=0.0, help="β of TRADES.", rich_help_panel=ATTACKS)] = None
+
+
+@dataclass(frozen=True)
+class OptimiserOptions:
+    """The optimiser, and what the curves of its rate need."""
+
+    optimiser: Annotated[str | None, typer.Option(help="sgd or lars.", rich_help_panel=OPTIMISER)] = None
+    weight_decay: Annotated[float | None, typer.Option(min=0.0, help="Weight decay.", rich_help_panel=OPTIMISER)] = None
+    momentum: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Momentum.", rich_help_panel=OPTIMISER)] = (
+        None
+    )
+    lr_warmup: Annotated[
+        int | None,
+        typer.Option(min=0, help="Epochs in which the rate rises; for the curve cosine.", rich_help_panel=OPTIMISER),
+    ] = None
+    milestones: Annotated[
+        str | None,
+        typer.Option(
+            help="Epochs at which the rate falls to a tenth, such as 75,90; for the curve stairs.",
+            rich_help_panel=OPTIMISER,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class ContrastiveOptions:
+    """Settings of the contrastive systems."""
+
+    projection: Annotated[
+        int | None, typer.Option(help="Layers of the projection head: 2 or 3.", rich_help_panel=CONTRASTIVE)
+    ] = None
+    temperature: Annotated[float | None, typer.Option(help="Temperature of NT-Xent.", rich_help_panel=CONTRASTIVE)] = (
+        None
+    )
+    interval: Annotated[
+        int | None,
+        typer.Option(min=1, help="DynACL: epochs between two strengths of augmentation.", rich_help_panel=CONTRASTIVE),
+    ] = None
+    rate: Annotated[float | None, typer.Option(help="DynACL: λ of its weight.", rich_help_panel=CONTRASTIVE)] = None
+    key_momentum: Annotated[
+        float | None,
+        typer.Option(help="DynACL: momentum of a key encoder; 0 for none.", rich_help_panel=CONTRASTIVE),
+    ] = None
+    sir: Annotated[float | None, typer.Option(min=0.0, help="AIR: λ₁.", rich_help_panel=CONTRASTIVE)] = None
+    air: Annotated[float | None, typer.Option(min=0.0, help="AIR: λ₂.", rich_help_panel=CONTRASTIVE)] = None
+    form: Annotated[str | None, typer.Option(help="AIR: kl or published.", rich_help_panel=CONTRASTIVE)] = None
