@@ -1,11 +1,9 @@
 """Array folders: `images_train.npy`, `labels_train.npy`, `images_test.npy`, `labels_test.npy`, `class_names.txt`."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
+from coreselect.data.arrays import read_array
 from coreselect.data.images import Images
 from coreselect.errors import DataError
 
@@ -27,14 +25,14 @@ def array_folder(folder: Path, split: Literal["train", "test"]) -> Images:
     path = folder / f"images_{split}.npy"
     if not path.is_file():
         raise DataError(f"{folder} is an array folder without {path.name}: it has no {split} images.")
-    images = _array(path)
+    images = read_array(path)
     if images.ndim == 3:
         images = images[..., None]  # [N, H, W, 1]
     labels = folder / f"labels_{split}.npy"
     names = folder / "class_names.txt"
     return Images(
         images,
-        _array(labels) if labels.is_file() else None,
+        read_array(labels) if labels.is_file() else None,
         f"{folder.resolve().name} {split}",
         read_names(names) if names.is_file() else None,
     )
@@ -50,16 +48,3 @@ def read_names(path: Path) -> list[str]:
         return [line.strip() for line in path.read_text(encoding="utf-8").strip().splitlines()]
     except (OSError, UnicodeDecodeError) as why:
         raise DataError(f"{path} cannot be read as class names, one a line ({why}).") from why
-
-
-def _array(path: Path) -> NDArray[Any]:
-    """Map one `.npy` file, never unpickling."""
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError, SyntaxError, OverflowError, MemoryError) as why:
-        raise DataError(
-            f"{path} is not a readable .npy array ({' '.join(str(why).split())[:120].rstrip('.')})."
-        ) from why
-    if not isinstance(array, np.ndarray):
-        raise DataError(f"{path} is an .npz archive by content; one array per .npy file is needed.")
-    return array
