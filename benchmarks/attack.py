@@ -26,7 +26,7 @@ from benchmarks.measure import Alongside, Meter
 from benchmarks.plain import Steps, attacked
 from coreselect.support import seeding
 from coreselect_integrations.systems import sat
-from coreselect_integrations.training.loops import random_start
+from coreselect_integrations.training.attacks import random_start
 
 Batch = tuple[Tensor, Tensor]  # x [B, C, H, W] in [0, 1], y [B]
 

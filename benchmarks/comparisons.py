@@ -128,7 +128,7 @@ def run(name: str, work: Path, data: str, out: Path) -> bool:
 
 def tables(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield a table a fraction and judgement under its heading: equal epochs, and equal time beside it where it was run."""
-    found = {(line.fraction, line.judged, line.method, line.equal): line for line in lines(records)}
+    found = {(line.fraction, line.evaluation, line.method, line.equal): line for line in lines(records)}
     methods = dict.fromkeys(r["method"] for r in records)
     for fraction, judged in sorted(
         {(f, j) for f, j, *_ in found if f is not None}, key=lambda key: (key[0], order(key[1]))

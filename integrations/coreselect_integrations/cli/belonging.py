@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from coreselect import Selector
-from coreselect_integrations.comparison.methods import JUDGING, names_of
-from coreselect_integrations.pretraining.settings import SYSTEMS, Settings
+from coreselect_integrations.comparison.methods import OBJECTIVE_METHODS, names_of
+from coreselect_integrations.pretraining.settings import Settings
+from coreselect_integrations.pretraining.systems import SYSTEMS
 
 Reads = Callable[[Settings, Selector | None], bool]
 
 
 def _judges(s: Settings, selector: Selector | None) -> bool:
     """Whether the method reads the RD of held-out images."""
-    return selector is not None and bool({*names_of(selector)} & {*JUDGING})
+    return selector is not None and bool({*names_of(selector)} & {*OBJECTIVE_METHODS})
 
 
 SEEN = {"history", "losses"}  # by training: no pass of a selection's own reads them

@@ -20,17 +20,17 @@ from coreselect.errors import BudgetError, CoreselectError, MissingExtraError
 from coreselect_integrations.cli.cells import Cells
 from coreselect_integrations.cli.early import check_folder, check_images, classes_in, device_on, held_out
 from coreselect_integrations.cli.live import some
-from coreselect_integrations.comparison import Finetuning, Judged, Runtime, Study
+from coreselect_integrations.comparison import EvaluationMode, Finetuning, Runtime, Study
 from coreselect_integrations.comparison import compare as run
 from coreselect_integrations.comparison.picture import pareto
 from coreselect_integrations.comparison.plan import CLOCKS, TRAINED, cells
 from coreselect_integrations.comparison.report import write
 from coreselect_integrations.comparison.statistics import FULL, REFERENCE, Record
-from coreselect_integrations.comparison.tables import NARROW, blocks, filled
+from coreselect_integrations.comparison.tables import NARROW, blocks, nonempty_columns
 from coreselect_integrations.finetuning import MODES
+from coreselect_integrations.pretraining.epoch import network_for
 from coreselect_integrations.pretraining.presets import defaults
-from coreselect_integrations.pretraining.run import network_for
-from coreselect_integrations.pretraining.settings import SYSTEMS
+from coreselect_integrations.pretraining.systems import SYSTEMS
 
 CURVES = ("cosine", "triangle", "constant")
 _TRAINING, _REPORT, _RUN = "Training, the same for all", "What is reported", "Run"
@@ -222,7 +222,7 @@ def _check(study: Study, attack: Sequence[str], tuning: Sequence[str]) -> None:
             f"--equal is epochs, time or both with a comma, got {','.join(study.equal)!r}.",
         ),
         (
-            not {Judged.named(judged).mode for judged in study.judged} <= able,
+            not {EvaluationMode.parse(judged).mode for judged in study.judged} <= able,
             f"--judged is, with {s.system}, some of {needed}, got {','.join(study.judged)!r}.",
         ),
         (
@@ -278,7 +278,7 @@ def show(records: Sequence[Record], files: Sequence[Path]) -> None:
     console = Console(highlight=False)
     for title, lines in blocks(records):
         table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
-        names, rows = filled(NARROW, lines)
+        names, rows = nonempty_columns(NARROW, lines)
         for name in names:
             first = name == "method"  # long ones go on in the next line, numbers are never cut off
             table.add_column(name, justify="left" if first else "right", no_wrap=not first, overflow="fold")

@@ -26,7 +26,7 @@ from coreselect_integrations.evaluation import evaluate as attacked
 from coreselect_integrations.evaluation.autoattack import autoattack
 from coreselect_integrations.evaluation.corruptions import CORRUPTIONS, corrupted, evaluate_corruptions
 from coreselect_integrations.evaluation.neighbours import neighbours
-from coreselect_integrations.networks import RoutedNetwork, Spec, restore, route_call
+from coreselect_integrations.networks import NetworkSpec, RoutedNetwork, restore, route_call
 
 ATTACKS = ("none", "pgd20", "autoattack")
 
@@ -104,7 +104,7 @@ def evaluate(
 
 
 def _check(
-    spec: Spec, classes: int | None, data: str, test: Any, train: Any, k: int | None, corruptions: Path | None
+    spec: NetworkSpec, classes: int | None, data: str, test: Any, train: Any, k: int | None, corruptions: Path | None
 ) -> None:
     """Refuse data that do not fit the network or the question, before the first image is classified.
 

@@ -23,13 +23,15 @@ from coreselect.protocols import Progress
 from coreselect.selectors import RCS
 from coreselect_integrations.cli.early import check_images, classes_in, device_on, held_out, network_at
 from coreselect_integrations.cli.live import some
-from coreselect_integrations.comparison.fidelity import Fidelity
 from coreselect_integrations.comparison.fidelity import fidelity as measure
+from coreselect_integrations.comparison.fidelity_report import Fidelity
 from coreselect_integrations.comparison.methods import selector_for, settings_for
 from coreselect_integrations.networks import RoutedNetwork, restore, route_call
+from coreselect_integrations.pretraining.dataset_shape import image_shape
 from coreselect_integrations.pretraining.presets import defaults
-from coreselect_integrations.pretraining.settings import EARLIER, NAMES, SYSTEMS, Settings
-from coreselect_integrations.pretraining.warmup import LOSSES, image_shape, warm_network
+from coreselect_integrations.pretraining.settings import OLD_DEFAULTS, SETTING_NAMES, Settings
+from coreselect_integrations.pretraining.systems import SYSTEMS
+from coreselect_integrations.pretraining.warmup import LOSSES, warm_network
 
 STEPS = ("head", "all")
 LINEAR = 0.9  # where a first-order gain is exact but for η², ranks agree by more than this
@@ -173,11 +175,11 @@ def settings_in(about: Mapping[str, Any], path: Path | None) -> Settings:
     Raises:
         RequirementError: it is no such run.
     """
-    known = {**EARLIER, **about}
-    if not set(NAMES) <= set(known):
+    known = {**OLD_DEFAULTS, **about}
+    if not set(SETTING_NAMES) <= set(known):
         why = f"{path} does not say how it was trained: --from takes the model.pt that `coreselect train` ends with."
         raise RequirementError(why)
-    own = {name: known[name] for name in NAMES}
+    own = {name: known[name] for name in SETTING_NAMES}
     return Settings(**{**own, "milestones": tuple(own["milestones"])})
 
 

@@ -19,10 +19,10 @@ from coreselect_integrations.cli.live import Live, duration, some
 from coreselect_integrations.finetuning import MODES, Finetuned
 from coreselect_integrations.finetuning import finetune as finetune_by
 from coreselect_integrations.finetuning.autolora import autolora
-from coreselect_integrations.finetuning.pseudo_labels import FULL, PROBE, PostTrained, post_train
+from coreselect_integrations.finetuning.post_training import FULL, PROBE, PostTrained, post_train
 from coreselect_integrations.networks import Saved, save_network
 from coreselect_integrations.pretraining.run import MODEL
-from coreselect_integrations.pretraining.settings import HALF, PRECISIONS
+from coreselect_integrations.pretraining.settings import AUTOCAST_DTYPES, PRECISIONS
 from coreselect_integrations.systems.augment import crop_flip
 from coreselect_integrations.training.runs import CHECKPOINT, LOG
 
@@ -89,7 +89,7 @@ def finetune(
     mirror = saved.spec.channels > 1 if flip is None else flip
     settings: dict[str, Any] = {
         "seed": seed, "batch_size": batch_size, "augment": partial(crop_flip, pad=saved.spec.size // 8, flip=mirror),
-        "num_workers": num_workers, "precision": HALF[precision], "device": where, "folder": out,
+        "num_workers": num_workers, "precision": AUTOCAST_DTYPES[precision], "device": where, "folder": out,
         "about": {"flip": mirror},
     }  # fmt: skip
     classes = 0 if mode == "lpaft" else classes_in(dataset, data, f"fine-tuning by {mode}")
@@ -154,11 +154,11 @@ def _tune(
         probe, full = _two(epochs)
         return post_train(*start, clusters=clusters, dual_bn=dual_bn, epochs=(probe, full), attack=attack, **settings)
     if mode == "autolora":
-        n, share = settings["batch_size"] or 128, {"epochs": _length(mode, epochs), "lr": lr or 0.1, "rank": rank}
+        settings = {**settings, "batch_size": settings["batch_size"] or 128, "epochs": _length(mode, epochs)}
         judge = replace(attack, step=attack.radius / 4, steps=20)
         try:
             return autolora(
-                *start, classes=classes, attack=attack, judged_by=judge, **{**settings, **share, "batch_size": n}
+                *start, classes=classes, attack=attack, judged_by=judge, lr=lr or 0.1, rank=rank, **settings
             )
         except BudgetError as error:
             why = f"autolora holds out a twentieth of its images to judge itself by: {len(dataset)} are too few, 20 will do."

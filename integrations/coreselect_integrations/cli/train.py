@@ -14,13 +14,14 @@ from coreselect.data import load
 from coreselect_integrations.cli.belonging import idle, options
 from coreselect_integrations.cli.early import check_folder, device_on, held_out
 from coreselect_integrations.cli.live import Live, duration, some
-from coreselect_integrations.comparison.methods import RUN, selector_for, settings_for
+from coreselect_integrations.comparison.methods import RUN_SETTINGS, selector_for, settings_for
 from coreselect_integrations.pretraining.presets import defaults, preset
 from coreselect_integrations.pretraining.run import MODEL, Pretrained, pretrain
-from coreselect_integrations.pretraining.settings import NAMES, SYSTEMS, Settings
+from coreselect_integrations.pretraining.settings import SETTING_NAMES, Settings
+from coreselect_integrations.pretraining.systems import SYSTEMS
 from coreselect_integrations.training.runs import LOG
 
-OPTIONS = (*NAMES, "eta", "rd_steps", "select_batch_size")
+OPTIONS = (*SETTING_NAMES, "eta", "rd_steps", "select_batch_size")
 _RUN, _OPTIMISER, _ATTACK, _CORESET, _CONTRASTIVE = "Run", "Optimiser", "Attack", "Coreset", "Contrastive systems"
 
 
@@ -159,12 +160,12 @@ def _settings(given: dict[str, Any], name: str | None) -> Settings:
     base = preset(name) if name is not None else defaults(given["system"])
     if given.get("system", base.system) != base.system:
         raise typer.BadParameter(f"the preset {name} is of {base.system}, not of {given['system']}.")
-    own = {k: v for k, v in given.items() if k in NAMES}
+    own = {k: v for k, v in given.items() if k in SETTING_NAMES}
     if "milestones" in own:
         own["milestones"] = _numbers(own["milestones"])
     if "radius" in own and "step" not in own:
         own["step"] = base.step * own["radius"] / base.radius or 1.0  # a radius of 0 is refused below
-    return replace(base.over(own.get("epochs", base.epochs)), **own)
+    return replace(base.scaled_to(own.get("epochs", base.epochs)), **own)
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -185,7 +186,7 @@ def _selector(name: str | None, settings: Settings) -> Selector | None:
 def _own(words: str, method: Selector, settings: Settings, given: Collection[str]) -> Settings:
     """Return the settings of the run that a method serves; an option that it overrides is refused."""
     run = settings_for(words, settings)
-    lost = [name for name in RUN if name in given and getattr(run, name) != getattr(settings, name)]
+    lost = [name for name in RUN_SETTINGS if name in given and getattr(run, name) != getattr(settings, name)]
     if "eta" in given and selector_for(words, replace(settings, eta=settings.eta / 2)) == method:
         lost.append("eta")
     if lost:

@@ -17,7 +17,8 @@ from coreselect_integrations.cli.train import OPTIONS
 from coreselect_integrations.networks import load_network
 from coreselect_integrations.pretraining.presets import defaults
 from coreselect_integrations.pretraining.run import CORESET, MODEL
-from coreselect_integrations.pretraining.settings import NAMES, SYSTEMS
+from coreselect_integrations.pretraining.settings import SETTING_NAMES
+from coreselect_integrations.pretraining.systems import SYSTEMS
 from coreselect_integrations.training.runs import CHECKPOINT, LOG
 
 pytest.importorskip("kornia")
@@ -255,9 +256,9 @@ def test_the_table_knows_real_options_and_lets_every_system_have_its_own(system:
     """Names in the table are options; each belongs to a system, curve or method, and some systems read it."""
     for names, reads, _ in TABLE:
         assert set(names) <= {*OPTIONS}
-        if names[0] in NAMES and names[0] not in ("milestones", "capture", "eta", "rd_steps"):
+        if names[0] in SETTING_NAMES and names[0] not in ("milestones", "capture", "eta", "rd_steps"):
             assert any(reads(defaults(other), None) for other in SYSTEMS)
-    common = set(NAMES) - {name for names, _, _ in TABLE for name in names} - {*PLAN}
+    common = set(SETTING_NAMES) - {name for names, _, _ in TABLE for name in names} - {*PLAN}
     assert idle(common, defaults(system), None, named=False) is None
 
 

@@ -19,15 +19,17 @@ from coreselect.data import load
 from coreselect.errors import DataError, RequirementError
 from coreselect.selectors import RS2, Random
 from coreselect.support.records import digest_of
-from coreselect_integrations.comparison import Cell, Finetuning, Runtime, Study, compare, study
-from coreselect_integrations.comparison.measures import spread
+from coreselect_integrations.comparison import Cell, Finetuning, Runtime, Study, compare
+from coreselect_integrations.comparison.cell_files import RECORD, TERMS
+from coreselect_integrations.comparison.cell_run import EMPTY_RECORD
+from coreselect_integrations.comparison.equal_time import affordable_epochs, settings_of
+from coreselect_integrations.comparison.measures import evenly_spaced
 from coreselect_integrations.comparison.methods import selector_for
 from coreselect_integrations.comparison.picture import looks_of, on_front, pareto
 from coreselect_integrations.comparison.plan import cells
 from coreselect_integrations.comparison.report import as_csv, as_html, sentence, write
-from coreselect_integrations.comparison.statistics import FULL, WARM, Spread, lines, paired
-from coreselect_integrations.comparison.study import RECORD, TERMS, affordable, settings_of
-from coreselect_integrations.comparison.tables import NARROW, WIDE, blocks, filled
+from coreselect_integrations.comparison.statistics import FULL, WARM, MeanStd, lines, paired
+from coreselect_integrations.comparison.tables import NARROW, WIDE, blocks, nonempty_columns
 from coreselect_integrations.networks import load_network
 from coreselect_integrations.pretraining.presets import defaults
 from coreselect_integrations.pretraining.run import MODEL
@@ -120,7 +122,9 @@ def test_finished_cells_are_never_run_again(done: Any, monkeypatch: pytest.Monke
     """Called again, with another seed's cells out of reach: the same records, and no file is written."""
     folder, plan, records = done
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    monkeypatch.setattr(study, "run_cell", lambda *args: pytest.fail("a finished cell was run"))
+    monkeypatch.setattr(
+        "coreselect_integrations.comparison.study.run_cell", lambda *args: pytest.fail("a finished cell was run")
+    )
     assert run(folder, plan) == records
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
@@ -135,7 +139,7 @@ def test_methods_may_be_added_and_other_terms_are_refused(done: Any) -> None:
 
     more = run(folder, replace(plan, methods=(*plan.methods, "redraw")), ended=ended)
     assert (ran, more[:5]) == (["redraw"], records)
-    with pytest.raises(RequirementError, match=r"holds a comparison with epochs 3, this one has 4: go on"):
+    with pytest.raises(RequirementError, match=r"holds a comparison with epochs 3, this one has 4: use the settings"):
         run(folder, replace(plan, settings=tiny(epochs=4)))
     with pytest.raises(RequirementError, match="comparison with train 'n:100"):
         compare(plan, load("digits", "train", 90), load("digits", "test", 30), Runtime(folder))
@@ -207,7 +211,7 @@ def test_a_killed_comparison_goes_on_and_ends_with_the_same_accuracies(done: Any
 
 def took(method: str, seconds: float, **more: Any) -> dict[str, Any]:
     return {
-        **asdict_of(Cell(method, 0.1, 0)), **study.NOTHING, "warm_seconds": 5.0, "train_seconds": 5.0 + 0.75 * seconds,
+        **asdict_of(Cell(method, 0.1, 0)), **EMPTY_RECORD, "warm_seconds": 5.0, "train_seconds": 5.0 + 0.75 * seconds,
         "select_seconds": 0.25 * seconds, **more,
     }  # fmt: skip
 
@@ -222,7 +226,7 @@ def test_equal_time_by_hand() -> None:
     before = [took("slow", 20), took("b", 8), took("c", 7), took("late", 90, error="x"), took("far", 90, seed=1)]
 
     def epochs(method: str) -> int:
-        return affordable(Cell(method, 0.1, 0, "time"), plan, before)
+        return affordable_epochs(Cell(method, 0.1, 0, "time"), plan, before)
 
     assert [epochs(method) for method in ("slow", "b", "c")] == [10, 25, 28]
     with pytest.raises(RequirementError, match="late failed at equal epochs"):
@@ -233,7 +237,7 @@ def test_the_slowest_keeps_its_epochs_whatever_the_seconds() -> None:
     """⌊e · T/T⌋ is e in floating point, too."""
     for e, seconds in [(7, 0.1), (49, 1 / 49), (3, 1e-3 / 7)]:
         plan = few(settings=tiny(epochs=e + 1))
-        assert affordable(Cell("a", 0.1, 0, "time"), plan, [took("a", seconds)]) == e
+        assert affordable_epochs(Cell("a", 0.1, 0, "time"), plan, [took("a", seconds)]) == e
 
 
 def test_a_longer_run_stretches_its_curves_and_nothing_else() -> None:
@@ -248,7 +252,9 @@ def test_a_longer_run_stretches_its_curves_and_nothing_else() -> None:
 def test_at_equal_time_the_faster_trains_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Said to take a third of the time, rs2 gets three times the epochs; the slowest has its cell already."""
     cost = {"rs2": 1.0, "random": 3.0, "redraw": 6.0}
-    monkeypatch.setattr(study, "after_warm_up", lambda record: cost[record["method"]])
+    monkeypatch.setattr(
+        "coreselect_integrations.comparison.equal_time.seconds_after_warm_up", lambda record: cost[record["method"]]
+    )
     plan = few(equal=("time",))
     found = by_name(run(tmp_path, plan))
 
@@ -273,7 +279,9 @@ def test_contrastive_networks_are_judged_by_fine_tuning(tmp_path: Path) -> None:
 def test_folders_that_two_methods_would_share_are_refused(methods: tuple[str, ...], tmp_path: Path) -> None:
     """Before anything trains, and so are names that no file system takes."""
     plan = few(methods=methods, make=lambda name, settings: Random(), own=lambda name, settings: settings)
-    with pytest.raises(RequirementError, match="would serve two methods, or its name has more than 200 letters"):
+    with pytest.raises(
+        RequirementError, match=r"two methods would use the folder .*, or its name is longer than 200 characters"
+    ):
         run(tmp_path / "none", plan)
     assert not (tmp_path / "none").exists()
 
@@ -310,7 +318,7 @@ def test_a_classifier_is_judged_as_it_is_and_fine_tuned_on_another_set(tmp_path:
 
 def test_the_processors_clock_does_not_time_a_gpu(tmp_path: Path) -> None:
     """Refused before anything is read or written."""
-    with pytest.raises(RequirementError, match="does not see what a cuda device does"):
+    with pytest.raises(RequirementError, match="cannot measure a cuda device"):
         run(tmp_path / "out", few(clock="cpu"), device="cuda")
     assert not (tmp_path / "out").exists()
 
@@ -318,9 +326,9 @@ def test_the_processors_clock_does_not_time_a_gpu(tmp_path: Path) -> None:
 def test_rows_of_fine_tuning_are_of_all_classes() -> None:
     """Of a set in the order of its classes as many of each; never more than there are."""
     ordered = [(0.0, y) for y in np.repeat(np.arange(5), 20)]
-    assert np.bincount([y for _, y in spread(ordered, 10)]).tolist() == [2] * 5
-    assert len(set(spread(ordered, 99).indices)) == 99
-    assert spread(ordered, 100) is spread(ordered, None) is ordered
+    assert np.bincount([y for _, y in evenly_spaced(ordered, 10)]).tolist() == [2] * 5
+    assert len(set(evenly_spaced(ordered, 99).indices)) == 99
+    assert evenly_spaced(ordered, 100) is evenly_spaced(ordered, None) is ordered
 
 
 def test_seconds_may_be_the_processors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -335,7 +343,7 @@ def test_seconds_may_be_the_processors(tmp_path: Path, monkeypatch: pytest.Monke
     warm, rs2 = run(tmp_path, few(methods=("rs2",), clock="cpu"))
     assert (warm["train_seconds"], warm["select_seconds"], rs2["warm_seconds"]) == (3.0, 3.0, 3.0)
     assert (rs2["train_seconds"], rs2["select_seconds"]) == (9.0, 9.0)
-    assert "; seconds are of the processor." in sentence({**ABOUT, "clock": "cpu"})
+    assert "; seconds are processor seconds." in sentence({**ABOUT, "clock": "cpu"})
     with pytest.raises(RequirementError, match="clock 'cpu', this one has 'wall'"):
         run(tmp_path, few(methods=("rs2",)))
 
@@ -367,7 +375,7 @@ def test_rd_is_measured_alike_whatever_a_method_reads(tmp_path: Path) -> None:
 
 def test_a_set_that_is_not_there_is_refused_before_anything_trains(tmp_path: Path) -> None:
     """`alf@there` without that set: one sentence, and no folder."""
-    with pytest.raises(RequirementError, match="no set is called 'there', on which 'alf@there' judges"):
+    with pytest.raises(RequirementError, match="no set is called 'there', which the evaluation 'alf@there' needs"):
         run(tmp_path / "none", few(judged=("trained", "alf@there")))
     assert not (tmp_path / "none").exists()
 
@@ -395,7 +403,7 @@ def test_differences_by_hand() -> None:
     """d = 1, 2, 3: mean 2, deviation 1, t = 2√3; with two degrees of freedom p = 1 − t/√(t² + 2) = 1 − √(12/14)."""
     found = paired({0: 2.0, 1: 4.0, 2: 6.0}, {0: 1.0, 1: 2.0, 2: 3.0})
     assert found is not None
-    assert found.difference == Spread(2.0, 1.0, 3)
+    assert found.difference == MeanStd(2.0, 1.0, 3)
     assert found.p == pytest.approx(1 - math.sqrt(12 / 14))
 
 
@@ -408,14 +416,14 @@ def test_too_few_or_equal_differences_claim_nothing() -> None:
     assert none is not None
     assert alike is not None
     assert (one.p, none.p, alike.p) == (None, 1.0, 0.0)
-    assert (Spread.of([2.0]).words(), Spread.of([1.0, 3.0]).words(1, "+")) == ("2.0", "+2.0 ± 1.4")
+    assert (MeanStd.of([2.0]).text(), MeanStd.of([1.0, 3.0]).text(1, "+")) == ("2.0", "+2.0 ± 1.4")
 
 
 def fake(method: str, robust: float, seconds: float, seed: int = 0, **more: Any) -> dict[str, Any]:
     accuracy = {"trained": {"standard": robust + 0.2, "robust": robust, "n": 100}}
     fraction = None if method in (FULL, WARM) else 0.1
     return {
-        **asdict_of(Cell(method, fraction, seed)), **study.NOTHING, "accuracy": accuracy, "epochs": 9, "seen": 0.5, "rd": 0.01,
+        **asdict_of(Cell(method, fraction, seed)), **EMPTY_RECORD, "accuracy": accuracy, "epochs": 9, "seen": 0.5, "rd": 0.01,
         "train_seconds": 0.75 * seconds, "select_seconds": 0.25 * seconds, "classes": 9.5,
         "selection": {} if fraction is None else {"rows": 0.2 * seconds}, **more,
     }  # fmt: skip
@@ -424,7 +432,7 @@ def fake(method: str, robust: float, seconds: float, seed: int = 0, **more: Any)
 RECORDS = [
     *(fake(WARM, 0.1, 4, s) for s in (0, 1)), *(fake(FULL, 0.5, 80, s) for s in (0, 1)),
     fake("rs2", 0.40, 8, 0), fake("rs2", 0.42, 8, 1), fake("rcs", 0.39, 20, 0), fake("rcs", 0.43, 20, 1),
-    {**asdict_of(Cell("<b>", 0.1, 0)), **study.NOTHING, "error": "ValueError: a < b & c, d"}, fake("<b>", 0.3, 16, 1),
+    {**asdict_of(Cell("<b>", 0.1, 0)), **EMPTY_RECORD, "error": "ValueError: a < b & c, d"}, fake("<b>", 0.3, 16, 1),
 ]  # fmt: skip
 ABOUT = {**few().terms(), "data": "digits", "pool_size": 80, "tested": 100}
 
@@ -453,10 +461,10 @@ def test_a_block_has_warm_and_full_in_it() -> None:
 
 def test_columns_without_content_are_left_out() -> None:
     """Without a full run there is no speed-up, without rs2 no difference to it."""
-    names, rows = filled(NARROW, lines([fake("rcs", 0.3, 9, 0)]))
+    names, rows = nonempty_columns(NARROW, lines([fake("rcs", 0.3, 9, 0)]))
     assert names == ["method", "std %", "robust %", "train s", "select s"]
     assert rows == [["rcs", "50.0", "30.0", "6.8", "2.2"]]
-    assert filled(WIDE, lines(RECORDS))[0] == list(WIDE)
+    assert nonempty_columns(WIDE, lines(RECORDS))[0] == list(WIDE)
 
 
 def test_the_csv_has_a_row_a_cell_and_judgement() -> None:
@@ -498,7 +506,7 @@ def test_the_page_needs_nothing_from_outside() -> None:
     text = " ".join(seen.words)
     assert "<b> 0.1, seed 0: ValueError: a < b & c, d" in " ".join(text.split())
     assert all(name in seen.words for name in WIDE)
-    assert "Seconds of selecting, by part, of the wall" in seen.words
+    assert "Wall-clock seconds of selection, by part" in seen.words
     assert '"radius": 0.1' in text
 
 

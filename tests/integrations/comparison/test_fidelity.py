@@ -25,9 +25,11 @@ from coreselect.objectives import RD
 from coreselect.selectors import RCS, GradMatch, Mixture, Random
 from coreselect.support import seeding
 from coreselect_integrations.cli import fidelity as cli
-from coreselect_integrations.comparison.fidelity import Fidelity, alike, fidelity, predict
+from coreselect_integrations.comparison.fidelity import comparable, fidelity
+from coreselect_integrations.comparison.fidelity_report import Fidelity
+from coreselect_integrations.comparison.predictions import predict
 from coreselect_integrations.comparison.set_value import SetValue
-from coreselect_integrations.networks import Spec, load_network, make, restore, route_call, save_network
+from coreselect_integrations.networks import NetworkSpec, load_network, make, restore, route_call, save_network
 from coreselect_integrations.pretraining.presets import defaults
 from coreselect_integrations.pretraining.settings import Settings
 from coreselect_integrations.systems.views import two_views
@@ -66,7 +68,7 @@ def sat(n: int = 30, u: int = 8, **settings: Any) -> Any:
 
 def acl() -> Any:
     """A contrastive task on a small network with two routes."""
-    network = make(Spec("small", 1, 8, projection=2, dual_bn=True), 0).eval()
+    network = make(NetworkSpec("small", 1, 8, projection=2, dual_bn=True), 0).eval()
     x = torch.rand(26, 1, 8, 8, generator=torch.Generator().manual_seed(2))
     pool, held = holdout(list(x), 6)
     return Task.from_model(network, pool, held, loss="acl", attack=WEAK, call=route_call, views=two_views)
@@ -253,11 +255,11 @@ def test_a_step_out_of_the_numbers_is_refused() -> None:
 
 def test_tasks_that_cannot_be_stepped_are_refused() -> None:
     """Arrays have no model, and RD needs validation; single examples make no batch."""
-    with pytest.raises(RequirementError, match="steps a model"):
+    with pytest.raises(RequirementError, match="needs a model"):
         report(Task.from_arrays(gradients=np.eye(4), validation_gradient=np.ones(4)))
     with pytest.raises(RequirementError, match="validation"):
         report(replace(sat(), validation=None))
-    with pytest.raises(RequirementError, match="groups are of 1"):
+    with pytest.raises(RequirementError, match="groups of 2 or more, but they have 1"):
         report(acl(), rcs=RCS(objective=RD_WEAK, group_size=1))
 
 
@@ -267,9 +269,9 @@ def test_forms_of_rcs_are_compared_on_equal_terms() -> None:
     same, mixed = replace(own, group_size=None, certify="instance"), Mixture([own, Random()])
     got = report(sat(), methods={"rcs": RCS(), "same": same, "mixed": mixed})
     assert got.methods[0].g == got.methods[1].g
-    assert alike(same, replace(own, certify=None)) == replace(own, certify=None)
-    assert alike(mixed, own) == Mixture([replace(own, certify=None), Random()])
-    assert alike(Random(), own) == Random()
+    assert comparable(same, replace(own, certify=None)) == replace(own, certify=None)
+    assert comparable(mixed, own) == Mixture([replace(own, certify=None), Random()])
+    assert comparable(Random(), own) == Random()
 
 
 FACTORY = """
@@ -298,7 +300,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `data.py` and `model.pt` as training leaves it."""
     folder = tmp_path_factory.mktemp("fidelity")
     (folder / "data.py").write_text(FACTORY)
-    spec = Spec("small", 1, 8, classes=2)
+    spec = NetworkSpec("small", 1, 8, classes=2)
     settings = Settings(
         system="sat", arch="small", attack_steps=2, step=4 / 255, validation=6, seed=3, milestones=(4, 5)
     )

@@ -51,7 +51,7 @@ def test_a_sketch_is_named_by_its_width() -> None:
 def test_a_network_without_classes_is_asked_for_none(words: str) -> None:
     """Before anything trains, in the words of the user."""
     with pytest.raises(
-        RequirementError, match="reads classes from the network's outputs, and networks of acl have none"
+        RequirementError, match="reads classes from the network's outputs, but networks of acl have none"
     ):
         selector_for(words, defaults("acl"))
 
@@ -84,8 +84,8 @@ def test_a_plus_shares_the_budget() -> None:
         ("", UnknownNameError, "no selector is called ''"),
         ("rcs+", UnknownNameError, "no selector is called ''"),
         ("rcs:objective=luck", UnknownNameError, "no objective is called 'luck'; there are rd, js, ot"),
-        ("rcs:eta", RequirementError, "holds 'eta': after a name stand key=value with colons"),
-        ("rcs:=1", RequirementError, "holds '=1'"),
+        ("rcs:eta", RequirementError, "contains 'eta': write key=value after the name and a colon"),
+        ("rcs:=1", RequirementError, "contains '=1'"),
         ("rs2:luck=1", RequirementError, "cannot be made with ['luck']"),
         ("windowed", RequirementError, "'windowed' combines other selectors"),
         ("rcs:rd_steps=1+rcs_sampled:rd_steps=2", RequirementError, "has rd_steps 1 and 2: its parts share one sweep"),
@@ -105,12 +105,12 @@ def test_a_plus_shares_the_budget() -> None:
         ("rcs:group_size=0", ShapeError, "group_size must be a whole number of at least 1, got 0"),
         ("rcs:select_attack_steps=-1", RequirementError, "has select_attack_steps -1: a number of steps is needed"),
         ("rcs:objective=[1]", UnknownNameError, "no objective is called '[1]'"),
-        ("redraw:capture=all", RequirementError, "capture would be without effect for 'redraw'"),
-        ("craig:rd_steps=1+rcs", RequirementError, "rd_steps would be without effect for 'craig'"),
+        ("redraw:capture=all", RequirementError, "capture would have no effect for 'redraw'"),
+        ("craig:rd_steps=1+rcs", RequirementError, "rd_steps would have no effect for 'craig'"),
         (
             "k_center:select_attack_steps=1",
             RequirementError,
-            "select_attack_steps would be without effect for 'k_center'",
+            "select_attack_steps would have no effect for 'k_center'",
         ),
         ("rcs:capture=tail", UnknownNameError, "capture is one of head and all, got 'tail'"),
     ],
@@ -126,5 +126,5 @@ def test_the_training_attack_may_be_named_beside_a_faster_one() -> None:
     """null is the attack of training; a system that has none reads no steps."""
     fast = replace(RUN, select_attack_steps=1)
     assert settings_for("rcs:select_attack_steps=null", fast).select_attack == RUN.attack
-    with pytest.raises(RequirementError, match="without effect for 'rcs' under standard"):
+    with pytest.raises(RequirementError, match="no effect for 'rcs' with standard"):
         selector_for("rcs:select_attack_steps=1", defaults("standard"))

@@ -11,16 +11,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from coreselect.errors import MissingExtraError, RequirementError, ShapeError, UnknownNameError
-from coreselect_integrations.evaluation.autoattack import (
-    NORMS,
-    SLACK,
-    STANDARD,
-    AutoAttackEvaluation,
-    _Ensemble,
-    _package,
-    autoattack,
-    fooled,
-)
+from coreselect_integrations.evaluation.attack_ensemble import NORMS, STANDARD, Ensemble
+from coreselect_integrations.evaluation.autoattack import SLACK, AutoAttackEvaluation, autoattack, fooled
 
 package = pytest.importorskip("pyautoattack", reason="AutoAttack needs coreselect[train]")
 
@@ -110,7 +102,7 @@ def test_attacks_see_what_is_left_and_answer_inside_the_ball(norm, monkeypatch: 
     x = (x + 0.3).clamp(0, 1)  # some pixels touch the upper bound
     y = torch.where(net(x).argmax(1) == 0, 1, net(x).argmax(1))  # whatever is of class 0 counts as wrong
     inputs: list[Tensor] = []
-    original = _Ensemble.attack
+    original = Ensemble.attack
 
     def watched(self, name, *rest):
         attack = original(self, name, *rest)
@@ -129,7 +121,7 @@ def test_attacks_see_what_is_left_and_answer_inside_the_ball(norm, monkeypatch: 
         attack.perturb = checked  # type: ignore[method-assign]
         return attack
 
-    monkeypatch.setattr(_Ensemble, "attack", watched)
+    monkeypatch.setattr(Ensemble, "attack", watched)
     got = quick(net, TensorDataset(x, y), radius=RADIUS[norm], norm=norm)
 
     sizes = [round(got.standard * got.n), *(round(share * got.n) for share in got.after.values())]
@@ -153,7 +145,7 @@ def test_attacks_are_those_of_the_standard_version(norm) -> None:
         True,
         dict(zip(STANDARD, (suite.apgd, suite.apgd_targeted, suite.fab, suite.square), strict=True)),
     )
-    ensemble = _Ensemble(_package(), 0.1, norm, 100, 5000)
+    ensemble = Ensemble(0.1, norm, 100, 5000)
 
     assert suite.attacks_to_run == list(STANDARD)
     for name in STANDARD:
@@ -276,7 +268,7 @@ def test_settings_out_of_range_are_refused(settings, error: type[Exception], say
         (3, torch.rand(2, 1, 6, 6), "linf", RequirementError, r"attacks=\('apgd-ce', 'fab-t', 'square'\)"),
         (1, torch.rand(2, 1, 6, 6), "linf", ShapeError, "at least 2 classes"),
         (5, torch.rand(2, 1, 6, 6) * 255, "linf", ShapeError, "put the normalisation into the model"),
-        (5, torch.full((2, 1, 6, 6), math.nan), "linf", ShapeError, "from nan to nan"),
+        (5, torch.full((2, 1, 6, 6), math.nan), "linf", ShapeError, "between nan and nan"),
         (5, torch.rand(2, 36), "linf", ShapeError, "leave square out"),
         (5, torch.rand(2, 9, 4, 1), "l2", ShapeError, "H, W ≥ 5"),
         (5, torch.rand(0, 1, 6, 6), "linf", RequirementError, "no examples"),

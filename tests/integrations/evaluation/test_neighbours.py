@@ -140,7 +140,7 @@ def test_unpack_and_progress() -> None:
         ({"represent": lambda x: x}, ShapeError, r"\[B, D\], got \[20, 1, 3, 3\]"),
         ({"represent": lambda x: x.flatten()[:, None]}, ShapeError, "got .* for 20 inputs"),
         ({"test": data(0, 1)}, RequirementError, "no examples"),
-        ({"train": data(0, 1)}, RequirementError, "of 0 training examples"),
+        ({"train": data(0, 1)}, RequirementError, "but there are 0: give k"),
         ({"train": TensorDataset(torch.rand(9, 2, 2), torch.arange(9) - 4)}, ShapeError, "in the training set"),
         ({"test": TensorDataset(torch.rand(9, 1, 3, 3), torch.rand(9))}, ShapeError, "float32 .* in the test set"),
         ({"test": TensorDataset(torch.rand(9, 1, 3, 3), torch.ones(9, 2).long())}, ShapeError, r"\[9, 2\]"),

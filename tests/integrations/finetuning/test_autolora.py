@@ -6,53 +6,29 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from bright_dark import SHORT, SPEC, bright_dark, extractor, gen
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from torch.utils.data import TensorDataset
 
 from coreselect.attacks import PGD
 from coreselect.errors import BudgetError, NonFiniteError, RequirementError, ScheduleError
 from coreselect_integrations.evaluation import evaluate
 from coreselect_integrations.finetuning.autolora import (
-    Balance,
-    Branched,
-    LowRank,
+    BranchTuning,
     autolora,
     begin,
     finish,
-    judge,
+    held_out_accuracy,
     train_epoch,
 )
+from coreselect_integrations.finetuning.autolora_loss import AutoLoRaLoss
 from coreselect_integrations.finetuning.autorate import AutoRate, checkpoints
-from coreselect_integrations.networks import Spec, make
-
-SPEC = Spec("small", channels=1, size=8, projection=2, dual_bn=True)
-SHORT = PGD(0.05, 0.025, 2)
+from coreselect_integrations.finetuning.low_rank import LowRank
+from coreselect_integrations.networks import make
 
 
-def gen(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def data(n: int = 40) -> TensorDataset:
-    """Bright and dark images, labelled so."""
-    y = torch.arange(n) % 2
-    return TensorDataset(
-        (0.3 + 0.4 * y.view(-1, 1, 1, 1) + 0.2 * torch.rand(n, 1, 8, 8, generator=gen(7))).clamp(0, 1), y
-    )
-
-
-def extractor(seed: int = 0) -> dict[str, Tensor]:
-    """Weights of a network whose two routes have seen different images."""
-    network = make(SPEC, seed)
-    for i, route in enumerate(("natural", "adversarial")):
-        for _ in range(3):
-            network(torch.rand(16, 1, 8, 8, generator=gen(seed + i)) ** (i + 1), route)
-    return {name: t.clone() for name, t in network.state_dict().items()}
-
-
-def begun(rank: int = 3, head: bool = True) -> Branched:
+def begun(rank: int = 3, head: bool = True) -> BranchTuning:
     """A tuning of 40 examples, with a head that is not zero unless asked."""
     tuning = begin(extractor(), SPEC, classes=2, examples=40, rank=rank)
     if head:
@@ -61,7 +37,7 @@ def begun(rank: int = 3, head: bool = True) -> Branched:
     return tuning
 
 
-def stirred(tuning: Branched) -> Branched:
+def stirred(tuning: BranchTuning) -> BranchTuning:
     """The same, with a branch that is not nothing."""
     with torch.no_grad():
         for B in tuning.model.B:
@@ -73,7 +49,7 @@ def stirred(tuning: Branched) -> Branched:
 def test_the_branch_is_nothing_at_first(training: bool) -> None:
     """With B = 0 the natural route gives what the network alone gives through it, in either mode of normalisation."""
     tuning, plain = begun(), begun()
-    x = data().tensors[0]
+    x = bright_dark().tensors[0]
     tuning.model.train(training)
     plain.model.train(training)
 
@@ -101,7 +77,7 @@ def test_the_branch_adds_its_product_to_every_kernel() -> None:
             assert float(flat[i, j]) == pytest.approx(want, rel=1e-4, abs=1e-6)
         state[name] = state[name] + delta.detach()
     edited.load_state_dict(state)
-    x = data().tensors[0]
+    x = bright_dark().tensors[0]
 
     model.eval()
     edited.eval()
@@ -112,7 +88,7 @@ def test_the_branch_adds_its_product_to_every_kernel() -> None:
 def test_each_pass_moves_its_own_part() -> None:
     """The natural pass has gradients for branch and head alone, the adversarial one for extractor and head alone."""
     tuning = stirred(begun())
-    x = data().tensors[0]
+    x = bright_dark().tensors[0]
 
     def moved(route: str) -> set[str]:
         tuning.model.zero_grad()
@@ -130,32 +106,32 @@ def test_the_loss_by_hand() -> None:
     """λ₁·CE(z) + (1 − λ₁)·CE(z̃) + λ₂·Σ p (log p − log p̃) with λ₁ = 1 − p and λ₂ = 6 p; x̃ raises CE(z̃)."""
     z, z_ = (torch.randn(7, 3, generator=gen(i), dtype=torch.float64) for i in (0, 1))
     y = torch.tensor([0, 1, 2, 0, 1, 2, 0])
-    balance = Balance(classes=4, examples=100)
-    got = balance((z_,), (z,), y)
+    loss = AutoLoRaLoss(classes=4, examples=100)
+    got = loss((z_,), (z,), y)
     p, q = z.softmax(1), z_.softmax(1)
     for i in range(7):
         kl = sum(float(p[i, c]) * float(torch.log(p[i, c] / q[i, c])) for c in range(3))
         want = -0.75 * float(p[i, y[i]].log()) - 0.25 * float(q[i, y[i]].log()) + 1.5 * kl
         assert float(got[i]) == pytest.approx(want, rel=1e-12)
 
-    assert balance.scalars == (0.75, 1.5)
-    assert float(balance.ascend((z_,), (z,), y)) == pytest.approx(-float(q[torch.arange(7), y].log().sum()))
+    assert loss.scalars == (0.75, 1.5)
+    assert float(loss.ascend((z_,), (z,), y)) == pytest.approx(-float(q[torch.arange(7), y].log().sum()))
 
 
 def test_the_scalars_follow_natural_accuracy_four_times_an_epoch() -> None:
     """p is 1 / classes, then the share right among the natural images since it was last renewed, whatever the attacked."""
     right, wrong = torch.eye(2)[[0] * 5], torch.eye(2)[[1] * 5]
     y = torch.zeros(5, dtype=torch.long)
-    balance = Balance(classes=2, examples=40)
+    loss = AutoLoRaLoss(classes=2, examples=40)
     seen = []
     for z in (right, wrong, right, right, wrong):
-        balance((wrong,), (z,), y)
-        seen.append(balance.p)
+        loss((wrong,), (z,), y)
+        seen.append(loss.p)
 
     assert seen == [0.5, 0.5, 0.5, 1.0, 1.0]
-    other = Balance(classes=9, examples=40)
-    other.load_state_dict(balance.state_dict())
-    for b in (balance, other):
+    other = AutoLoRaLoss(classes=9, examples=40)
+    other.load_state_dict(loss.state_dict())
+    for b in (loss, other):
         b((wrong,), (wrong,), y)
         assert b.p == 0.0
         assert b.scalars == (1.0, 0.0)
@@ -173,7 +149,7 @@ def test_an_epoch_moves_extractor_branch_and_head_and_is_attacked_without_the_br
             seen.extend(super().__call__(ascend, inputs, noise))
             return (seen[-1],)
 
-    x, y = data().tensors
+    x, y = bright_dark().tensors
     optimizer = tuning.optimizer(0.05)
     train_epoch(tuning, [(x, y)], optimizer, attack=Watching(0.05, 0.025, 2), generator=gen())
     start = 2 * torch.rand(x.shape, generator=gen()) - 1
@@ -188,13 +164,15 @@ def test_what_comes_out_has_no_branch() -> None:
     """The exported classifier has the tensors of a plain one and the outputs of the network's adversarial route."""
     tuning = stirred(begun())
     network, spec = finish(tuning)
-    x = data().tensors[0]
+    x = bright_dark().tensors[0]
     tuning.model.eval()
 
     assert spec == replace(SPEC, projection=None, classes=2, dual_bn=False)
     assert set(network.state_dict()) == set(make(spec).state_dict())
     assert torch.equal(network(x), tuning.model.network(x, "adversarial"))
-    assert judge(tuning, data(), attack=SHORT) == evaluate(network, data(), attack=SHORT).robust
+    assert (
+        held_out_accuracy(tuning, bright_dark(), attack=SHORT) == evaluate(network, bright_dark(), attack=SHORT).robust
+    )
 
 
 class Marked(nn.Module):
@@ -302,19 +280,20 @@ def test_what_makes_no_sense_is_refused() -> None:
         LowRank(finish(begun())[0])
     optimizer = torch.optim.SGD(network.parameters(), 0.1)
     for points in ((0, 1), (2, 2), (3, 1)):
-        with pytest.raises(ScheduleError, match="rising"):
+        with pytest.raises(ScheduleError, match="increasing"):
             AutoRate(network, optimizer, points)
     for value in (float("nan"), float("inf")):
         with pytest.raises(NonFiniteError, match="epoch 1"):
             AutoRate(network, optimizer, (1,)).update(value)
     with pytest.raises(BudgetError):
-        autolora(extractor(), SPEC, data(), classes=2, held=40)
+        autolora(extractor(), SPEC, bright_dark(), classes=2, held=40)
 
 
 def quick(seed: int = 3, **settings: Any):
+    options: dict[str, Any] = {"epochs": 3, "lr": 0.05, **settings}
     return autolora(
-        extractor(), SPEC, data(), classes=2, seed=seed, batch_size=16, held=0.2, attack=SHORT, judged_by=SHORT,
-        augment=None, **{"epochs": 3, "lr": 0.05, **settings},
+        extractor(), SPEC, bright_dark(), classes=2, seed=seed, batch_size=16, held=0.2, attack=SHORT, judged_by=SHORT,
+        augment=None, **options,
     )  # fmt: skip
 
 
@@ -340,7 +319,7 @@ def test_the_best_epoch_on_held_out_data_is_kept(monkeypatch: pytest.MonkeyPatch
     from coreselect_integrations.finetuning import autolora as module
 
     verdicts = iter([0.9, 0.2, 0.1])
-    monkeypatch.setattr(module, "judge", lambda *_, **__: next(verdicts))
+    monkeypatch.setattr(module, "held_out_accuracy", lambda *_, **__: next(verdicts))
     kept = quick()
     verdicts = iter([0.5])
     first = quick(epochs=1)

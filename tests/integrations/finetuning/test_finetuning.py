@@ -6,45 +6,34 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from bright_dark import SHORT, SPEC, bright_dark, extractor, gen
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from coreselect.attacks import PGD
 from coreselect.errors import RequirementError
-from coreselect_integrations.finetuning import AFF, ALF, MODES, SFF, SLF, Mode, begin, finetune, finish, train_epoch
-from coreselect_integrations.finetuning import tuning as finetuning
-from coreselect_integrations.networks import RoutedNetwork, Spec, make
+from coreselect_integrations.finetuning import (
+    AFF,
+    ALF,
+    MODES,
+    SFF,
+    SLF,
+    Mode,
+    begin,
+    finetune,
+    finish,
+    train_all_epochs,
+    train_epoch,
+)
+from coreselect_integrations.networks import RoutedNetwork, make
 from coreselect_integrations.systems.augment import crop_flip
-from coreselect_integrations.training.epochs import each_epoch
-from coreselect_integrations.training.loops import EpochLog, draws
+from coreselect_integrations.training.epoch_log import EpochLog
+from coreselect_integrations.training.epochs import epoch_generator, run_epochs
 from coreselect_integrations.training.schedule import Schedule
 
-SPEC = Spec("small", channels=1, size=8, projection=2, dual_bn=True)
-SHORT = PGD(0.05, 0.025, 2)
 QUICK = {
     m.name: replace(m, attack=m.attack and SHORT, epochs=2, batch_size=16, milestones=(1,)) for m in MODES.values()
 }
-
-
-def gen(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def data(n: int = 40) -> TensorDataset:
-    """Bright and dark images, labelled so."""
-    y = torch.arange(n) % 2
-    return TensorDataset(
-        (0.3 + 0.4 * y.view(-1, 1, 1, 1) + 0.2 * torch.rand(n, 1, 8, 8, generator=gen(7))).clamp(0, 1), y
-    )
-
-
-def extractor(spec: Spec = SPEC, seed: int = 0) -> dict[str, Tensor]:
-    """Weights of a network whose two routes have seen different images."""
-    network = make(spec, seed)
-    for i, route in enumerate(("natural", "adversarial")):
-        for _ in range(3):
-            network(torch.rand(16, 1, 8, 8, generator=gen(seed + i)) ** (i + 1), route)
-    return {name: t.clone() for name, t in network.state_dict().items()}
 
 
 def body(network: RoutedNetwork) -> dict[str, Tensor]:
@@ -53,7 +42,7 @@ def body(network: RoutedNetwork) -> dict[str, Tensor]:
 
 
 def tune(mode: Mode, **settings: Any):
-    return finetune(mode, extractor(), SPEC, data(), classes=2, augment=None, **settings)
+    return finetune(mode, extractor(), SPEC, bright_dark(), classes=2, augment=None, **settings)
 
 
 @pytest.mark.parametrize("name", ["slf", "alf"])
@@ -76,7 +65,7 @@ def test_full_modes_move_everything(name: str) -> None:
     """Every parameter, and every statistic of every layer, is another after training."""
     begun = begin(QUICK[name], extractor(), SPEC, classes=2)
     before = {n: t.clone() for n, t in begun.network.state_dict().items()}
-    finetuning.run(begun, data(), seed=0, augment=None)
+    train_all_epochs(begun, bright_dark(), seed=0, augment=None)
 
     for key, t in begun.network.state_dict().items():
         assert key.startswith("normalise.") or not torch.equal(t, before[key]), key
@@ -96,9 +85,9 @@ def test_adversarial_full_tuning_loads_every_tensor_of_the_extractor() -> None:
 def test_what_comes_out_of_two_routes_is_the_adversarial_one() -> None:
     """The exported classifier has one route and the outputs of the trained network's adversarial route."""
     begun = begin(QUICK["aff"], extractor(), SPEC, classes=2)
-    finetuning.run(begun, data(), seed=0, augment=None)
+    train_all_epochs(begun, bright_dark(), seed=0, augment=None)
     network, spec = finish(begun)
-    x = data().tensors[0]
+    x = bright_dark().tensors[0]
     begun.network.eval()
 
     assert not network.dual_bn
@@ -128,7 +117,7 @@ def test_adversarial_linear_tuning_attacks_the_classifier_as_it_is_deployed() ->
     dual.eval()
     dual.head = torch.nn.Linear(dual.width, 2)
     dual.head.load_state_dict(tuning.network.head.state_dict())
-    x, y = data().tensors
+    x, y = bright_dark().tensors
     log = train_epoch(tuning, [(x, y)], tuning.optimizer(), generator=gen())
     start = 2 * torch.rand(x.shape, generator=gen()) - 1
     (want,) = SHORT(lambda v: F.cross_entropy(dual(v[0], "adversarial"), y, reduction="sum"), (x,), (start,))
@@ -141,7 +130,9 @@ def test_adversarial_linear_tuning_attacks_the_classifier_as_it_is_deployed() ->
 def test_same_seed_same_result(name: str) -> None:
     """The seed decides the classifier bit for bit, another seed gives another, and no global random state moves."""
     state = torch.get_rng_state()
-    one, two, other = (finetune(QUICK[name], extractor(), SPEC, data(), classes=2, seed=s, epochs=1) for s in (3, 3, 4))
+    one, two, other = (
+        finetune(QUICK[name], extractor(), SPEC, bright_dark(), classes=2, seed=s, epochs=1) for s in (3, 3, 4)
+    )
 
     assert torch.equal(torch.get_rng_state(), state)
     held = one.network.state_dict()
@@ -152,7 +143,7 @@ def test_same_seed_same_result(name: str) -> None:
 def test_a_run_that_is_taken_up_again_ends_where_a_whole_one_does() -> None:
     """An epoch at a time, all states passed through a copy in between, equals `finetune`, whose last epoch is kept."""
     mode = QUICK["aff"]
-    whole = finetune(mode, extractor(), SPEC, data(), classes=2, seed=5)
+    whole = finetune(mode, extractor(), SPEC, bright_dark(), classes=2, seed=5)
     states: dict[str, Any] = {}
 
     def epoch(e: int, batches: Any) -> EpochLog:
@@ -163,7 +154,7 @@ def test_a_run_that_is_taken_up_again_ends_where_a_whole_one_does() -> None:
             parts[key].load_state_dict(state)
         parts["s"].set_epoch(e, len(batches))
         log = train_epoch(
-            tuning, batches, optimizer, generator=draws(5, "aff", e), scheduler=parts["s"], augment=crop_flip
+            tuning, batches, optimizer, generator=epoch_generator(5, "aff", e), scheduler=parts["s"], augment=crop_flip
         )
         states.update({key: part.state_dict() for key, part in parts.items()})
         if e == mode.epochs - 1:
@@ -172,7 +163,7 @@ def test_a_run_that_is_taken_up_again_ends_where_a_whole_one_does() -> None:
                 assert torch.equal(t, whole.network.state_dict()[name]), name
         return log
 
-    logs = each_epoch(epoch, data(), "aff", seed=5, epochs=2, batch_size=16)
+    logs = run_epochs(epoch, bright_dark(), "aff", seed=5, epochs=2, batch_size=16)
     assert [log.loss for log in logs] == [log.loss for log in whole.log]
 
 
@@ -202,7 +193,7 @@ def test_no_epochs_give_a_classifier_that_knows_nothing() -> None:
     done = tune(SLF, epochs=0)
 
     assert done.log == ()
-    assert not bool(done.network(data().tensors[0]).any())
+    assert not bool(done.network(bright_dark().tensors[0]).any())
 
 
 def test_progress_counts_examples_and_orders_differ_by_epoch() -> None:
@@ -215,11 +206,11 @@ def test_progress_counts_examples_and_orders_differ_by_epoch() -> None:
         return EpochLog(0.0, None, len(orders[-1]), 0.0)
 
     dataset = TensorDataset(torch.arange(10))
-    each_epoch(
+    run_epochs(
         epoch, dataset, "run", seed=0, epochs=2, batch_size=4, drop_last=True,
         progress=lambda *p: seen.append((p[0], p[1], p[2])),
     )  # fmt: skip
-    each_epoch(epoch, dataset, "run", seed=0, epochs=1, batch_size=40, drop_last=True)
+    run_epochs(epoch, dataset, "run", seed=0, epochs=1, batch_size=40, drop_last=True)
 
     assert seen == [("run", done, 16) for done in (4, 8, 12, 16)]
     assert [len(o) for o in orders] == [8, 8, 10]
@@ -233,8 +224,8 @@ def test_nothing_to_train_on_is_refused() -> None:
     bad: list[dict[str, Any]] = [{"epochs": -1}, {"batch_size": 0}]
     for settings in bad:
         with pytest.raises(RequirementError, match="at least"):
-            finetune(SLF, weights, SPEC, data(), classes=2, **settings)
+            finetune(SLF, weights, SPEC, bright_dark(), classes=2, **settings)
     with pytest.raises(RequirementError, match="0 examples"):
-        finetune(SLF, weights, SPEC, data(0), classes=2)
+        finetune(SLF, weights, SPEC, bright_dark(0), classes=2)
     with pytest.raises(RequirementError, match="classes"):
-        finetune(SLF, weights, SPEC, data(), classes=1)
+        finetune(SLF, weights, SPEC, bright_dark(), classes=1)

@@ -7,37 +7,24 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from bright_dark import SHORT, SPEC, bright_dark, extractor
 from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
-from coreselect.attacks import PGD
 from coreselect.errors import MissingExtraError, NonFiniteError, RequirementError, ShapeError, UnknownNameError
 from coreselect.search.kmeans import kmeans, spread
 from coreselect_integrations.finetuning import MODES, Mode, finetune
-from coreselect_integrations.finetuning import pseudo_labels as module
-from coreselect_integrations.finetuning.pseudo_labels import (
-    FULL,
-    PROBE,
-    Relabelled,
-    features_of,
-    post_train,
-    pseudo_labels,
-)
-from coreselect_integrations.networks import Spec, make
+from coreselect_integrations.finetuning import post_training as module
+from coreselect_integrations.finetuning.post_training import FULL, PROBE, post_train
+from coreselect_integrations.finetuning.pseudo_labels import Relabelled, features_of, pseudo_labels
+from coreselect_integrations.networks import make
 
-SPEC = Spec("small", channels=1, size=8, projection=2, dual_bn=True)
-SHORT = PGD(0.05, 0.025, 2)
 ENGINES = ("faiss", "scipy")
 
 
-def gen(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 def images(n: int = 40) -> Tensor:
-    """Bright and dark images by turns."""
-    y = torch.arange(n) % 2
-    return (0.3 + 0.4 * y.view(-1, 1, 1, 1) + 0.2 * torch.rand(n, 1, 8, 8, generator=gen(7))).clamp(0, 1)
+    """Dark and bright images in turn."""
+    return bright_dark(n).tensors[0]
 
 
 class Poison:
@@ -55,15 +42,6 @@ class Unlabelled(Dataset[Any]):
 
     def __getitem__(self, index: int) -> Any:
         return images()[index], Poison()
-
-
-def extractor(seed: int = 0) -> dict[str, Tensor]:
-    """Weights of a network whose two routes have seen different images."""
-    network = make(SPEC, seed)
-    for i, route in enumerate(("natural", "adversarial")):
-        for _ in range(3):
-            network(images(16) ** (i + 1), route)
-    return {name: t.clone() for name, t in network.state_dict().items()}
 
 
 def same_up_to_names(one: Any, two: Any) -> bool:
@@ -186,10 +164,8 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def quick(dual_bn: bool = False, **settings: Any) -> module.PostTrained:
-    return post_train(
-        extractor(), SPEC, Unlabelled(), augment=None,
-        **{"clusters": 2, "epochs": (2, 3), "batch_size": 16, "dual_bn": dual_bn, **settings},
-    )  # fmt: skip
+    options: dict[str, Any] = {"clusters": 2, "epochs": (2, 3), "batch_size": 16, "dual_bn": dual_bn, **settings}
+    return post_train(extractor(), SPEC, Unlabelled(), augment=None, **options)
 
 
 @pytest.mark.usefixtures("short")

@@ -15,9 +15,9 @@ from coreselect_integrations.networks import (
     ARCHITECTURES,
     ROUTES,
     DualNorm,
+    NetworkSpec,
     ResNet,
     RoutedNetwork,
-    Spec,
     build,
     make,
     resnet18,
@@ -43,7 +43,7 @@ def size_of(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-def outlined(spec: Spec) -> RoutedNetwork:
+def outlined(spec: NetworkSpec) -> RoutedNetwork:
     """The network without its numbers."""
     with torch.device("meta"):
         return ARCHITECTURES[spec.arch](spec)
@@ -79,7 +79,7 @@ def test_a_second_route_costs_12672_parameters(contrastive: ResNet) -> None:
 )
 def test_classifiers_have_the_published_sizes(arch: str, stem: str, classes: int, parameters: int) -> None:
     """The numbers of parameters are those that the literature gives for each architecture in each form."""
-    assert size_of(outlined(Spec(arch, classes=classes, stem=stem))) == parameters
+    assert size_of(outlined(NetworkSpec(arch, classes=classes, stem=stem))) == parameters
 
 
 @pytest.mark.parametrize(
@@ -91,8 +91,8 @@ def test_classifiers_have_the_published_sizes(arch: str, stem: str, classes: int
 def test_every_size_of_image_gives_features_and_outputs(arch: str, stem: str, size: int, width: int) -> None:
     """Features are [B, D], a classifier gives [B, classes], a projection [B, D]; D is the attribute `width`."""
     x = torch.empty(2, 3, size, size, device="meta")
-    classifier = outlined(Spec(arch, 3, size, classes=7, stem=stem))
-    encoder = outlined(Spec(arch, 3, size, projection=2, dual_bn=True, stem=stem))
+    classifier = outlined(NetworkSpec(arch, 3, size, classes=7, stem=stem))
+    encoder = outlined(NetworkSpec(arch, 3, size, projection=2, dual_bn=True, stem=stem))
 
     assert classifier.width == encoder.width == width
     assert classifier(x).shape == (2, 7)
@@ -102,7 +102,7 @@ def test_every_size_of_image_gives_features_and_outputs(arch: str, stem: str, si
 
 def test_the_imagenet_stem_quarters_the_image() -> None:
     """224 pixels reach the first stage as 56×56 maps and leave the last as 7×7."""
-    net = outlined(Spec("resnet50", 3, 224, classes=10, stem="imagenet"))
+    net = outlined(NetworkSpec("resnet50", 3, 224, classes=10, stem="imagenet"))
     seen: list[torch.Size] = []
     for block in (net.get_submodule("blocks.0"), net.get_submodule("blocks.15")):
         block.register_forward_hook(lambda _m, args, out: seen.extend((args[0].shape, out.shape)))
@@ -113,7 +113,7 @@ def test_the_imagenet_stem_quarters_the_image() -> None:
 
 def test_a_bottleneck_strides_in_its_3x3_convolution() -> None:
     """The 1×1 convolutions of ResNet-50 look at every pixel."""
-    blocks = outlined(Spec("resnet50", classes=10)).get_submodule("blocks")
+    blocks = outlined(NetworkSpec("resnet50", classes=10)).get_submodule("blocks")
     strides = [[m.stride for n, m in b.named_modules() if n.startswith("conv")] for b in blocks.children()]
 
     assert strides[3] == [(1, 1), (2, 2), (1, 1)]
@@ -206,7 +206,7 @@ def test_the_tensors_of_resnet18_keep_their_names() -> None:
         if i in (2, 4, 6):
             names += [f"blocks.{i}.down.weight", *(f"blocks.{i}.down_norm.shared.{leaf}" for leaf in LEAVES)]
 
-    assert list(outlined(Spec("resnet18", classes=10)).state_dict()) == [*names, "head.weight", "head.bias"]
+    assert list(outlined(NetworkSpec("resnet18", classes=10)).state_dict()) == [*names, "head.weight", "head.bias"]
 
 
 def test_small_conv_has_about_240k_parameters() -> None:
@@ -379,15 +379,15 @@ def test_what_cannot_be_built_is_refused(arch: str, loss: str, classes: int | No
 def test_a_spec_that_means_nothing_is_refused(changed: dict[str, Any], said: str) -> None:
     """Both heads or none, and values out of range, get one sentence that names them."""
     with pytest.raises(RequirementError, match=said) as why:
-        replace(Spec("resnet18", classes=10), **changed)
+        replace(NetworkSpec("resnet18", classes=10), **changed)
     assert str(why.value).endswith(".")
 
 
 def test_a_spec_is_a_value() -> None:
     """Specs with equal fields are equal, and none can be changed."""
-    spec = Spec("small", classes=3)
+    spec = NetworkSpec("small", classes=3)
 
-    assert spec == Spec("small", 3, 32, classes=3)
+    assert spec == NetworkSpec("small", 3, 32, classes=3)
     with pytest.raises(FrozenInstanceError):
         spec.arch = "resnet18"  # pyright: ignore[reportAttributeAccessIssue]  # the claim
 
@@ -396,7 +396,7 @@ def test_a_spec_is_a_value() -> None:
 def test_only_resnets_have_an_imagenet_stem(arch: str) -> None:
     """Asking another architecture for it is refused, not ignored."""
     with pytest.raises(RequirementError, match="ResNet"):
-        make(Spec(arch, 3, 96, classes=10, stem="imagenet"))
+        make(NetworkSpec(arch, 3, 96, classes=10, stem="imagenet"))
 
 
 @pytest.mark.parametrize(("depth", "factor"), [(27, 10), (4, 1), (-2, 1), (28, 0)])

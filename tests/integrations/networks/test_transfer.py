@@ -14,9 +14,9 @@ from coreselect.protocols import Route
 from coreselect_integrations.networks import (
     ARCHITECTURES,
     ROUTES,
+    NetworkSpec,
     RoutedNetwork,
     Saved,
-    Spec,
     classifier_from,
     load_network,
     make,
@@ -26,14 +26,14 @@ from coreselect_integrations.networks import (
 )
 
 SPECS = {
-    "dual encoder": Spec("small", 1, 8, projection=3, dual_bn=True),
-    "dual classifier": Spec("small", 1, 8, classes=4, dual_bn=True),
-    "encoder": Spec("small", 1, 8, projection=2),
-    "classifier": Spec("small", 1, 8, classes=4),
+    "dual encoder": NetworkSpec("small", 1, 8, projection=3, dual_bn=True),
+    "dual classifier": NetworkSpec("small", 1, 8, classes=4, dual_bn=True),
+    "encoder": NetworkSpec("small", 1, 8, projection=2),
+    "classifier": NetworkSpec("small", 1, 8, classes=4),
 }
 
 
-def trained(spec: Spec) -> RoutedNetwork:
+def trained(spec: NetworkSpec) -> RoutedNetwork:
     """A network in evaluation mode whose every statistic, scale and count is different."""
     net = make(spec).eval()
     draws = torch.Generator().manual_seed(7)
@@ -45,7 +45,7 @@ def trained(spec: Spec) -> RoutedNetwork:
     return net
 
 
-def pixels(spec: Spec) -> Tensor:
+def pixels(spec: NetworkSpec) -> Tensor:
     return torch.rand(3, spec.channels, spec.size, spec.size, generator=torch.Generator().manual_seed(1))
 
 
@@ -61,7 +61,7 @@ def same(one: dict[str, Tensor], two: dict[str, Tensor]) -> bool:
 @pytest.mark.parametrize("dual_after", [True, False])
 def test_every_tensor_of_the_extractor_is_loaded(arch: str, dual_before: bool, dual_after: bool) -> None:
     """In all four conversions of the statistics, what starts fresh is weight and bias of the new head, nothing else."""
-    spec = Spec(arch, projection=3, dual_bn=dual_before)
+    spec = NetworkSpec(arch, projection=3, dual_bn=dual_before)
     with torch.device("meta"):
         weights = ARCHITECTURES[arch](spec).state_dict()
     net, new, transfer = classifier_from(weights, spec, classes=10, dual_bn=dual_after)
@@ -69,7 +69,7 @@ def test_every_tensor_of_the_extractor_is_loaded(arch: str, dual_before: bool, d
 
     assert transfer.fresh == ("head.weight", "head.bias")
     assert [*transfer.loaded, *transfer.fresh] == names
-    assert new == Spec(arch, classes=10, dual_bn=dual_after)
+    assert new == NetworkSpec(arch, classes=10, dual_bn=dual_after)
     lost = [n for n in transfer.left_out if not n.startswith("head.")]
     assert lost == [
         n for n in weights if ".natural." in n and not n.startswith("head.") and dual_before and not dual_after
@@ -78,7 +78,7 @@ def test_every_tensor_of_the_extractor_is_loaded(arch: str, dual_before: bool, d
 
 def test_full_fine_tuning_of_a_dual_route_resnet18_loads_222_of_224_tensors() -> None:
     """All 200 normalisation tensors, 20 convolutions, mean and std; a published program loads 21 of the 224."""
-    spec = Spec("resnet18", projection=3, dual_bn=True)
+    spec = NetworkSpec("resnet18", projection=3, dual_bn=True)
     pretrained = trained(spec)
     net, _, transfer = classifier_from(pretrained.state_dict(), spec, classes=10, dual_bn=True)
 
@@ -172,25 +172,25 @@ def test_weights_that_do_not_fit_are_refused(how: str) -> None:
     with pytest.raises(DataError, match="do not fit small") as why:
         classifier_from(hurt(trained(spec).state_dict(), how), spec, classes=2)
 
-    assert str(why.value).endswith("give the Spec they were saved with.")
+    assert str(why.value).endswith("give the NetworkSpec they were saved with.")
 
 
 @pytest.mark.parametrize(
     "claimed",
     [
-        Spec("resnet18", projection=3, dual_bn=True, stem="imagenet"),
-        Spec("resnet18", projection=3),
-        Spec("resnet18", 1, projection=3, dual_bn=True),
-        Spec("resnet34", projection=3, dual_bn=True),
-        Spec("resnet50", projection=3, dual_bn=True),
-        Spec("wrn28_10", projection=3, dual_bn=True),
+        NetworkSpec("resnet18", projection=3, dual_bn=True, stem="imagenet"),
+        NetworkSpec("resnet18", projection=3),
+        NetworkSpec("resnet18", 1, projection=3, dual_bn=True),
+        NetworkSpec("resnet34", projection=3, dual_bn=True),
+        NetworkSpec("resnet50", projection=3, dual_bn=True),
+        NetworkSpec("wrn28_10", projection=3, dual_bn=True),
     ],
     ids=lambda s: f"{s.arch} {s.stem} {s.channels} {s.dual_bn}",
 )
-def test_weights_of_another_network_are_refused(claimed: Spec) -> None:
+def test_weights_of_another_network_are_refused(claimed: NetworkSpec) -> None:
     """Another stem, number of routes or channels, or another depth: the claim is checked tensor by tensor."""
     with torch.device("meta"):
-        spec = Spec("resnet18", projection=3, dual_bn=True)
+        spec = NetworkSpec("resnet18", projection=3, dual_bn=True)
         weights = ARCHITECTURES["resnet18"](spec).state_dict()
     with pytest.raises(DataError, match="do not fit"):
         classifier_from(weights, claimed, classes=10)
@@ -362,7 +362,7 @@ def test_a_file_whose_tensors_are_not_its_networks_is_refused(how: str, tmp_path
     spec = SPECS["classifier"]
     weights = hurt(trained(spec).state_dict(), how)
     torch.save({"model": weights, "network": asdict(spec), "about": {}}, tmp_path / "n.pt")
-    with pytest.raises(DataError, match="does not hold small"):
+    with pytest.raises(DataError, match=r"says that it holds small .* but it does not"):
         load_network(tmp_path / "n.pt")
     with pytest.raises(DataError, match="do not fit small"):
         restore(Saved(weights, spec, {}))

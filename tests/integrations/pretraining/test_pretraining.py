@@ -23,7 +23,8 @@ from coreselect.objectives import RD
 from coreselect.selectors import RCS, RS2, Random
 from coreselect_integrations.networks import load_network, restore
 from coreselect_integrations.pretraining.run import MODEL, Pretrained, pretrain
-from coreselect_integrations.pretraining.settings import SYSTEMS, Settings
+from coreselect_integrations.pretraining.settings import Settings
+from coreselect_integrations.pretraining.systems import SYSTEMS
 from coreselect_integrations.training.runs import LOG
 
 pytest.importorskip("kornia")

@@ -13,7 +13,8 @@ from coreselect.network.precision import HalfPrecision
 from coreselect_integrations.comparison.methods import selector_for
 from coreselect_integrations.networks import spec_for
 from coreselect_integrations.pretraining.presets import PRESETS, defaults, preset
-from coreselect_integrations.pretraining.settings import SYSTEMS, Settings
+from coreselect_integrations.pretraining.settings import Settings
+from coreselect_integrations.pretraining.systems import SYSTEMS
 from coreselect_integrations.systems.air import IR
 
 LOSSES: dict[str, Any] = {
@@ -127,12 +128,12 @@ def test_unknown_presets_and_systems_name_those_there_are() -> None:
 
 def test_a_shorter_run_keeps_every_share() -> None:
     """Published ACL over 100 epochs: a tenth of everything that is counted in epochs, and at least one epoch."""
-    short = defaults("acl").over(100)
+    short = defaults("acl").scaled_to(100)
     assert (short.epochs, short.lr_warmup, short.warmup, short.every, short.interval) == (100, 1, 10, 2, 5)
-    assert defaults("acl").over(1000) == defaults("acl")
-    tiny = defaults("dynacl").over(7)
+    assert defaults("acl").scaled_to(1000) == defaults("acl")
+    tiny = defaults("dynacl").scaled_to(7)
     assert (tiny.warmup, tiny.every, tiny.interval) == (1, 1, 1)
-    assert replace(defaults("sat"), curve="stairs", milestones=(75, 90)).over(10).milestones == (8, 9)
+    assert replace(defaults("sat"), curve="stairs", milestones=(75, 90)).scaled_to(10).milestones == (8, 9)
 
 
 def test_the_objective_attacks_within_the_runs_radius() -> None:

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from bright_dark import SHORT as ATTACK
+from bright_dark import gen
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -18,12 +20,6 @@ from coreselect.protocols import Loss
 from coreselect_integrations.networks import small_conv_contrastive
 from coreselect_integrations.systems import acl
 from coreselect_integrations.systems.air import IR, with_original
-
-ATTACK = PGD(0.05, 0.025, 2)
-
-
-def gen(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def images(n: int = 24) -> torch.Tensor:

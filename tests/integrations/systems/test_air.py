@@ -6,13 +6,14 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
+from bright_dark import SHORT as ATTACK
+from bright_dark import gen
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from coreselect import Task, select
-from coreselect.attacks import PGD
 from coreselect.errors import ShapeError, UnknownNameError
 from coreselect.losses import ACL
 from coreselect.objectives import RD
@@ -21,12 +22,7 @@ from coreselect_integrations.networks import route_call, small_conv_contrastive
 from coreselect_integrations.systems.air import IR, air, sir, with_original
 from coreselect_integrations.systems.views import two_views
 
-ATTACK = PGD(0.05, 0.025, 2)
 FORMS = ("kl", "published")
-
-
-def gen(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def outputs(count: int, b: int, d: int, seed: int, dtype: torch.dtype = torch.float64) -> list[Tensor]:

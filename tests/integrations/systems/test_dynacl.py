@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 import torch
+from bright_dark import SHORT as ATTACK
+from bright_dark import gen
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
@@ -17,13 +19,7 @@ from coreselect.selectors import RCS
 from coreselect_integrations.networks import route_call, small_conv_contrastive
 from coreselect_integrations.systems import acl
 from coreselect_integrations.systems.dynacl import MomentumEncoder, omega, strength
-from coreselect_integrations.training.modes import evaluating
-
-ATTACK = PGD(0.05, 0.025, 2)
-
-
-def gen(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from coreselect_integrations.training.contexts import evaluation_mode
 
 
 def images(n: int = 12, seed: int = 7) -> Tensor:
@@ -113,7 +109,7 @@ def test_attacks_move_both_views() -> None:
     """In evaluation mode with parameters closed, as loops attack, NT-Xent has a gradient in both views, the key's too."""
     encoder = MomentumEncoder(net()).train()
     views = tuple(images(6, s).requires_grad_() for s in (1, 2))
-    with evaluating(encoder):
+    with evaluation_mode(encoder):
         z = encoder(torch.cat(views), "adversarial")
         slopes = torch.autograd.grad(nt_xent(*z.chunk(2)), views)
     assert all(float(g.flatten(1).abs().amax(1).min()) > 0 for g in slopes)
@@ -213,7 +209,7 @@ def test_the_key_can_be_selected_with() -> None:
 def test_refusals() -> None:
     """An odd batch, a momentum outside [0, 1] and an optimiser of something else are refused."""
     encoder = MomentumEncoder(net())
-    with pytest.raises(ShapeError, match="even batch"):
+    with pytest.raises(ShapeError, match="even number"):
         encoder(images(5), "natural")
     for momentum in (-0.1, 1.1, float("nan")):
         with pytest.raises(RequirementError, match="momentum"):

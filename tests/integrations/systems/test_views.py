@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from bright_dark import gen
 from torch import Tensor
 
 from coreselect.errors import MissingExtraError, RequirementError, ShapeError
@@ -19,10 +20,6 @@ from coreselect_integrations.systems.views import Kornia, crop, crop_boxes, jitt
 def kornia() -> Kornia:
     pytest.importorskip("kornia", reason="views need coreselect[train]")
     return load_kornia()
-
-
-def gen(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def images(b: int = 6, c: int = 3, size: int = 16, dtype: torch.dtype = torch.float32) -> Tensor:
