@@ -1,4 +1,4 @@
-"""AutoLoRa teaches natural images to a branch, attacked ones to the extractor, and halves its rate by held-out data."""
+"""AutoLoRa trains a branch on natural and the extractor on attacked images, and halves its rate by held-out data."""
 
 from dataclasses import replace
 from typing import Any
@@ -29,7 +29,7 @@ from coreselect_integrations.networks import make
 
 
 def begun(rank: int = 3, head: bool = True) -> BranchTuning:
-    """A tuning of 40 examples, with a head that is not zero unless asked."""
+    """A tuning of 40 examples; the head is random if `head` is true, else zero."""
     tuning = begin(extractor(), SPEC, classes=2, examples=40, rank=rank)
     if head:
         with torch.no_grad():
@@ -38,7 +38,7 @@ def begun(rank: int = 3, head: bool = True) -> BranchTuning:
 
 
 def stirred(tuning: BranchTuning) -> BranchTuning:
-    """The same, with a branch that is not nothing."""
+    """The same tuning, with a random branch."""
     with torch.no_grad():
         for B in tuning.model.B:
             B.normal_(0, 0.1, generator=gen(2))
@@ -47,7 +47,7 @@ def stirred(tuning: BranchTuning) -> BranchTuning:
 
 @pytest.mark.parametrize("training", [False, True])
 def test_the_branch_is_nothing_at_first(training: bool) -> None:
-    """With B = 0 the natural route gives what the network alone gives through it, in either mode of normalisation."""
+    """With B = 0, the natural route gives the same outputs as the network alone, in both modes of normalisation."""
     tuning, plain = begun(), begun()
     x = bright_dark().tensors[0]
     tuning.model.train(training)
@@ -86,7 +86,7 @@ def test_the_branch_adds_its_product_to_every_kernel() -> None:
 
 
 def test_each_pass_moves_its_own_part() -> None:
-    """The natural pass has gradients for branch and head alone, the adversarial one for extractor and head alone."""
+    """The natural pass gives gradients to branch and head only, the adversarial pass to extractor and head only."""
     tuning = stirred(begun())
     x = bright_dark().tensors[0]
 
@@ -119,7 +119,7 @@ def test_the_loss_by_hand() -> None:
 
 
 def test_the_scalars_follow_natural_accuracy_four_times_an_epoch() -> None:
-    """p is 1 / classes, then the share right among the natural images since it was last renewed, whatever the attacked."""
+    """p is 1 / classes at first, then the accuracy on natural images since its last update; attacked images do not count."""
     right, wrong = torch.eye(2)[[0] * 5], torch.eye(2)[[1] * 5]
     y = torch.zeros(5, dtype=torch.long)
     loss = AutoLoRaLoss(classes=2, examples=40)
@@ -138,7 +138,7 @@ def test_the_scalars_follow_natural_accuracy_four_times_an_epoch() -> None:
 
 
 def test_an_epoch_moves_extractor_branch_and_head_and_is_attacked_without_the_branch() -> None:
-    """All parameters move but the natural route's scales and shifts; the attack raises CE of the network alone."""
+    """All parameters change except scales and shifts of the natural route; the attack raises CE of the network alone."""
     tuning, same = stirred(begun()), begun().model.network.eval()
     before = {n: p.detach().clone() for n, p in tuning.model.named_parameters()}
     seen: list[Tensor] = []
@@ -176,7 +176,7 @@ def test_what_comes_out_has_no_branch() -> None:
 
 
 class Marked(nn.Module):
-    """One number that the test sets, so that it is seen which epoch's weights are in place."""
+    """A model with one number, which the test sets to the epoch, so that it shows whose weights are loaded."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -184,7 +184,7 @@ class Marked(nn.Module):
 
 
 def held(values: list[float], points: tuple[int, ...], rho: float = 0.75) -> tuple[list[float], list[int]]:
-    """Rates after, and the epochs whose weights are in place after, each update."""
+    """The rates after each update, and the epochs whose weights are then loaded."""
     model = Marked()
     auto = AutoRate(model, torch.optim.SGD(model.parameters(), 0.1), points, rho=rho)
     rates, places = [], []
@@ -210,7 +210,7 @@ def held(values: list[float], points: tuple[int, ...], rho: float = 0.75) -> tup
     ],
 )  # fmt: skip
 def test_the_rate_by_hand(values: list[float], points: tuple[int, ...], rates: list[float], places: list[int]) -> None:
-    """Too few rises, or nothing better since a checkpoint that did not halve, halve the rate and go back to the best."""
+    """The rate is halved after too few rises, or without a better value since a checkpoint that did not halve it."""
     got = held(values, points)
 
     assert got[0] == pytest.approx(rates)
@@ -236,7 +236,7 @@ def test_the_rate_is_that_of_a_slow_reading(values: list[int], epochs: int) -> N
 
 
 def test_a_halving_begins_momentum_anew_and_can_be_taken_up_again() -> None:
-    """A copy restored from the states goes on as the original; after a halving the optimiser has forgotten."""
+    """A copy restored from the states continues like the original; after a halving, the optimiser has no momentum."""
     values = [3.0, 1.0, 2.0, 5.0, 4.0, 4.5]
 
     def one(resume: bool) -> tuple[list[float], float]:
@@ -264,7 +264,7 @@ def test_a_halving_begins_momentum_anew_and_can_be_taken_up_again() -> None:
 
 
 def test_checkpoints_keep_their_share() -> None:
-    """50 epochs have the published checkpoints, others their share of them, rising from 1 on."""
+    """50 epochs have the published checkpoints; other numbers of epochs have scaled, increasing checkpoints from 1 on."""
     assert checkpoints(50) == (16, 24, 28, 36, 40, 42, 44, 46, 48, 50)
     assert checkpoints(100) == (32, 48, 56, 72, 80, 84, 88, 92, 96, 100)
     assert checkpoints(2) == (1, 2)
@@ -272,7 +272,7 @@ def test_checkpoints_keep_their_share() -> None:
 
 
 def test_what_makes_no_sense_is_refused() -> None:
-    """A rank of 0, one route, falling checkpoints, a value that is no number, and holding everything out."""
+    """Rank 0, one route, decreasing checkpoints, non-finite values, and holding out everything are refused."""
     network = begun().model.network
     with pytest.raises(RequirementError, match="rank 0"):
         LowRank(network, 0)
@@ -298,7 +298,7 @@ def quick(seed: int = 3, **settings: Any):
 
 
 def test_the_whole_run_learns_reports_and_is_decided_by_its_seed() -> None:
-    """Same seed, same classifier, bit for bit; held-out examples are not trained on; global random state stays."""
+    """The same seed gives the same classifier bit for bit; held-out examples are not trained on; global random state stays."""
     seen: list[tuple[str, int, int]] = []
     state = torch.get_rng_state()
     one, two = quick(progress=lambda *p: seen.append((p[0], p[1], p[2]))), quick()
@@ -315,7 +315,7 @@ def test_the_whole_run_learns_reports_and_is_decided_by_its_seed() -> None:
 
 
 def test_the_best_epoch_on_held_out_data_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the first epoch was judged best, it comes out, though later ones were trained."""
+    """If the first epoch is best on held-out data, it is returned, although later epochs were trained."""
     from coreselect_integrations.finetuning import autolora as module
 
     verdicts = iter([0.9, 0.2, 0.1])

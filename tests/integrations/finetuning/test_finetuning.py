@@ -1,4 +1,4 @@
-"""Fine-tuning trains what its mode says and nothing else, from everything the extractor knew, and keeps the last epoch."""
+"""Fine-tuning starts from the whole extractor, trains only what its mode says, and keeps the last epoch."""
 
 from dataclasses import replace
 from typing import Any
@@ -47,7 +47,7 @@ def tune(mode: Mode, **settings: Any):
 
 @pytest.mark.parametrize("name", ["slf", "alf"])
 def test_linear_modes_leave_the_extractor_bit_for_bit(name: str) -> None:
-    """Kernels, scales and statistics, counters included, are those of the adversarial route; the head has moved."""
+    """Kernels, scales, statistics and counters are those of the adversarial route; the head has changed."""
     mode, weights = QUICK[name], extractor()
     begun = begin(mode, weights, SPEC, classes=2)
     done = tune(mode)
@@ -62,7 +62,7 @@ def test_linear_modes_leave_the_extractor_bit_for_bit(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["sff", "aff"])
 def test_full_modes_move_everything(name: str) -> None:
-    """Every parameter, and every statistic of every layer, is another after training."""
+    """Training changes every parameter, and every statistic of every layer."""
     begun = begin(QUICK[name], extractor(), SPEC, classes=2)
     before = {n: t.clone() for n, t in begun.network.state_dict().items()}
     train_all_epochs(begun, bright_dark(), seed=0, augment=None)
@@ -72,7 +72,7 @@ def test_full_modes_move_everything(name: str) -> None:
 
 
 def test_adversarial_full_tuning_loads_every_tensor_of_the_extractor() -> None:
-    """Both routes' statistics and all kernels come from the weights; the old head alone is left out."""
+    """The statistics of both routes and all kernels come from the weights; only the old head is left out."""
     weights = extractor()
     begun = begin(AFF, weights, SPEC, classes=2)
 
@@ -99,7 +99,7 @@ def test_what_comes_out_of_two_routes_is_the_adversarial_one() -> None:
 
 
 def test_adversarial_linear_tuning_attacks_the_classifier_as_it_is_deployed() -> None:
-    """ALF's attack sees all in evaluation mode and the adversarial route's statistics, and its loss is that of its answer."""
+    """The attack of ALF uses evaluation mode and the adversarial route; the loss is that of the result of the attack."""
     seen: list[Tensor] = []
 
     class Watching(PGD):
@@ -128,7 +128,7 @@ def test_adversarial_linear_tuning_attacks_the_classifier_as_it_is_deployed() ->
 
 @pytest.mark.parametrize("name", list(MODES))
 def test_same_seed_same_result(name: str) -> None:
-    """The seed decides the classifier bit for bit, another seed gives another, and no global random state moves."""
+    """The seed decides the classifier bit for bit, another seed gives another, and no global random state changes."""
     state = torch.get_rng_state()
     one, two, other = (
         finetune(QUICK[name], extractor(), SPEC, bright_dark(), classes=2, seed=s, epochs=1) for s in (3, 3, 4)
@@ -141,7 +141,7 @@ def test_same_seed_same_result(name: str) -> None:
 
 
 def test_a_run_that_is_taken_up_again_ends_where_a_whole_one_does() -> None:
-    """An epoch at a time, all states passed through a copy in between, equals `finetune`, whose last epoch is kept."""
+    """Training one epoch at a time, with all states saved and restored in between, equals `finetune`."""
     mode = QUICK["aff"]
     whole = finetune(mode, extractor(), SPEC, bright_dark(), classes=2, seed=5)
     states: dict[str, Any] = {}
@@ -169,7 +169,7 @@ def test_a_run_that_is_taken_up_again_ends_where_a_whole_one_does() -> None:
 
 @pytest.mark.parametrize("name", list(MODES))
 def test_every_mode_learns(name: str) -> None:
-    """A few epochs on bright against dark lower the loss."""
+    """A few epochs on bright and dark images lower the loss."""
     log = tune(replace(QUICK[name], lr=0.05), epochs=4).log
 
     assert len(log) == 4
@@ -178,7 +178,7 @@ def test_every_mode_learns(name: str) -> None:
 
 
 def test_published_settings() -> None:
-    """Linear modes hold the extractor, adversarial ones attack, AFF has two routes; milestones keep their share."""
+    """Linear modes freeze the extractor, adversarial modes attack, AFF has two routes; milestones are scaled."""
     assert [m.linear for m in (SLF, ALF, SFF, AFF)] == [True, True, False, False]
     assert [m.attack is None for m in (SLF, ALF, SFF, AFF)] == [True, False, True, False]
     assert [m.dual_bn for m in (SLF, ALF, SFF, AFF)] == [False, False, False, True]
@@ -197,7 +197,7 @@ def test_no_epochs_give_a_classifier_that_knows_nothing() -> None:
 
 
 def test_progress_counts_examples_and_orders_differ_by_epoch() -> None:
-    """Progress reaches the announced total; dropping the last batch counts what is given; each epoch has its order."""
+    """Progress reaches the announced total, also without the last batch; each epoch has its own order."""
     seen: list[tuple[str, int, int]] = []
     orders: list[list[int]] = []
 

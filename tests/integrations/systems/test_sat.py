@@ -35,7 +35,7 @@ def epoch(model: nn.Module, batches, *, lr: float = 0.05, attack: Any = ATTACK, 
 
 
 class Watching:
-    """PGD that notes the state of the model whenever it asks for a slope."""
+    """PGD that checks the state of the model before each attack."""
 
     random_start = True
 
@@ -63,7 +63,7 @@ def test_attacks_see_a_closed_model_in_evaluation_mode() -> None:
 
 
 def test_the_log_is_the_mean_over_attacked_inputs() -> None:
-    """With a learning rate of 0, one batch: loss and accuracy are those of the model on PGD's answer."""
+    """For one batch at rate 0, loss and accuracy are those of the model on the result of PGD."""
     model, dataset = net(), bright_dark()
     log = epoch(model, loader(dataset, 40), lr=0.0)
     x, y = dataset.tensors
@@ -78,7 +78,7 @@ def test_the_log_is_the_mean_over_attacked_inputs() -> None:
 
 
 def test_an_epoch_learns() -> None:
-    """A few epochs on bright against dark lower the adversarial loss."""
+    """A few epochs on bright and dark images lower the adversarial loss."""
     model = net()
     logs = [epoch(model, loader(bright_dark()), seed=s) for s in range(4)]
 
@@ -87,7 +87,7 @@ def test_an_epoch_learns() -> None:
 
 
 def test_same_generator_same_training() -> None:
-    """The generator decides augmentation and random starts; the global one does not move."""
+    """The generator decides augmentation and random starts; the global generator does not change."""
 
     def noisy(x: Tensor, generator: torch.Generator) -> Tensor:
         return x + 0.01 * torch.rand(x.shape, generator=generator)
@@ -120,7 +120,7 @@ def test_weights_multiply_the_per_example_loss() -> None:
 
 
 def test_the_scheduler_steps_once_an_update() -> None:
-    """Four batches, four steps: a fifth is refused."""
+    """Four batches make four steps, and a fifth step is refused."""
     model = net()
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     scheduler = Schedule(optimizer, constant())
@@ -133,7 +133,7 @@ def test_the_scheduler_steps_once_an_update() -> None:
 
 @pytest.mark.parametrize("half", [None, torch.bfloat16])
 def test_trades_is_its_formula_on_both_passes(half: torch.dtype | None) -> None:
-    """One batch, rate 0: natural cross-entropy plus β·KL(p ‖ p̃), p̃ of an attack that raised that KL; float32 loss."""
+    """For one batch at rate 0, the float32 loss is natural cross-entropy plus β·KL(p ‖ p̃), with an attack that raised the KL."""
     model, dataset = net(), bright_dark()
     seen: list[tuple[Tensor, Tensor]] = []
 
@@ -156,7 +156,7 @@ def test_trades_is_its_formula_on_both_passes(half: torch.dtype | None) -> None:
 
 
 def test_standard_training_attacks_nothing() -> None:
-    """CE without an attack: the loss is that of the images as they are."""
+    """For CE without an attack, the loss is that of the natural images."""
     model, dataset = net(), bright_dark()
     log = epoch(model, loader(dataset, 40), lr=0.0, attack=None, loss=CE())
     x, y = dataset.tensors
@@ -164,7 +164,7 @@ def test_standard_training_attacks_nothing() -> None:
 
 
 def test_a_head_trains_alone_while_the_rest_stays_as_it_is() -> None:
-    """`trained=model.head`: the extractor is in evaluation mode, its statistics do not move, the head is trained."""
+    """With `trained=model.head`, the extractor stays in evaluation mode and does not change; only the head is trained."""
     model = net()
     head: nn.Module = model.head  # type: ignore[assignment]
     before = {k: v.clone() for k, v in model.state_dict().items()}
@@ -185,7 +185,7 @@ def test_fast_at_takes_one_step_and_stays_in_its_ball() -> None:
 
 
 def test_warm_up_is_decided_by_its_seed_and_reports_progress() -> None:
-    """Same seed, same parameters; progress counts examples up to the announced total."""
+    """The same seed gives the same parameters; progress counts examples up to the announced total."""
     one, two = net(), net()
     seen: list[tuple[str, int, int]] = []
     state = torch.get_rng_state()

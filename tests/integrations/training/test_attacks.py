@@ -29,7 +29,7 @@ FIXED_START = PGD(0.03, 0.03, 1, random_start=False)
     ],
 )
 def test_an_attack_that_does_not_belong_to_the_loss_is_refused(loop: Any, loss: Any, attack: Any, says: str) -> None:
-    """One sentence before the first batch is read."""
+    """It is refused in one sentence before the first batch is read."""
     model = small_conv(2, 1, 8) if loop is sat else small_conv_contrastive(3, 8)
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     with pytest.raises(RequirementError, match=says):
@@ -37,7 +37,7 @@ def test_an_attack_that_does_not_belong_to_the_loss_is_refused(loop: Any, loss: 
 
 
 def test_a_networks_images_have_its_channels() -> None:
-    """One grey channel would be broadcast to three by the normalisation: it is refused."""
+    """One grey channel is refused, because the normalisation would broadcast it to three."""
     from coreselect.errors import ShapeError
 
     with pytest.raises(ShapeError, match="check the data"):
@@ -45,7 +45,7 @@ def test_a_networks_images_have_its_channels() -> None:
 
 
 def test_the_callers_autocast_is_left_alone() -> None:
-    """precision=None inside an autocast of the caller's: forward passes are in bfloat16, the loss in float32."""
+    """With precision=None inside the caller's autocast, forward passes use bfloat16, and the loss float32."""
     seen: list[torch.dtype] = []
 
     def watched(model: Any, x: Any, route: str) -> Any:

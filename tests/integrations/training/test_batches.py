@@ -9,7 +9,7 @@ from coreselect_integrations.training.batches import NonSingletonBatches
 
 @given(n=st.integers(0, 40), size=st.integers(2, 9), drop=st.booleans())
 def test_batches_hold_everything_once_and_none_is_alone(n: int, size: int, drop: bool) -> None:
-    """In order, as many as announced; a single example is a batch only where it is all there is."""
+    """Batches are in order and as many as announced; a batch has a single example only if there is no other example."""
     batches = NonSingletonBatches(SequentialSampler(range(n)), size, drop_last=drop)
     made = list(batches)
     flat = [i for batch in made for i in batch]
