@@ -1,7 +1,7 @@
 """Measure how far the approximations of RCS can be trusted at a checkpoint θ.
 
     predicted(m) = η⟨r_m, q⟩,  q = ∇RD(U; θ)              true(m) = RD(U; θ) − RD(U; θ − η r_m)
-    G(S) = −RD(U; θ − η Σ_{m ∈ S} r_m),  attacked anew     sds(S) = (G(S) − mean G(random)) / sd G(random)
+    G(S) = −RD(U; θ − η Σ_{m ∈ S} r_m),  attacked again    sds(S) = (G(S) − mean G(random)) / sd G(random)
     kept(a) = (G(S_a) − mean G(random)) / (G(S) − mean G(random)),  S_a: what RCS picks under the approximation a
 
 Rows always use the attack of the task, also for sets that were chosen with another attack. `set_value.py` says how a set

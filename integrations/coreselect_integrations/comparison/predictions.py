@@ -74,7 +74,7 @@ def predict(
             r = shot.rows([group])[0].full(0).to(theta)  # [P]
             stepped = theta - eta * r
             gain, rough = (float(a.double() @ b.double()) for a, b in ((r, q), (sketch(r), short)))
-            anew = before - value_after_step(held, stepped, eta)
-            found.append((eta * gain, eta * rough, before - held.value(stepped), anew))
+            again = before - value_after_step(held, stepped, eta)
+            found.append((eta * gain, eta * rough, before - held.value(stepped), again))
             shot.shared.progress("groups", m + 1, len(groups))
     return Prediction(*torch.tensor(found, dtype=torch.float64).T)
