@@ -1,15 +1,15 @@
-"""A training step whose attack differentiates inputs only against the loop that computes all weights' gradients as well.
+"""Training with an attack that differentiates inputs only, compared with a loop that also computes weight gradients.
 
     for every batch:  x̃ ← PGD on CE at θ, evaluation mode,   θ ← θ − lr·∇_θ CE(h(x̃), y), training mode
 
-Ours is `sat.train_epoch`. The other side is that loop as published ones have it: parameters stay open, every attack step is
-`loss.backward()`, and what it left in the weights is zeroed before the update. In its favour: gradients are dropped rather
-than added up between attack steps, and no graph is retained. Batches, starts, attack and optimiser are the same, so both
-end at the same weights:
+Ours is `sat.train_epoch`. The other side is the loop of published programs: parameters stay trainable, every attack step is
+`loss.backward()`, and the gradients of the weights are zeroed before the update. Two things make it faster than those
+programs: gradients are dropped between attack steps and not added up, and no graph is retained. Batches, starts, attack and
+optimiser are the same, so both sides end with the same weights:
 
     difference_of_weights = max over tensors of ‖θ_ours − θ_plain‖ / ‖θ_plain − θ₀‖    (running statistics included)
 
-Images are noise: a dense network takes as long over them as over any others.
+Images are noise, because the time of a dense network does not depend on the images.
 """
 
 import copy
@@ -21,12 +21,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks import problem
-from benchmarks.cases import AttackCase
-from benchmarks.measure import Alongside, Meter
+from benchmarks.case_types import AttackCase
+from benchmarks.meter import Interleaved, Meter
 from benchmarks.plain import Steps, attacked
 from coreselect.support import seeding
 from coreselect_integrations.systems import sat
-from coreselect_integrations.training.loops import random_start
+from coreselect_integrations.training.attacks import random_start
 
 Batch = tuple[Tensor, Tensor]  # x [B, C, H, W] in [0, 1], y [B]
 
@@ -35,22 +35,22 @@ def run(case: AttackCase) -> dict[str, Any]:
     """Measure one case: `ratio` is plain / ours."""
     model = problem.network(case.seed)
     batches = noise(case)
-    compare(case, model, batches[:1])  # the first pass through a network chooses kernels and fills caches
+    compare(case, model, batches[:1])  # the first pass chooses kernels and fills caches
     return compare(case, model, batches)
 
 
 def compare(case: AttackCase, model: nn.Module, batches: Sequence[Batch]) -> dict[str, Any]:
-    """Train two copies of a network on the same batches, in turns of a batch; the network itself is left alone."""
+    """Train two copies of a network on the same batches, in turns of one batch; the network itself does not change."""
     ours, plain = copy.deepcopy(model), copy.deepcopy(model)
     pairs: list[float] = []
     with Meter() as meter:
-        rival = Alongside(train_plainly(case, plain, batches), meter, "plain")
+        rival = Interleaved(train_plainly(case, plain, batches), meter, "plain")
 
         def riding() -> Iterator[Batch]:
             before = {"ours": 0.0, "plain": 0.0}
             for done, batch in enumerate(batches, 1):
                 yield batch
-                rival.until(done / len(batches))  # the update on the batch is made: the other side's turn
+                rival.until(done / len(batches))  # this update is done, so it is the other side's turn
                 now = dict(meter.seconds)
                 pairs.append((now["plain"] - before["plain"]) / (now["ours"] - before["ours"]))
                 before = now
@@ -68,13 +68,13 @@ def compare(case: AttackCase, model: nn.Module, batches: Sequence[Batch]) -> dic
 
 
 def train_plainly(case: AttackCase, model: nn.Module, batches: Sequence[Batch]) -> Generator[float, None, None]:
-    """Train on every batch, attacks by whole backward passes; yield the share of batches done."""
+    """Train on every batch with attacks by full backward passes; yield the share of batches done."""
     optimizer, draw = optimiser(case, model), draws(case)
     how = Steps(case.attack.radius, case.attack.step, case.attack.steps)
     for done, (x, y) in enumerate(batches, 1):
         model.eval()
-        rise = _summed(y)
-        adversarial = attacked(model, x, random_start(x, draw), how, rise)  # [B, C, H, W]
+        objective = _summed(y)
+        adversarial = attacked(model, x, random_start(x, draw), how, objective)  # [B, C, H, W]
         model.train()
         optimizer.zero_grad()
         F.cross_entropy(model(adversarial), y).backward()
@@ -83,12 +83,12 @@ def train_plainly(case: AttackCase, model: nn.Module, batches: Sequence[Batch]) 
 
 
 def optimiser(case: AttackCase, model: nn.Module) -> torch.optim.SGD:
-    """Return the optimiser that both sides update with."""
+    """Return the optimiser that both sides use."""
     return torch.optim.SGD(model.parameters(), case.lr, momentum=case.momentum, weight_decay=case.weight_decay)
 
 
 def draws(case: AttackCase) -> torch.Generator:
-    """Return the generator of random starts, each side's own but in the same state."""
+    """Return a generator of random starts; both sides get their own, in the same state."""
     return seeding.generator(case.seed, "starts")
 
 
@@ -102,9 +102,9 @@ def noise(case: AttackCase, size: int = 32) -> list[Batch]:
 
 
 def difference(ours: Mapping[str, Tensor], plain: Mapping[str, Tensor], start: Mapping[str, Tensor]) -> float:
-    """Return the largest ‖ours − plain‖ / ‖plain − start‖ over tensors; one that nobody moved counts as 0.
+    """Return the largest ‖ours − plain‖ / ‖plain − start‖ over tensors; unchanged tensors count as 0.
 
-    Infinite where ours alone moved, NaN where a weight is.
+    The result is infinite if only ours changed, and NaN if a weight is NaN.
     """
     worst = torch.zeros((), dtype=torch.float64)
     for name, theirs in plain.items():

@@ -1,11 +1,11 @@
-"""Baselines by the public route at the size that was promised: seconds, memory above the arrays, and plain answers.
+"""Baselines at their promised sizes, called by public names: seconds, memory besides the arrays, and plain checks.
 
     graph       f(S) = Σ_i max_{j∈S} s_ij on a neighbour graph, no matrix
     gradmatch   ‖Σ_{i∈S} w_i g_i − b‖, w ≥ 0
     kcenter     r(S) = max_i min_{j∈S} ‖φ_i − φ_j‖
 
-Each is one `select` of a `Task.from_arrays`. What the certificate states is held against `points`, and in small cases (`oracle`)
-so are the picks against a plain procedure's: `share` is ours ÷ the plain one's.
+Each is one `select` of a `Task.from_arrays`. The value in the certificate is compared with `points`. In small cases (`oracle`)
+the picks are also compared with those of a plain procedure: `share` is our value ÷ its value.
 """
 
 from collections.abc import Callable
@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import points
-from benchmarks.cases import BaselineCase
-from benchmarks.measure import MIB, Meter
+from benchmarks.case_types import BaselineCase
+from benchmarks.meter import MIB, Meter
 from coreselect import Selection, Selector, Task, select
 from coreselect.selectors import FacilityLocation, GradMatch, KCenter
 
-FIRST = 256  # examples of a first selection that nobody times: it loads what is loaded once
+FIRST = 256  # examples of a first selection without timing, which loads libraries
 
 
 def run(case: BaselineCase) -> dict[str, Any]:
@@ -37,14 +37,14 @@ def graph(case: BaselineCase, x: NDArray[np.float32]) -> dict[str, Any]:
     plain = points.coverage(x, points.greedy(x, case.budget)) if case.oracle else None
     return {
         **measures,
-        **stated(chosen, value),
+        **certificate_error(chosen, value),
         "share": plain and value / plain,
         "dense_mib": 4 * case.pool**2 / MIB,
     }
 
 
 def gradmatch(case: BaselineCase, x: NDArray[np.float32]) -> dict[str, Any]:
-    """Measure gradient matching; `share` is the residual ÷ the plain one's."""
+    """Measure gradient matching; `share` is our residual ÷ the plain one."""
     selector = GradMatch()
     chosen, measures = timed(selector, case.budget, x, gradients)
     assert chosen.weights is not None  # gradients of a mixture have positive correlations with their mean
@@ -57,17 +57,17 @@ def gradmatch(case: BaselineCase, x: NDArray[np.float32]) -> dict[str, Any]:
 
 
 def kcenter(case: BaselineCase, x: NDArray[np.float32]) -> dict[str, Any]:
-    """Measure k-center; `share` is the covering radius ÷ the plain one's."""
+    """Measure k-center; `share` is our covering radius ÷ the plain one."""
     chosen, measures = timed(KCenter(), case.budget, x, features)
     value = points.radius(x, chosen.indices)
     plain = points.radius(x, points.farthest_first(x, case.budget)) if case.oracle else None
-    return {**measures, **stated(chosen, value), "share": plain and value / plain}
+    return {**measures, **certificate_error(chosen, value), "share": plain and value / plain}
 
 
 def timed(
     selector: Selector, budget: int, x: NDArray[np.float32], task: Callable[[NDArray[np.float32]], Task]
 ) -> tuple[Selection, dict[str, Any]]:
-    """Select, and return what it took: above the array, which is held before."""
+    """Select, and return the selection and its costs; memory is counted without the array."""
     select(task(x[:FIRST]), selector, 16, 0)
     with Meter() as meter, meter("select"):
         chosen = select(task(x), selector, budget, 0)
@@ -79,16 +79,16 @@ def timed(
 
 
 def features(x: NDArray[np.float32]) -> Task:
-    """Return the task of a pool of which only features are known."""
+    """Return the task of a pool with features only."""
     return Task.from_arrays(features=x)
 
 
 def gradients(x: NDArray[np.float32]) -> Task:
-    """Return the task of a pool of which only gradients are known."""
+    """Return the task of a pool with gradients only."""
     return Task.from_arrays(gradients=x)
 
 
-def stated(chosen: Selection, value: float) -> dict[str, float]:
-    """Return the value that was found plainly, and how far from it, relatively, the certificate's is."""
+def certificate_error(chosen: Selection, value: float) -> dict[str, float]:
+    """Return the plainly computed value, and the relative error of the value in the certificate."""
     assert chosen.certificate is not None
     return {"value": value, "certificate_off_by": abs(chosen.certificate.value / value - 1)}

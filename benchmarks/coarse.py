@@ -1,10 +1,11 @@
-"""CIFAR-100 with the labels of its 20 superclasses, as an array folder: so few images of 100 classes teach a linear head
-next to nothing.
+"""CIFAR-100 with the labels of its 20 superclasses, as an array folder.
+
+The comparisons use few images, and a linear head learns almost nothing from a few images of 100 classes.
 
     python -m benchmarks.coarse --data cifar-100-python --out DIR/cifar100-coarse
 
 `COARSE[fine label]` is the published superclass, in A. Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*,
-2009: the labels that the distribution itself has as `coarse_labels`.
+2009; the distribution has the same labels as `coarse_labels`.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ COARSE = np.array(
 
 
 def write(data: str, out: Path, rows: int) -> None:
-    """Write `images_*.npy` uint8 [N, H, W, C] and `labels_*.npy` in [0, 20): the first rows of training, all test images.
+    """Write `images_*.npy` uint8 [N, H, W, C] and `labels_*.npy` in [0, 20), for the first training images and all test images.
 
     Raises:
-        DataError: these are no images with CIFAR-100's labels.
+        DataError: the images do not have the labels of CIFAR-100.
     """
     sets: dict[str, Any] = {"train": load(data, "train", rows), "test": load(data, "test")}
     fine = {split: labels_of(held) for split, held in sets.items()}

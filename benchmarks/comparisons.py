@@ -1,10 +1,11 @@
-"""The comparisons of docs/results.md: `coreselect compare` with the options that anyone can repeat.
+"""Run the comparisons of docs/results.md by `coreselect compare`, with options that anyone can repeat.
 
     python -m benchmarks.comparisons sat --data DIR --work DIR --out benchmarks/results/comparisons
     python -m benchmarks.comparisons --table benchmarks/results/comparisons/sat/results.json
 
-A comparison goes on where it was killed, and keeps what is finished; exit code 1 says that a cell failed, which is a
-result too. `--out` gets, a folder each, its `results.json` and picture. `cifar100-coarse` is what `benchmarks.coarse` writes.
+A comparison that was killed continues, and keeps its finished cells. Exit code 1 means that a cell failed, which is also
+recorded. `--out` gets a folder for each comparison, with its `results.json` and picture. `benchmarks.coarse` writes
+`cifar100-coarse`.
 """
 
 from __future__ import annotations
@@ -35,7 +36,10 @@ TIME = {name: WIDE[name] for name in ("epochs", "robust %", *_AGAINST)}
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Comparisons of one `folder` share warm models and cells; `options` are those of `coreselect compare`, None a flag's."""
+    """A comparison; those with one `folder` share warm models and cells. `options` are those of `coreselect compare`.
+
+    The value None means a flag.
+    """
 
     folder: str
     methods: tuple[str, ...]
@@ -100,7 +104,7 @@ COMPARISONS: Mapping[str, Comparison] = {
 
 
 def command(name: str, work: Path, data: str) -> list[str]:
-    """Return the words after `coreselect` that make a comparison."""
+    """Return the words after `coreselect` that run a comparison."""
     what = COMPARISONS[name]
     words = ["compare", "--out", str(work / what.folder), "--selectors", ",".join(what.methods)]
     for option, value in what.options.items():
@@ -109,17 +113,17 @@ def command(name: str, work: Path, data: str) -> list[str]:
 
 
 def run(name: str, work: Path, data: str, out: Path) -> bool:
-    """Make a comparison or go on with it, and keep what it says; return whether every cell finished."""
+    """Run or continue a comparison and keep its results; return whether every cell finished."""
     print(" ".join(["coreselect", *command(name, Path("WORK"), "DATA")]), file=sys.stderr, flush=True)
     left = work / COMPARISONS[name].folder
-    for part in KEPT:  # another comparison of this folder may have left its own
+    for part in KEPT:  # another comparison of this folder may have left its files
         (left / part).unlink(missing_ok=True)
     done = subprocess.run(
         [sys.executable, "-m", "coreselect.cli", *command(name, work, data)], stdout=subprocess.DEVNULL
     )
     if (left / KEPT[0]).exists():
         (out / name).mkdir(parents=True, exist_ok=True)
-        for part in (part for part in KEPT if (left / part).exists()):  # there is no picture without matplotlib
+        for part in (part for part in KEPT if (left / part).exists()):  # without matplotlib there is no picture
             shutil.copy(left / part, out / name / part)
         text = (out / name / KEPT[0]).read_text(encoding="utf-8")
         (out / name / KEPT[0]).write_text(text.replace(f"{data}/", ""), encoding="utf-8")
@@ -127,8 +131,8 @@ def run(name: str, work: Path, data: str, out: Path) -> bool:
 
 
 def tables(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield a table a fraction and judgement under its heading: equal epochs, and equal time beside it where it was run."""
-    found = {(line.fraction, line.judged, line.method, line.equal): line for line in lines(records)}
+    """Yield a table with its heading for each fraction and evaluation: equal epochs, and equal time if it was run."""
+    found = {(line.fraction, line.evaluation, line.method, line.equal): line for line in lines(records)}
     methods = dict.fromkeys(r["method"] for r in records)
     for fraction, judged in sorted(
         {(f, j) for f, j, *_ in found if f is not None}, key=lambda key: (key[0], order(key[1]))
@@ -147,17 +151,17 @@ def tables(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def row(line: Line | None, columns: Mapping[str, Callable[[Line], str]]) -> list[str]:
-    """Write the columns of a line, dashes where there is none."""
+    """Write the columns of a line, or dashes without a line."""
     return [NONE if line is None else column(line) for column in columns.values()]
 
 
 def order(judged: str) -> tuple[bool, bool, bool, str]:
-    """Put what is judged as trained first, on the data itself before elsewhere, and by `slf` before `alf`."""
+    """Sort evaluations: `trained` first, then those on the data itself, then on other data; `slf` before `alf`."""
     return judged != TRAINED, "@" in judged, judged.startswith("alf"), judged
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Make the comparisons that are named; or lay one out for a page."""
+    """Run the named comparisons, or print the tables of one."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.comparisons", description=(__doc__ or "").split("\n", 1)[0]
     )

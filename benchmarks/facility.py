@@ -1,12 +1,12 @@
-"""Facility location against apricot and submodlib: time, memory and f of the picks.
+"""Facility location compared with apricot and submodlib: time, memory and f of the picks.
 
-Every side is a process of its own (`sides.py`) with one thread, given the same features; all are run in turn, `rounds` times,
-every other time in the other order. A side's seconds are the median over rounds, as it counts them itself; its memory is the
-largest peak of what the process holds above what it held before, looked at from here. f of everyone's picks is evaluated by
-`points.coverage`.
+Every side runs in its own process (`sides.py`) with one thread and the same features. All sides run in turn, `rounds` times,
+with the order reversed every other time. The seconds of a side are the median over rounds, as the side counts them. Its
+memory is the largest peak above the memory before the selection, measured from this process. `points.coverage` evaluates f
+of all picks.
 
-What is judged is the form that `FacilityLocation()` has at that size. The rivals are those that hold a matrix; the apricot that is
-given a neighbour graph is measured beside them.
+The measured form is the default of `FacilityLocation()` at that size. The rivals are those that hold a matrix; apricot with a
+neighbour graph is measured too, but not compared.
 """
 
 import json
@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks import sides
-from benchmarks.cases import FacilityCase
-from benchmarks.measure import Meter
+from benchmarks.case_types import FacilityCase
+from benchmarks.meter import Meter
 from benchmarks.points import coverage, mixture
 from coreselect.errors import MissingExtraError
 
@@ -40,7 +40,7 @@ ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", 
 
 @dataclass(frozen=True)
 class Run:
-    """What one run of a side came to; peak in bytes."""
+    """The result of one run of a side; peak in bytes."""
 
     picks: list[int]
     seconds: float
@@ -56,13 +56,13 @@ def run(case: FacilityCase, *, rivals: str | None, work: Path) -> dict[str, Any]
         MissingExtraError: there is no interpreter that has the rivals; the message says how to make one.
     """
     if not rivals:
-        raise MissingExtraError(f"nothing to compare with, neither apricot nor submodlib: {HOW}.")
+        raise MissingExtraError(f"neither apricot nor submodlib is there to compare with: {HOW}.")
     work.mkdir(parents=True, exist_ok=True)
     path = work / f"features-{case.pool}x{case.width}-{os.getpid()}.npy"
     x = mixture(case.pool, case.width, case.clusters, case.seed)
     np.save(path, x)
     try:
-        names = [*RIVALS, *BESIDE, *OURS]  # what may be missing first
+        names = [*RIVALS, *BESIDE, *OURS]  # those that may be missing come first
         rounds = []
         for turn in range(case.rounds):
             order = names if turn % 2 == 0 else names[::-1]
@@ -74,7 +74,7 @@ def run(case: FacilityCase, *, rivals: str | None, work: Path) -> dict[str, Any]
 
 
 def compare(case: FacilityCase, rounds: list[dict[str, Run]], objective: dict[str, float]) -> dict[str, Any]:
-    """Put sides beside each other: measures of the judged form, and `forms`, the same of both and against which rival."""
+    """Compare the sides: measures of the case's form, and in `forms` the same measures of both forms."""
     names = list(objective)
     seconds = {name: median(r[name].seconds for r in rounds) for name in names}
     cpu = {name: median(r[name].cpu_seconds for r in rounds) for name in names}
@@ -101,7 +101,7 @@ def compare(case: FacilityCase, rounds: list[dict[str, Run]], objective: dict[st
 
 
 def one(name: str, features: Path, k: int, rivals: str) -> Run:
-    """Run one side in a process of its own.
+    """Run one side in its own process.
 
     Raises:
         MissingExtraError: the rivals' interpreter does not start or does not have them.
@@ -128,7 +128,9 @@ def one(name: str, features: Path, k: int, rivals: str) -> Run:
                     raise MissingExtraError(f"the rivals' interpreter says {last!r}: {HOW}.")
                 raise RuntimeError(f"{name} did not start: {last}")
             with Meter(memory=lambda: held_by(process.pid)) as meter, meter(name):
-                with suppress(BrokenPipeError):  # it has ended; nothing stays in a buffer that closing would flush
+                with suppress(
+                    BrokenPipeError
+                ):  # the process has ended; no data stays in a buffer that closing would flush
                     os.write(process.stdin.fileno(), b"go\n")
                 answer = process.stdout.readline()
             if not answer:
@@ -138,7 +140,7 @@ def one(name: str, features: Path, k: int, rivals: str) -> Run:
 
 
 def held_by(process: int) -> int:
-    """Return the memory that is another process's own, as `measure.held_bytes` does for this one; 0 when it is gone."""
+    """Return the memory of another process, as `meter.held_bytes` does for this one; 0 if the process has ended."""
     try:
         lines = Path(f"/proc/{process}/status").read_text().splitlines()
     except OSError:

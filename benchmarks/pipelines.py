@@ -1,10 +1,10 @@
-"""Whole experiments by the commands a user has: `coreselect train`, `finetune slf` and `alf`, `evaluate`.
+"""Whole experiments by commands: `coreselect train`, `finetune slf` and `alf`, `evaluate`.
 
     python -m benchmarks.pipelines small --data DIR --work DIR --out FILE
     python -m benchmarks.pipelines --table FILE
 
-A cell is a system, a method of choosing and a seed. Each of its steps is a command that goes on where it was killed, and
-a step whose result lies there is not done again; a command that fails is a recorded result, and exit code 1.
+A cell is a system, a selection method and a seed. Each of its steps is a command. A killed command continues, and a step
+with a finished result is not repeated. A command that fails is recorded, and gives exit code 1.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from benchmarks import measure
+from benchmarks.environment import environment
 
 REFERENCE = "rs2"
 TUNED = ("slf", "alf")
@@ -29,10 +29,10 @@ TUNED = ("slf", "alf")
 
 @dataclass(frozen=True)
 class Study:
-    """What the cells share: options of the commands, by name; `own` are those of a system.
+    """What the cells share: options of the commands; `own` are those of one system.
 
-    `systems`, `selectors` and `seeds` span the cells; `rows` counts training images, held-out ones among them, and
-    `tuned` those that SLF and ALF read; `tested` counts test images.
+    There is a cell for each of `systems`, `selectors` and `seeds`. `rows` is the number of training images, including
+    held-out ones; `tuned` is the number that SLF and ALF read; `tested` is the number of test images.
     """
 
     systems: tuple[str, ...]
@@ -80,7 +80,7 @@ STUDIES: Mapping[str, Study] = {
 
 @dataclass(frozen=True)
 class Cell:
-    """One experiment of a study; its folder holds a run by `coreselect train`, and below it `slf` and `alf`."""
+    """One experiment of a study; its folder holds a run of `coreselect train`, with `slf` and `alf` in folders below."""
 
     study: str
     system: str
@@ -88,11 +88,11 @@ class Cell:
     seed: int
 
     def folder(self, work: Path) -> Path:
-        """Where it lives."""
+        """Return its folder."""
         return work / self.study / f"{self.system}-{self.selector}-{self.seed}"
 
     def steps(self, work: Path, data: str) -> Iterator[tuple[Path, list[str]]]:
-        """Yield what each step leaves behind, and its command; evaluations leave what they print."""
+        """Yield the result file and the command of each step; the file of an evaluation is what it prints."""
         study, folder = STUDIES[self.study], self.folder(work)
         seed = ("--seed", str(self.seed))
         train = ["train", self.system, "--data", data, "--rows", str(study.rows), "--selector", self.selector, *seed]
@@ -107,7 +107,7 @@ class Cell:
             yield folder / mode / "evaluation.json", [*judge, "--from", str(folder / mode / "model.pt")]
 
     def record(self, work: Path, error: str | None) -> dict[str, Any]:
-        """Return what the folder says of the cell: accuracies in [0, 1], seconds, the last epoch's loss."""
+        """Return the record of the cell from its folder: accuracies in [0, 1], seconds, the loss of the last epoch."""
         folder = self.folder(work)
         log = [json.loads(line) for line in _text(folder / "log.jsonl").splitlines()]
         accuracies: dict[str, dict[str, float]] = {}
@@ -125,7 +125,7 @@ class Cell:
 
 
 def run(cell: Cell, work: Path, data: str) -> dict[str, Any]:
-    """Do what is left of a cell, and return its record with the commands that it takes."""
+    """Run the remaining steps of a cell, and return its record with all its commands."""
     commands, error = [], None
     for left, command in cell.steps(work, data):
         plain = ["DATA" if word == data else word.replace(str(work), "WORK") for word in command]
@@ -139,11 +139,11 @@ def run(cell: Cell, work: Path, data: str) -> dict[str, Any]:
             error = f"{command[0]}: exit code {done.returncode}: {' '.join(done.stderr.split()[-40:])}"
         elif left.suffix == ".json":
             left.write_text(done.stdout, encoding="utf-8")
-    return {**cell.record(work, error), "commands": commands, "environment": measure.environment()}
+    return {**cell.record(work, error), "commands": commands, "environment": environment()}
 
 
 def table(records: Sequence[Mapping[str, Any]]) -> str:
-    """Lay records out for a reader: per cent, mean ± standard deviation over seeds, differences to rs2 paired by seed."""
+    """Return a table of records: per cent, mean ± standard deviation over seeds, differences to rs2 paired by seed."""
     lines = [
         f"| study | system | method | seeds | judged | standard % | PGD-20 % | PGD-20 − {REFERENCE} | train s | select s |",
         "|---|---|---|---|---|---|---|---|---|---|",
@@ -170,7 +170,7 @@ def table(records: Sequence[Mapping[str, Any]]) -> str:
 
 
 def spread(values: Sequence[float], sign: str = "") -> str:
-    """Write a mean, and the standard deviation where there is more than one value."""
+    """Write a mean, and the standard deviation of more than one value."""
     mean = f"{statistics.mean(values):{sign}.1f}"
     return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values):.1f}"
 
@@ -180,7 +180,7 @@ def _text(path: Path) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the studies that are named, one JSON line a cell; or lay out a file of such lines."""
+    """Run the named studies with one JSON line for each cell, or print the table of a file of such lines."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.pipelines", description=(__doc__ or "").split("\n", 1)[0]
     )

@@ -1,16 +1,16 @@
-"""The paper's procedure written plainly: Xu et al., NeurIPS 2023, Algorithm 1, as one writes it down at first.
+"""A plain program of the paper's procedure: Xu et al., NeurIPS 2023, Algorithm 1, without any optimisation.
 
     for every batch B_m:   x̃ ← PGD on CE,  r_m ← ∇ CE(h(x̃), y)                       at θ
     until enough:          for every validation batch: x̃ ← PGD on RD at θ′,  q += ∇ KL(h(x̃) ‖ h(x))
                            m ← argmax ⟨r_m, q⟩,   θ′ ← θ′ − η r_m
 
-* attacks call `loss.backward()` on the whole model, so the gradients of all weights are computed and thrown away;
-* validation is attacked anew at every pick, natural outputs are computed anew, nothing is cached;
-* the full inner product; gradients of the last linear layer, as published.
+* attacks call `loss.backward()` on the whole model, so the gradients of all weights are computed and not used;
+* every pick attacks validation again and computes natural outputs again; nothing is cached;
+* inner products are full, with gradients of the last linear layer, as published.
 
-Two things are done in the procedure's favour: rows and queries differentiate the last layer only (a whole backward pass would be
-plainer), and validation images are read once. Groups, attack steps and starts are given, so that its picks can be
-compared; nothing else is taken from the library.
+Two things make it faster than the plainest program: rows and queries differentiate only the last layer, and validation images
+are read once. Groups, attack steps and starts are given, so that its picks can be compared. Nothing else comes from the
+library.
 """
 
 import copy
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 Int64 = NDArray[np.int64]
 TrainStart = Callable[[Tensor, Int64], Tensor]  # (x [B, …], pool positions [B]) → [B, …] in [−1, 1)
-ValidationStart = Callable[[Tensor, Int64, int], Tensor]  # … and the how-manieth crafting
+ValidationStart = Callable[[Tensor, Int64, int], Tensor]  # … and the number of the attack, from 0
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Steps:
 
 @dataclass(frozen=True)
 class Picked:
-    """What was picked: groups in order, how many examples of each, and every group's row [M, P]."""
+    """The result: picked groups in order, the number of examples of each, and the rows of all groups [M, P]."""
 
     order: tuple[int, ...]
     kept: tuple[int, ...]
@@ -49,14 +49,14 @@ class Picked:
 
 @dataclass(frozen=True)
 class Plain:
-    """One selection to be made.
+    """One selection.
 
     Args:
         model: [B, C, H, W] → logits; copied, in evaluation mode.
         head: name of its last linear layer.
         pool: items (x, y); validation: items whose first entry is x.
         groups: candidate batches of pool positions.
-        budget: how many examples; the last batch is cut to meet it.
+        budget: the number of examples; the last batch is cut to meet it.
         batch_size: of validation.
     """
 
@@ -74,7 +74,7 @@ class Plain:
     batch_size: int = 256
 
     def choose(self) -> Generator[float, None, Picked]:
-        """Choose; yield the share of the work done (an attack step counted as four forward passes)."""
+        """Select, and yield the share of the work done; an attack step counts as four forward passes."""
         model = copy.deepcopy(self.model).eval().requires_grad_(True)
         head = list(model.get_submodule(self.head).parameters())
         u = torch.stack([self.validation[i][0] for i in range(len(self.validation))])
@@ -100,7 +100,7 @@ class Plain:
             best = int(np.argmax(gains))
             order.append(best)
             kept.append(min(len(self.groups[best]), self.budget - sum(kept)))
-            with torch.no_grad():  # θ′ ← θ′ − η r; after a cut batch nothing is picked any more
+            with torch.no_grad():  # θ′ ← θ′ − η r; a cut batch is the last pick
                 at = 0
                 for p in head:
                     p -= self.eta * rows[best][at : at + p.numel()].view_as(p)
@@ -108,7 +108,7 @@ class Plain:
         return Picked(tuple(order), tuple(kept), torch.stack(rows))
 
     def row(self, model: nn.Module, members: Int64) -> Tensor:
-        """∇ of the mean cross-entropy of some attacked pool examples in the last layer, [P]."""
+        """Return the gradient in the last layer [P] of the mean cross-entropy of some attacked pool examples."""
         items = [self.pool[int(i)] for i in members]
         x, y = torch.stack([item[0] for item in items]), torch.tensor([int(item[1]) for item in items])
         start = self.train_start(x, members)
@@ -117,7 +117,7 @@ class Plain:
         return self._last_layer(model, loss)
 
     def query(self, model: nn.Module, x: Tensor, positions: Int64, crafting: int) -> Tensor:
-        """∇ of the summed RD of some validation images, attacked at the model as it is, in the last layer, [P]."""
+        """Return the gradient in the last layer [P] of the summed RD of some validation images, attacked at the current model."""
         with torch.no_grad():
             natural = model(x)
         start = self.validation_start(x, positions, crafting)
@@ -129,14 +129,14 @@ class Plain:
         return torch.cat([s.flatten() for s in slopes])
 
 
-def attacked(model: nn.Module, x: Tensor, start: Tensor, how: Steps, rise: Callable[[Tensor], Tensor]) -> Tensor:
-    """Attack by signed gradient steps, each a whole backward pass."""
+def attacked(model: nn.Module, x: Tensor, start: Tensor, how: Steps, objective: Callable[[Tensor], Tensor]) -> Tensor:
+    """Attack by signed gradient steps, each with a full backward pass."""
     low, high = x - how.radius, x + how.radius
     at = (x + how.radius * start).clamp(low, high).clamp(0, 1)
     for _ in range(how.steps):
         at.requires_grad_()
         model.zero_grad()
-        rise(model(at)).backward()
+        objective(model(at)).backward()
         assert at.grad is not None
         at = (at.detach() + how.step * at.grad.sign()).clamp(low, high).clamp(0, 1)
     model.zero_grad()

@@ -1,4 +1,4 @@
-"""Made-up features, and what is said of picks among them, computed plainly in float64.
+"""Artificial features, with plain float64 programs that pick among them and value the picks.
 
 f(S) = Σ_i max_{j∈S} (1 + cos(φ_i, φ_j)) / 2        r(S) = max_i min_{j∈S} ‖φ_i − φ_j‖
 """
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-BLOCK = 1024  # points that are compared with all picks at once
+BLOCK = 1024  # number of points compared with all picks at once
 Float32, Float64 = NDArray[np.float32], NDArray[np.float64]
 Picks = Sequence[int] | NDArray[np.int64]
 
@@ -35,7 +35,7 @@ def coverage(x: Float32, picks: Picks) -> float:
 
 
 def greedy(x: Float32, k: int) -> list[int]:
-    """Pick by the largest gain of f, gains evaluated again where the last known one could win (Minoux); a matrix is held."""
+    """Pick by the largest gain of f, with lazy evaluation (Minoux) and a full matrix."""
     z = directions(x)
     s = (1 + z @ z.T) / 2  # [n, n]
     best = np.zeros(len(x))  # [n]
@@ -54,7 +54,7 @@ def greedy(x: Float32, k: int) -> list[int]:
 
 
 def radius(x: Float32, picks: Picks) -> float:
-    """r(S), by ‖φ_i‖² + ‖φ_j‖² − 2⟨φ_i, φ_j⟩: good to 10⁻⁷ of ‖φ‖."""
+    """r(S), by ‖φ_i‖² + ‖φ_j‖² − 2⟨φ_i, φ_j⟩: accurate to 10⁻⁷ of ‖φ‖."""
     z = x.astype(np.float64)
     norms = np.square(z).sum(1)  # [n]
     chosen, of_chosen = z[picks], norms[picks]
@@ -81,9 +81,9 @@ def residual(x: Float32, picks: Picks, w: Float64) -> float:
 
 
 def matching(x: Float32, k: int, ridge: float) -> tuple[list[int], Float64]:
-    """Match the mean of all rows by k of them: the row of largest correlation comes in, all weights are solved for anew.
+    """Match the mean of all rows by k rows: add the row with the largest correlation, then solve for all weights again.
 
-    Every solution is SciPy's, min over w ≥ 0 of ‖Gᵀw − b‖² + λ‖w‖² with λ = ridge · mean ‖g‖²; a weight of 0 goes out again.
+    SciPy solves min over w ≥ 0 of ‖Gᵀw − b‖² + λ‖w‖² with λ = ridge · mean ‖g‖². Rows with weight 0 are removed again.
     """
     g = x.astype(np.float64)
     b, root = g.mean(0), np.sqrt(ridge * np.square(g).sum(1).mean())

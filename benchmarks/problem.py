@@ -1,4 +1,4 @@
-"""What the cases on images share: CIFAR-10, a ResNet-18 in its CIFAR form, and a checkpoint that is made once."""
+"""What the cases on images share: CIFAR-10 images, a ResNet-18 for 32 pixels, and a warm-up checkpoint made once."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks.cases import Warm
+from benchmarks.case_types import WarmUp
 from coreselect.attacks import PGD
 from coreselect.data import load
 from coreselect.errors import DataError
@@ -25,7 +25,7 @@ HOW = (
 
 
 def images(data: str, rows: int) -> Any:
-    """Return the first training images, a map-style dataset of (float32 [3, 32, 32], label).
+    """Return the first training images as a map-style dataset of (float32 [3, 32, 32], label).
 
     Raises:
         DataError: there is no data; the message says how to get it.
@@ -37,12 +37,12 @@ def images(data: str, rows: int) -> Any:
 
 
 def network(seed: int = 0) -> nn.Module:
-    """Return a ResNet-18 for 3×32×32 and 10 classes as it is initialised, in evaluation mode."""
+    """Return an untrained ResNet-18 for 3×32×32 and 10 classes, in evaluation mode."""
     return build("resnet18", "sat", channels=3, size=32, classes=10, seed=seed).eval()
 
 
-def warmed(warm: Warm, data: str, work: Path) -> nn.Module:
-    """Return the network after the warm-up, trained at the first call and read from `work` after that."""
+def warmed_up(warm: WarmUp, data: str, work: Path) -> nn.Module:
+    """Return the network after the warm-up; it is trained once and then read from `work`."""
     dataset = images(data, warm.images)
     key = json.dumps({"warm": asdict(warm), "data": fingerprint(dataset), "torch": torch.__version__}, sort_keys=True)
     kept = work / f"warm-{hashlib.blake2b(key.encode(), digest_size=8).hexdigest()}.pt"

@@ -1,8 +1,8 @@
-"""Run declared cases: one JSON line a case on stdout (and appended to `--out`), talk on stderr.
+"""Run declared cases: one JSON line for each case on stdout (and appended to `--out`), other messages on stderr.
 
     python -m benchmarks.run --case sweep-small --data DIR --out FILE
 
-Exit code 0: every threshold holds; 1: one does not, or a case failed (a recorded result too); 2: wrong usage.
+Exit code 0: every threshold holds; 1: a threshold does not hold or a case failed, which is recorded; 2: wrong usage.
 """
 
 from __future__ import annotations
@@ -21,10 +21,8 @@ from typing import Any
 
 import torch
 
-from benchmarks import measure
-from benchmarks.cases import (
-    CASES,
-    SETS,
+from benchmarks import environment
+from benchmarks.case_types import (
     AttackCase,
     BaselineCase,
     Case,
@@ -35,6 +33,7 @@ from benchmarks.cases import (
     StartupCase,
     SweepCase,
 )
+from benchmarks.cases import CASES, SETS
 
 Measure = Callable[[Case, argparse.Namespace], dict[str, Any]]
 DEFAULT_DATA = "data/cifar10"
@@ -46,8 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     names = [name for asked in args.case for name in SETS.get(asked, (asked,))]
     results = []
     for name in names:
-        # several: each in a process of its own, so that memory starts afresh and one that dies is a result
-        result = apart(name, args) if len(names) > 1 else result_of(name, args, measured)
+        # with several cases, each has its own process, so memory starts fresh and a process that dies is a result
+        result = in_own_process(name, args) if len(names) > 1 else result_of(name, args, measured)
         print(publish(result, args.out), flush=True)
         results.append(result)
     for result in results:
@@ -80,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def measured(case: Case, args: argparse.Namespace) -> dict[str, Any]:
-    """Run a case's benchmark and return its measures."""
+    """Run the benchmark of a case and return its measures."""
     from benchmarks import attack, baselines, facility, sampler, search, selection, startup, sweep
 
     match case:
@@ -103,25 +102,25 @@ def measured(case: Case, args: argparse.Namespace) -> dict[str, Any]:
 
 
 def result_of(name: str, args: argparse.Namespace, measured: Measure) -> dict[str, Any]:
-    """Run one case and judge it; what it raises becomes part of the result."""
+    """Run one case and check its thresholds; an error becomes part of the result."""
     case = CASES[name]
     if args.threads:
         torch.set_num_threads(args.threads)
-    around, before = measure.environment(), measure.load()
+    surroundings, load_before = environment.environment(), environment.load()
     measures: dict[str, Any] = {}
     error = None
     try:
         measures = measured(case, args)
-    except Exception as why:  # whatever it is, it is a result
+    except Exception as why:  # any error is a result
         traceback.print_exc(file=sys.stderr)
-        error = tidy(f"{type(why).__name__}: {why}", args)
-    return judged(name, case, measures, error, {**around, "load": [before, measure.load()]})
+        error = without_local_names(f"{type(why).__name__}: {why}", args)
+    return to_result(name, case, measures, error, {**surroundings, "load": [load_before, environment.load()]})
 
 
-def judged(
-    name: str, case: Case, measures: dict[str, Any], error: str | None, environment: dict[str, Any]
+def to_result(
+    name: str, case: Case, measures: dict[str, Any], error: str | None, surroundings: dict[str, Any]
 ) -> dict[str, Any]:
-    """Hold measures against a case's thresholds; a measure that is missing does not hold."""
+    """Compare measures with the thresholds of a case and return the result; a missing measure fails."""
     thresholds = []
     for t in case.thresholds:
         value = _look_up(measures, t.measure)
@@ -134,13 +133,13 @@ def judged(
         "thresholds": thresholds,
         **measures,
         "settings": settings,
-        "environment": environment,
+        "environment": surroundings,
         "error": error,
     }
 
 
-def apart(name: str, args: argparse.Namespace) -> dict[str, Any]:
-    """Run one case in a process of its own and return its result; one that dies without gives a result that says so."""
+def in_own_process(name: str, args: argparse.Namespace) -> dict[str, Any]:
+    """Run one case in its own process and return its result; if the process dies, the result says so."""
     words = [sys.executable, "-m", "benchmarks.run", "--case", name, "--data", args.data, "--work", str(args.work)]
     words += ["--threads", str(args.threads)] if args.threads else []
     words += ["--rivals", args.rivals] if args.rivals else []
@@ -150,11 +149,11 @@ def apart(name: str, args: argparse.Namespace) -> dict[str, Any]:
         return json.loads(lines[-1])
     except (IndexError, json.JSONDecodeError):
         died = f"the process ended with {done.returncode} and no result"
-        return judged(name, CASES[name], {}, died, measure.environment())
+        return to_result(name, CASES[name], {}, died, environment.environment())
 
 
 def publish(result: dict[str, Any], out: Path | None) -> str:
-    """Return the result as a JSON line, and append it to the file if there is one."""
+    """Return the result as a JSON line, and append it to the file `out` if it is given."""
     line = json.dumps(_plain(result), ensure_ascii=False, allow_nan=False)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -164,13 +163,13 @@ def publish(result: dict[str, Any], out: Path | None) -> str:
 
 
 def verdict(result: dict[str, Any]) -> str:
-    """Say in one line what came out."""
+    """Write the result in one line."""
     said = [f"{t['measure']} {_number(t['value'])} ({t['rule']} {t['bound']:g})" for t in result["thresholds"]]
     return f"{'passed' if result['passed'] else 'FAILED'}  {result['case']}: {result['error'] or '; '.join(said) or 'no threshold'}"
 
 
-def tidy(text: str, args: argparse.Namespace) -> str:
-    """Take folders of this machine out of a message."""
+def without_local_names(text: str, args: argparse.Namespace) -> str:
+    """Replace names of local folders in a message."""
     for folder, name in (
         (str(args.data), "DATA"),
         (os.path.abspath(args.data), "DATA"),
@@ -191,7 +190,7 @@ def _look_up(measures: dict[str, Any], dotted: str) -> float | None:
 
 
 def _plain(value: Any) -> Any:
-    """Make NaN and infinity null, which JSON has no words for, and round what no one reads."""
+    """Replace NaN and infinity by null, as JSON has no words for them, and round to 8 digits."""
     if isinstance(value, dict):
         return {k: _plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):

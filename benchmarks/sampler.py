@@ -1,7 +1,7 @@
-"""A `CoresetSampler` in an epoch that sees the whole pool against `RandomSampler`, through a `DataLoader` over no-op items.
+"""A `CoresetSampler` in epochs on the whole pool, compared with `RandomSampler`, in a `DataLoader` over trivial items.
 
-Items and collation do nothing, so that nothing hides a sampler's cost; `set_epoch` is counted too. Both loaders advance in
-turns of some batches, in the other order every round; `ratio` is the median over rounds of ours / `RandomSampler`.
+Items and collation do nothing, so the cost of the sampler is visible; `set_epoch` is counted too. Both loaders take turns of
+some batches, and the order changes every round. `ratio` is the median over rounds of ours / `RandomSampler`.
 """
 
 from collections.abc import Iterator
@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
-from benchmarks.cases import SamplerCase
-from benchmarks.measure import Meter, take_turns
+from benchmarks.case_types import SamplerCase
+from benchmarks.meter import Meter, take_turns
 from coreselect import CoresetSampler, Task
 from coreselect.selectors import Redraw
 
-NEVER = 1 << 40  # a warm-up that no run outlives
+NEVER = 1 << 40  # a warm-up longer than any run
 
 
 class NoOp(Dataset[int]):
@@ -78,7 +78,7 @@ def _as_it_is(batch: list[int]) -> list[int]:
 
 
 def _epoch(loader: DataLoader[int], batches: int) -> Iterator[None]:
-    """Run through a loader, yielding after every so many batches."""
+    """Run through a loader and yield after every `batches` batches."""
     source = iter(loader)
     while next(islice(source, batches - 1, None), None) is not None:
         yield

@@ -1,9 +1,9 @@
-"""Greedy search over rows in a memory-mapped file: what it holds in memory above them, and whether the picks are right.
+"""Greedy search over rows in a memory-mapped file: its memory besides the rows, and whether its picks are correct.
 
-Part "greedy": Algorithm 1's loop over the rows, the query moving with θ′ (q = θ′ − t, a quadratic objective), so that every
-pick searches anew. Part "select": the same file through the public names, `select` of a `Task.from_arrays(gradients=...)` with
-`RCS(groups="example")`, certificate included. The picks of "greedy" are held against a plain float64 product of all rows,
-block by block.
+Part "greedy" is the loop of Algorithm 1 over the rows. The query moves with θ′ (q = θ′ − t, a quadratic objective), so every
+pick needs a new search. Part "select" uses the same file by public names: `select` of a `Task.from_arrays(gradients=...)` with
+`RCS(groups="example")`, including the certificate. The picks of "greedy" are compared with those of a plain float64 product
+of all rows, block by block.
 """
 
 import os
@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.cases import SearchCase
-from benchmarks.measure import Meter
+from benchmarks.case_types import SearchCase
+from benchmarks.meter import Meter
 from coreselect import Task, select
 from coreselect.gradients.rows import DenseRows
 from coreselect.search import search
@@ -26,12 +26,12 @@ from coreselect.selectors import RCS
 from coreselect.selectors.rcs import SingleExamplesWarning
 from coreselect.solvers.greedy import greedy
 
-BLOCK = 16_384  # rows that are made or multiplied at once, outside the measured parts
+BLOCK = 16_384  # rows made or multiplied at once, outside the measured parts
 
 
 @dataclass(frozen=True)
-class Toward:
-    """½‖θ − target‖²: a query that every step moves."""
+class QuadraticObjective:
+    """The objective ½‖θ − target‖², whose query changes at every step."""
 
     target: Tensor  # [P]
 
@@ -40,11 +40,11 @@ class Toward:
         return theta - self.target
 
     def recraft(self, theta: Tensor) -> None:
-        """There is nothing to attack."""
+        """Do nothing, because there is no attack."""
 
 
 def run(case: SearchCase, *, work: Path) -> dict[str, Any]:
-    """Measure one case: `peak_mib` by part, `right_picks` 1.0 where every pick is the plain product's."""
+    """Measure one case: `peak_mib` by part, `right_picks` is 1.0 if every pick is that of the plain product."""
     work.mkdir(parents=True, exist_ok=True)
     path = work / f"rows-{case.rows}x{case.width}-{os.getpid()}.npy"
     try:
@@ -98,7 +98,12 @@ def _greedy(rows: NDArray[np.float32], target: Tensor, case: SearchCase) -> list
     groups: Any = np.arange(case.rows, dtype=np.int64)[:, None]
     held = DenseRows(matrix, groups)
     trace, _ = greedy(
-        held, Toward(target), search(case.search, held), theta=torch.zeros_like(target), eta=case.eta, budget=case.picks
+        held,
+        QuadraticObjective(target),
+        search(case.search, held),
+        theta=torch.zeros_like(target),
+        eta=case.eta,
+        budget=case.picks,
     )
     return list(trace.order)
 

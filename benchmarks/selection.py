@@ -1,13 +1,13 @@
-"""A whole `select` against the paper's procedure written plainly, and how good the two answers are.
+"""A whole `select` compared with a plain program of the paper's procedure, in time and in quality of the selection.
 
-Ours is what a user calls, `select(task, RCS(...))` with its defaults: the sweep, the query refreshed at every pick with attacked
-inputs held (`recraft="once"`), signs of trouble and certificate. The other side is `benchmarks.plain`. Groups, attack
-steps and random starts are the same. The plain procedure takes its turns inside ours, batch by batch.
+Ours is the call of a user, `select(task, RCS(...))` with its defaults: the sweep, a new query at every pick with fixed attacked
+inputs (`recraft="once"`), diagnostics and certificate. The other side is `benchmarks.plain`. Groups, attack steps and random
+starts are the same. The plain procedure takes its turns during our sweep, batch by batch.
 
     quality = (G(ours) − G_random) / (G(plain) − G_random),    G(S) = −RD(U; θ − η Σ_{m ∈ S} r_m)
 
-RD with validation attacked anew at each set's own θ(S), the same attack and the same starts for every set (other starts than
-any selection used); G_random is the mean over `random_sets` sets of groups drawn at random to the same budget.
+For each set S, validation is attacked again at its own θ(S). All sets use the same attack and the same starts, which no
+selection has used. G_random is the mean over `random_sets` random sets of groups with the same budget.
 """
 
 import copy
@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import problem
-from benchmarks.cases import SelectionCase
-from benchmarks.measure import Alongside, Meter
+from benchmarks.case_types import SelectionCase
+from benchmarks.meter import Interleaved, Meter
 from benchmarks.plain import Int64, Picked, Plain, Steps, kl
 from coreselect import Selection, Task, holdout, select
 from coreselect.attacks import PGD
@@ -36,32 +36,32 @@ HEAD = "head"
 
 def run(case: SelectionCase, *, data: str, work: Path) -> dict[str, Any]:
     """Measure one case: `ratio` is plain / ours, `quality` as above."""
-    model = problem.warmed(case.warm, data, work)
+    model = problem.warmed_up(case.warm, data, work)
     dataset = problem.images(data, case.pool + case.validation)
     pool, validation = holdout(dataset, size=case.validation, seed=case.seed)
     plain = plainly(case, model, pool, validation, HEAD)
     attack = HalfPrecision(case.attack) if case.half else case.attack
     task = Task.from_model(model, pool, validation, loss="sat", attack=attack, batch_size=case.batch_size)
     with torch.no_grad():
-        model(torch.stack([pool[i][0] for i in range(case.group_size)]))  # kernels are chosen at the first pass
+        model(torch.stack([pool[i][0] for i in range(case.group_size)]))  # the first pass chooses kernels
     with Meter() as meter:
-        rival = Alongside(plain.choose(), meter, "plain")
+        rival = Interleaved(plain.choose(), meter, "plain")
         riding = task.reporting(lambda part, done, total: rival.until(done / total) if part == "sweep" else None)
         with meter("ours"):
             selection = select(riding, selector(case), case.budget, case.seed)
         picked = rival.finish()
-    judge = SetValue(plain, case, picked.rows)
+    set_value = SetValue(plain, case, picked.rows)
     return {
         "ratio": meter.seconds["plain"] / meter.seconds["ours"],
         "cpu_ratio": meter.cpu_seconds["plain"] / meter.cpu_seconds["ours"],
         **meter.record(),
         "ours_by_part": {k: round(v, 4) for k, v in selection.provenance.seconds.items()},
-        **judge.compare(ours(selection), (picked.order, picked.kept)),
+        **set_value.compare(ours(selection), (picked.order, picked.kept)),
     }
 
 
 def selector(case: SelectionCase, **changed: Any) -> RCS:
-    """Return RCS as the case compares it: published, label-free groups, so that dealing is equal."""
+    """Return RCS with published, label-free groups, so that both sides have the same groups."""
     settings: dict[str, Any] = {
         "objective": RD("kl", attack=case.validation_attack),
         "eta": case.eta,
@@ -97,17 +97,17 @@ def _steps(attack: PGD) -> Steps:
     return Steps(attack.radius, attack.step, attack.steps)
 
 
-Set = tuple[Sequence[int], Sequence[int]]  # groups, and how many examples of each
+Set = tuple[Sequence[int], Sequence[int]]  # groups, and the number of examples of each
 
 
 def ours(selection: Selection) -> Set:
-    """Return a selection's groups in pick order and how many examples of each it took."""
+    """Return the groups of a selection in pick order, and the number of examples that it took of each."""
     groups = list(dict.fromkeys(selection.groups.tolist()))
     return groups, [int((selection.groups == g).sum()) for g in groups]
 
 
 class SetValue:
-    """Evaluate sets of groups by RD after the one-step model, all alike.
+    """Evaluate sets of groups by RD of the one-step model.
 
     Args:
         rows: every group's row [M, P] at θ.
@@ -124,14 +124,14 @@ class SetValue:
         self._start = seeding.noise(self._u, seeding.seeds(case.seed, "evaluation attack", indices=positions))
 
     def compare(self, ours: Set, plain: Set) -> dict[str, Any]:
-        """Return quality and what it is made of; `quality` is NaN where the plain picks are no better than random ones."""
+        """Return quality and its parts; `quality` is NaN if the plain picks are no better than random ones."""
         draw = seeding.generator(self._case.seed, "random sets")
         values = [self.rd(self._random(draw)) for _ in range(self._case.random_sets)]
         at_random = float(np.mean(values))
         of_ours, of_plain = self.rd(ours), self.rd(plain)
-        won = at_random - of_plain
+        gain = at_random - of_plain
         return {
-            "quality": (at_random - of_ours) / won if won > 0 else float("nan"),
+            "quality": (at_random - of_ours) / gain if gain > 0 else float("nan"),
             "rd": {
                 "before": self.rd(([], [])),
                 "ours": of_ours,
@@ -145,7 +145,7 @@ class SetValue:
         }
 
     def rd(self, chosen: Set) -> float:
-        """Mean RD of validation at θ(S), attacked anew there."""
+        """Return the mean RD of validation at θ(S), with a new attack there."""
         step = torch.zeros_like(self._rows[0])
         for m, kept in zip(*chosen, strict=True):
             group = self._plain.groups[m]

@@ -1,11 +1,11 @@
-"""One side of the facility-location comparison, in a process of its own and in whatever environment has its library.
+"""One side of the facility-location comparison, in its own process and in an environment with its library.
 
-    python sides.py NAME features.npy K        says "ready", waits for a line, selects, says one JSON line, waits for the end
+    python sides.py NAME features.npy K        prints "ready", waits for a line, selects, prints one JSON line, waits for the end
 
-    s_ij = (1 + cos(φ_i, φ_j)) / 2, everywhere but in `submodlib_kernel`
+    s_ij = (1 + cos(φ_i, φ_j)) / 2, for all sides except `submodlib_kernel`
 
-Beside Python and NumPy, only the side's own library is imported, and before "ready": importing it, reading the features and a
-small first selection are nobody's time.
+Besides Python and NumPy, only the library of the side is imported. The import, reading the features and a small first
+selection happen before "ready" and are not timed.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 
-FIRST = 256  # features of the selection that nobody times
-NEIGHBOURS = 64  # of `FacilityLocation` by default, i itself among them
+FIRST = 256  # features of the first selection, which is not timed
+NEIGHBOURS = 64  # the default of `FacilityLocation`; i itself is one of them
 
 
 def graph(x: Any, k: int) -> list[int]:
@@ -38,7 +38,7 @@ def dense(x: Any, k: int) -> list[int]:
 
 
 def apricot(x: Any, k: int) -> list[int]:
-    """Give apricot the matrix, in the float64 that it needs: quicker and smaller than any matrix it makes itself."""
+    """Give apricot the matrix in float64, which it needs; this is faster and smaller than any matrix it makes itself."""
     from apricot import FacilityLocationSelection  # pyright: ignore[reportMissingImports]  # the rivals' environment has it
 
     s = _matrix(x, np.float64)
@@ -46,7 +46,7 @@ def apricot(x: Any, k: int) -> list[int]:
 
 
 def apricot_graph(x: Any, k: int) -> list[int]:
-    """Give apricot a neighbour graph made with scikit-learn, as sparse as `graph`; it has none of its own for this s."""
+    """Give apricot a neighbour graph made with scikit-learn, as sparse as `graph`; apricot has no such graph for this s."""
     from apricot import FacilityLocationSelection  # pyright: ignore[reportMissingImports]
     from scipy.sparse import csr_matrix
     from sklearn.neighbors import NearestNeighbors
@@ -58,7 +58,7 @@ def apricot_graph(x: Any, k: int) -> list[int]:
     s.indices, s.indptr = (
         s.indices.astype(np.int32),
         s.indptr.astype(np.int32),
-    )  # the only types that it is compiled for
+    )  # apricot is compiled for these types only
     return FacilityLocationSelection(k, metric="precomputed", optimizer="lazy").fit(s).ranking.tolist()
 
 
@@ -73,7 +73,7 @@ def submodlib(x: Any, k: int) -> list[int]:
 
 
 def submodlib_kernel(x: Any, k: int) -> list[int]:
-    """Let submodlib make its own kernel in C++, where it holds it once: s = cos, and nothing below 0 counts."""
+    """Let submodlib make its own kernel in C++, which holds it once: s = cos, and values below 0 do not count."""
     from submodlib import FacilityLocationFunction  # pyright: ignore[reportMissingImports]
 
     f = FacilityLocationFunction(len(x), "dense", data=x, metric="cosine", create_dense_cpp_kernel_in_python=False)
@@ -91,9 +91,9 @@ SIDES: dict[str, tuple[str, Callable[[Any, int], list[int]]]] = {  # the distrib
 
 
 def main(name: str, features: str, k: int) -> None:
-    """Do what the first lines say."""
+    """Run the side as described at the top of this file."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever a library prints is talk
+    os.dup2(2, 1)  # the output of libraries goes to stderr
     package, chosen = SIDES[name]
     x = np.load(features)
     chosen(x[:FIRST], 16)
@@ -123,7 +123,7 @@ def _directions(x: Any) -> Any:
 
 
 def _matrix(x: Any, dtype: Any) -> Any:
-    """s [n, n] in place: one matrix is all that is held."""
+    """Return s [n, n], computed in place so that only one matrix is in memory."""
     z = _directions(x.astype(dtype))
     s = z @ z.T
     s += 1

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
 
-from benchmarks.cases import StartupCase
+from benchmarks.case_types import StartupCase
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "import": ("-c", "import coreselect"),

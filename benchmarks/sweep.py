@@ -1,10 +1,10 @@
-"""The gradient sweep over a pool against its floor.
+"""The gradient sweep over a pool, compared with the least work it could do.
 
-Sweep: all that `shot.rows(groups)` does on a SAT task whose head alone is captured, opening the snapshot included: reading
-and converting items, seeds and starts per example, the attack, features, factored rows, the rows of groups.
+The sweep is everything that `shot.rows(groups)` does on a SAT task that captures the head, including opening the snapshot:
+reading and converting items, seeds and starts of each example, the attack, features, factored rows, and rows of groups.
 
-Floor: the same attack steps and one forward pass, batch by batch, inputs and starts already tensors in memory, gradients
-with respect to inputs only. The two alternate batch by batch.
+The floor is the same attack steps and one forward pass, batch by batch, with gradients of inputs only; inputs and starts are
+already tensors in memory. The two alternate batch by batch.
 """
 
 from collections.abc import Generator
@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks import problem
-from benchmarks.cases import SweepCase
-from benchmarks.measure import Alongside, Meter
+from benchmarks.case_types import SweepCase
+from benchmarks.meter import Interleaved, Meter
 from coreselect import Task, holdout
 from coreselect.attacks import PGD
 from coreselect.support import seeding
@@ -34,12 +34,12 @@ def run(case: SweepCase, *, data: str) -> dict[str, Any]:
     x, y, starts = _in_memory(pool, case.seed)
     model.requires_grad_(False)
     for _ in floor(model, x[: case.batch_size], y, starts, case.attack, case.batch_size):
-        pass  # the first pass through a network chooses kernels and fills caches
+        pass  # the first pass chooses kernels and fills caches
     by_part: dict[str, float] = {}
-    apart = 0.0
+    difference = 0.0
     with Meter() as meter:
         for _ in range(case.rounds):
-            rival = Alongside(floor(model, x, y, starts, case.attack, case.batch_size), meter, "floor")
+            rival = Interleaved(floor(model, x, y, starts, case.attack, case.batch_size), meter, "floor")
             riding = task.reporting(lambda part, done, total, rival=rival: rival.until(done / total))
             with meter("sweep"), riding.snapshot(case.seed, 0) as shot:
                 _, losses = shot.rows(groups)
@@ -47,24 +47,24 @@ def run(case: SweepCase, *, data: str) -> dict[str, Any]:
             bare = rival.finish()  # [N]
             assert losses is not None  # a model's rows come with losses
             of_groups = torch.stack([bare[torch.from_numpy(g)].mean() for g in groups])  # [M]
-            apart = max(apart, float((losses - of_groups).abs().max()))
+            difference = max(difference, float((losses - of_groups).abs().max()))
     return {
         "ratio": meter.seconds["sweep"] / meter.seconds["floor"],
         "cpu_ratio": meter.cpu_seconds["sweep"] / meter.cpu_seconds["floor"],
         **meter.record(),
         "sweep_by_part": {k: round(v, 4) for k, v in by_part.items()},
         "images_per_second": {k: round(case.rounds * case.pool / v, 2) for k, v in meter.seconds.items()},
-        "largest_difference_of_losses": apart,
+        "largest_difference_of_losses": difference,
     }
 
 
 def floor(
     model: nn.Module, x: Tensor, y: Tensor, starts: Tensor, attack: PGD, batch_size: int
 ) -> Generator[float, None, Tensor]:
-    """Attack and pass forward, nothing else; yield the share done and return the losses [N].
+    """Only attack and run forward passes; yield the share done and return the losses [N].
 
     Args:
-        model: in evaluation mode, no parameter asking for a gradient.
+        model: in evaluation mode, with `requires_grad` off for all parameters.
         x: [N, C, H, W]; y: [N]; starts: [N, C, H, W] in [−1, 1).
     """
     out = []
@@ -85,7 +85,7 @@ def floor(
 
 
 def _in_memory(pool: Any, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Read the pool as tensors, with the starts that a selection of this seed draws."""
+    """Read the pool into tensors, with the starts that a selection with this seed draws."""
     items = [pool[i] for i in range(len(pool))]
     x = torch.stack([image for image, _ in items])
     own = seeding.seeds(seed, "attack", 0, 0, indices=np.arange(len(pool)))

@@ -105,7 +105,7 @@ def _pixels(dataset: Any, positions: Int64) -> np.ndarray:
     Raises:
         DataError: the images have several sizes.
     """
-    from coreselect.report.gallery import images_at
+    from coreselect.report.images import images_at
 
     images = images_at(dataset, positions)
     if len({image.shape for image in images}) > 1:

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 def _there() -> bool:
     try:
-        return find_spec("benchmarks.measure") is not None
+        return find_spec("benchmarks.meter") is not None
     except ModuleNotFoundError:
         return False
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import attack, problem, run
-from benchmarks.cases import CASES, AttackCase
+from benchmarks.case_types import AttackCase
+from benchmarks.cases import CASES
 from coreselect.attacks import PGD
 from coreselect_integrations.systems import sat
 
@@ -173,5 +174,5 @@ def test_a_weight_that_is_not_a_number_is_seen() -> None:
 def test_both_thresholds_can_fail(ratio: float, difference: float, passed: bool) -> None:
     """The claim is 1.25 times, and it does not count where the two sides trained differently."""
     for name in ("attack-small", "attack-full"):
-        result = run.judged(name, CASES[name], {"ratio": ratio, "difference_of_weights": difference}, None, {})
+        result = run.to_result(name, CASES[name], {"ratio": ratio, "difference_of_weights": difference}, None, {})
         assert result["passed"] is passed

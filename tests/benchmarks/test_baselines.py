@@ -10,7 +10,8 @@ import pytest
 from scipy.optimize import nnls
 
 from benchmarks import baselines, points
-from benchmarks.cases import CASES, BaselineCase
+from benchmarks.case_types import BaselineCase
+from benchmarks.cases import CASES
 from coreselect.selectors import FacilityLocation
 
 SMALL = {

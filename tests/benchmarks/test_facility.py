@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from benchmarks import facility, points, run, sides
-from benchmarks.cases import CASES, FacilityCase
+from benchmarks.case_types import FacilityCase
+from benchmarks.cases import CASES
 from benchmarks.facility import BESIDE, OURS, RIVALS, Run
 from coreselect.errors import MissingExtraError
 from coreselect.selectors import FacilityLocation
@@ -62,9 +63,9 @@ def test_every_promise_can_fail(name: str) -> None:
     """Each of the full case's four thresholds fails alone, and holds at its bound."""
     case = CASES["facility-full"]
     held = {"ratio": 2.0, "cpu_ratio": 2.0, "objective_ratio": 0.995, "memory_share": 0.2}
-    assert run.judged("facility-full", case, held, None, {})["passed"]
+    assert run.to_result("facility-full", case, held, None, {})["passed"]
     worse = {**held, name: held[name] + (0.01 if name == "memory_share" else -0.01)}
-    assert not run.judged("facility-full", case, worse, None, {})["passed"]
+    assert not run.to_result("facility-full", case, worse, None, {})["passed"]
 
 
 @pytest.mark.parametrize("name", ["facility-small", "facility-full"])
@@ -185,7 +186,7 @@ def test_the_runner_passes_the_rivals_on_and_publishes_no_path(
         return type("Done", (), {"returncode": 1, "stdout": ""})()
 
     monkeypatch.setattr(run.subprocess, "run", seen)
-    monkeypatch.setattr(run.measure, "environment", dict)
+    monkeypatch.setattr(run.environment, "environment", dict)
     python = str(tmp_path / "bin" / "python")
     run.main(["--case", "facility-small", "facility-full", "--rivals", python])
     assert all(command[command.index("--rivals") + 1] == python for command in words)

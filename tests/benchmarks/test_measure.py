@@ -8,7 +8,8 @@ from collections.abc import Generator, Iterator
 import pytest
 import torch
 
-from benchmarks.measure import MIB, Alongside, Meter, environment, held_bytes, take_turns
+from benchmarks.environment import environment
+from benchmarks.meter import MIB, Interleaved, Meter, held_bytes, take_turns
 
 
 class World:
@@ -104,7 +105,7 @@ def test_work_alongside_takes_its_turns_and_gives_its_result(world: World) -> No
         return "result"
 
     with world.meter() as meter:
-        along = Alongside(rival(), meter, "rival")
+        along = Interleaved(rival(), meter, "rival")
         with meter("ours"):
             for i in range(4):
                 world.work(1.0)
@@ -125,7 +126,7 @@ def test_a_rival_that_was_never_reached_is_run_to_its_end(world: World) -> None:
         return 7
 
     with world.meter() as meter:
-        assert Alongside(rival(), meter, "rival").finish() == 7
+        assert Interleaved(rival(), meter, "rival").finish() == 7
     assert meter.seconds == {"rival": 6.0}
 
 

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
-from benchmarks.cases import ONE_STEP, Case, SelectionCase, Warm
+from benchmarks.case_types import Case, SelectionCase, WarmUp
+from benchmarks.cases import ONE_STEP
 from benchmarks.plain import Picked, Plain, attacked, kl
 from benchmarks.selection import SetValue, ours, plainly, selector
 from benchmarks.sweep import floor
@@ -21,7 +22,7 @@ from coreselect.task.groups import deal
 
 CASE = SelectionCase(
     pool=45, validation=7, group_size=6, budget=20, attack=PGD(0.1, 0.05, 2), validation_attack=PGD(0.1, 0.05, 2), eta=2.0,
-    warm=Warm(0, 0), thresholds=(), batch_size=4, random_sets=5,
+    warm=WarmUp(0, 0), thresholds=(), batch_size=4, random_sets=5,
 )  # fmt: skip
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from benchmarks import run
-from benchmarks.cases import CASES, SETS, Case, Threshold
+from benchmarks.case_types import Case, Threshold
+from benchmarks.cases import CASES, SETS
 
 
 def measures(value: float) -> Callable[[Case, Namespace], dict[str, Any]]:
@@ -106,11 +107,13 @@ def test_a_process_that_dies_is_a_result(monkeypatch: pytest.MonkeyPatch, capsys
 
     def dies(words: list[str], **_: Any) -> Any:
         case = words[words.index("--case") + 1]
-        line = json.dumps(run.judged(case, CASES[case], {"ratio": 1.0, "largest_difference_of_losses": 0.0}, None, {}))
+        line = json.dumps(
+            run.to_result(case, CASES[case], {"ratio": 1.0, "largest_difference_of_losses": 0.0}, None, {})
+        )
         return Namespace(returncode=-9 if "full" in case else 0, stdout="" if "full" in case else line + "\n")
 
     monkeypatch.setattr(run.subprocess, "run", dies)
-    monkeypatch.setattr(run.measure, "environment", dict)
+    monkeypatch.setattr(run.environment, "environment", dict)
     assert run.main(["--case", "sweep-small", "sweep-full"]) == 1
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(r["case"], r["passed"]) for r in lines] == [("sweep-small", True), ("sweep-full", False)]

@@ -35,9 +35,9 @@ def test_the_smallest_run_counts_and_the_first_does_not() -> None:
 @pytest.mark.parametrize("name", startup.COMMANDS)
 def test_a_slow_start_is_seen(name: str) -> None:
     """Every command has a threshold of its own, and two seconds do not hold."""
-    result = run.judged("startup-small", CASE, startup.run(CASE, costs(**{name: 2.0})), None, {})
+    result = run.to_result("startup-small", CASE, startup.run(CASE, costs(**{name: 2.0})), None, {})
     assert [t["measure"] for t in result["thresholds"] if not t["passed"]] == [f"cpu_seconds.{name}"]
-    assert run.judged("startup-small", CASE, startup.run(CASE, costs()), None, {})["passed"]
+    assert run.to_result("startup-small", CASE, startup.run(CASE, costs()), None, {})["passed"]
 
 
 def test_the_children_are_run_and_one_that_fails_is_an_error() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks import sampler, search
-from benchmarks.cases import SamplerCase, SearchCase
+from benchmarks.case_types import SamplerCase, SearchCase
 
 
 @pytest.mark.parametrize("which", ["exact", "faiss"])

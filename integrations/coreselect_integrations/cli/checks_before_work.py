@@ -12,8 +12,8 @@ from torch.utils.data import Subset
 
 from coreselect import holdout
 from coreselect.errors import BudgetError, DataError, RequirementError
-from coreselect_integrations.networks import Saved, Spec, load_network
-from coreselect_integrations.pretraining.warmup import count_classes, image_shape
+from coreselect_integrations.networks import NetworkSpec, Saved, load_network
+from coreselect_integrations.pretraining.dataset_shape import count_classes, image_shape
 
 
 def device_on(name: str | None) -> torch.device:
@@ -59,7 +59,7 @@ def network_at(path: Path) -> Saved:
     return load_network(path)
 
 
-def check_images(dataset: Any, spec: Spec, name: str) -> None:
+def check_images(dataset: Any, spec: NetworkSpec, name: str) -> None:
     """Refuse images whose shape does not fit the network.
 
     Raises:

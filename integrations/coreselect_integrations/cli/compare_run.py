@@ -27,7 +27,7 @@ from coreselect_integrations.comparison.picture import pareto
 from coreselect_integrations.comparison.plan import cells
 from coreselect_integrations.comparison.report import write
 from coreselect_integrations.comparison.statistics import Record
-from coreselect_integrations.pretraining.run import network_for
+from coreselect_integrations.pretraining.epoch import network_for
 
 
 @dataclass(frozen=True)

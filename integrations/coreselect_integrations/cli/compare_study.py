@@ -11,7 +11,7 @@ from coreselect.errors import CoreselectError
 from coreselect_integrations.cli.compare_options import EvaluationOptions, StudyOptions
 from coreselect_integrations.cli.options import NetworkOptions, ScheduleOptions, TrainingOptions
 from coreselect_integrations.cli.run_progress import counted
-from coreselect_integrations.comparison import Finetuning, Judged, Study
+from coreselect_integrations.comparison import EvaluationMode, Finetuning, Study
 from coreselect_integrations.comparison.plan import CLOCKS, TRAINED
 from coreselect_integrations.finetuning import MODES
 from coreselect_integrations.pretraining.presets import defaults
@@ -90,7 +90,7 @@ def check_study(study: Study, attack_given: Sequence[str], tuning_given: Sequenc
             raise typer.BadParameter(f"--selectors: {why}") from why
     possible = "trained, slf, alf, …" if supervised else "slf, alf, …"
     able = {*MODES, *((TRAINED,) if supervised else ())}
-    judged = {Judged.named(name).mode for name in study.judged}
+    judged = {EvaluationMode.parse(name).mode for name in study.judged}
     for wrong, why in (
         (not study.methods, "--selectors names no method; rcs,rs2,redraw,random is a start."),
         (

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from coreselect_integrations.comparison.statistics import FULL, REFERENCE, Record
-from coreselect_integrations.comparison.tables import NARROW, blocks, filled
+from coreselect_integrations.comparison.tables import NARROW, blocks, nonempty_columns
 
 
 def show(records: Sequence[Record], files: Sequence[Path]) -> None:
@@ -16,7 +16,7 @@ def show(records: Sequence[Record], files: Sequence[Path]) -> None:
     console = Console(highlight=False)
     for title, lines in blocks(records):
         table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
-        names, rows = filled(NARROW, lines)
+        names, rows = nonempty_columns(NARROW, lines)
         for name in names:
             first = name == "method"  # a long name continues in the next line, a number is never cut
             table.add_column(name, justify="left" if first else "right", no_wrap=not first, overflow="fold")

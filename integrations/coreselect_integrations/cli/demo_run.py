@@ -22,7 +22,7 @@ from coreselect.data import ImageSet, load
 from coreselect.report.gallery import draw
 from coreselect_integrations.cli.comparison_progress import ComparisonProgress
 from coreselect_integrations.comparison import Cell, Runtime, Study, compare
-from coreselect_integrations.comparison.statistics import REFERENCE, WARM, Record, Spread, paired
+from coreselect_integrations.comparison.statistics import REFERENCE, WARM, MeanStd, Record, paired
 from coreselect_integrations.comparison.tables import NONE, percent
 from coreselect_integrations.pretraining.run import CORESET
 from coreselect_integrations.pretraining.settings import Settings
@@ -124,9 +124,9 @@ def table(runs: Sequence[Record], settings: Settings) -> Table:
         mine = [r for r in runs if r["method"] == method]
         out.add_row(
             "warm model" if method == WARM else method,
-            percent(Spread.of(r["standard"] for r in mine)),
+            percent(MeanStd.of(r["standard"] for r in mine)),
             against(runs, method, "standard"),
-            percent(Spread.of(r["robust"] for r in mine)),
+            percent(MeanStd.of(r["robust"] for r in mine)),
             against(runs, method, "robust"),
             f"{fmean(r['train_seconds'] for r in mine):.1f}",
             f"{fmean(r['select_seconds'] for r in mine):.2f}",

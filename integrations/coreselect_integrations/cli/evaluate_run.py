@@ -24,7 +24,7 @@ from coreselect_integrations.evaluation import evaluate as under_attack
 from coreselect_integrations.evaluation.autoattack import autoattack
 from coreselect_integrations.evaluation.corruptions import CORRUPTIONS, corrupted, evaluate_corruptions
 from coreselect_integrations.evaluation.neighbours import neighbours
-from coreselect_integrations.networks import RoutedNetwork, Saved, Spec, restore, route_call
+from coreselect_integrations.networks import NetworkSpec, RoutedNetwork, Saved, restore, route_call
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def _classes(request: Request, saved: Saved) -> int | None:
 
 
 def _check(
-    spec: Spec, classes: int | None, data: str, test: Any, train: Any, k: int | None, corruptions: Path | None
+    spec: NetworkSpec, classes: int | None, data: str, test: Any, train: Any, k: int | None, corruptions: Path | None
 ) -> None:
     """Refuse data that do not fit the network or the question, before the first image is classified.
 

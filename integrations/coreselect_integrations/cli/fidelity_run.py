@@ -22,12 +22,12 @@ from coreselect_integrations.cli.checks_before_work import check_images, classes
 from coreselect_integrations.cli.fidelity_options import RcsMeasuredOptions, ReportOptions
 from coreselect_integrations.cli.fidelity_tables import show
 from coreselect_integrations.cli.run_progress import counted
-from coreselect_integrations.comparison.fidelity import Fidelity
 from coreselect_integrations.comparison.fidelity import fidelity as measure
+from coreselect_integrations.comparison.fidelity_report import Fidelity
 from coreselect_integrations.comparison.methods import selector_for, settings_for
 from coreselect_integrations.networks import RoutedNetwork, Saved, restore, route_call
 from coreselect_integrations.pretraining.presets import defaults
-from coreselect_integrations.pretraining.settings import EARLIER, NAMES, SYSTEMS, Settings
+from coreselect_integrations.pretraining.settings import OLD_DEFAULTS, SETTING_NAMES, SYSTEMS, Settings
 from coreselect_integrations.pretraining.warmup import image_shape, warm_network
 
 
@@ -103,11 +103,11 @@ def settings_in(about: Mapping[str, Any], path: Path | None) -> Settings:
     Raises:
         RequirementError: the file is of no such run.
     """
-    known = {**EARLIER, **about}
-    if not set(NAMES) <= set(known):
+    known = {**OLD_DEFAULTS, **about}
+    if not set(SETTING_NAMES) <= set(known):
         why = f"{path} does not say how it was trained: --from takes the model.pt that `coreselect train` ends with."
         raise RequirementError(why)
-    own = {name: known[name] for name in NAMES}
+    own = {name: known[name] for name in SETTING_NAMES}
     return Settings(**{**own, "milestones": tuple(own["milestones"])})
 
 

@@ -4,7 +4,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from coreselect_integrations.comparison.fidelity import Fidelity
+from coreselect_integrations.comparison.fidelity_report import Fidelity
 
 LINEAR = 0.9  # a first-order gain is exact up to η², so ranks agree by more than this
 

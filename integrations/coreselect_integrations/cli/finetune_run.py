@@ -20,10 +20,10 @@ from coreselect_integrations.cli.run_progress import RunProgress, counted, durat
 from coreselect_integrations.finetuning import MODES, Finetuned
 from coreselect_integrations.finetuning import finetune as finetune_by
 from coreselect_integrations.finetuning.autolora import autolora
-from coreselect_integrations.finetuning.pseudo_labels import FULL, PROBE, PostTrained, post_train
+from coreselect_integrations.finetuning.post_training import FULL, PROBE, PostTrained, post_train
 from coreselect_integrations.networks import Saved, save_network
 from coreselect_integrations.pretraining.run import MODEL
-from coreselect_integrations.pretraining.settings import HALF
+from coreselect_integrations.pretraining.settings import AUTOCAST_DTYPES
 from coreselect_integrations.systems.augment import crop_flip
 from coreselect_integrations.training.runs import CHECKPOINT, LOG
 
@@ -108,7 +108,7 @@ def _settings(request: Request, saved: Saved, device: torch.device, flip: bool) 
     return {
         "seed": request.seed, "batch_size": request.training.batch_size,
         "augment": partial(crop_flip, pad=saved.spec.size // 8, flip=flip), "num_workers": request.machine.num_workers,
-        "precision": HALF[request.training.precision or "fp32"], "device": device, "folder": request.out,
+        "precision": AUTOCAST_DTYPES[request.training.precision or "fp32"], "device": device, "folder": request.out,
         "about": {"flip": flip},
     }  # fmt: skip
 

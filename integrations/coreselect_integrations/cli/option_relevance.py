@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from coreselect import Selector
-from coreselect_integrations.comparison.methods import JUDGING, names_of
+from coreselect_integrations.comparison.methods import OBJECTIVE_METHODS, names_of
 from coreselect_integrations.pretraining.settings import SYSTEMS, Settings
 
 HasEffect = Callable[[Settings, Selector | None], bool]
@@ -13,7 +13,7 @@ HasEffect = Callable[[Settings, Selector | None], bool]
 
 def _reads_rd(s: Settings, selector: Selector | None) -> bool:
     """Whether the selector reads the RD of held-out images."""
-    return selector is not None and bool({*names_of(selector)} & {*JUDGING})
+    return selector is not None and bool({*names_of(selector)} & {*OBJECTIVE_METHODS})
 
 
 RECORDED = {"history", "losses"}  # by training: a selection needs no pass of its own for these

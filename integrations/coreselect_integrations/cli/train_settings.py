@@ -9,9 +9,9 @@ import typer
 from coreselect import Selector
 from coreselect_integrations.cli.option_relevance import options, without_effect
 from coreselect_integrations.cli.run_progress import counted
-from coreselect_integrations.comparison.methods import RUN, selector_for, settings_for
+from coreselect_integrations.comparison.methods import RUN_SETTINGS, selector_for, settings_for
 from coreselect_integrations.pretraining.presets import defaults, preset
-from coreselect_integrations.pretraining.settings import NAMES, SYSTEMS, Settings
+from coreselect_integrations.pretraining.settings import SETTING_NAMES, SYSTEMS, Settings
 
 
 def settings_from(given: Mapping[str, Any], preset_name: str | None) -> Settings:
@@ -25,12 +25,12 @@ def settings_from(given: Mapping[str, Any], preset_name: str | None) -> Settings
     base = preset(preset_name) if preset_name is not None else defaults(given["system"])
     if given.get("system", base.system) != base.system:
         raise typer.BadParameter(f"the preset {preset_name} is of {base.system}, not of {given['system']}.")
-    own = {name: value for name, value in given.items() if name in NAMES}
+    own = {name: value for name, value in given.items() if name in SETTING_NAMES}
     if "milestones" in own:
         own["milestones"] = _epochs(own["milestones"])
     if "radius" in own and "step" not in own:
         own["step"] = base.step * own["radius"] / base.radius or 1.0  # a radius of 0 is refused below
-    return replace(base.over(own.get("epochs", base.epochs)), **own)
+    return replace(base.scaled_to(own.get("epochs", base.epochs)), **own)
 
 
 def selector_named(name: str | None, settings: Settings) -> Selector | None:
@@ -45,7 +45,7 @@ def with_settings_of_selector(words: str, method: Selector, settings: Settings, 
         typer.BadParameter: an option that was given has no effect, because the words state it.
     """
     run = settings_for(words, settings)
-    lost = [name for name in RUN if name in given and getattr(run, name) != getattr(settings, name)]
+    lost = [name for name in RUN_SETTINGS if name in given and getattr(run, name) != getattr(settings, name)]
     if "eta" in given and selector_for(words, replace(settings, eta=settings.eta / 2)) == method:
         lost.append("eta")
     if lost:

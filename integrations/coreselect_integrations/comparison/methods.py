@@ -1,7 +1,7 @@
-"""Methods of choosing in words, for command lines and tables:
+"""Selection methods written in words, for command lines and tables:
 
-    method = part + part …        several share the budget equally, in order (`Mixture`)
-    part   = name : key=value …   key is a setting of the selector, or one of `RUN` of the run that it serves
+    method = part + part …        the parts share the budget equally, in order (`Mixture`)
+    part   = name : key=value …   key is a setting of the selector, or one of `RUN_SETTINGS` of the run
 
 `rcs`, `rcs:objective=adversarial_ce:eta=0.05`, `rcs:capture=all:sketch=512`, `importance:score=loss`, `rcs+redraw`.
 """
@@ -17,15 +17,17 @@ from types import MappingProxyType
 from typing import Any
 
 from coreselect import Selector, get_selector
-from coreselect.errors import RequirementError, UnknownNameError
+from coreselect.errors import RequirementError
 from coreselect.gradients.sketch import Sketch
 from coreselect.objectives import RD, AdversarialCE, CEPlusRD, Objective
 from coreselect.protocols import Attack
 from coreselect.selectors import COMBINATORS, Mixture
-from coreselect_integrations.pretraining.settings import SYSTEMS, Settings
+from coreselect_integrations.lookup import look_up
+from coreselect_integrations.pretraining.settings import Settings
+from coreselect_integrations.pretraining.systems import SYSTEMS
 
-MOST = 10_000  # steps of an attack
-RUN = ("capture", "select_attack_steps", "rd_steps")
+MAX_STEPS = 10_000  # of an attack
+RUN_SETTINGS = ("capture", "select_attack_steps", "rd_steps")
 OBJECTIVES: Mapping[str, Callable[[Attack], Objective]] = MappingProxyType(
     {
         "rd": lambda attack: RD("kl", attack=attack),
@@ -35,61 +37,61 @@ OBJECTIVES: Mapping[str, Callable[[Attack], Objective]] = MappingProxyType(
         "ce_plus_rd": lambda attack: CEPlusRD(attack=attack),
     }
 )
-JUDGING = ("rcs", "rcs_sampled")  # they read an objective of held-out images
+OBJECTIVE_METHODS = ("rcs", "rcs_sampled")  # selectors that read an objective on held-out images
 
 
 def selector_for(words: str, settings: Settings) -> Selector:
-    """Make the method that is written, for a run: what it does not say of RCS comes from the settings.
+    """Make the selector that `words` describe, for a run; the run's settings give RCS the values that `words` leave out.
 
     Args:
-        words: as above.
+        words: in the form above.
         settings: of the run; objectives are attacked within its radius.
     Raises:
-        UnknownNameError: no selector, or no objective, has that name.
-        RequirementError: it has no such setting, does not read one of the run's, combines others by itself, or
-            reads classes that the run's network does not have.
+        UnknownNameError: no selector or objective has this name.
+        RequirementError: the selector has no such setting, or ignores a setting of the run that `words` give; or it combines
+            other selectors; or it reads classes, and the network of the run has none.
     """
     run = settings_for(words, settings)
     made = [_made(name, own, run) for name, own in _parts(words)]
     if not SYSTEMS[settings.system].supervised and any("logits" in one.requires for one in made):
-        why = f"{words!r} reads classes from the network's outputs, and networks of {settings.system} have none."
+        why = f"{words!r} reads classes from the network's outputs, but networks of {settings.system} have none."
         raise RequirementError(why)
     return made[0] if len(made) == 1 else Mixture(made)
 
 
 def settings_for(words: str, settings: Settings) -> Settings:
-    """Return the settings of the run that a method serves: those of `RUN` that it names are its own.
+    """Return the settings of a method's run: the values of `RUN_SETTINGS` that its words give replace the others.
 
     Raises:
-        RequirementError: its parts name two values of one, or steps that are no count.
+        RequirementError: its parts give two values for one setting, or a number of steps is not a count.
     """
     own: dict[str, Any] = {}
     for _, given in _parts(words):
-        for key in RUN:
+        for key in RUN_SETTINGS:
             if key in given and own.setdefault(key, given[key]) != given[key]:
-                why = f"{words!r} has {key} {own[key]!r} and {given[key]!r}: its parts share one sweep, so give both the same."
+                why = f"{words!r} has {key} {own[key]!r} and {given[key]!r}: its parts share one sweep and need the same value."
                 raise RequirementError(why)
     for key in ("select_attack_steps", "rd_steps"):
         steps = own.get(key, 1)
-        if not ((type(steps) is int and 0 <= steps <= MOST) or (steps is None and key == "select_attack_steps")):
+        if not ((type(steps) is int and 0 <= steps <= MAX_STEPS) or (steps is None and key == "select_attack_steps")):
             raise RequirementError(f"{words!r} has {key} {steps!r}: a number of steps is needed.")
     return replace(settings, **own)
 
 
 def names_of(selector: Selector) -> tuple[str, ...]:
-    """Name a method, or the parts of a mixture."""
+    """Return the name of a method, or the names of the parts of a mixture."""
     return tuple(s.name for s in selector.selectors) if isinstance(selector, Mixture) else (selector.name,)
 
 
 def _parts(words: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the name of each part and what it sets."""
-    for part in re.split(r"\+(?!\d)", words):  # no name begins with a digit, but 1e+5 is a value
+    """Yield the name and the settings of each part."""
+    for part in re.split(r"\+(?!\d)", words):  # no name begins with a digit, but 1e+5 is a possible value
         name, *given = (word.strip() for word in part.split(":"))
         sides = [[side.strip() for side in word.partition("=")] for word in given]
         pairs = [(key.replace("-", "_"), value) for key, _, value in sides]
         wrong = [word for word, pair in zip(given, pairs, strict=True) if not all(pair)]
         if wrong:
-            why = f"{words!r} holds {wrong[0]!r}: after a name stand key=value with colons, such as rcs:eta=0.05."
+            why = f"{words!r} contains {wrong[0]!r}: write key=value after the name and a colon, such as rcs:eta=0.05."
             raise RequirementError(why)
         keys = [key for key, _ in pairs]
         if len(set(keys)) < len(keys):
@@ -98,36 +100,33 @@ def _parts(words: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _value(text: str) -> Any:
-    """Read a number, true, false or null, else a word."""
-    for read in (json.loads, float):  # .05 is no JSON
+    """Read a number, true, false or null; anything else is a word."""
+    for read in (json.loads, float):  # .05 is not JSON
         with suppress(ValueError, RecursionError):
             return read(text)
     return text
 
 
 def _made(name: str, given: Mapping[str, Any], settings: Settings) -> Selector:
-    """Make one part."""
+    """Make the selector of one part."""
     if name in {c.name for c in COMBINATORS}:
-        why = f"{name!r} combines other selectors: write a mixture as rcs+redraw, and use the others from Python."
+        why = f"{name!r} combines other selectors: write a mixture as rcs+redraw, or use {name!r} from Python."
         raise RequirementError(why)
-    own = {key: value for key, value in given.items() if key not in RUN}
-    if name in JUDGING:
+    own = {key: value for key, value in given.items() if key not in RUN_SETTINGS}
+    if name in OBJECTIVE_METHODS:
         which = str(own.pop("objective", "rd"))
-        if which not in OBJECTIVES:
-            why = f"no objective is called {which!r}; there are {', '.join(OBJECTIVES)}."
-            raise UnknownNameError(why)
-        own["objective"] = OBJECTIVES[which](settings.rd.attack)
+        own["objective"] = look_up(OBJECTIVES, which, "objective")(settings.rd.attack)
     if type(own.get("sketch")) is int:
         own["sketch"] = Sketch(own["sketch"])
     made = get_selector(name, **({"eta": settings.eta} if name == "rcs" else {}) | own)
     reads = {
         "capture": "gradients" in made.requires,
         "select_attack_steps": settings.attack is not None and bool(made.requires & {"gradients", "inputs"}),
-        "rd_steps": name in JUDGING,
+        "rd_steps": name in OBJECTIVE_METHODS,
     }
-    lost = [key for key in RUN if key in given and not reads[key]]
+    lost = [key for key in RUN_SETTINGS if key in given and not reads[key]]
     if lost:
         raise RequirementError(
-            f"{', '.join(lost)} would be without effect for {name!r} under {settings.system}: leave it out."
+            f"{', '.join(lost)} would have no effect for {name!r} with {settings.system}: leave it out."
         )
     return made

@@ -1,4 +1,4 @@
-"""Robust accuracy against time, one mark a method and fraction: what selection buys, and at what price."""
+"""Plot robust accuracy against time, with one mark for each method and fraction."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ MARKS = "osD^vPX<>*"
 
 
 def pareto(records: Sequence[Record]) -> bytes | None:
-    """Draw a PNG; None where nothing has finished.
+    """Draw a PNG; None if no cell has finished.
 
-    One panel a way of being equal and of judging. The lower axis is wall-clock time, selection and warm-up included, in hours
-    (minutes or seconds where all runs are shorter); the upper one speed-up against the full run, where there is one. Larger
-    marks are larger fractions, error bars standard deviations over seeds; a dashed line joins the methods on the front:
-    no other is as fast and as robust.
+    There is one panel for each kind of equality and evaluation. The lower axis is time, including selection and warm-up, in
+    hours (minutes or seconds if all runs are shorter). The upper axis is the speed-up over the full run, if there is one.
+    Larger marks mean larger fractions; error bars are standard deviations over seeds. A dashed line joins the methods on
+    the Pareto front: no other method is both as fast and as robust.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -32,26 +32,26 @@ def pareto(records: Sequence[Record]) -> bytes | None:
         from matplotlib.figure import Figure
     except ImportError as why:
         raise missing_extra("matplotlib", "plot", "the picture of a comparison") from why
-    kinds = list(dict.fromkeys((line.equal, line.judged) for line in found if line.method != FULL)) or [
-        (found[0].equal, found[0].judged)
+    panels = list(dict.fromkeys((line.equal, line.evaluation) for line in found if line.method != FULL)) or [
+        (found[0].equal, found[0].evaluation)
     ]
     looks = looks_of([line.method for line in found])
     fractions = sorted({line.fraction for line in found if line.fraction is not None})
     handles = _legend(looks, fractions)
-    across = min(2, len(kinds))
-    down = -(-len(kinds) // across)
+    across = min(2, len(panels))
+    down = -(-len(panels) // across)
     columns = -(-len(handles) // (18 * down))  # as many rows of the legend as fit beside the panels
     figure = Figure(figsize=(5.2 * across + 1.6 * columns + 0.3, 4.4 * down), layout="constrained")
     FigureCanvasAgg(figure)
     longest = max(seconds(line) for line in found)
     unit, size = next(((u, s) for u, s in UNITS if longest >= s), UNITS[-1])
-    for at, (equal, judged) in enumerate(kinds):
-        shown = [o for o in found if o.judged == judged and (o.equal == equal or o.method == FULL)]
+    for at, (equal, evaluation) in enumerate(panels):
+        shown = [o for o in found if o.evaluation == evaluation and (o.equal == equal or o.method == FULL)]
         axes = figure.add_subplot(down, across, at + 1)
         _panel(axes, shown, looks, fractions, size)
         axes.set_xlabel(f"{unit}, selection and warm-up included")
         axes.set_ylabel("robust accuracy, %" if at % across == 0 else "")
-        axes.set_title(f"equal {equal}" + ("" if judged == "trained" else f", {judged}"), fontsize=10)
+        axes.set_title(f"equal {equal}" + ("" if evaluation == "trained" else f", {evaluation}"), fontsize=10)
     figure.legend(handles=handles, loc="outside right center", fontsize=8, frameon=False, ncols=columns)
     out = io.BytesIO()
     figure.savefig(out, format="png", dpi=130)
@@ -59,7 +59,7 @@ def pareto(records: Sequence[Record]) -> bytes | None:
 
 
 def looks_of(methods: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Give every method a colour and a mark of its own; the full run is a black star."""
+    """Give every method its own colour and mark; the full run is a black star."""
     names = dict.fromkeys(m for m in methods if m != FULL)
     looks = {m: (f"C{i % 10}", MARKS[(i + i // 10) % (len(MARKS) - 1)]) for i, m in enumerate(names)}
     return {**looks, FULL: ("black", "*")} if FULL in methods else looks
@@ -68,7 +68,7 @@ def looks_of(methods: Sequence[str]) -> dict[str, tuple[str, str]]:
 def _panel(
     axes: Any, shown: Sequence[Line], looks: dict[str, tuple[str, str]], fractions: Sequence[float], size: float
 ) -> None:
-    """Draw one panel: each method's fractions joined, the front, the axis of speed-up."""
+    """Draw one panel: a line through the fractions of each method, the front, and the axis of speed-up."""
     for method, (colour, mark) in looks.items():
         mine = sorted((o for o in shown if o.method == method), key=seconds)
         at = [seconds(o) / size for o in mine]
@@ -76,7 +76,7 @@ def _panel(
         for x, o in zip(at, mine, strict=True):
             axes.errorbar(
                 x, 100 * o.robust.mean, yerr=100 * o.robust.deviation if o.robust.n > 1 else None, color=colour,
-                marker=mark, markersize=_large(o.fraction, fractions), capsize=2, elinewidth=0.8, zorder=3,
+                marker=mark, markersize=_mark_size(o.fraction, fractions), capsize=2, elinewidth=0.8, zorder=3,
             )  # fmt: skip
     front = sorted(on_front(shown), key=seconds)
     steps = [(seconds(o) / size, 100 * o.robust.mean) for o in front]
@@ -94,7 +94,7 @@ def _panel(
 
 
 def _logarithmic(scale: Any, axis: Any, values: Sequence[float]) -> None:
-    """Put round numbers on an axis whose ticks would crowd at one end."""
+    """Put round numbers on a logarithmic axis, so that ticks do not crowd at one end."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     if scale is not None:
@@ -110,7 +110,7 @@ def _logarithmic(scale: Any, axis: Any, values: Sequence[float]) -> None:
 
 
 def _legend(looks: dict[str, tuple[str, str]], fractions: Sequence[float]) -> list[Any]:
-    """Name the marks."""
+    """Make the entries of the legend."""
     from matplotlib.lines import Line2D
 
     handles = [
@@ -118,7 +118,13 @@ def _legend(looks: dict[str, tuple[str, str]], fractions: Sequence[float]) -> li
     ]
     sizes = [
         Line2D(
-            [], [], color="0.5", marker="o", linestyle="none", markersize=_large(f, fractions), label=f"{100 * f:g} %"
+            [],
+            [],
+            color="0.5",
+            marker="o",
+            linestyle="none",
+            markersize=_mark_size(f, fractions),
+            label=f"{100 * f:g} %",
         )
         for f in fractions
     ]
@@ -126,18 +132,18 @@ def _legend(looks: dict[str, tuple[str, str]], fractions: Sequence[float]) -> li
     return [*handles, *(sizes if len(sizes) > 1 else []), front]
 
 
-def _large(fraction: float | None, fractions: Sequence[float]) -> float:
-    """Size of a mark, in points."""
+def _mark_size(fraction: float | None, fractions: Sequence[float]) -> float:
+    """Return the size of a mark in points."""
     return 9.0 if fraction is None else 5.0 + 4.0 * fractions.index(fraction) / max(1, len(fractions) - 1)
 
 
 def seconds(line: Line) -> float:
-    """Wall-clock time of a method."""
+    """Return the mean time of a method, including selection."""
     return line.train_seconds.mean + line.select_seconds.mean
 
 
 def on_front(found: Sequence[Line]) -> list[Line]:
-    """Keep the lines that no other beats: none is as fast and as robust, and better in one of the two."""
+    """Keep the lines on the Pareto front: no other is as fast and as robust, and better in one of the two."""
 
     def beaten(line: Line) -> bool:
         mine = (seconds(line), -line.robust.mean)
@@ -148,7 +154,7 @@ def on_front(found: Sequence[Line]) -> list[Line]:
 
 
 def _positive(values: Any) -> Any:
-    """Keep what an axis asks about away from zero."""
+    """Replace values near zero, which the axis may ask about, by a small positive number."""
     import numpy as np
 
     return np.maximum(np.asarray(values, dtype=float), 1e-9)

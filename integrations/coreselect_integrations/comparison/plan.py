@@ -1,4 +1,4 @@
-"""What is compared: the settings that all cells share, the cells, and where they run."""
+"""The plan of a comparison: the settings that all cells share, the cells, and where they run."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from coreselect_integrations.pretraining.settings import Settings
 Make = Callable[[str, Settings], Selector]
 Own = Callable[[str, Settings], Settings]
 TRAINED = "trained"
-CLOCKS = {"wall": "", "cpu": "cpu_"}  # which seconds of a run's records count
+CLOCKS = {"wall": "", "cpu": "cpu_"}  # clock → how the names of its seconds begin in the records of a run
 
 
 @dataclass(frozen=True, slots=True)
 class Finetuning:
-    """How a network is fine-tuned to be judged: the same for all, so that what differs is the network.
+    """How networks are fine-tuned for an evaluation; it is the same for all, so that only the network differs.
 
     Args:
         epochs, lr: of SGD in batches of 128.
-        rows: how many images, spread evenly over the set; None: all.
-        attack_steps: of the modes with an attack, 2.5 radii in all.
+        rows: the number of images, evenly spaced in the set; None means all.
+        attack_steps: in modes with an attack; the steps are 2.5 radii long in all.
     """
 
     epochs: int = 5
@@ -39,14 +39,18 @@ class Finetuning:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """One way of judging: `trained`, a classifier as it is, or a mode of fine-tuning; `alf@cifar100` does it on another set."""
+class EvaluationMode:
+    """How a trained network is evaluated.
+
+    `mode` is `trained` for a classifier as it is, or a mode of fine-tuning. `where` names the data: "" is the data of the
+    comparison, and `alf@cifar100` fine-tunes and evaluates on another set.
+    """
 
     mode: str
     where: str
 
     @classmethod
-    def named(cls, name: str) -> Judged:
+    def parse(cls, name: str) -> EvaluationMode:
         """Read `trained`, `alf` or `alf@cifar100`."""
         mode, _, where = name.partition("@")
         return cls(mode, where)
@@ -57,19 +61,19 @@ class Study:
     """What all cells share.
 
     Args:
-        settings: of training; each cell replaces fraction, seed and, at equal time, epochs.
-        methods: names of selectors, with settings of their own as `methods` reads them: `rs2`, `rcs:capture=all`.
+        settings: of training; each cell has its own fraction, seed and, at equal time, epochs.
+        methods: names of selectors, also with settings, in the form of `comparison.methods`: `rs2`, `rcs:capture=all`.
         fractions: shares of the pool, in (0, 1].
         seeds: each decides split, warm model, order, augmentation and random starts, the same for every method.
-        equal: `epochs`, `time` or both; equal time runs equal epochs first, to know what each method takes.
-        full: whether to train on the whole pool, too.
-        judged: what is evaluated, as `Judged` reads it; contrastive networks need modes of fine-tuning.
+        equal: `epochs`, `time` or both; equal time also runs equal epochs, to know how long each method takes.
+        full: whether to train on the whole pool too.
+        judged: the evaluations, see `EvaluationMode`; contrastive networks need modes of fine-tuning.
         finetuning: of those modes.
-        clock: whose seconds count, everywhere: of the `wall`, or of the processor (`cpu`), to which a machine that others use
-            adds little; neither processes that read images nor a GPU are in it.
-        make: (name, settings) → the method; in one folder a name stands for one method.
-        own: (name, settings) → the settings of the run that it serves, of the same network, length and warm-up; names that are
-            no words of `methods` need one, too.
+        clock: the clock of all seconds: `wall`, or `cpu` for processor seconds, which other work on the machine hardly
+            changes. Processor seconds include neither processes that read images nor a GPU.
+        make: (name, settings) → the selector; in one folder, a name must always mean the same selector.
+        own: (name, settings) → the settings of the method's run, with the same network, length and warm-up. Names that
+            `comparison.methods` cannot read need `make` and `own`.
     """
 
     settings: Settings
@@ -85,7 +89,7 @@ class Study:
     own: Own = settings_for
 
     def terms(self) -> dict[str, Any]:
-        """Return what every cell depends on, in values that JSON holds: cells under other terms do not compare."""
+        """Return the JSON values that every cell depends on; cells with other values cannot be compared."""
         own = asdict(self.settings)
         for replaced in ("seed", "fraction"):
             own.pop(replaced)
@@ -97,7 +101,7 @@ class Study:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One training: a method, or `full` for the whole pool, or `warm` for the warm model as it is, with no fraction."""
+    """One training: by a method, or without a fraction: `full` on the whole pool, or `warm` for only the warm-up."""
 
     method: str
     fraction: float | None
@@ -106,7 +110,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """A name for its folder, which any file system takes."""
+        """The name of its folder, valid in any file system."""
         method = re.sub(r"[^\w.+=-]", "_", self.method)
         part = "" if self.fraction is None else f"-{self.fraction:g}"
         return f"{method}{part}-seed{self.seed}" + ("" if self.equal == "epochs" else f"-{self.equal}")
@@ -114,14 +118,14 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """Where and how cells run; none of it is a setting.
+    """Where and how cells run; nothing here changes a result.
 
     Args:
         folder: of the comparison.
         device: None is the CPU.
-        num_workers, select_batch_size, progress: as `pretrain` takes them.
+        num_workers, select_batch_size, progress: see `pretrain`.
         began: called with (cell, cells done, cells in all) before each cell.
-        ended: called with (record, whether it was run now) after each.
+        ended: called with (record, whether the cell was run now) after each cell.
     """
 
     folder: Path
@@ -134,7 +138,7 @@ class Runtime:
 
 
 def cells(study: Study) -> Iterator[Cell]:
-    """Yield all cells: those at equal epochs before those at equal time, seed by seed."""
+    """Yield all cells, seed by seed; those at equal epochs come before those at equal time."""
     for equal in ("epochs", *(e for e in study.equal if e != "epochs")):
         for seed in study.seeds:
             if equal == "epochs":

@@ -1,4 +1,4 @@
-"""A comparison in files: records as JSON and CSV, a picture, and a page that opens without a network."""
+"""Write a comparison to files: records as JSON and CSV, a picture, and an HTML page that works offline."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from coreselect.io.atomic import atomic_file
 from coreselect_integrations.comparison.statistics import REFERENCE, Record
-from coreselect_integrations.comparison.tables import WIDE, blocks, filled, parts
+from coreselect_integrations.comparison.tables import WIDE, blocks, nonempty_columns, seconds_by_part
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a; }
@@ -33,23 +33,23 @@ PLAIN = (
     "method", "fraction", "equal", "seed", "error", "epochs", "train_seconds", "select_seconds", "rd", "seen", "classes",
 )  # fmt: skip
 NOTE = (
-    "Mean ± standard deviation over seeds. All methods of a seed begin at the same warm model; differences to "
-    f"{REFERENCE} (random, anew every epoch) are in points of robust accuracy, paired by seed, p two-sided by Student's t. "
-    "Few seeds say little: with three, only differences of several standard deviations are told from none, and with many "
-    "methods some p falls below 0.05 by chance.",
-    "Seconds count selection and the warm-up; speed-up is the full run's time over a method's. RD is of held-out images, at "
-    "the end; seen is the share of the pool trained on since the warm-up; classes is exp(entropy) of the last selection's "
-    "classes.",
+    "Values are mean ± standard deviation over seeds. All methods of a seed start from the same warm model. Differences to "
+    f"{REFERENCE} (a new random subset in every epoch) are in points of robust accuracy and paired by seed; p is two-sided, "
+    "by Student's t. Few seeds show little: with three seeds, only differences of several standard deviations are clear. "
+    "With many methods, some p fall below 0.05 by chance.",
+    "Seconds include selection and the warm-up. Speed-up is the time of the full run divided by the time of the method. RD "
+    "is that of held-out images at the end. Seen is the share of the pool that was trained on since the warm-up. Classes is "
+    "exp(entropy) of the classes in the last selection.",
 )
 
 
 def write(folder: Path, about: Mapping[str, Any], records: Sequence[Record], picture: bytes | None) -> list[Path]:
-    """Write `results.json`, `results.csv`, `report.html` and, where there is one, `pareto.png`; return their paths.
+    """Write `results.json`, `results.csv`, `report.html` and, if there is a picture, `pareto.png`; return their paths.
 
     Args:
         folder: of the comparison.
-        about: what was compared, in values that JSON holds: at least system, arch, data, pool_size, tested, epochs, warmup
-            and every.
+        about: JSON values that describe the comparison: at least system, arch, data, pool_size, tested, epochs, warmup and
+            every.
         records: of `compare`.
         picture: of `pareto`, or None.
     """
@@ -67,7 +67,7 @@ def write(folder: Path, about: Mapping[str, Any], records: Sequence[Record], pic
 
 
 def as_csv(records: Sequence[Record]) -> str:
-    """One row a record and judgement, accuracies in [0, 1]; parts of the selection's seconds are columns of their own."""
+    """Return one row for each record and evaluation, accuracies in [0, 1]; each part of selection has a column of seconds."""
     timed = sorted({part for r in records for part in r["selection"]})
     out = io.StringIO()
     writer = csv.writer(out)
@@ -81,16 +81,16 @@ def as_csv(records: Sequence[Record]) -> str:
 
 
 def as_html(about: Mapping[str, Any], records: Sequence[Record], picture: bytes | None) -> str:
-    """Lay everything out on one page that needs nothing else."""
+    """Return one page that needs no other files."""
     body = ["<h1>Comparison of selectors</h1>", f"<p>{html.escape(sentence(about))}</p>"]
     if picture is not None:
         coded = base64.b64encode(picture).decode()
         body.append(f'<img alt="robust accuracy against time" src="data:image/png;base64,{coded}">')
     for title, found in blocks(records):
-        body.append(f"<h2>{html.escape(title)}</h2>{table(*filled(WIDE, found))}")
-        names, rows = parts(found)
+        body.append(f"<h2>{html.escape(title)}</h2>{table(*nonempty_columns(WIDE, found))}")
+        names, rows = seconds_by_part(found)
         if rows:
-            body.append(f"<h3>Seconds of selecting, by part, of the wall</h3>{table(names, rows)}")
+            body.append(f"<h3>Wall-clock seconds of selection, by part</h3>{table(names, rows)}")
     failed = [r for r in records if r["error"] is not None]
     if failed:
         items = [f"<li>{html.escape(name_of(r))}: {html.escape(str(r['error']))}</li>" for r in failed]
@@ -106,7 +106,7 @@ def as_html(about: Mapping[str, Any], records: Sequence[Record], picture: bytes 
 
 
 def table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Write a table; the line of the reference stands out."""
+    """Return an HTML table; the row of the reference is highlighted."""
     head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
     lines = []
     for row in rows:
@@ -116,20 +116,22 @@ def table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def troubles(records: Sequence[Record]) -> list[tuple[str, str]]:
-    """Pair every method with each sign of trouble that its selections have shown."""
+    """Return (method, words) for each kind of trouble that a method's selections have shown."""
     return list(dict.fromkeys((r["method"], words) for r in records for words in r["trouble"]))
 
 
 def sentence(about: Mapping[str, Any]) -> str:
-    """Say in a sentence what was compared."""
-    plan = f"{about['epochs']} epochs, the first {about['warmup']} on everything, a selection every {about['every']}"
+    """Describe the comparison in one sentence."""
+    plan = (
+        f"{about['epochs']} epochs, the first {about['warmup']} on the whole pool, a selection every {about['every']}"
+    )
     images = f"{about['pool_size']:,} images to choose from, {about['tested']:,} tested"
-    clock = "; seconds are of the processor" if about.get("clock") == "cpu" else ""
+    clock = "; seconds are processor seconds" if about.get("clock") == "cpu" else ""
     return f"{about['system']}, {about['arch']}, {about['data']}: {images}; {plan}{clock}."
 
 
 def name_of(record: Record) -> str:
-    """Name a cell."""
+    """Name a cell in words."""
     part = "" if record["fraction"] is None else f" {record['fraction']:g}"
     late = "" if record["equal"] == "epochs" else f", equal {record['equal']}"
     return f"{record['method']}{part}, seed {record['seed']}{late}"

@@ -1,9 +1,9 @@
-"""What a set of examples is worth: G(S) = −L(U; θ − η Σ_{m ∈ S} r_m), validation attacked anew at the stepped parameters.
+"""The value of a set of examples: G(S) = −L(U; θ − η Σ_{m ∈ S} r_m), with a new attack on validation after the step.
 
-Every value starts its attack at the same points, others than any selection used. A set moves θ as its groups do, each with
-weight |B_m| / g, so that all sets of a budget move it alike: methods that pick single examples are dealt into groups of g
-in pick order. Weights, scaled to mean 1, multiply the examples' gradients, or their mean a group's where the loss is of a
-whole batch.
+All values start the attack at the same points, which no selection has used. A set moves θ by its groups, each with weight
+|B_m| / g, so that all sets of one budget make comparable steps. Methods that pick single examples are dealt into groups of g
+in pick order. Weights are scaled to mean 1. They multiply the gradients of examples; if the loss belongs to a whole batch,
+their mean over a group multiplies the gradient of the group.
 """
 
 import math
@@ -25,46 +25,49 @@ from coreselect.task.snapshot import Snapshot
 from coreselect.task.validation import read_validation
 from coreselect.types import Int64
 
-PIECE = 8  # rows of single examples held at once, where weights make them needed
+PIECE = 8  # rows of single examples in memory at once, if weights need them
 
 
 class SetValue:
-    """G(S) at one snapshot of a task with a model; the greater, the better.
+    """G(S) at one snapshot of a task with a model; larger is better.
 
     Args:
-        eta: η of the step. size: g, the examples of a whole group.
+        shot: the snapshot.
+        objective: L.
+        eta: η of the step.
+        size: g, the examples in a full group.
     Raises:
         NonFiniteError: outputs at the stepped parameters are not finite.
     """
 
     def __init__(self, shot: Snapshot, objective: Objective, eta: float, size: int) -> None:
         self.shot, self.eta, self.size = shot, eta, size
-        self.held, self.theta = opened(shot, objective), shot.theta()
+        self.held, self.theta = open_objective(shot, objective), shot.theta()
 
     def of(self, selection: Selection) -> float:
-        """G of a selection, by its own groups where it has any, with its weights."""
+        """Return G of a selection, with its weights and, if it has groups, with its own groups."""
         groups = [selection.indices[selection.groups == m] for m in dict.fromkeys(selection.groups.tolist())]
         own = groups if len(groups) < len(selection) else None
         return self.value(selection.indices, selection.weights, own)
 
     def value(self, picks: Int64, weights: Any = None, groups: Sequence[Int64] | None = None) -> float:
-        """G of int64 [k] pool positions, weights float [k] or None, dealt in order unless they have groups."""
-        return -after(self.held, self.theta - self.eta * self.step(picks, weights, groups), self.eta)
+        """Return G of pool positions int64 [k] with weights float [k] or None; without groups they are dealt in order."""
+        return -value_after_step(self.held, self.theta - self.eta * self.step(picks, weights, groups), self.eta)
 
     def step(self, picks: Int64, weights: Any = None, groups: Sequence[Int64] | None = None) -> Tensor:
-        """Σ_m |B_m|/g · r_m [P], r_m a weighted mean over the group."""
+        """Return Σ_m |B_m|/g · r_m [P]; r_m is the weighted mean over the group."""
         total, share = torch.zeros_like(self.theta), np.ones(self.shot.n)  # [P], [N]
         if weights is not None:
             share[picks] = weights / np.mean(weights)
         parts = list(np.split(picks, range(self.size, len(picks), self.size)) if groups is None else groups)
-        if self.shot.batch_loss and len(parts) > 1 and len(parts[-1]) == 1:  # one example is no batch
+        if self.shot.batch_loss and len(parts) > 1 and len(parts[-1]) == 1:  # one example is not a batch
             parts[-2:] = [np.concatenate(parts[-2:])]
         for group in parts:
             total += len(group) / self.size * self._row(group, share[group]).to(total)
         return total
 
     def _row(self, group: Int64, weights: NDArray[np.float64]) -> Tensor:
-        """The weighted mean row [P] of a group."""
+        """Return the weighted mean row [P] of a group."""
         if self.shot.batch_loss or np.ptp(weights) == 0:
             return float(weights.mean()) * self.shot.rows([group])[0].full(0)
         total = torch.zeros_like(self.theta)
@@ -76,12 +79,12 @@ class SetValue:
         return total
 
 
-def opened(shot: Snapshot, objective: Objective) -> ValidationObjective:
-    """Open an objective on validation so that every crafting starts at the same points, of a draw of this report's own."""
-    assert isinstance(shot, ModelSnapshot)  # of a task with a model
+def open_objective(shot: Snapshot, objective: Objective) -> ValidationObjective:
+    """Open an objective on validation; every attack starts at the same points, drawn for this report only."""
+    assert isinstance(shot, ModelSnapshot)  # the task has a model
     u = read_validation(shot.task, shot.seed, shot.device, shot.dtype, hashed=False)
 
-    def starts(_crafted: int, part: Tensor) -> Tensor:
+    def starts(_attack_number: int, part: Tensor) -> Tensor:
         own = seeds(shot.seed, "fidelity attack", indices=part.cpu().numpy())
         return noise(u.inputs[part], own)
 
@@ -90,15 +93,15 @@ def opened(shot: Snapshot, objective: Objective) -> ValidationObjective:
     )
 
 
-def after(held: ValidationObjective, there: Tensor, eta: float) -> float:
-    """L(U; θ′) attacked anew at θ′ [P], to which steps of η led.
+def value_after_step(held: ValidationObjective, theta: Tensor, eta: float) -> float:
+    """Return L(U; θ′) with a new attack at θ′ [P]; θ′ is the result of a step of η.
 
     Raises:
         NonFiniteError: outputs at θ′ are not finite.
     """
     why = f"outputs after the step are not finite: give a smaller eta than {eta:g}."
     try:
-        value = held.recrafted_value(there)
+        value = held.recrafted_value(theta)
     except NonFiniteError as error:
         raise NonFiniteError(why) from error
     if not math.isfinite(value):

@@ -1,4 +1,4 @@
-"""Evaluation: standard and robust accuracy, AutoAttack, common corruptions, and nearest neighbours, one a file."""
+"""Measures of trained networks: standard and robust accuracy, AutoAttack, common corruptions, nearest neighbours."""
 
 from coreselect_integrations.evaluation.accuracy import PGD20, Evaluation, evaluate
 

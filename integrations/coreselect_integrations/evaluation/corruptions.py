@@ -1,12 +1,12 @@
-"""Accuracy under common corruptions, in the disk format of CIFAR-10-C and CIFAR-100-C.
+"""Accuracy under common corruptions, read from files in the format of CIFAR-10-C and CIFAR-100-C.
 
     corruption accuracy = mean over corruptions c of mean over severities s of accuracy(c, s)
 
-A folder holds one `<corruption>.npy`, uint8 [5·n, H, W, C], for each corruption, and one `labels.npy`, integers [5·n],
-for all: rows (s−1)·n … s·n−1 are the same n images at severity s = 1…5.
+A folder holds one file `<corruption>.npy`, uint8 [5·n, H, W, C], for each corruption, and one file `labels.npy`, integers
+[5·n], for all of them. Rows (s−1)·n … s·n−1 are the same n images at severity s = 1…5.
 
 Source: Hendrycks & Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and Perturbations", ICLR
-2019, where the 15 corruptions are defined.
+2019, which defines the 15 corruptions.
 """
 
 from __future__ import annotations
@@ -16,18 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from time import perf_counter
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from coreselect.data import Images
+from coreselect.data.arrays import read_array
 from coreselect.errors import DataError, UnknownNameError
 from coreselect.protocols import Call, Progress, Route
-from coreselect_integrations.evaluation.accuracy import batches, logits_of
-from coreselect_integrations.training.modes import evaluating
+from coreselect_integrations.evaluation.reading import batches, logits_of
+from coreselect_integrations.training.contexts import evaluation_mode
 
 CORRUPTIONS = (
     "gaussian_noise", "shot_noise", "impulse_noise",
@@ -43,9 +41,9 @@ LABELS = "labels"
 class CorruptionReport:
     """Accuracies in [0, 1] on corrupted images.
 
-    `accuracy[corruption][severity]`; `by_corruption` is its mean over severities; `mean` is the mean of those, the
-    "corruption accuracy", of the corruptions and severities listed and no others; `n` is how many images each accuracy
-    is a share of; `seconds` is wall-clock time.
+    `accuracy[corruption][severity]` is one accuracy; `by_corruption` is the mean over severities; `mean`, the "corruption
+    accuracy", is the mean of those. Both means use only the listed corruptions and severities. `n` is the number of images
+    behind each accuracy; `seconds` is wall-clock time.
     """
 
     accuracy: Mapping[str, Mapping[int, float]]
@@ -56,30 +54,30 @@ class CorruptionReport:
 
 
 def corrupted(folder: str | Path, corruption: str, severity: int) -> Images:
-    """Return one corruption at one severity; the images stay on disk, memory-mapped.
+    """Return the images of one corruption at one severity; they stay on disk, memory-mapped.
 
     Args:
-        folder: of the files described above.
-        corruption: the name of a file in it, without `.npy`; one of `CORRUPTIONS`, or another.
+        folder: with the files described above.
+        corruption: the name of a file in the folder, without `.npy`; it need not be one of `CORRUPTIONS`.
         severity: 1 (weakest) … 5.
     Returns:
         n items (float32 image [C, H, W] in [0, 1], int label).
     Raises:
-        DataError: the folder, the file or the labels are missing, damaged, or of another dtype, shape or length.
-        UnknownNameError: the folder has no such file, and it is none of the 15 either.
+        DataError: the folder, the file or the labels are missing or damaged, or have a wrong dtype, shape or length.
+        UnknownNameError: the folder has no such file, and it is not one of the 15 corruptions.
     """
     folder = Path(folder)
     (severity,) = _check_severities((severity,))
-    (corruption,) = _names(folder, (corruption,))
-    labels = _mapped(folder / f"{LABELS}.npy")  # [5·n]
-    images = _mapped(folder / f"{corruption}.npy")  # [5·n, H, W, C]
+    (corruption,) = _corruptions_in(folder, (corruption,))
+    labels = read_array(folder / f"{LABELS}.npy")  # [5·n]
+    images = read_array(folder / f"{corruption}.npy")  # [5·n, H, W, C]
     if labels.ndim != 1 or not len(labels) or len(labels) % len(SEVERITIES):
         raise DataError(
-            f"{folder}/{LABELS}.npy is {list(labels.shape)}: one label for each image at 5 severities is needed, [5·n]."
+            f"{folder}/{LABELS}.npy is {list(labels.shape)}: [5·n] is needed, one label for each of n images at 5 severities."
         )
     if images.ndim != 4 or len(images) != len(labels):
         raise DataError(
-            f"{folder}/{corruption}.npy is {list(images.shape)}: uint8 [{len(labels)}, H, W, C] is needed, a row a label."
+            f"{folder}/{corruption}.npy is {list(images.shape)}: uint8 [{len(labels)}, H, W, C] is needed, one row for each label."
         )
     n = len(labels) // len(SEVERITIES)
     rows = slice((severity - 1) * n, severity * n)
@@ -101,67 +99,67 @@ def evaluate_corruptions(
 ) -> CorruptionReport:
     """Measure accuracy on every (corruption, severity).
 
-    Every file is looked at before the first image is classified, so that a damaged folder is refused at once.
+    Every file is checked before the first image is classified, so a damaged folder is refused at once.
 
     Args:
-        model: [B, C, H, W] in [0, 1] → logits [B, classes]; its modes, flags and gradients are as before afterwards.
-        folder: of the files described above.
-        corruptions: names of files; None means those of the 15 that are there. Others count only if named.
+        model: [B, C, H, W] in [0, 1] → logits [B, classes]; its modes, flags and gradients are restored afterwards.
+        folder: with the files described above.
+        corruptions: names of files; None means those of the 15 that the folder has. Other files are used only if named here.
         severities: some of 1…5.
-        rows: only the first so many images of each severity; None means all.
-        batch_size: only memory and time depend on it.
-        device: where batches are moved; None leaves them.
+        rows: use only the first `rows` images of each severity; None means all.
+        batch_size: it changes only memory and time.
+        device: where batches are moved; None leaves them where they are.
         call: (model, x, route) → logits; None means model(x).
-        route: given to `call`.
+        route: passed to `call`.
         progress: called with ("corruptions", images done, images in all) after each batch.
     Raises:
-        DataError: the folder, a file or the labels are missing, damaged, or of another dtype, shape or length; there
-            are fewer images than `rows`; or a severity is not in 1…5.
-        UnknownNameError: the folder has no such file, and it is none of the 15 either.
+        DataError: the folder, a file or the labels are missing or damaged, or have a wrong dtype, shape or length; there are
+            fewer images than `rows`; or a severity is not in 1…5.
+        UnknownNameError: the folder has no such file, and it is not one of the 15 corruptions.
     """
     start, folder = perf_counter(), Path(folder)
     severities = _check_severities(severities)
     sets = {
         (name, severity): whole if rows is None else whole.first(rows)
-        for name in _names(folder, corruptions)
+        for name in _corruptions_in(folder, corruptions)
         for severity in severities
         for whole in (corrupted(folder, name, severity),)
     }
     forward, done, total = logits_of(model, call, route), 0, sum(map(len, sets.values()))
     accuracy: dict[str, dict[int, float]] = {}
-    with evaluating(model), torch.no_grad():
+    with evaluation_mode(model), torch.no_grad():
         for (name, severity), images in sets.items():
-            right = 0
+            correct = 0
             for x, y in batches(images, batch_size):
                 x, y = x.to(device), y.to(device)  # [B, C, H, W], [B]
-                right += int((forward(x).argmax(1) == y).sum())
+                correct += int((forward(x).argmax(1) == y).sum())
                 done += len(x)
                 if progress is not None:
                     progress("corruptions", done, total)
-            accuracy.setdefault(name, {})[severity] = right / len(images)
+            accuracy.setdefault(name, {})[severity] = correct / len(images)
     by_corruption = {name: fmean(shares.values()) for name, shares in accuracy.items()}
     n = total // len(sets)
     return CorruptionReport(accuracy, by_corruption, fmean(by_corruption.values()), n, perf_counter() - start)
 
 
-def _names(folder: Path, wanted: Sequence[str] | None) -> tuple[str, ...]:
-    """Return the corruptions to read, each once, or refuse."""
+def _corruptions_in(folder: Path, wanted: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the corruptions to read, each once, after checking that their files exist."""
     if not folder.is_dir():
-        raise DataError(f"{folder} is not a folder: one with <corruption>.npy and {LABELS}.npy files is needed.")
-    held = {path.stem for path in folder.glob("*.npy")} - {LABELS}
+        raise DataError(f"{folder} is not a folder: a folder with <corruption>.npy and {LABELS}.npy files is needed.")
+    found = {path.stem for path in folder.glob("*.npy")} - {LABELS}
     if wanted is None:
-        names = tuple(name for name in CORRUPTIONS if name in held)
+        names = tuple(name for name in CORRUPTIONS if name in found)
         if not names:
             raise DataError(
                 f"{folder} holds none of the 15 corruptions ({', '.join(CORRUPTIONS[:3])}, …) as .npy files."
             )
         return names
     names = tuple(dict.fromkeys((wanted,) if isinstance(wanted, str) else wanted))
-    missing = [name for name in names if name not in held]
+    missing = [name for name in names if name not in found]
     if not names or any(name not in CORRUPTIONS for name in missing):
         unknown = ", ".join(repr(name) for name in missing if name not in CORRUPTIONS) or "none"
         raise UnknownNameError(
-            f"{folder} holds the corruptions {', '.join(sorted(held)) or 'none'}, asked for {unknown}."
+            f"{folder} holds the corruptions {', '.join(sorted(found)) or 'none'}, asked for {unknown}."
         )
     if missing:
         raise DataError(f"{folder} lacks {', '.join(f'{name}.npy' for name in missing)}.")
@@ -169,23 +167,8 @@ def _names(folder: Path, wanted: Sequence[str] | None) -> tuple[str, ...]:
 
 
 def _check_severities(severities: Sequence[int]) -> tuple[int, ...]:
-    """Return the severities, each once, or refuse."""
+    """Return the severities, each once, after checking their range."""
     wrong = [s for s in severities if s not in SEVERITIES]
     if wrong or not severities:
         raise DataError(f"severities are 1…5, got {', '.join(map(repr, wrong)) or 'none'}.")
     return tuple(dict.fromkeys(int(s) for s in severities))
-
-
-def _mapped(path: Path) -> NDArray[Any]:
-    """Map one `.npy` file, never unpickling."""
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError as why:
-        raise DataError(f"{path.parent} lacks {path.name}.") from why
-    except (ValueError, OSError, EOFError, SyntaxError, OverflowError, MemoryError) as why:
-        raise DataError(
-            f"{path} is not a readable .npy array ({' '.join(str(why).split())[:120].rstrip('.')})."
-        ) from why
-    if not isinstance(array, np.ndarray):
-        raise DataError(f"{path} is an .npz archive by content; one array per .npy file is needed.")
-    return array

@@ -1,19 +1,8 @@
-"""Fine-tuning of pre-trained extractors: SLF, ALF, SFF, AFF; AutoLoRa and the ++ of DynACL++ in files of their own."""
+"""Fine-tuning of pre-trained extractors: the modes SLF, ALF, SFF and AFF, AutoLoRa, and the pseudo-labels of DynACL++."""
 
-from coreselect_integrations.finetuning.tuning import (
-    AFF,
-    ALF,
-    MODES,
-    SFF,
-    SLF,
-    Finetuned,
-    Mode,
-    Tuning,
-    begin,
-    finetune,
-    finish,
-    train_epoch,
-)
+from coreselect_integrations.finetuning.modes import AFF, ALF, MODES, SFF, SLF, Mode
+from coreselect_integrations.finetuning.run import Finetuned, finetune, train_all_epochs
+from coreselect_integrations.finetuning.tuning import Tuning, begin, finish, train_epoch
 
 __all__ = [
     "AFF",
@@ -27,5 +16,6 @@ __all__ = [
     "begin",
     "finetune",
     "finish",
+    "train_all_epochs",
     "train_epoch",
 ]

@@ -1,7 +1,6 @@
-"""Networks for small and large images, with one route or two: made by name, transferred, saved and restored."""
+"""Networks for small and large images, with one route or two: make them by name, transfer, save and restore them."""
 
-from coreselect_integrations.networks.files import Saved, load_network, restore, save_network
-from coreselect_integrations.networks.making import (
+from coreselect_integrations.networks.architectures import (
     ARCHITECTURES,
     CONTRASTIVE,
     SUPERVISED,
@@ -9,11 +8,12 @@ from coreselect_integrations.networks.making import (
     make,
     spec_for,
 )
-from coreselect_integrations.networks.projection import Projection
+from coreselect_integrations.networks.files import Saved, load_network, restore, save_network
+from coreselect_integrations.networks.heads import Projection
+from coreselect_integrations.networks.network_spec import NetworkSpec
 from coreselect_integrations.networks.resnet import ResNet, resnet18, resnet34, resnet50
 from coreselect_integrations.networks.routes import ROUTES, DualNorm, Normalise, RoutedNetwork, route_call
 from coreselect_integrations.networks.small import SmallConv, small_conv, small_conv_contrastive
-from coreselect_integrations.networks.spec import Spec
 from coreselect_integrations.networks.transfer import Transfer, classifier_from, one_route
 from coreselect_integrations.networks.wide_resnet import WideResNet, wide_resnet
 
@@ -23,13 +23,13 @@ __all__ = [
     "ROUTES",
     "SUPERVISED",
     "DualNorm",
+    "NetworkSpec",
     "Normalise",
     "Projection",
     "ResNet",
     "RoutedNetwork",
     "Saved",
     "SmallConv",
-    "Spec",
     "Transfer",
     "WideResNet",
     "build",

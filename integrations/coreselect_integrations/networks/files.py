@@ -1,4 +1,4 @@
-"""A network on disk: its tensors, what it is, and what is known about it, in one file that holds no code."""
+"""Save and load a network as one file without code: its tensors, its spec, and values about its training."""
 
 import json
 from collections.abc import Mapping
@@ -12,92 +12,92 @@ from torch import Tensor, nn
 
 from coreselect.errors import CoreselectError, DataError, RequirementError
 from coreselect.io.atomic import atomic_file
+from coreselect_integrations.networks.network_spec import NetworkSpec
 from coreselect_integrations.networks.routes import RoutedNetwork
-from coreselect_integrations.networks.spec import Spec
-from coreselect_integrations.networks.weights import describe, filled, misfit, outline
+from coreselect_integrations.networks.weights import describe, empty_network, mismatch, network_from_weights
 
 KEYS = ("model", "network", "about")
 
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """What a file holds: `weights` by name, on the CPU; the `spec` they are of; `about` as it was given, as JSON."""
+    """The contents of a file: `weights` by name, on the CPU; the `spec` of their network; `about`, the JSON values saved."""
 
     weights: Mapping[str, Tensor]
-    spec: Spec
+    spec: NetworkSpec
     about: Mapping[str, Any]
 
 
-def save_network(path: str | Path, model: nn.Module, spec: Spec, about: Mapping[str, Any]) -> None:
-    """Write a network, whole or not at all: {"model": state dict, "network": spec, "about": about}.
+def save_network(path: str | Path, model: nn.Module, spec: NetworkSpec, about: Mapping[str, Any]) -> None:
+    """Write a network as {"model": state dict, "network": spec, "about": about}.
 
-    `load_network` reads it, and `coreselect select --checkpoint` its tensors.
+    A crash leaves no partial file. `load_network` reads the file, and `coreselect select --checkpoint` reads its tensors.
 
     Args:
-        path: where the file shall be; its folder is made.
-        model: of the spec, on any device; wrappers such as DDP are to be taken off first.
-        spec: what it is.
-        about: how it was trained, in values that JSON can hold; tuples become lists.
+        path: of the file; its folder is made.
+        model: the network that `spec` describes, on any device; first take off wrappers such as DDP.
+        spec: what the network is.
+        about: how it was trained, in JSON values; tuples become lists.
     Raises:
-        RequirementError: the model is not what `spec` says, or JSON cannot hold `about`; nothing is written.
-        UnknownNameError: no such architecture.
+        RequirementError: the model does not match `spec`, or `about` is not JSON; nothing is written.
+        UnknownNameError: no architecture has this name.
         OSError: the file cannot be written.
     """
     held = model.state_dict()
-    wrong = misfit(held, outline(spec).state_dict())
+    wrong = mismatch(held, empty_network(spec).state_dict())
     if wrong is not None:
-        why = f"the network is not {describe(spec)}: {wrong}; give the Spec it was made from and take off any wrapper."
+        why = f"the network is not {describe(spec)}: {wrong}; give the NetworkSpec it was made from, and take off any wrapper."
         raise RequirementError(why)
     try:
         plain = json.loads(json.dumps(dict(about)))
     except (TypeError, ValueError) as error:
-        why = f"what is said about a network must be values that JSON can hold: {error}."
+        why = f"the values about a network must be JSON values: {error}."
         raise RequirementError(why) from error
-    # cloned, because a view would be written with everything it views
+    # cloned, because saving a view also saves the whole tensor behind it
     weights = {n: t.detach().cpu().clone() for n, t in held.items()}
     with atomic_file(path) as file:
         torch.save(dict(zip(KEYS, (weights, asdict(spec), plain), strict=True)), file)
 
 
 def load_network(path: str | Path) -> Saved:
-    """Read what `save_network` wrote; no code in the file is run.
+    """Read a file of `save_network` without running any code in it.
 
     Raises:
-        DataError: there is no such file, or it is torn, damaged or of another kind, or its tensors are not its spec's.
+        DataError: the file is missing, cut off, damaged or of another kind, or its tensors do not match its spec.
     """
     try:
-        with ZipFile(path) as parts:  # torch writes checksums and does not read them: a flipped bit would be a weight
+        with ZipFile(path) as parts:  # torch writes checksums but does not check them
             damaged = parts.testzip()
         held = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a file that is torn or not its own
+    except Exception as error:  # torch raises many kinds of error for a damaged or foreign file
         why = f"{path} cannot be read as a network ({type(error).__name__}): give a file that save_network wrote."
         raise DataError(why) from error
     if damaged:
-        why = f"{path} is damaged (the checksum of {damaged!r} does not fit): take another copy."
+        why = f"{path} is damaged (the checksum of {damaged!r} is wrong): use another copy."
         raise DataError(why)
     weights, network, about = (held.get(k) if isinstance(held, Mapping) else None for k in KEYS)
     if not isinstance(weights, Mapping) or not isinstance(network, Mapping) or not isinstance(about, Mapping):
         why = f"{path} holds no network under the names {', '.join(KEYS)}: give a file that save_network wrote."
         raise DataError(why)
     try:
-        spec = Spec(**{str(k): v for k, v in network.items()})
-        wrong = misfit(weights, outline(spec).state_dict())
+        spec = NetworkSpec(**{str(k): v for k, v in network.items()})
+        wrong = mismatch(weights, empty_network(spec).state_dict())
     except (CoreselectError, TypeError) as error:
-        why = f"{path} says nothing of which a network can be made: {str(error).rstrip('.')}."
+        why = f"{path} does not describe a network that can be made: {str(error).rstrip('.')}."
         raise DataError(why) from error
     if wrong is not None:
-        why = f"{path} does not hold {describe(spec)}, as it says: {wrong}."
+        why = f"{path} says that it holds {describe(spec)}, but it does not: {wrong}."
         raise DataError(why)
     return Saved(weights, spec, about)
 
 
 def restore(saved: Saved) -> RoutedNetwork:
-    """Make the network of a file, every tensor bit for bit as it was saved; in training mode, on the CPU.
+    """Make the network of a file, with every tensor bit for bit as saved, in training mode on the CPU.
 
     Raises:
-        DataError: the weights are not of the spec.
+        DataError: the weights do not match the spec.
     """
     try:
-        return filled(saved.spec, saved.weights)
+        return network_from_weights(saved.spec, saved.weights)
     except RequirementError as error:
         raise DataError(str(error)) from error

@@ -1,9 +1,9 @@
-"""ResNet-18, 34 and 50 with a stem for small or for large images, optional dual-route BN and projection head.
+"""ResNet-18, 34 and 50 with a stem for small or large images, and optionally two routes and a projection head.
 
     relu(F(x) + shortcut(x))     F: two 3×3 convolutions (18, 34), or 1×1, 3×3, 1×1 with the stride on the 3×3 (50)
 
-Source: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016; its 3×3 stem without pooling for images of
-32 pixels is the usual one of the field. ResNet-18 with dual BN and the 3-layer head has 11,971,520 parameters:
+Source: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016; the 3×3 stem without
+pooling is usual in the field for images of 32 pixels. ResNet-18 with dual BN and the 3-layer head has 11,971,520 parameters:
 11,168,832 in the encoder, 9,600 in its second set of normalisations, 793,088 in the head.
 """
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from coreselect.errors import RequirementError
 from coreselect.protocols import Route
-from coreselect_integrations.networks.projection import head_of
+from coreselect_integrations.networks.heads import head_of
 from coreselect_integrations.networks.routes import Normalise, RoutedNetwork, norm
 
 STEMS = ("cifar", "imagenet")
@@ -22,7 +22,7 @@ WIDTHS = (64, 128, 256, 512)
 
 
 class Block(nn.Module):
-    """relu(residual(x) + shortcut(x)); where shapes differ, the shortcut is BN(1×1 conv), else x itself."""
+    """relu(residual(x) + shortcut(x)); the shortcut is x, or BN(conv1×1(x)) if shapes differ."""
 
     expansion = 1
     down: nn.Conv2d | None
@@ -39,7 +39,7 @@ class Block(nn.Module):
             x = self.down_norm(self.down(x), route)
         return (out + x).relu()
 
-    def _give_shortcut(self, incoming: int, outgoing: int, stride: int, dual_bn: bool) -> None:
+    def _add_shortcut(self, incoming: int, outgoing: int, stride: int, dual_bn: bool) -> None:
         same = stride == 1 and incoming == outgoing
         self.down = None if same else nn.Conv2d(incoming, outgoing, 1, stride, bias=False)
         self.down_norm = None if same else norm(outgoing, dual=dual_bn)
@@ -54,7 +54,7 @@ class BasicBlock(Block):
         self.norm1 = norm(width, dual=dual_bn)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.norm2 = norm(width, dual=dual_bn)
-        self._give_shortcut(incoming, width, stride, dual_bn)
+        self._add_shortcut(incoming, width, stride, dual_bn)
 
     def residual(self, x: Tensor, route: Route) -> Tensor:
         out = self.norm1(self.conv1(x), route).relu()
@@ -62,7 +62,7 @@ class BasicBlock(Block):
 
 
 class Bottleneck(Block):
-    """residual(x) = BN(conv1×1(relu(BN(conv3×3(relu(BN(conv1×1(x)))))))), the last four times as wide."""
+    """residual(x) = BN(conv1×1(relu(BN(conv3×3(relu(BN(conv1×1(x)))))))), the last convolution four times as wide."""
 
     expansion = 4
 
@@ -75,7 +75,7 @@ class Bottleneck(Block):
         self.norm2 = norm(width, dual=dual_bn)
         self.conv3 = nn.Conv2d(width, outgoing, 1, bias=False)
         self.norm3 = norm(outgoing, dual=dual_bn)
-        self._give_shortcut(incoming, outgoing, stride, dual_bn)
+        self._add_shortcut(incoming, outgoing, stride, dual_bn)
 
     def residual(self, x: Tensor, route: Route) -> Tensor:
         out = self.norm1(self.conv1(x), route).relu()
@@ -84,10 +84,10 @@ class Bottleneck(Block):
 
 
 class ResNet(RoutedNetwork):
-    """Four stages of blocks, widths 64 to 512 times the block's expansion, strides 1, 2, 2, 2; see `resnet18`.
+    """Four stages of blocks, with widths of 64 to 512 times the block's expansion and strides 1, 2, 2, 2; see `resnet18`.
 
     Raises:
-        RequirementError: no such stem.
+        RequirementError: there is no such stem.
     """
 
     def __init__(
@@ -133,64 +133,44 @@ class ResNet(RoutedNetwork):
         return x.mean((-2, -1))
 
 
-def resnet18(
-    classes: int = 10,
-    channels: int = 3,
-    dual_bn: bool = False,
-    projection: int | None = None,
-    *,
-    stem: str = "cifar",
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-) -> ResNet:
-    """Make a ResNet-18: two basic blocks a stage, D = 512.
+ARGUMENTS = """
 
     Args:
-        classes: outputs of the linear head; without effect when there is a projection head.
+        classes: outputs of the linear head; ignored with a projection head.
         channels: C of the images.
-        dual_bn: two sets of normalisation statistics, chosen by the `route` argument of each forward.
-        projection: 2 or 3 for a projection head D → D of so many layers; None for a linear classifier.
-        stem: `cifar` is a 3×3 convolution, for images of about 32 pixels; `imagenet` a 7×7 one of stride 2 and a 3×3
-            max-pooling of stride 2, for larger ones: 96 pixels and up, usually.
-        mean, std: per channel, of pixels in [0, 1]; None as `Normalise` says.
+        dual_bn: two sets of normalisation statistics; the `route` of each forward pass chooses one.
+        projection: 2 or 3, the layers of a projection head D → D; None for a linear classifier.
+        stem: `cifar` is a 3×3 convolution, for images of about 32 pixels. `imagenet` is a 7×7 convolution of stride 2 and a
+            3×3 max-pooling of stride 2, for larger images, usually 96 pixels or more.
+        mean, std: one number for each channel, of pixels in [0, 1]; for None see `Normalise`.
     Raises:
-        RequirementError: no such stem or projection head, or a mean or std that does not fit the channels.
+        RequirementError: there is no such stem or projection head, or the mean or std has a wrong length.
     """
-    return ResNet(
-        BasicBlock, (2, 2, 2, 2), channels=channels, classes=classes, dual_bn=dual_bn, projection=projection,
-        stem=stem, mean=mean, std=std,
-    )  # fmt: skip
 
 
-def resnet34(
-    classes: int = 10,
-    channels: int = 3,
-    dual_bn: bool = False,
-    projection: int | None = None,
-    *,
-    stem: str = "cifar",
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-) -> ResNet:
-    """Make a ResNet-34: 3, 4, 6 and 3 basic blocks, D = 512; arguments and refusals as `resnet18` says."""
-    return ResNet(
-        BasicBlock, (3, 4, 6, 3), channels=channels, classes=classes, dual_bn=dual_bn, projection=projection,
-        stem=stem, mean=mean, std=std,
-    )  # fmt: skip
+def _maker(name: str, block: type[BasicBlock] | type[Bottleneck], depths: Sequence[int], summary: str):
+    """Return a function that makes the ResNet with these blocks in its four stages; its type is that of `make` below."""
+
+    def make(
+        classes: int = 10,
+        channels: int = 3,
+        dual_bn: bool = False,
+        projection: int | None = None,
+        *,
+        stem: str = "cifar",
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+    ) -> ResNet:
+        return ResNet(
+            block, depths, channels=channels, classes=classes, dual_bn=dual_bn, projection=projection,
+            stem=stem, mean=mean, std=std,
+        )  # fmt: skip
+
+    make.__name__ = make.__qualname__ = name
+    make.__doc__ = summary + ARGUMENTS
+    return make
 
 
-def resnet50(
-    classes: int = 10,
-    channels: int = 3,
-    dual_bn: bool = False,
-    projection: int | None = None,
-    *,
-    stem: str = "cifar",
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-) -> ResNet:
-    """Make a ResNet-50: 3, 4, 6 and 3 bottlenecks, D = 2048; arguments and refusals as `resnet18` says."""
-    return ResNet(
-        Bottleneck, (3, 4, 6, 3), channels=channels, classes=classes, dual_bn=dual_bn, projection=projection,
-        stem=stem, mean=mean, std=std,
-    )  # fmt: skip
+resnet18 = _maker("resnet18", BasicBlock, (2, 2, 2, 2), "Make a ResNet-18: two basic blocks in each stage, D = 512.")
+resnet34 = _maker("resnet34", BasicBlock, (3, 4, 6, 3), "Make a ResNet-34: 3, 4, 6 and 3 basic blocks, D = 512.")
+resnet50 = _maker("resnet50", Bottleneck, (3, 4, 6, 3), "Make a ResNet-50: 3, 4, 6 and 3 bottlenecks, D = 2048.")

@@ -1,4 +1,6 @@
-"""Batch normalisation with one set of statistics, or one per route chosen by an argument of each forward.
+"""Networks with one or two routes: batch normalisation with one set of statistics, or one set for each route.
+
+An argument of each forward pass chooses the route.
 
 Source: auxiliary batch norm, Xie et al., "Adversarial Examples Improve Image Recognition", CVPR 2020; used for
 adversarial contrastive learning by Jiang et al., "Robust Pre-Training by Adversarial Contrastive Learning", NeurIPS
@@ -18,7 +20,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class OneNorm(nn.Module):
-    """Normalise every route by the same statistics."""
+    """Normalise both routes by the same statistics."""
 
     def __init__(self, width: int, *, spatial: bool) -> None:
         super().__init__()
@@ -31,7 +33,7 @@ class OneNorm(nn.Module):
 
 
 class DualNorm(nn.Module):
-    """Normalise each route by statistics, scales and shifts of its own."""
+    """Normalise each route by its own statistics, scales and shifts."""
 
     def __init__(self, width: int, *, spatial: bool) -> None:
         super().__init__()
@@ -45,16 +47,16 @@ class DualNorm(nn.Module):
 
 
 def norm(width: int, *, dual: bool, spatial: bool = True) -> OneNorm | DualNorm:
-    """Make the normalisation of one layer; `spatial` for [B, width, H, W], else [B, width]."""
+    """Make the normalisation of one layer, for [B, width, H, W] if `spatial`, else for [B, width]."""
     return DualNorm(width, spatial=spatial) if dual else OneNorm(width, spatial=spatial)
 
 
 class Normalise(nn.Module):
-    """Shift and scale channels, so that a network takes pixels in [0, 1] and attacks act on pixels.
+    """Shift and scale channels inside the network, so that inputs and attacks use pixels in [0, 1].
 
     Args:
         channels: C.
-        mean, std: C numbers each, std positive; None means ImageNet's for three channels, else 0.5 and 0.25.
+        mean, std: C numbers each, std positive. None means those of ImageNet for three channels, else 0.5 and 0.25.
     """
 
     mean: Tensor
@@ -65,21 +67,21 @@ class Normalise(nn.Module):
         mean = mean or (IMAGENET_MEAN if channels == 3 else (0.5,) * channels)
         std = std or (IMAGENET_STD if channels == 3 else (0.25,) * channels)
         if len(mean) != channels or len(std) != channels:
-            why = f"mean and std need {channels} numbers each, one a channel; got {len(mean)} and {len(std)}."
+            why = f"mean and std need {channels} numbers each, one for each channel, got {len(mean)} and {len(std)}."
             raise RequirementError(why)
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1))  # [C, 1, 1]
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] in [0, 1] → the same shape, about zero."""
+        """[B, C, H, W] in [0, 1] → the same shape, centred near zero."""
         return (x - self.mean) / self.std
 
 
 class RoutedNetwork(nn.Module):
-    """See pixels as features → head, through one route.
+    """A network of pixels → features → head, each forward pass through one route.
 
-    Subclasses give `features` and `width`, the D of what it returns; `head` is the last submodule, so its output is the
-    network's output.
+    Subclasses define `features` and `width`, the D of the features. `head` is the last submodule, so its output is the
+    output of the network.
     """
 
     normalise: Normalise
@@ -92,35 +94,39 @@ class RoutedNetwork(nn.Module):
         raise NotImplementedError
 
     def represent(self, x: Tensor, route: Route | None = None) -> Tensor:
-        """[B, C, H, W] in [0, 1] → features [B, D], what the head reads: for linear evaluation and neighbours.
+        """[B, C, H, W] in [0, 1] → features [B, D], the input of the head.
 
-        Args, Raises: as `forward`.
+        For arguments and errors see `forward`.
         """
         if x.dim() != 4 or x.shape[1] != len(self.normalise.mean):
-            why = f"this network takes images [B, {len(self.normalise.mean)}, H, W], got {list(x.shape)}: is it the right data?"
+            why = (
+                f"this network takes images [B, {len(self.normalise.mean)}, H, W], got {list(x.shape)}: check the data."
+            )
             raise ShapeError(why)
-        return self.features(self.normalise(x), self._way(route))
+        return self.features(self.normalise(x), self._check_route(route))
 
     def forward(self, x: Tensor, route: Route | None = None) -> Tensor:
         """[B, C, H, W] in [0, 1] → logits or representations [B, outputs].
 
         Args:
             x: pixels.
-            route: whose statistics to normalise by; needed with dual-route normalisation, without effect otherwise.
+            route: whose statistics to use; needed with two routes, ignored with one.
         Raises:
-            RequirementError: the network has two routes and none, or another, is named.
-            ShapeError: x is not a batch of images of the network's channels.
+            RequirementError: the network has two routes, and `route` is not one of them.
+            ShapeError: x is not a batch of images with the network's channels.
         """
         features = self.represent(x, route)  # [B, D]
-        return self.head(features) if isinstance(self.head, nn.Linear) else self.head(features, self._way(route))
+        return (
+            self.head(features) if isinstance(self.head, nn.Linear) else self.head(features, self._check_route(route))
+        )
 
-    def _way(self, route: Route | None) -> Route:
+    def _check_route(self, route: Route | None) -> Route:
         if self.dual_bn and route not in ROUTES:
-            why = f"this network keeps statistics for two routes: call it with route one of {ROUTES}, got {route!r}."
+            why = f"this network has two routes: call it with a route of {ROUTES}, got {route!r}."
             raise RequirementError(why)
         return route or "natural"
 
 
 def route_call(model: nn.Module, x: Tensor, route: Route) -> Tensor:
-    """Call a dual-route network: the `call=` of a `Task`, `evaluate` and the contrastive loop."""
+    """Call a network with its route: pass it as `call=` to a `Task`, `evaluate` and the contrastive loop."""
     return model(x, route)

@@ -1,4 +1,4 @@
-"""A small convolutional network: four convolutions, global average pooling, a head; 243,146 parameters for 3×32×32."""
+"""A small network of four convolutions, global average pooling and a head; 243,146 parameters for 3×32×32."""
 
 import math
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from coreselect.protocols import Route
-from coreselect_integrations.networks.projection import head_of
+from coreselect_integrations.networks.heads import head_of
 from coreselect_integrations.networks.routes import Normalise, RoutedNetwork, norm
 
 WIDTHS = (32, 64, 128, 128)
@@ -15,8 +15,9 @@ WIDTHS = (32, 64, 128, 128)
 class SmallConv(RoutedNetwork):
     """Four convolutions with BN and ReLU; see `small_conv` and `small_conv_contrastive`.
 
-    The first h = round(log₂(size / 4)), at most 3, convolutions halve the image, so that the last map is about 4×4: 32
-    and 28 pixels are halved three times, 8 pixels once. The first is 4×4 where it halves; all others are 3×3.
+    The first h = round(log₂(size / 4)) convolutions, at most 3, halve the image, so the last map is about 4×4: images of
+    32 and 28 pixels are halved three times, images of 8 pixels once. The first kernel is 4×4 if it halves; all others are
+    3×3.
     """
 
     def __init__(
@@ -63,8 +64,8 @@ def small_conv(
 
     Args:
         classes: outputs, at least 2.
-        channels, size: C and H = W of the images, size at least 4; 8 (digits), 28 and 32 are usual.
-        mean, std: per channel, of pixels in [0, 1]; None as `Normalise` says.
+        channels, size: C and H = W of the images, size at least 4; usual sizes are 8 (digits), 28 and 32.
+        mean, std: one number for each channel, of pixels in [0, 1]; for None see `Normalise`.
     """
     return SmallConv(channels=channels, size=size, classes=classes, mean=mean, std=std)
 
@@ -78,5 +79,5 @@ def small_conv_contrastive(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
 ) -> SmallConv:
-    """Make the same encoder with two routes and a projection head 128 → 128: a CPU can train it contrastively."""
+    """Make the same encoder with two routes and a projection head 128 → 128, small enough to train on a CPU."""
     return SmallConv(channels=channels, size=size, dual_bn=dual_bn, projection=projection, mean=mean, std=std)

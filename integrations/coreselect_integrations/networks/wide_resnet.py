@@ -1,9 +1,10 @@
-"""Wide residual networks in the pre-activation form, without dropout; WRN-28-10 has 36,479,194 parameters.
+"""Wide residual networks with pre-activation, without dropout; WRN-28-10 has 36,479,194 parameters.
 
-    x + conv3×3(relu(BN(conv3×3(relu(BN(x))))))     n = (depth − 4) / 6 times in each of three groups of 16k, 32k, 64k maps
+    x + conv3×3(relu(BN(conv3×3(relu(BN(x))))))     n = (depth − 4) / 6 times in each of three groups with 16k, 32k, 64k maps
 
-Source: Zagoruyko & Komodakis, "Wide Residual Networks", BMVC 2016. Convolutions start from He et al., "Delving Deep into
-Rectifiers", ICCV 2015: normal of variance 2 / (kernel² · maps out), biases of the classifier from zero.
+Source: Zagoruyko & Komodakis, "Wide Residual Networks", BMVC 2016. Convolutions are initialised as in
+He et al., "Delving Deep into Rectifiers", ICCV 2015: normal with variance 2 / (kernel² · maps out). The biases of the
+classifier start at zero.
 """
 
 from collections.abc import Sequence
@@ -12,14 +13,14 @@ from torch import Tensor, nn
 
 from coreselect.errors import RequirementError
 from coreselect.protocols import Route
-from coreselect_integrations.networks.projection import head_of
+from coreselect_integrations.networks.heads import head_of
 from coreselect_integrations.networks.routes import Normalise, RoutedNetwork, norm
 
 STEM = 16
 
 
 class WideBlock(nn.Module):
-    """conv(relu(BN(conv(o)))) + shortcut with o = relu(BN(x)): x itself, or 1×1 conv(o) where shapes differ."""
+    """conv(relu(BN(conv(o)))) + shortcut with o = relu(BN(x)); the shortcut is x, or conv1×1(o) if shapes differ."""
 
     def __init__(self, incoming: int, width: int, stride: int, *, dual_bn: bool) -> None:
         super().__init__()
@@ -38,7 +39,7 @@ class WideBlock(nn.Module):
 
 
 class WideResNet(RoutedNetwork):
-    """A 3×3 stem of 16 maps, three groups of strides 1, 2, 2, a last BN and ReLU; see `wide_resnet`."""
+    """A 3×3 stem with 16 maps, three groups with strides 1, 2, 2, then BN and ReLU; see `wide_resnet`."""
 
     def __init__(
         self,
@@ -101,15 +102,15 @@ def wide_resnet(
     """Make a wide residual network for small images.
 
     Args:
-        depth: 6n + 4 layers, n ≥ 1 blocks a group.
+        depth: 6n + 4 layers, with n ≥ 1 blocks in each group.
         factor: k ≥ 1; the groups have 16k, 32k and 64k maps, so D = 64k.
-        classes: outputs of the linear head; without effect when there is a projection head.
+        classes: outputs of the linear head; ignored with a projection head.
         channels: C of the images.
-        dual_bn: two sets of normalisation statistics, chosen by the `route` argument of each forward.
-        projection: 2 or 3 for a projection head D → D of so many layers; None for a linear classifier.
-        mean, std: per channel, of pixels in [0, 1]; None as `Normalise` says.
+        dual_bn: two sets of normalisation statistics; the `route` of each forward pass chooses one.
+        projection: 2 or 3, the layers of a projection head D → D; None for a linear classifier.
+        mean, std: one number for each channel, of pixels in [0, 1]; for None see `Normalise`.
     Raises:
-        RequirementError: such a depth, factor or projection head does not exist, or a mean or std does not fit.
+        RequirementError: no network has this depth, factor or projection head, or the mean or std has a wrong length.
     """
     return WideResNet(
         depth=depth, factor=factor, channels=channels, classes=classes, dual_bn=dual_bn, projection=projection,

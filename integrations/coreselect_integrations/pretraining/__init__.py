@@ -1,1 +1,1 @@
-"""Pre-training runs from settings to weights: settings, presets, warm-up and the run itself."""
+"""Pre-training runs, from settings to weights: the settings, the published presets, the warm-up, and the run itself."""

@@ -1,12 +1,13 @@
-"""The published settings: of every system at small scale, and of named experiments."""
+"""The published settings of every system at small scale, and of named experiments."""
 
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from coreselect.errors import UnknownNameError
-from coreselect_integrations.pretraining.settings import SYSTEMS, Settings
+from coreselect_integrations.lookup import look_up
+from coreselect_integrations.pretraining.settings import Settings
+from coreselect_integrations.pretraining.systems import SYSTEMS
 
 _CONTRASTIVE = {
     "epochs": 1000, "batch_size": 512, "optimiser": "lars", "lr": 5.0, "weight_decay": 1e-6, "lr_warmup": 10,
@@ -22,17 +23,16 @@ _IMAGENET32 = {"arch": "wrn28_10", "validation": 0.005, "fraction": 0.05}
 def defaults(system: str) -> Settings:
     """Return a system's published small-scale settings.
 
-    The contrastive systems: Xu et al., NeurIPS 2023 (ResNet-18, LARS 5.0, batches of 512, 1000 epochs, 5 steps of
-    2/255, selection from epoch 100 on, every 20 epochs). SAT and TRADES: 100 epochs of SGD 0.1, 10 steps of 2/255,
-    selection from epoch 10 on, every 10. Fast-AT: Wong et al., ICLR 2020 (30 epochs, a triangle up to 0.2, one step of
-    10/255).
+    Contrastive systems: Xu et al., NeurIPS 2023 (ResNet-18, LARS with rate 5.0, batches of 512, 1000 epochs, 5 attack steps
+    of 2/255, selection from epoch 100 on, every 20 epochs). SAT and TRADES: 100 epochs of SGD with rate 0.1, 10 attack steps
+    of 2/255, selection from epoch 10 on, every 10 epochs. Fast-AT: Wong et al., ICLR 2020 (30 epochs, a triangular rate up to
+    0.2, one attack step of 10/255).
 
     Raises:
-        UnknownNameError: no such system.
+        UnknownNameError: no system has this name.
     """
-    if system not in SYSTEMS:
-        return Settings(system=system)  # which refuses it
-    own = _FAST if system == "fast-at" else _SUPERVISED if SYSTEMS[system].supervised else _CONTRASTIVE
+    supervised = look_up(SYSTEMS, system, "training system").supervised
+    own = _FAST if system == "fast-at" else _SUPERVISED if supervised else _CONTRASTIVE
     return replace(Settings(system=system), **own)
 
 
@@ -61,9 +61,6 @@ def preset(name: str) -> Settings:
     """Return the settings of a published experiment.
 
     Raises:
-        UnknownNameError: no such preset.
+        UnknownNameError: no preset has this name.
     """
-    if name not in PRESETS:
-        why = f"no preset is called {name!r}; there are {', '.join(PRESETS)}."
-        raise UnknownNameError(why)
-    return PRESETS[name]
+    return look_up(PRESETS, name, "preset")

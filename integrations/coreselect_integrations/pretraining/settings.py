@@ -1,4 +1,4 @@
-"""The training systems of the papers by name: the settings of a run, and the loss and views of each of its epochs."""
+"""The settings of a pre-training run, and what follows from them: attack, loss, views and learning rate of each epoch."""
 
 from __future__ import annotations
 
@@ -12,46 +12,50 @@ import torch
 
 from coreselect.attacks import PGD
 from coreselect.errors import RequirementError, UnknownNameError
-from coreselect.losses import ACL, CE, CL, SAT, TRADES
 from coreselect.network.precision import HalfPrecision
 from coreselect.objectives import RD
 from coreselect.protocols import Attack, Loss, MakeViews
-from coreselect_integrations.networks.making import maker_of
-from coreselect_integrations.systems.air import IR, with_original
+from coreselect_integrations.lookup import look_up
+from coreselect_integrations.networks.architectures import maker_of
+from coreselect_integrations.pretraining.systems import SYSTEMS
+from coreselect_integrations.systems.air import with_original
 from coreselect_integrations.systems.dynacl import omega, strength
 from coreselect_integrations.systems.views import two_views
 from coreselect_integrations.training.optimisers import OPTIMISERS
 from coreselect_integrations.training.schedule import Curve, constant, cosine, stairs, triangle
 
-HALF: Mapping[str, torch.dtype | None] = MappingProxyType({"fp32": None, "bf16": torch.bfloat16})
-PRECISIONS = tuple(HALF)
+AUTOCAST_DTYPES: Mapping[str, torch.dtype | None] = MappingProxyType({"fp32": None, "bf16": torch.bfloat16})
+PRECISIONS = tuple(AUTOCAST_DTYPES)
 CAPTURES = ("head", "all")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """All that decides a training run beside its data, in numbers and names that JSON holds.
+    """Everything that decides a training run except its data, as numbers and names that JSON can hold.
 
     Attributes:
         system: a name in `SYSTEMS`.
-        arch, stem, projection: the network, as `networks.Spec` says; `projection` serves the contrastive systems.
-        epochs, batch_size, optimiser, lr, weight_decay, momentum: lr at its peak.
-        curve: `cosine`, `triangle`, `stairs` or `constant`; `lr_warmup` epochs of rise and the last factor `floor`
-            belong to the cosine, `milestones` (epochs at which the rate falls to a tenth) to the stairs.
-        radius, step, attack_steps: of training's PGD, in units of pixels in [0, 1].
-        temperature: t of NT-Xent. beta: of TRADES.
-        interval, rate: K epochs between steps of DynACL's strength s, and λ of its weight ω = λ(1 − s).
+        arch, stem, projection: the network, see `networks.NetworkSpec`; only the contrastive systems use `projection`.
+        epochs, batch_size, optimiser, lr, weight_decay, momentum: `lr` is the largest learning rate.
+        curve: `cosine`, `triangle`, `stairs` or `constant`. The cosine uses `lr_warmup`, the number of epochs in which the
+            rate rises, and `floor`, its last factor. The stairs use `milestones`, the epochs at which the rate falls to a
+            tenth.
+        radius, step, attack_steps: of PGD in training, in units of pixels in [0, 1].
+        temperature: t of NT-Xent.
+        beta: of TRADES.
+        interval, rate: K, the epochs between changes of DynACL's strength s, and λ of its weight ω = λ(1 − s).
         key_momentum: of DynACL's key encoder; 0 trains a single encoder.
-        sir, air, form: weights of invariant regularisation, and its `form`, as `air.IR` says.
-        flip: whether images are mirrored; None mirrors those of more than one channel, so no digits or letters.
-        fraction, warmup, every: of the coreset: its share, epochs on everything first, epochs between selections.
-        select_attack_steps: of the training attack while gradients are captured; None means training's own attack,
-            fewer are a faster approximation, 1¼ radii in all.
-        capture: whose gradients a selection computes: of the `head`, or of `all` parameters, sketched.
-        rd_steps, eta: of RD's attack, 1¼ radii in all, and the scratch step of RCS.
+        sir, air, form: weights of invariant regularisation, and its `form`, see `air.IR`.
+        flip: whether images are mirrored; None mirrors images with more than one channel, so not digits or letters.
+        fraction, warmup, every: of the coreset: its share of the pool, the epochs on the whole pool before it, and the
+            epochs between selections.
+        select_attack_steps: steps of the training attack while a selection captures gradients, 1¼ radii in all. Fewer steps
+            are a faster approximation; None means the attack of training.
+        capture: the parameters whose gradients a selection computes: those of the `head`, or `all`, sketched.
+        rd_steps, eta: steps of RD's attack, 1¼ radii in all, and the scratch step of RCS.
         validation: images held out for RD, a share below 1 or a count.
-        precision: of training's passes, those of its attack in a selection among them, `fp32` or `bf16`; gradients, RD and its
-            attack are always in the precision of the model.
+        precision: `fp32` or `bf16`, of the forward passes of training, and of the training attack in a selection. Gradients,
+            RD and the attack of RD always use the precision of the model.
         seed: decides every draw.
     """
 
@@ -93,9 +97,7 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.system not in SYSTEMS:
-            why = f"no training system is called {self.system!r}; there are {', '.join(SYSTEMS)}."
-            raise UnknownNameError(why)
+        look_up(SYSTEMS, self.system, "training system")
         maker_of(self.arch)
         for name, known in (("precision", PRECISIONS), ("optimiser", OPTIMISERS), ("capture", CAPTURES)):
             if getattr(self, name) not in known:
@@ -114,7 +116,7 @@ class Settings:
                 raise RequirementError(f"a run needs {needed}, got {name} {getattr(self, name)!r}.")
         if self.key_momentum and (self.system not in ("acl", "dynacl") or not 0 < self.key_momentum < 1):
             why = (
-                f"a key encoder with momentum in (0, 1) belongs to acl and dynacl, got momentum {self.key_momentum} for "
+                f"only acl and dynacl have a key encoder, with momentum in (0, 1): got momentum {self.key_momentum} for "
                 f"{self.system}."
             )
             raise RequirementError(why)
@@ -122,31 +124,34 @@ class Settings:
 
     @property
     def attack(self) -> PGD | None:
-        """The attack of training, None for systems without."""
+        """The attack of training; None for systems without an attack."""
         return PGD(self.radius, self.step, self.attack_steps) if SYSTEMS[self.system].attacked else None
 
     @property
     def select_attack(self) -> Attack | None:
-        """The attack under which the gradients of a selection are captured: training's, in training's precision, or
-        `select_attack_steps` of 1¼ radii in all."""
-        n, r, own = self.select_attack_steps, self.radius, self.attack
-        if own is None:
+        """The attack while a selection captures gradients, in the precision of training.
+
+        It is the attack of training, or has `select_attack_steps` steps, 1¼ radii in all.
+        """
+        attack, n = self.attack, self.select_attack_steps
+        if attack is None:
             return None
-        attack = own if n is None else PGD(r, 1.25 * r / max(1, n) or 1.0, n)
-        return attack if self.half is None else HalfPrecision(attack)
+        if n is not None:
+            attack = _short_attack(self.radius, n)
+        return attack if self.autocast_dtype is None else HalfPrecision(attack)
 
     @property
     def rd(self) -> RD:
-        """The objective of RCS: KL, attacked within the radius of training."""
-        return RD("kl", attack=PGD(self.radius, 1.25 * self.radius / self.rd_steps or 1.0, self.rd_steps))
+        """The objective of RCS: RD with KL, attacked within the radius of training."""
+        return RD("kl", attack=_short_attack(self.radius, self.rd_steps))
 
     @property
-    def half(self) -> torch.dtype | None:
-        """What forward passes of training are in, None for the precision of the model."""
-        return HALF[self.precision]
+    def autocast_dtype(self) -> torch.dtype | None:
+        """The type of mixed-precision forward passes in training; None means the precision of the model."""
+        return AUTOCAST_DTYPES[self.precision]
 
-    def over(self, epochs: int) -> Settings:
-        """Return the settings of a run of another length: what is counted in epochs keeps its share, at least one."""
+    def scaled_to(self, epochs: int) -> Settings:
+        """Return the settings of a run of another length: numbers of epochs are scaled, and are at least one."""
         counted = {n: getattr(self, n) for n in ("lr_warmup", "interval", "warmup", "every")}
         shares = {n: max(1, round(v * epochs / self.epochs)) for n, v in counted.items() if v}
         stops = tuple(max(1, round(m * epochs / self.epochs)) for m in self.milestones)
@@ -156,7 +161,7 @@ class Settings:
         """Return the curve of the learning rate.
 
         Raises:
-            UnknownNameError: no such curve.
+            UnknownNameError: no curve has this name.
         """
         curves: dict[str, Callable[[], Curve]] = {
             "cosine": lambda: cosine(self.epochs, self.lr_warmup, self.floor),
@@ -164,13 +169,10 @@ class Settings:
             "stairs": lambda: stairs(self.milestones),
             "constant": constant,
         }
-        if self.curve not in curves:
-            why = f"no curve is called {self.curve!r}; there are {', '.join(curves)}."
-            raise UnknownNameError(why)
-        return curves[self.curve]()
+        return look_up(curves, self.curve, "curve")()
 
     def strength(self, epoch: int) -> float:
-        """Strength of augmentation in an epoch: steps down under the dynamic systems, 1 under the others."""
+        """Return the strength of augmentation in an epoch: it falls in steps in dynamic systems, and is 1 in the others."""
         return strength(epoch, self.epochs, self.interval) if SYSTEMS[self.system].dynamic else 1.0
 
     def loss(self, epoch: int) -> Loss:
@@ -178,7 +180,7 @@ class Settings:
         return SYSTEMS[self.system].loss(self, omega(self.strength(epoch), self.rate))
 
     def views(self, epoch: int) -> MakeViews | None:
-        """Return how an epoch makes its views; None for systems of one view."""
+        """Return the function that makes the views of an epoch; None for systems with one view."""
         system = SYSTEMS[self.system]
         if system.supervised:
             return None
@@ -186,39 +188,11 @@ class Settings:
         return with_original(pair) if system.regularised else pair
 
 
-@dataclass(frozen=True, slots=True)
-class System:
-    """What a name means: (settings, ω) → loss, whether labels are read, inputs attacked, augmentation weakened."""
-
-    loss: Callable[[Settings, float], Loss]
-    supervised: bool = False
-    attacked: bool = True
-    dynamic: bool = False
-    regularised: bool = False
+def _short_attack(radius: float, steps: int) -> PGD:
+    """Make an attack whose steps are 1¼ radii long in all; without a radius, any positive step serves."""
+    return PGD(radius, 1.25 * radius / max(1, steps) or 1.0, steps)
 
 
-def _acl(s: Settings, w: float) -> Loss:
-    return ACL(s.temperature, omega=w)
-
-
-def _ir(s: Settings, w: float) -> Loss:
-    return IR(s.temperature, omega=w, sir=s.sir, air=s.air, form=s.form)  # type: ignore[arg-type]  # IR checks the name
-
-
-SYSTEMS: Mapping[str, System] = MappingProxyType(
-    {
-        "standard": System(lambda s, w: CE(), supervised=True, attacked=False),
-        "sat": System(lambda s, w: SAT(), supervised=True),
-        "trades": System(lambda s, w: TRADES(s.beta), supervised=True),
-        "fast-at": System(lambda s, w: SAT(), supervised=True),
-        "cl": System(lambda s, w: CL(s.temperature), attacked=False),
-        "acl": System(_acl),
-        "dynacl": System(_acl, dynamic=True),
-        "acl-air": System(_ir, regularised=True),
-        "dynacl-air": System(_ir, dynamic=True, regularised=True),
-    }
-)
-
-NAMES = tuple(f.name for f in fields(Settings))
-# what earlier versions did and did not write
-EARLIER: Mapping[str, object] = MappingProxyType({"capture": "head", "select_precision": "fp32"})
+SETTING_NAMES = tuple(f.name for f in fields(Settings))
+# Values that older versions used without writing them down.
+OLD_DEFAULTS: Mapping[str, object] = MappingProxyType({"capture": "head", "select_precision": "fp32"})

@@ -1,4 +1,4 @@
-"""A small network trained adversarially for a few epochs, for a selection that is given data and no model."""
+"""Train a small network adversarially for a few epochs, for a selection on data without a model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,29 +7,29 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch import nn
+from torch.utils.data import Dataset
 
 from coreselect.attacks import PGD
-from coreselect.data import labels_of
-from coreselect.errors import DataError, RequirementError, UnknownNameError
+from coreselect.errors import RequirementError, UnknownNameError
 from coreselect.protocols import Call, MakeViews, Progress
-from coreselect.support.seeding import generator, rng_kept
+from coreselect.support.seeding import rng_kept
 from coreselect_integrations.networks import SUPERVISED, build, route_call
+from coreselect_integrations.pretraining.dataset_shape import count_classes, image_shape
 from coreselect_integrations.systems import acl, sat
 from coreselect_integrations.systems.augment import crop_flip
 from coreselect_integrations.systems.views import two_views
-from coreselect_integrations.training.loops import EpochLog
+from coreselect_integrations.training.epoch_log import EpochLog
 
 LOSSES = ("sat", "acl")
 
 
 @dataclass(frozen=True, slots=True)
 class WarmUp:
-    """What was trained and how; with `loss`, `call` and `views` it is what `Task.from_model` needs beside the model.
+    """The record of a warm-up; with `loss`, `call` and `views` it has what `Task.from_model` needs besides the model.
 
-    `settings` are numbers and names that JSON can hold; `log` has one entry an epoch; `seconds` is all of them
-    together; `final_loss` is the mean loss of the last epoch, None without epochs.
+    `settings` are JSON values; `log` has one entry for each epoch; `seconds` is the time of all epochs; `final_loss` is the
+    mean loss of the last epoch, None without epochs.
     """
 
     settings: Mapping[str, int | float | str]
@@ -57,20 +57,20 @@ def warm_network(
     progress: Progress | None = None,
     device: torch.device | str | None = None,
 ) -> tuple[nn.Module, WarmUp]:
-    """Build a network for the data and train it adversarially on all of it.
+    """Build a network for the data and train it adversarially on the whole dataset.
 
-    The attack steps are of min(1.25, 2.5 / steps) radii. Supervised training crops and mirrors, contrastive training
-    makes two views; images of one channel (digits) are not mirrored.
+    Each attack step is min(1.25, 2.5 / steps) radii long. Supervised training crops and mirrors images, contrastive training
+    makes two views. Images with one channel (digits) are not mirrored.
 
     Args:
-        dataset: items (x, y), x float [C, H, W] in [0, 1]; for `acl`, y is not read and x alone will do.
+        dataset: items (x, y), x float [C, H, W] in [0, 1]; for `acl`, y is not read and items may be x alone.
         arch: a name in `networks.ARCHITECTURES`.
         loss: `sat` or `acl`.
-        epochs: at least 0; 0 gives a network that has learnt nothing, with a WarmUp that says so.
+        epochs: at least 0; 0 gives an untrained network.
         attack_steps: PGD steps, at least 1; fewer are faster and weaker.
         radius: of the l∞ ball, in units of pixels in [0, 1].
-        seed: decides parameters, order, augmentation and random starts; no global random state moves.
-        batch_size, lr: of SGD, lr at the peak of its triangle.
+        seed: decides parameters, order, augmentation and random starts; global random states do not change.
+        batch_size, lr: of SGD; lr is the largest learning rate of a triangular schedule.
         classes: number of labels; None reads them from the data.
         num_workers: of the loader.
         progress: called with ("warm-up", examples done, examples in all) after each batch.
@@ -78,13 +78,13 @@ def warm_network(
     Returns:
         the network, in evaluation mode, and the record of its training.
     Raises:
-        DataError: the items are not images, or carry no labels where they are needed.
-        UnknownNameError: no such architecture or loss.
-        RequirementError: a number of epochs or steps that makes no sense.
+        DataError: the items are not images, or labels are needed and missing.
+        UnknownNameError: no architecture or loss has this name.
+        RequirementError: the number of epochs or steps is too small.
     """
     if loss not in LOSSES:
         why = (
-            f"a network is warmed up for the losses {' and '.join(LOSSES)}, not for {loss!r}: give a model of your own."
+            f"a network can be warmed up for the losses {' and '.join(LOSSES)}, not for {loss!r}: give your own model."
         )
         raise UnknownNameError(why)
     if epochs < 0 or attack_steps < 1:
@@ -119,39 +119,3 @@ def warm_network(
         call=route_call if loss == "acl" else None,
         views=views if loss == "acl" else None,
     )
-
-
-def image_shape(dataset: Any) -> tuple[int, int]:
-    """Return the channels and the shorter side of the first item's image.
-
-    Raises:
-        DataError: it is no float [C, H, W].
-    """
-    item = dataset[0]
-    x = item[0] if isinstance(item, tuple | list) else item
-    if not isinstance(x, Tensor) or x.dim() != 3 or not x.is_floating_point():
-        got = f"{x.dtype} {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
-        why = (
-            f"a network needs images as float [C, H, W] in [0, 1], the first item is {got}: convert it in the dataset."
-        )
-        raise DataError(why)
-    return x.shape[0], min(x.shape[1:])
-
-
-def count_classes(dataset: Dataset[Any], num_workers: int = 0) -> int:
-    """Return the largest label plus one, at least 2; labels that the dataset does not list are read once.
-
-    Raises:
-        DataError: items carry no integer labels.
-    """
-    listed = labels_of(dataset)
-    if listed is not None:
-        return max(2, int(listed.max()) + 1)
-    largest = 1
-    for batch in DataLoader(dataset, 256, num_workers=num_workers, generator=generator(0, "labels")):
-        y = batch[1] if isinstance(batch, tuple | list) and len(batch) > 1 else None
-        if not isinstance(y, Tensor) or y.is_floating_point() or y.dim() != 1:
-            why = "training a classifier needs items (x, y) with integer y: use loss 'acl' for data without labels."
-            raise DataError(why)
-        largest = max(largest, int(y.max()))
-    return largest + 1

@@ -1,1 +1,1 @@
-"""The training systems of the papers, one plain loop a file: SAT, ACL, DynACL, AIR and their views."""
+"""The training systems of the papers, one plain loop in each file: SAT, ACL, DynACL and AIR, with the views they use."""

@@ -1,16 +1,16 @@
-"""Contrastive training, adversarial or not: one plain epoch over any loader, labels unread.
+"""Contrastive training, adversarial or not: a plain loop over any loader that does not read labels.
 
-The loss makes the method: CL() is NT-Xent of two natural views (Chen et al., "A Simple Framework for Contrastive
-Learning of Visual Representations", ICML 2020); ACL() is ½·[NT-Xent(x̃ⁱ, x̃ʲ) + NT-Xent(xⁱ, xʲ)], where x̃ⁱ, x̃ʲ maximise
-NT-Xent jointly, each within its ball, and natural and attacked views pass through routes of their own (Jiang et al.,
-"Robust Pre-Training by Adversarial Contrastive Learning", NeurIPS 2020); ACL(omega=…) with weaker and weaker views is
-DynACL (`dynacl.py`); IR() adds invariant regularisation, and reads the image itself as a third view (`air.py`).
+The loss decides the method. CL() is NT-Xent of two natural views (Chen et al., "A Simple Framework for Contrastive
+Learning of Visual Representations", ICML 2020). ACL() is ½·[NT-Xent(x̃ⁱ, x̃ʲ) + NT-Xent(xⁱ, xʲ)]: the attacked views
+x̃ⁱ, x̃ʲ together maximise NT-Xent, each within its own ball, and natural and attacked views use separate routes (Jiang et
+al., "Robust Pre-Training by Adversarial Contrastive Learning", NeurIPS 2020). ACL(omega=…) with views that get weaker over
+time is DynACL (`dynacl.py`). IR() adds invariant regularisation, and reads the image itself as a third view (`air.py`).
 """
 
 from collections.abc import Callable, Iterable
 from functools import partial
 from time import perf_counter
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -21,13 +21,15 @@ from coreselect.attacks import PGD
 from coreselect.errors import RequirementError
 from coreselect.history import History
 from coreselect.losses import ACL, Divided
-from coreselect.protocols import Attack, Call, Loss, MakeViews, Progress, Route, Views
+from coreselect.protocols import Attack, Call, Loss, MakeViews, Route, Views
 from coreselect_integrations.networks import route_call
 from coreselect_integrations.systems.views import two_views
-from coreselect_integrations.training.epochs import fit
-from coreselect_integrations.training.loops import EpochLog, check_attack, random_start
-from coreselect_integrations.training.modes import evaluating, precise
-from coreselect_integrations.training.schedule import Steps
+from coreselect_integrations.training.attacks import check_attack, random_start
+from coreselect_integrations.training.contexts import evaluation_mode, mixed_precision
+from coreselect_integrations.training.epoch_log import EpochLog
+from coreselect_integrations.training.schedule import Scheduler
+from coreselect_integrations.training.warm_up import WarmUpOptions
+from coreselect_integrations.training.warm_up import warm_up as warm_up_by
 
 ATTACK = PGD(8 / 255, 2 / 255, 5)
 
@@ -42,47 +44,49 @@ def train_epoch(
     loss: Loss = ACL(),
     views: MakeViews = two_views,
     call: Call = route_call,
-    scheduler: Steps | None = None,
+    scheduler: Scheduler | None = None,
     weights: Callable[[Tensor], Tensor] | None = None,
     history: History | None = None,
     precision: torch.dtype | None = None,
     device: torch.device | str | None = None,
 ) -> EpochLog:
-    """Train one epoch: joint attack on both views in evaluation mode, update in training mode; the loss is in float32.
+    """Train one epoch: attack both views together in evaluation mode, then update in training mode.
+
+    The loss is computed in float32.
 
     Args:
-        model: called through `call`; left in training mode.
-        loader: yields x [B, C, H, W], or tuples that begin with it, and end with the index when `weights` or `history` is
-            given (`Indexed`); labels are never read.
+        model: called through `call`; in training mode afterwards.
+        loader: yields x [B, C, H, W], or tuples that begin with x. If `weights` or `history` is given, the tuples end with
+            the index (`Indexed`). Labels are never read.
         optimizer: of the parameters to train (LARS in the published runs, SGD for small ones).
-        attack: raises NT-Xent of both views together, through the adversarial route; None for a loss that reads
-            natural views alone.
+        attack: raises NT-Xent of both views together, through the adversarial route; None for a loss that reads natural
+            views only.
         generator: gives the views and the random starts.
-        loss: `CL()`, `ACL()`, `IR()`; of the views it names, the last two are the pair, and one before them passes by
-            itself, so that it takes no part in their batch statistics.
+        loss: `CL()`, `ACL()`, `IR()`. Of the views that it names, the last two are the pair. A view before them goes through
+            the network separately, so it does not change the batch statistics of the pair.
         views: (x, generator) → as many views of each image as the loss reads.
         call: (model, x, route) → representations [B, D].
-        scheduler: stepped after each update.
+        scheduler: moves on after each update.
         weights: indices [B] → weights [B] that multiply what each example adds to the loss (`CoresetSampler.weights`).
-        history: records what each example added to the loss of its update, before weighting: NT-Xent's mean over its two
-            anchors, of natural and attacked views as the loss weighs them.
-        precision: of mixed-precision forward passes; None for that of the model.
-        device: where batches are moved; None leaves them.
+        history: records what each example added to the loss of its update, before weighting: the mean of NT-Xent over the
+            example's two anchors, with natural and attacked views weighted as in the loss.
+        precision: of mixed-precision forward passes; None means the precision of the model.
+        device: where batches are moved; None leaves them where they are.
     Returns:
         the mean loss; there is no accuracy.
     Raises:
-        RequirementError: loss and attack do not belong together, or weights or a history are given and the loss does not say
-            what each example adds (`each`), or the loader has no indices.
+        RequirementError: loss and attack do not fit together; or weights or a history are given, and the loss does not say
+            what each example adds (`each`) or the loader has no indices.
     """
     check_attack(loss, attack)
-    divided = None if weights is None and history is None else _divided(loss)
+    per_example = None if weights is None and history is None else _check_per_example(loss)
     start, loss_sum, examples = perf_counter(), 0.0, 0
     attacked = [view for route, view in loss.streams if route == "adversarial"]
 
-    def together(route: Route, views: Views) -> Views:
-        """Two views [B, …] in one forward, so that they share batch statistics → two float32 [B, D]."""
+    def represent(route: Route, views: Views) -> Views:
+        """Views [B, …] in one forward pass, so that they share batch statistics → as many float32 [B, D]."""
         x = torch.cat(views)  # [2B, …]
-        with precise(x, precision):
+        with mixed_precision(x, precision):
             z: Tensor = call(model, x, route)  # [2B, D]
         return tuple(z.float().chunk(len(views)))
 
@@ -93,20 +97,20 @@ def train_epoch(
         adversarial: Views = ()
         if attack is not None:
             starts = tuple(random_start(natural[v], generator) for v in attacked)
-            with evaluating(model):
+            with evaluation_mode(model):
                 adversarial = attack(
-                    lambda v: loss.ascend(together("adversarial", v), (), None),
+                    lambda v: loss.ascend(represent("adversarial", v), (), None),
                     tuple(natural[v] for v in attacked),
                     starts,
                 )
-        z_adversarial = together("adversarial", adversarial) if adversarial else ()
-        z_natural = together("natural", natural[-2:])
+        z_adversarial = represent("adversarial", adversarial) if adversarial else ()
+        z_natural = represent("natural", natural[-2:])
         if len(natural) > 2:
-            z_natural = together("natural", natural[:-2]) + z_natural
-        if divided is None:
+            z_natural = represent("natural", natural[:-2]) + z_natural
+        if per_example is None:
             value = loss(z_adversarial, z_natural, None)
         else:
-            losses = divided.each(z_adversarial, z_natural, None)  # [B]
+            losses = per_example.each(z_adversarial, z_natural, None)  # [B]
             value = (losses if weights is None else losses * weights(_index(batch)).to(losses)).mean()
             if history is not None:
                 history.record_losses(_index(batch), losses)
@@ -120,20 +124,21 @@ def train_epoch(
     return EpochLog(loss_sum / max(1, examples), None, examples, perf_counter() - start)
 
 
-def _divided(loss: Loss) -> Divided:
+def _check_per_example(loss: Loss) -> Divided:
+    """Check that the loss is a sum of what each example adds."""
     if not isinstance(loss, Divided):
         why = (
             f"the loss {loss.name!r} does not say what each example adds to it: give it a method each(adversarial, natural, "
-            "labels) → [B] whose mean is the loss, or give neither weights nor history."
+            "labels) → [B] whose mean is the loss, or leave out weights and history."
         )
         raise RequirementError(why)
     return loss
 
 
 def _index(batch: Any) -> Tensor:
-    """Positions in the pool [B]: what a batch of several ends with, which are labels where the loader is not of `Indexed(pool)`."""
+    """Return the pool positions [B]: the last entry of a batch. Without `Indexed(pool)` these would be the labels."""
     if not isinstance(batch, tuple | list) or len(batch) < 2:
-        why = "weights and a history need batches that end with the index, got x alone: load from Indexed(pool)."
+        why = "weights and a history need batches that end with the index, got only x: load from Indexed(pool)."
         raise RequirementError(why)
     return batch[-1]
 
@@ -145,24 +150,16 @@ def warm_up(
     epochs: int,
     attack: Attack = ATTACK,
     views: MakeViews = two_views,
-    batch_size: int = 128,
-    lr: float = 0.1,
     weight_decay: float = 1e-4,
-    seed: int = 0,
-    num_workers: int = 0,
-    device: torch.device | str | None = None,
-    progress: Progress | None = None,
+    **options: Unpack[WarmUpOptions],
 ) -> list[EpochLog]:
-    """Train adversarially on a whole dataset, labels unread; arguments as `train_epoch` and `epochs.fit` say."""
+    """Train adversarially on a whole dataset without labels; for the arguments see `train_epoch` and `training.warm_up`."""
     epoch = partial(train_epoch, attack=attack, views=views)
-    return fit(
-        model, dataset, epoch, epochs=epochs, batch_size=batch_size, lr=lr, weight_decay=weight_decay, seed=seed,
-        num_workers=num_workers, device=device, progress=progress,
-    )  # fmt: skip
+    return warm_up_by(model, dataset, epoch, epochs=epochs, weight_decay=weight_decay, **options)
 
 
 def task(model: nn.Module, pool: Dataset[Any], validation: Dataset[Any], **settings: Any) -> Task:
-    """Say what to select from for this loop: `Task.from_model` with the loss `acl`, two views, two routes."""
+    """Make the task of a selection for this loop: `Task.from_model` with the loss `acl`, two views and two routes."""
     return Task.from_model(
         model, pool, validation, **{"loss": "acl", "call": route_call, "views": two_views, **settings}
     )

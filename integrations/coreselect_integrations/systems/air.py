@@ -1,4 +1,4 @@
-"""Invariant regularisation of adversarial contrastive learning: a loss of an image, two views of it, and both attacked.
+"""Invariant regularisation of adversarial contrastive learning: a loss of an image, two views and two attacked views.
 
 For a batch of images x_k with views x_kⁱ, x_kʲ, attacked views x̃_kⁱ, x̃_kʲ, cosine similarity s of representations,
 temperature t, and for each view u ∈ {i, j}
@@ -8,9 +8,9 @@ temperature t, and for each view u ∈ {i, j}
 
     IR = ½ [ (1+ω)·ℓ(x̃ⁱ, x̃ʲ) + (1−ω)·ℓ(xⁱ, xʲ) + λ₁·SIR + λ₂·AIR ] = ACL(t, ω) + ½·(λ₁·SIR + λ₂·AIR)
 
-The softmax runs over the matched pairs of the batch: p_u says which images a view has kept closest to themselves.
+The softmax runs over the matched pairs of the batch: p_u is large for images whose view stays close to the image.
 Source: Xu, Zhang, Liu, Sugiyama and Kankanhalli, "Enhancing Adversarial Contrastive Learning via Adversarial Invariant
-Regularization", NeurIPS 2023; SIR goes back to Mitrovic et al., "Representation Learning via Invariant Causal
+Regularization", NeurIPS 2023; SIR comes from Mitrovic et al., "Representation Learning via Invariant Causal
 Mechanisms", ICLR 2021.
 """
 
@@ -36,14 +36,15 @@ def sir(z: Tensor, z_i: Tensor, z_j: Tensor, *, temperature: float = 0.5, form: 
         z: representations (the projection head's outputs) of the un-augmented images, through the natural route.
         z_i, z_j: of their two natural views, through the natural route.
         temperature: t > 0.
-        form: `"kl"`, ≥ 0, and 0 for views alike; or `"published"`, Σ_k p_j(k)·(log p_j(k) − p_i(k)), what the authors'
-            program computes: it passes the probability p_i where its logarithm belongs. That equals −H(p_j) − ⟨p_j, p_i⟩,
-            whose larger part drives p_j to the uniform distribution, whatever p_i is; −log B − 1/B where both are uniform.
+        form: `"kl"` is ≥ 0, and 0 if both views are equal. `"published"` is what the authors' program computes,
+            Σ_k p_j(k)·(log p_j(k) − p_i(k)): it uses the probability p_i instead of its logarithm. This equals
+            −H(p_j) − ⟨p_j, p_i⟩. Its larger part pushes p_j to the uniform distribution, whatever p_i is. The value is
+            −log B − 1/B if both are uniform.
     Raises:
         ShapeError: the three differ in shape, or are not matrices.
-        UnknownNameError: no form has that name.
+        UnknownNameError: no form has this name.
 
-    Half precision is raised to float32.
+    Half precision is converted to float32.
     """
     p_i, p_j = (_log_softmax(_similarity(z, z_u, temperature)) for z_u in (z_i, z_j))  # [B], logarithms
     return _divergence(p_i, p_j, form)
@@ -62,23 +63,23 @@ def air(
     """Compute AIR = KL(q_i ‖ q_j), q_u ∝ p_u(y|x̃)·p_u(x̃|x): five [B, D] → scalar, nats.
 
     p_u(y|x̃) = softmax over the batch of s(z, z̃_u) / t and p_u(x̃|x) = softmax of s(z̃_u, z_u) / t. Their product is not a
-    distribution: it adds up to about 1/B, and Σ a·log(a/b) of two such products can be negative. So `"kl"` divides it by
-    its sum, which makes q_u the softmax of the summed similarities and AIR a divergence: ≥ 0, and 0 for views alike. It
-    is about B times the sum over unnormalised products, and so of the size of SIR.
+    distribution: its sum is about 1/B, and Σ a·log(a/b) of two such products can be negative. So `"kl"` divides the product
+    by its sum. Then q_u is the softmax of the summed similarities, and AIR is a divergence: ≥ 0, and 0 if both views are
+    equal. It is about B times the sum over unnormalised products, and so of the same size as SIR.
 
     Args:
         z: representations of the un-augmented images, through the natural route.
         z_i, z_j: of their two natural views, through the natural route.
         adversarial_i, adversarial_j: z̃_i, z̃_j, of the attacked views, through the adversarial route.
         temperature: t > 0.
-        form: `"kl"`, or `"published"`, what the authors' program computes: with the products a_u left unnormalised and the
-            probability a_i where its logarithm belongs, Σ_k a_j(k)·(log a_j(k) − a_i(k)); for uniform similarities
-            −(2·log B + 1/B²)/B.
+        form: `"kl"`, or `"published"`, what the authors' program computes: Σ_k a_j(k)·(log a_j(k) − a_i(k)), with the
+            unnormalised products a_u, and the probability a_i instead of its logarithm. The value is −(2·log B + 1/B²)/B
+            for uniform similarities.
     Raises:
         ShapeError: the five differ in shape, or are not matrices.
-        UnknownNameError: no form has that name.
+        UnknownNameError: no form has this name.
 
-    Half precision is raised to float32.
+    Half precision is converted to float32.
     """
     products = []
     for z_u, adversarial in ((z_i, adversarial_i), (z_j, adversarial_j)):
@@ -88,7 +89,7 @@ def air(
 
 
 def _similarity(a: Tensor, b: Tensor, temperature: float) -> Tensor:
-    """[B, D], [B, D] → cosine of matched rows over t, [B], in float32 at least."""
+    """[B, D], [B, D] → cosine of matched rows divided by t, [B], in float32 or better."""
     if a.shape != b.shape or a.dim() != 2:
         why = f"representations must be matrices [B, D] of one shape, got {tuple(a.shape)} and {tuple(b.shape)}."
         raise ShapeError(why)
@@ -102,13 +103,13 @@ def _log_softmax(similarity: Tensor) -> Tensor:
 
 def _divergence(log_p: Tensor, log_q: Tensor, form: Form) -> Tensor:
     """Logarithms [B], [B] → scalar."""
-    _refuse(form)
+    _check_form(form)
     if form == "kl":
         return (log_p.exp() * (log_p - log_q)).sum()
     return (log_q.exp() * (log_q - log_p.exp())).sum()
 
 
-def _refuse(form: str) -> None:
+def _check_form(form: str) -> None:
     if form not in get_args(Form):
         why = f"the invariance terms have the forms {' and '.join(get_args(Form))}, got {form!r}."
         raise UnknownNameError(why)
@@ -118,19 +119,19 @@ def _refuse(form: str) -> None:
 class IR:
     """ACL(t, ω) + ½·(λ₁·SIR + λ₂·AIR): outputs [B, D] of (x, xⁱ, xʲ) and of (x̃ⁱ, x̃ʲ) → scalar, a training loss.
 
-    View 0 is the un-augmented image (`with_original`), read through the natural route and never attacked; views 1 and 2
-    are attacked jointly to raise NT-Xent, as in ACL. IR() is ACL-AIR, IR(omega=dynacl.omega(…)) DynACL-AIR.
+    View 0 is the un-augmented image (`with_original`). It goes through the natural route and is never attacked. Views 1
+    and 2 are attacked together to raise NT-Xent, as in ACL. IR() is ACL-AIR, IR(omega=dynacl.omega(…)) DynACL-AIR.
 
     Args:
         temperature: t > 0, of all terms.
         omega: ω in [0, 1], of ACL.
-        sir, air: λ₁, λ₂ ≥ 0, published ½; 0 leaves a term out. The ½ before all terms is ACL's own: the paper's total is
-            twice this one. As AIR is between distributions here, λ₂ weighs about B times what it does before the
-            unnormalised products that the paper's formula sums (see `air`).
+        sir, air: λ₁, λ₂ ≥ 0, published ½; 0 leaves a term out. The factor ½ before all terms comes from ACL: the paper's
+            total is twice this one. AIR compares distributions here, so λ₂ has about B times the effect that it has on the
+            unnormalised products in the paper's formula (see `air`).
         form: of both terms, `"kl"` or `"published"`.
     Raises:
         ShapeError: temperature or a weight is out of range.
-        UnknownNameError: no form has that name.
+        UnknownNameError: no form has this name.
     """
 
     temperature: float = 0.5
@@ -149,15 +150,15 @@ class IR:
         if not (self.temperature > 0 and 0 <= self.omega <= 1 and self.sir >= 0 and self.air >= 0):
             why = f"IR needs temperature > 0, omega in [0, 1] and weights sir, air ≥ 0, got {self}."
             raise ShapeError(why)
-        _refuse(self.form)
+        _check_form(self.form)
 
     def ascend(self, adversarial: Views, natural: Views, labels: Tensor | None) -> Tensor:
         return nt_xent(*adversarial, temperature=self.temperature)
 
     def each(self, adversarial: Views, natural: Views, labels: Tensor | None) -> Tensor:
-        """What each example adds, [B]: ACL's, and the same share of the invariance terms, which are of the whole batch.
+        """What each example adds, [B]: its part of ACL, plus the invariance terms of the batch, the same for every example.
 
-        ≥ 0 in the form `"kl"`; the loss is their mean.
+        The values are ≥ 0 in the form `"kl"`; the loss is their mean.
         """
         t = self.temperature
         z, z_i, z_j = natural  # [B, D] each
@@ -173,7 +174,7 @@ class IR:
 
 
 def with_original(views: MakeViews) -> MakeViews:
-    """Put the image itself before its views: (x, generator) → (x, *views(x, generator)), the three that IR reads."""
+    """Put the image itself before its views: (x, generator) → (x, *views(x, generator)), the three inputs of IR."""
 
     def three(x: Tensor, generator: torch.Generator) -> Views:
         return (x, *views(x, generator))

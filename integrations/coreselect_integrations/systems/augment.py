@@ -1,21 +1,25 @@
-"""Random crops of padded images with flips: a whole batch at once, every draw from one generator."""
+"""Random crops of padded images with flips, for a whole batch at once."""
+
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+Augment = Callable[[Tensor, torch.Generator], Tensor]  # (x, generator) → x, on whole batches
+
 
 def uniform(*shape: int, generator: torch.Generator, like: Tensor) -> Tensor:
-    """Draw numbers in [0, 1) where the generator lives, float32, and move them to the device of `like`."""
+    """Draw float32 numbers in [0, 1) on the generator's device, and move them to the device of `like`."""
     return torch.rand(shape, generator=generator, device=generator.device).to(like.device)
 
 
 def crop_flip(x: Tensor, generator: torch.Generator, *, pad: int = 4, flip: bool = True) -> Tensor:
-    """Cut each image out of its zero-padded self at a random place, mirrored with probability ½.
+    """Pad each image with zeros, cut it out at a random place, and mirror it with probability ½.
 
     Args:
         x: images [B, C, H, W].
-        generator: gives three numbers an image, whatever `flip` is.
+        generator: gives three numbers for each image, whether or not `flip` is on.
         pad: zeros on every side, at least 0; offsets are uniform in 0…2·pad.
         flip: whether to mirror left and right (not for digits or letters).
     Returns:

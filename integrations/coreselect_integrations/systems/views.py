@@ -1,13 +1,13 @@
-"""Two random views of each image for contrastive learning, of a strength s in [0, 1]; kornia does the image work.
+"""Two random views of each image for contrastive learning, with a strength s in [0, 1]; kornia changes the images.
 
-    crop    a share of the area in [1 − 0.9·s, 1], ratio of sides in [3/4, 4/3], resized to the whole
+    crop    a share of the area in [1 − 0.9·s, 1], with a ratio of sides in [3/4, 4/3], resized to the size of the image
     mirror  with probability ½
     jitter  with probability 0.8·s: brightness, contrast, saturation by factors in 1 ± 0.4·s and hue by ± 0.1·s of a
-            turn, in random order
+            turn, in a random order
     grey    with probability 0.2·s
 
-s = 1 are the augmentations of Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations",
-ICML 2020, without blurring, as Jiang et al., NeurIPS 2020, use them; s is the strength of Luo et al., "Rethinking the
+s = 1 gives the augmentations of Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations",
+ICML 2020, without blur, as used by Jiang et al., NeurIPS 2020. s is the strength of Luo et al., "Rethinking the
 Effect of Data Augmentation in Adversarial Contrastive Learning", ICLR 2023 (DynACL).
 """
 
@@ -22,16 +22,24 @@ from torch import Tensor
 from coreselect.errors import RequirementError, ShapeError, missing_extra
 
 Resample = Literal["bicubic", "bilinear"]
-Adjust = Callable[[Tensor, Tensor], Tensor]  # images [n, C, H, W], a number each [n] → images [n, C, H, W]
+Adjust = Callable[[Tensor, Tensor], Tensor]  # images [n, C, H, W], one number for each image [n] → images [n, C, H, W]
 
 _TRIES = 10
-_PARTS = [2 * _TRIES, 2, 1, 1, 4, 4, 1]  # numbers a view: crops to try, place, mirror, jitter, order, amounts, grey
+_PARTS = [
+    2 * _TRIES,
+    2,
+    1,
+    1,
+    4,
+    4,
+    1,
+]  # random numbers of a view: crops to try, place, mirror, jitter, order, amounts, grey
 _RATIO = 4 / 3
 
 
 @dataclass(frozen=True, slots=True)
 class Kornia:
-    """The parts of kornia that views are made of; each is a function of its arguments alone and draws nothing."""
+    """The functions of kornia that views need; their results depend only on their arguments, with no random draws."""
 
     remap: Callable[..., Tensor]
     brightness: Adjust
@@ -50,31 +58,31 @@ def two_views(
 ) -> tuple[Tensor, Tensor]:
     """Make two independent random views of each image: resized crop, mirror, colour jitter, grey.
 
-    Every view of every image has draws of its own, the order of its jitter among them. Images of other than three
-    channels get brightness and contrast alone.
+    Every view of every image has its own random draws, also for the order of its jitter. Images that do not have three
+    channels get brightness and contrast only.
 
     Args:
-        x: float [B, C, H, W], pixels in [0, 1]; B = 1 serves a `Task`, larger B a training loop.
-        generator: every draw comes from it, equally many whatever the settings; no global state is read or moved.
-        strength: s in [0, 1]; 1 is the published setting, 0 leaves only the mirror.
+        x: float [B, C, H, W], pixels in [0, 1]; a `Task` uses B = 1, a training loop a larger B.
+        generator: gives every draw, the same number of draws for all settings; no global state is read or changed.
+        strength: s in [0, 1]; 1 is the published setting; 0 only mirrors.
         flip: probability of mirroring left and right, in [0, 1]; 0 for digits or letters.
-        resample: how crops are resized; `bicubic` is published.
+        resample: how crops are resized; the published way is `bicubic`.
     Returns:
-        two tensors [B, C, H, W] in [0, 1], of the dtype and on the device of `x`.
+        two tensors [B, C, H, W] in [0, 1], with the dtype and device of `x`.
     Raises:
         ShapeError: x is not a batch of float images.
-        RequirementError: a strength or probability outside [0, 1], or another way to resample.
+        RequirementError: a strength or probability is outside [0, 1], or there is no such way to resample.
         MissingExtraError: kornia is not installed.
     """
     if x.ndim != 4 or not x.is_floating_point():
-        raise ShapeError(f"views are made of float images [B, C, H, W], got {x.dtype} {list(x.shape)}: convert them.")
+        raise ShapeError(f"views need float images [B, C, H, W], got {x.dtype} {list(x.shape)}: convert them.")
     if not (0 <= strength <= 1 and 0 <= flip <= 1) or resample not in ("bicubic", "bilinear"):
         raise RequirementError(
             "views need strength and flip in [0, 1] and resample 'bicubic' or 'bilinear', "
             f"got {strength}, {flip} and {resample!r}."
         )
     kornia = load_kornia()
-    views = torch.cat((x, x))  # [2B, C, H, W]: one pass makes both
+    views = torch.cat((x, x))  # [2B, C, H, W]: both views are made in one pass
     u = torch.rand(len(views), sum(_PARTS), generator=generator, device=generator.device).cpu()  # [2B, numbers]
     tries, place, mirror, jittered, order, amounts, grey = u.split(_PARTS, 1)
     if strength:
@@ -93,13 +101,13 @@ def two_views(
 def crop_boxes(tries: Tensor, place: Tensor, H: int, W: int, scale: tuple[float, float]) -> Tensor:
     """Choose rectangles of whole pixels: w = √(a·r), h = √(a/r), rounded, at a uniform place.
 
-    The area a is uniform in scale·H·W and log r in ± log 4/3. The first try that fits counts; where none does, it is
-    the largest rectangle with r in [3/4, 4/3].
+    The area a is uniform in scale·H·W, and log r is uniform in ± log 4/3. The first try that fits into the image is used. If
+    none fits, the largest rectangle with r in [3/4, 4/3] is used.
 
     Args:
-        tries: [n, T, 2] in [0, 1): a and log r of T tries.
-        place: [n, 2] in [0, 1): left and top.
-        H, W: the image's sides.
+        tries: [n, T, 2] in [0, 1): gives a and log r of T tries.
+        place: [n, 2] in [0, 1): gives left and top.
+        H, W: height and width of the image.
         scale: range of a / (H·W), in (0, 1].
     Returns:
         [n, 4] whole numbers: left, top, w, h.
@@ -116,18 +124,18 @@ def crop_boxes(tries: Tensor, place: Tensor, H: int, W: int, scale: tuple[float,
 
 
 def crop(kornia: Kornia, x: Tensor, boxes: Tensor, resample: Resample = "bicubic") -> Tensor:
-    """Resize one rectangle of each image to the whole: output column j reads the column left + (j + ½)·w/W − ½.
+    """Resize one rectangle of each image to the size of the image: output column j reads column left + (j + ½)·w/W − ½.
 
-    Around a rectangle's edge, interpolation reads the image beyond it; beyond the image, its own edge is repeated.
+    At the edge of a rectangle, interpolation also reads pixels outside it. Outside the image, the image's edge is repeated.
 
     Args:
         x: [B, C, H, W] in [0, 1].
         boxes: [B, 4]: left, top, w, h.
     Returns:
-        [B, C, H, W], clamped to [0, 1], which bicubic interpolation may leave.
+        [B, C, H, W], clamped to [0, 1], because bicubic interpolation can give values outside.
     """
     B, _, H, W = x.shape
-    dtype = torch.promote_types(x.dtype, torch.float32)  # half precision cannot place pixels
+    dtype = torch.promote_types(x.dtype, torch.float32)  # half precision is too coarse for pixel positions
     left, top, w, h = boxes.to(x.device, dtype)[:, :, None].unbind(1)  # [B, 1] each
     columns = left + (torch.arange(W, device=x.device, dtype=dtype) + 0.5) * w / W - 0.5  # [B, W]
     rows = top + (torch.arange(H, device=x.device, dtype=dtype) + 0.5) * h / H - 0.5  # [B, H]
@@ -137,13 +145,13 @@ def crop(kornia: Kornia, x: Tensor, boxes: Tensor, resample: Resample = "bicubic
 
 
 def jitter(kornia: Kornia, x: Tensor, on: Tensor, order: Tensor, amounts: Tensor) -> None:
-    """Change brightness, contrast, saturation and hue of some images, in place, each in an order of its own.
+    """Change brightness, contrast, saturation and hue of some images in place, in an order of their own for each image.
 
     Args:
         x: [B, C, H, W] in [0, 1].
-        on: bool [B], which images.
-        order: permutations of 0…3 [B, 4]; of other than three channels, 2 and 3 (saturation, hue) change nothing.
-        amounts: [B, 4] in [−1, 1], one a kind: three factors 1 + 0.4·amount, and 0.1·amount turns of hue.
+        on: bool [B], which images to change.
+        order: permutations of 0…3 [B, 4]; without three channels, 2 and 3 (saturation, hue) change nothing.
+        amounts: [B, 4] in [−1, 1], one for each change: three factors 1 + 0.4·amount, and 0.1·amount turns of hue.
     """
     numbers = torch.cat((1 + 0.4 * amounts[:, :3], 0.2 * math.pi * amounts[:, 3:]), 1)  # [B, 4]
     adjust = (kornia.brightness, kornia.contrast, kornia.saturation, kornia.hue)[: 4 if x.shape[1] == 3 else 2]
@@ -153,7 +161,7 @@ def jitter(kornia: Kornia, x: Tensor, on: Tensor, order: Tensor, amounts: Tensor
 
 
 def change(x: Tensor, on: Tensor, make: Adjust, numbers: Tensor) -> None:
-    """Replace the images that `on` [B], on the CPU, names by make(images, their numbers), in place."""
+    """Replace, in place, the images where `on` [B], on the CPU, is true by make(images, their numbers)."""
     chosen = on.nonzero()[:, 0]  # [n]
     if len(chosen):
         rows = chosen.to(x.device)
@@ -161,7 +169,7 @@ def change(x: Tensor, on: Tensor, make: Adjust, numbers: Tensor) -> None:
 
 
 def load_kornia() -> Kornia:
-    """Import what views need of kornia.
+    """Import the functions of kornia that views need.
 
     Raises:
         MissingExtraError: kornia is not installed.

@@ -1,1 +1,1 @@
-"""What training loops share: epochs, schedules, optimisers, and runs that live in a folder."""
+"""The parts that all training loops share: epochs, batches, learning rates, optimisers, and runs kept in a folder."""

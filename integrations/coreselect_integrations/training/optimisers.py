@@ -1,7 +1,8 @@
 """The optimisers of the published runs: SGD with Nesterov momentum, and LARS.
 
 LARS: v ← m·v + λ(w)·(∇ + wd·w),  w ← w − lr·v,  λ(w) = c·‖w‖ / (‖∇‖ + wd·‖w‖) for matrices and kernels, 1 for vectors.
-Source: You, Gitman, Ginsburg, "Large Batch Training of Convolutional Networks", 2017; as `pytorch_optimizer` has it.
+Source: You, Gitman, Ginsburg, "Large Batch Training of Convolutional Networks", 2017, as implemented in
+`pytorch_optimizer`.
 """
 
 from collections.abc import Iterable
@@ -20,14 +21,14 @@ def optimiser(
     """Make an optimiser by name.
 
     Args:
-        name: `sgd` (Nesterov) or `lars` (trust coefficient c = 0.001). Vectors (biases, the scales and shifts of
-            normalisations) get neither λ nor weight decay under LARS; the programs of the contrastive papers scale
-            those too, except where they are zero.
+        name: `sgd` (Nesterov) or `lars` (trust coefficient c = 0.001). LARS uses neither λ nor weight decay for vectors:
+            biases, and the scales and shifts of normalisations. The programs of the contrastive papers scale vectors
+            too, unless they are zero.
         parameters: to train.
-        lr: peak rate > 0; published 5.0 for LARS at batches of 512.
+        lr: largest rate > 0; published 5.0 for LARS at batches of 512.
         weight_decay, momentum: wd ≥ 0 and m in [0, 1).
     Raises:
-        UnknownNameError: no such optimiser.
+        UnknownNameError: no optimiser has this name.
         MissingExtraError: LARS without `pytorch_optimizer`.
     """
     if name == "sgd":

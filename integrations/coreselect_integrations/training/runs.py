@@ -1,12 +1,12 @@
-"""A training run in a folder, which goes on from its last epoch wherever it was killed.
+"""A training run in a folder: after a kill, it continues from its last complete epoch.
 
     run = Run.open(folder, {"model": model, "optimizer": optimizer, "schedule": schedule, "sampler": sampler}, settings)
     for epoch in range(run.done, epochs):
-        ...                                   # train one epoch, its draws a function of (seed, epoch)
+        ...                                   # train one epoch; its random draws depend on (seed, epoch) only
         run.keep({"loss": log.loss, "seconds": log.seconds})
 
-The folder holds `last.pt`, all that the next epoch needs, and `log.jsonl`, one line an epoch. Both are written so that a
-crash leaves the old or the new; the log follows the checkpoint, never the other way round.
+The folder holds `last.pt`, with everything the next epoch needs, and `log.jsonl`, with one line for each epoch. A crash
+during writing leaves the old file or the new one, never a part. The checkpoint is written first, then the log.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from coreselect.io.atomic import atomic_file
 from coreselect.support.seeding import rng_state, set_rng_state
 
 CHECKPOINT, LOG = "last.pt", "log.jsonl"
-KINDS = ("system", "mode", "selector")  # the settings that are compared first
+COMPARED_FIRST = ("system", "mode", "selector")  # these tell most about a run: their difference is reported first
 
 
 class Stateful(Protocol):
-    """Anything that can say where it stands: a module, an optimiser, a schedule, a `CoresetSampler`."""
+    """An object whose state can be saved and restored: a module, an optimiser, a schedule, a `CoresetSampler`."""
 
     def state_dict(self) -> dict[str, Any]: ...
     def load_state_dict(self, state_dict: Any, /) -> Any: ...
@@ -39,9 +39,9 @@ class Stateful(Protocol):
 
 @dataclass
 class Run:
-    """What has been done in a folder: `records`, one an epoch, JSON-able; `parts`, whose states are kept.
+    """A run in a folder: `records` has one JSON object for each epoch, and the states of `parts` are saved.
 
-    `settings` say what the run is; a folder is not resumed under others.
+    `settings` describe the run. A folder is only continued with the same settings.
     """
 
     folder: Path
@@ -58,46 +58,46 @@ class Run:
         *,
         restore_rng: bool = True,
         start: str | Path | None = None,
-        apart: Collection[str] = (),
-        added: Collection[str] = (),
-        earlier: Mapping[str, Any] = MappingProxyType({}),
+        not_from_start: Collection[str] = (),
+        optional: Collection[str] = (),
+        old_defaults: Mapping[str, Any] = MappingProxyType({}),
     ) -> Run:
-        """Begin a run in a folder, or take up the one that is there: its parts are restored.
+        """Begin a run in a folder, or continue the run that is there and restore its parts.
 
         Args:
             folder: made if it is missing.
-            parts: name → object with `state_dict` and `load_state_dict`, freshly built as at the start of the run.
-            settings: numbers, texts, lists and None, as JSON holds them.
-            restore_rng: whether the global random states go back to where the run stood, too.
-            start: folder of another run; where this one has not begun, it begins where that one stands, whatever the
-                settings of that one, and its records are the first of this one's.
-            apart: parts that are not taken from there.
-            added: parts that folders of earlier versions may lack; they stay as built where there is no state of them.
-            earlier: settings that folders of earlier versions may lack, and what held then.
+            parts: name → object with `state_dict` and `load_state_dict`, as newly built for the start of the run.
+            settings: numbers, strings, lists and None, as JSON holds them.
+            restore_rng: restore the global random states of the run too.
+            start: folder of another run. If this run has not begun, it begins with the states and records of that run,
+                whatever the settings of that run are.
+            not_from_start: parts that are not taken from `start`.
+            optional: parts that folders of older versions may lack; without a saved state they stay as built.
+            old_defaults: settings that folders of older versions may lack, with the values that those versions used.
         Raises:
             RequirementError: the folder holds a run with other settings.
-            DataError: a checkpoint cannot be read or is missing, or there can be no such folder.
+            DataError: a checkpoint is missing or cannot be read, or the folder cannot be made.
         """
         run = cls(Path(folder), parts, json.loads(json.dumps(dict(settings))))
         try:
             run.folder.mkdir(parents=True, exist_ok=True)
         except OSError as why:
-            said = f"{run.folder} cannot be the folder of a run ({why.strerror}): give another."
+            said = f"{run.folder} cannot be used as the folder of a run ({why.strerror}): give another folder."
             raise DataError(said) from why
         path = run.folder / CHECKPOINT
         if not path.exists() and start is None:
             return run
         fresh = not path.exists()
         state = _read(Path(start or "") / CHECKPOINT if fresh else path)
-        for name, first, second in () if fresh else _differences({**earlier, **state["settings"]}, run.settings):
+        for name, first, second in () if fresh else _differences({**old_defaults, **state["settings"]}, run.settings):
             said = (
                 f"{run.folder} holds a run with {name} {first!r}, this one has {second!r}: "
-                "resume with the settings of the first, or give another folder."
+                "use the settings of the first run, or give another folder."
             )
             raise RequirementError(said)
         for name, part in parts.items():
-            kept = name in state["parts"] or name not in added
-            if kept and not (fresh and name in apart):
+            saved = name in state["parts"] or name not in optional
+            if saved and not (fresh and name in not_from_start):
                 part.load_state_dict(state["parts"][name])
         run.records = list(state["records"])
         if restore_rng:
@@ -108,25 +108,25 @@ class Run:
 
     @property
     def done(self) -> int:
-        """How many epochs are done: the next one's number."""
+        """The number of epochs that are done; also the number of the next epoch, as they count from 0."""
         return len(self.records)
 
     def keep(self, record: Mapping[str, Any]) -> None:
-        """End an epoch: keep the states of all parts, and add its line to the log.
+        """End an epoch: save the states of all parts, and add its record to the log.
 
         Args:
-            record: what the epoch did, JSON-able; its number is added as `epoch`.
+            record: JSON values about the epoch; its number is added as `epoch`.
         Raises:
-            NonFiniteError: a number of the record, or a tensor of a module among the parts, is NaN or infinite; the
+            NonFiniteError: a number of the record, or a tensor of a module among the parts, is NaN or infinite; then the
                 folder still holds the epoch before.
         """
         wrong = [f"its {name} is {v}" for name, v in record.items() if isinstance(v, float) and not math.isfinite(v)]
         wrong += [f"its {name} is not finite" for name, part in self.parts.items() if not _finite(part)]
         if wrong:
-            before = f"what {self.folder} holds is from before" if self.done else "nothing of it is kept"
+            kept = f"{self.folder} still holds the epoch before" if self.done else "nothing is saved"
             said = (
-                f"training diverged in epoch {self.done + 1}, {wrong[0]}, and {before}: begin anew, in another folder, with "
-                "a lower rate."
+                f"training diverged in epoch {self.done + 1}: {wrong[0]}, and {kept}. Start again in another folder with "
+                "a lower learning rate."
             )
             raise NonFiniteError(said)
         self.records.append({"epoch": self.done, **record})
@@ -143,18 +143,18 @@ class Run:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Load a checkpoint; no code in it is run."""
+    """Load a checkpoint without running any code in it."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         return {k: state[k] for k in ("settings", "parts", "records", "rng")}
-    except Exception as why:  # torch raises many kinds for a file that is not a checkpoint
-        said = f"{path} cannot be read as a checkpoint ({type(why).__name__}): remove it to begin anew."
+    except Exception as why:  # torch raises many kinds of error for a file that is not a checkpoint
+        said = f"{path} cannot be read as a checkpoint ({type(why).__name__}): remove it to start again."
         raise DataError(said) from why
 
 
 def _differences(kept: Mapping[str, Any], now: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Yield name and both values of every setting that differs, what kind of run it is first, inner ones by dotted names."""
-    for name in sorted(kept.keys() | now.keys(), key=lambda n: (n not in KINDS, n)):
+    """Yield (name, kept value, new value) of every setting that differs; nested settings have dotted names."""
+    for name in sorted(kept.keys() | now.keys(), key=lambda n: (n not in COMPARED_FIRST, n)):
         one, two = kept.get(name), now.get(name)
         if isinstance(one, Mapping) and isinstance(two, Mapping):
             yield from _differences(one, two, f"{within}{name}.")
@@ -163,5 +163,5 @@ def _differences(kept: Mapping[str, Any], now: Mapping[str, Any], within: str = 
 
 
 def _finite(part: Stateful) -> bool:
-    """Say whether every tensor of a module is finite; of other parts nothing is asked."""
+    """Say whether every tensor of a module is finite; other parts are not checked."""
     return not isinstance(part, nn.Module) or all(bool(t.isfinite().all()) for t in part.state_dict().values())

@@ -1,8 +1,8 @@
-"""A learning rate over a run, as a curve of the epochs gone: lr(e, i) = lr₀ · c(e + (i + ½) / n).
+"""Learning rates over a run, as a curve over the epochs that have passed: lr(e, i) = lr₀ · c(e + (i + ½) / n).
 
-e counts epochs from 0, i the updates within it, n is how many updates this epoch has: a coreset's epoch is shorter than
-a full one, and the curve is right for both. It is read at the middle of each update, so that no update is made at the
-zero it starts or ends with. One object serves the whole run and is never rebuilt.
+e is the epoch, counted from 0; i is the update within the epoch; n is the number of updates in this epoch. An epoch on a
+coreset has fewer updates than an epoch on the whole pool, and the curve is right for both. The curve is read at the middle
+of each update, so no update uses a rate of zero at the start or the end. One object serves a whole run.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import torch
 
 from coreselect.errors import ScheduleError
 
-Curve = Callable[[float], float]  # epochs gone, in [0, E] → factor of the peak rate
+Curve = Callable[[float], float]  # epochs that have passed, in [0, E] → factor of the largest rate
 
 
-class Steps(Protocol):
-    """What a training loop asks of a schedule; torch's `LRScheduler` has it too."""
+class Scheduler(Protocol):
+    """What a training loop needs from a schedule; torch's `LRScheduler` has it too."""
 
     def step(self) -> Any:
-        """Move on by one update."""
+        """Go to the next update."""
         ...
 
 
@@ -30,8 +30,8 @@ class Schedule:
     """Set the learning rates of an optimiser along a curve.
 
     Args:
-        optimizer: its present rates are the peaks lr₀, one a parameter group.
-        curve: c, of the epochs gone.
+        optimizer: its current rates are the largest rates lr₀, one for each parameter group.
+        curve: c, over the epochs that have passed.
 
     Call `set_epoch` at the start of every epoch, and `step` after every update.
     """
@@ -42,27 +42,27 @@ class Schedule:
         self.epoch, self.updates, self.done = 0, 0, 0
 
     def set_epoch(self, epoch: int, updates: int) -> None:
-        """Begin epoch `epoch` ≥ 0 of `updates` ≥ 1 updates.
+        """Begin epoch `epoch` ≥ 0, which has `updates` ≥ 1 updates.
 
         Raises:
             ScheduleError: either is out of range.
         """
         if epoch < 0 or updates < 1:
-            why = f"a schedule needs an epoch ≥ 0 of at least one update, got epoch {epoch} of {updates}."
+            why = f"a schedule needs an epoch ≥ 0 with at least one update, got epoch {epoch} with {updates}."
             raise ScheduleError(why)
         self.epoch, self.updates, self.done = epoch, updates, 0
         self._set()
 
     def step(self) -> None:
-        """Move on by one update.
+        """Go to the next update.
 
         Raises:
-            ScheduleError: the epoch was never begun, or is over.
+            ScheduleError: the epoch has not begun, or all its updates are done.
         """
         if self.done >= self.updates:
             why = (
-                f"epoch {self.epoch} was said to have {self.updates} updates and has had them: call set_epoch(epoch, "
-                "updates) at the start of every epoch."
+                f"all {self.updates} updates of epoch {self.epoch} are done: call set_epoch(epoch, updates) at the start of "
+                "every epoch."
             )
             raise ScheduleError(why)
         self.done += 1
@@ -71,7 +71,7 @@ class Schedule:
 
     @property
     def rate(self) -> float:
-        """The present learning rate of the first parameter group."""
+        """The current learning rate of the first parameter group."""
         return float(self.optimizer.param_groups[0]["lr"])
 
     def _set(self) -> None:
@@ -80,11 +80,11 @@ class Schedule:
             group["lr"] = peak * factor
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the peaks and the place in the run, in plain numbers; the curve is the caller's to give again."""
+        """Return the largest rates and the position in the run as plain numbers; the curve is not saved."""
         return {"peaks": list(self.peaks), "epoch": self.epoch, "updates": self.updates, "done": self.done}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where a run stopped."""
+        """Continue where a run stopped."""
         self.peaks = list(state["peaks"])
         self.epoch, self.updates, self.done = state["epoch"], state["updates"], state["done"]
 
@@ -95,25 +95,25 @@ def constant() -> Curve:
 
 
 def cosine(epochs: int, warmup: int = 0, floor: float = 0.0) -> Curve:
-    """Return a linear rise over the first w = `warmup` epochs, then a half cosine down to `floor` at E = `epochs`.
+    """Return a curve that rises linearly for w = `warmup` epochs, then falls as a half cosine to `floor` at E = `epochs`.
 
     c(t) = t / w for t < w, else floor + (1 − floor) · ½ (1 + cos(π (t − w) / (E − w))).
 
     Source: Loshchilov, Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", ICLR 2017, without restarts;
-    the warm-up of Goyal et al., "Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour", 2017.
+    the warm-up is that of Goyal et al., "Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour", 2017.
     """
 
     def factor(t: float) -> float:
         if t < warmup:
             return t / warmup
-        gone = (t - warmup) / max(epochs - warmup, 1)
-        return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(gone, 1.0)))
+        passed = (t - warmup) / max(epochs - warmup, 1)
+        return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(passed, 1.0)))
 
     return factor
 
 
 def triangle(epochs: int, rise: float = 0.5) -> Curve:
-    """Return a linear rise over the first share `rise` in (0, 1) of `epochs`, published ½, then a linear fall to zero.
+    """Return a curve that rises linearly over the share `rise` in (0, 1) of `epochs`, published ½, then falls to zero.
 
     Source: the cyclic schedule of Wong et al., "Fast is better than free: Revisiting adversarial training", ICLR 2020.
     """

@@ -16,6 +16,8 @@ from coreselect.errors import BudgetError, DataError, RequirementError
 from coreselect.selectors import Random
 from coreselect_integrations.cli.compare_table import show
 from coreselect_integrations.comparison import Cell, study
+from coreselect_integrations.comparison.cell_files import TERMS
+from coreselect_integrations.comparison.cell_run import EMPTY_RECORD
 from coreselect_integrations.comparison.statistics import FULL, WARM
 
 pytest.importorskip("sklearn", reason="digits come with scikit-learn")
@@ -196,7 +198,7 @@ def test_another_set_is_judged_on_too(tmp_path: Path) -> None:
     assert "25 % of the pool, equal epochs, judged by alf@digits" in got.stdout
     records = json.loads((tmp_path / "out" / "results.json").read_text())["records"]
     assert [list(r["accuracy"]) for r in records] == [["trained", "slf@digits", "alf@digits"]] * 2
-    terms = json.loads((tmp_path / "out" / study.TERMS).read_text())  # the 40 are spread over all of it
+    terms = json.loads((tmp_path / "out" / TERMS).read_text())  # the 40 are spread over all of it
     assert terms["train@digits"].startswith(f"n:{len(load('digits', 'train'))}")
     got = command("--out", tmp_path / "none", *short, "--transfer", f"{tmp_path}/made.py:uneven")
     assert isinstance(got.exception, DataError)
@@ -215,7 +217,7 @@ def test_the_folder_itself_is_another_set(tmp_path: Path, monkeypatch: pytest.Mo
     assert got.exit_code == 0, got.output
     records = json.loads((tmp_path / "out" / "results.json").read_text())["records"]
     assert [list(r["accuracy"]) for r in records] == [["slf", f"slf@{tmp_path.name}"]] * 2
-    terms = json.loads((tmp_path / "out" / study.TERMS).read_text())
+    terms = json.loads((tmp_path / "out" / TERMS).read_text())
     assert (terms["train"][:5], terms[f"train@{tmp_path.name}"][:4]) == ("n:100", "n:40")
 
 
@@ -231,7 +233,7 @@ def test_the_widest_table_fits_80_columns(monkeypatch: pytest.MonkeyPatch, capsy
             right = {"standard": 0.9, "robust": 0.2 + 0.3 * (seed if at % 2 else 1 - seed), "n": 1000}
             own = {"train_seconds": 12345.6 if method != WARM else 99.0, "select_seconds": 45678.9 * (at > 2)}
             records.append({
-                "method": method, "fraction": cell.fraction, "seed": seed, "equal": "epochs", **study.NOTHING, **own,
+                "method": method, "fraction": cell.fraction, "seed": seed, "equal": "epochs", **EMPTY_RECORD, **own,
                 "accuracy": {"trained": right}, "seen": 0.5, "rd": 0.1,
             })  # fmt: skip
     show(records, [])

@@ -13,7 +13,7 @@ from coreselect.cli.app import build
 from coreselect.data import load
 from coreselect.errors import CoreselectError, DataError, RequirementError
 from coreselect_integrations.evaluation import PGD20, evaluate
-from coreselect_integrations.networks import Spec, load_network, make, restore, route_call, save_network
+from coreselect_integrations.networks import NetworkSpec, load_network, make, restore, route_call, save_network
 
 pytest.importorskip("sklearn", reason="digits come with scikit-learn")
 N = 20
@@ -39,7 +39,7 @@ def command(*words: object) -> Any:
 @pytest.fixture(scope="module")
 def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """model.pt of a small, untrained classifier of digits."""
-    path, spec = tmp_path_factory.mktemp("classifier") / "model.pt", Spec("small", 1, 8, classes=10)
+    path, spec = tmp_path_factory.mktemp("classifier") / "model.pt", NetworkSpec("small", 1, 8, classes=10)
     save_network(path, make(spec, 3), spec, {})
     return path
 
@@ -47,7 +47,7 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """model.pt of a small extractor with two routes."""
-    path, spec = tmp_path_factory.mktemp("encoder") / "model.pt", Spec("small", 1, 8, projection=2, dual_bn=True)
+    path, spec = tmp_path_factory.mktemp("encoder") / "model.pt", NetworkSpec("small", 1, 8, projection=2, dual_bn=True)
     save_network(path, make(spec, 3), spec, {})
     return path
 
@@ -109,7 +109,7 @@ def test_an_extractor_has_neighbours_alone(encoder: Path) -> None:
 
 def test_a_head_for_clusters_is_no_classifier(tmp_path: Path) -> None:
     """The network of lpaft tells clusters apart: its accuracy on labels would be chance, and is not reported."""
-    path, spec = tmp_path / "model.pt", Spec("small", 1, 8, classes=10)
+    path, spec = tmp_path / "model.pt", NetworkSpec("small", 1, 8, classes=10)
     save_network(path, make(spec, 3), spec, {"mode": "lpaft"})
     assert command("evaluate", "--from", path, "--rows", N).exit_code == 2
     got = command("evaluate", "--from", path, "--rows", N, "--neighbours", 3, "--train-rows", 60, "--json")

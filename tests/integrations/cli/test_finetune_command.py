@@ -13,7 +13,7 @@ from coreselect.cli.app import build
 from coreselect.errors import BudgetError, CoreselectError, DataError, NonFiniteError, RequirementError
 from coreselect_integrations.cli import finetune_run
 from coreselect_integrations.cli.finetune import ALL
-from coreselect_integrations.networks import Spec, load_network, make, save_network
+from coreselect_integrations.networks import NetworkSpec, load_network, make, save_network
 from coreselect_integrations.pretraining.run import MODEL
 from coreselect_integrations.training.runs import CHECKPOINT, LOG
 
@@ -37,7 +37,7 @@ def large(split): return images(1, 16, True)
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """model.pt of an extractor with two routes, as `coreselect train acl` leaves it, with statistics of its own."""
     path = tmp_path_factory.mktemp("encoder") / MODEL
-    spec = Spec("small", 1, 8, projection=2, dual_bn=True)
+    spec = NetworkSpec("small", 1, 8, projection=2, dual_bn=True)
     save_network(path, make(spec, 1), spec, {"system": "acl"})
     return path
 

@@ -13,7 +13,7 @@ from coreselect_integrations.cli.option_relevance import RELEVANCE, SCHEDULE, wi
 from coreselect_integrations.cli.train import train as train_command
 from coreselect_integrations.pretraining.presets import defaults
 from coreselect_integrations.pretraining.run import MODEL
-from coreselect_integrations.pretraining.settings import NAMES, SYSTEMS
+from coreselect_integrations.pretraining.settings import SETTING_NAMES, SYSTEMS
 
 pytest.importorskip("kornia")
 pytest.importorskip("sklearn", reason="digits come with scikit-learn")
@@ -77,9 +77,9 @@ def test_the_table_knows_real_options_and_lets_every_system_have_its_own(system:
     """Names in the table are options, and each has an effect with some system."""
     for names, reads, _ in RELEVANCE:
         assert set(names) <= {*inspect.signature(train_command).parameters}
-        if names[0] in NAMES and names[0] not in ("milestones", "capture", "eta", "rd_steps"):
+        if names[0] in SETTING_NAMES and names[0] not in ("milestones", "capture", "eta", "rd_steps"):
             assert any(reads(defaults(other), None) for other in SYSTEMS)
-    common = set(NAMES) - {name for names, _, _ in RELEVANCE for name in names} - {*SCHEDULE}
+    common = set(SETTING_NAMES) - {name for names, _, _ in RELEVANCE for name in names} - {*SCHEDULE}
     assert without_effect(common, defaults(system), None, named=False) is None
 
 

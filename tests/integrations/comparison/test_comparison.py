@@ -1,4 +1,4 @@
-"""Cells run on equal terms, once; what they cost and what they say is added up rightly and lies in files."""
+"""Cells run once and on equal terms; their costs and results are summed correctly and written to files."""
 
 import csv
 import io
@@ -19,15 +19,17 @@ from coreselect.data import load
 from coreselect.errors import DataError, RequirementError
 from coreselect.selectors import RS2, Random
 from coreselect.support.records import digest_of
-from coreselect_integrations.comparison import Cell, Finetuning, Runtime, Study, compare, study
-from coreselect_integrations.comparison.measures import spread
+from coreselect_integrations.comparison import Cell, Finetuning, Runtime, Study, compare
+from coreselect_integrations.comparison.cell_files import RECORD, TERMS
+from coreselect_integrations.comparison.cell_run import EMPTY_RECORD
+from coreselect_integrations.comparison.equal_time import affordable_epochs, settings_of
+from coreselect_integrations.comparison.measures import evenly_spaced
 from coreselect_integrations.comparison.methods import selector_for
 from coreselect_integrations.comparison.picture import looks_of, on_front, pareto
 from coreselect_integrations.comparison.plan import cells
 from coreselect_integrations.comparison.report import as_csv, as_html, sentence, write
-from coreselect_integrations.comparison.statistics import FULL, WARM, Spread, lines, paired
-from coreselect_integrations.comparison.study import RECORD, TERMS, affordable, settings_of
-from coreselect_integrations.comparison.tables import NARROW, WIDE, blocks, filled
+from coreselect_integrations.comparison.statistics import FULL, WARM, MeanStd, lines, paired
+from coreselect_integrations.comparison.tables import NARROW, WIDE, blocks, nonempty_columns
 from coreselect_integrations.networks import load_network
 from coreselect_integrations.pretraining.presets import defaults
 from coreselect_integrations.pretraining.run import MODEL
@@ -66,7 +68,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Study, list[di
 
 
 def test_every_method_has_a_cell_and_each_record_says_what_it_cost(done: Any) -> None:
-    """Warm, full and three methods; the warm-up is part of all; only selectors select, and by parts."""
+    """There are cells for warm, full and three methods; all include the warm-up; only selectors have seconds of selection."""
     folder, _, records = done
     found = by_name(records)
 
@@ -82,13 +84,13 @@ def test_every_method_has_a_cell_and_each_record_says_what_it_cost(done: Any) ->
 
 
 def test_what_was_seen_is_counted_since_the_warm_up(done: Any) -> None:
-    """A fixed quarter stays a quarter; two disjoint draws are a half; the warm model and the full run saw all."""
+    """A fixed quarter sees a quarter, two disjoint draws see a half, and the warm model and the full run see all."""
     seen = {r["method"]: r["seen"] for r in done[2]}
     assert (seen["random"], seen["rs2"], seen[FULL], seen[WARM]) == (0.25, 0.5, 1.0, 1.0)
 
 
 def test_every_method_begins_at_the_same_warm_model(done: Any) -> None:
-    """The first epoch of every cell's log is the warm run's, bit for bit and second for second."""
+    """The first epoch in the log of every cell is that of the warm run, with the same bits and seconds."""
     folder, _, records = done
     logs = [(folder / name / LOG).read_text().splitlines() for name in by_name(records)]
     assert len({log[0] for log in logs}) == 1
@@ -96,7 +98,7 @@ def test_every_method_begins_at_the_same_warm_model(done: Any) -> None:
 
 
 class Spy(Random):
-    """Random under any name; says which weights it was shown."""
+    """Random selection under any name, which records the weights of its model."""
 
     shown: list[str] = []  # noqa: RUF012
 
@@ -106,7 +108,7 @@ class Spy(Random):
 
 
 def test_methods_that_choose_alike_end_alike(tmp_path: Path) -> None:
-    """Two names for one choice: both are shown the warm weights, and the same draws give the same weights at the end."""
+    """Two names for one method both start from the warm weights, and end with the same weights."""
     Spy.shown.clear()
     records = run(tmp_path, few(make=lambda name, settings: Spy()))
     a, b = records[1:]
@@ -117,16 +119,18 @@ def test_methods_that_choose_alike_end_alike(tmp_path: Path) -> None:
 
 
 def test_finished_cells_are_never_run_again(done: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Called again, with another seed's cells out of reach: the same records, and no file is written."""
+    """A second call returns the same records and writes no file."""
     folder, plan, records = done
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    monkeypatch.setattr(study, "run_cell", lambda *args: pytest.fail("a finished cell was run"))
+    monkeypatch.setattr(
+        "coreselect_integrations.comparison.study.run_cell", lambda *args: pytest.fail("a finished cell was run")
+    )
     assert run(folder, plan) == records
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
 def test_methods_may_be_added_and_other_terms_are_refused(done: Any) -> None:
-    """A method more runs alone; other epochs, attacks or data are refused in a sentence with both values."""
+    """A new method runs alone; other epochs, attacks or data are refused in a sentence with both values."""
     folder, plan, records = done
     ran: list[str] = []
 
@@ -135,14 +139,14 @@ def test_methods_may_be_added_and_other_terms_are_refused(done: Any) -> None:
 
     more = run(folder, replace(plan, methods=(*plan.methods, "redraw")), ended=ended)
     assert (ran, more[:5]) == (["redraw"], records)
-    with pytest.raises(RequirementError, match=r"holds a comparison with epochs 3, this one has 4: go on"):
+    with pytest.raises(RequirementError, match=r"holds a comparison with epochs 3, this one has 4: use the settings"):
         run(folder, replace(plan, settings=tiny(epochs=4)))
     with pytest.raises(RequirementError, match="comparison with train 'n:100"):
         compare(plan, load("digits", "train", 90), load("digits", "test", 30), Runtime(folder))
 
 
 def test_damaged_files_are_named(tmp_path: Path) -> None:
-    """Half a file is no comparison; a file is no folder."""
+    """A damaged file, and a file in place of a folder, are refused by name."""
     (tmp_path / TERMS).write_text("{")
     with pytest.raises(DataError, match="remove it"):
         run(tmp_path, few())
@@ -151,7 +155,7 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
 
 
 class Fragile(RS2):
-    """Fails until it is mended."""
+    """A selector that fails while `broken` is true."""
 
     broken = True
 
@@ -162,7 +166,7 @@ class Fragile(RS2):
 
 
 def test_a_failed_cell_is_a_record_and_is_tried_again(tmp_path: Path) -> None:
-    """The others are compared all the same; mended, it runs, and nothing else does."""
+    """The other cells still run; after the error is repaired, only the failed cell runs again."""
     ran: list[str] = []
 
     def make(name: str, settings: Settings) -> Any:
@@ -186,7 +190,7 @@ def test_a_failed_cell_is_a_record_and_is_tried_again(tmp_path: Path) -> None:
 
 
 def test_a_killed_comparison_goes_on_and_ends_with_the_same_accuracies(done: Any, tmp_path: Path) -> None:
-    """Killed in a cell's last epoch: the epochs that are there stay, and every number but time is that of a whole run."""
+    """After a kill in the last epoch of a cell, finished epochs stay, and all numbers except times are those of a whole run."""
     _, plan, records = done
 
     def plug(part: str, finished: int, total: int) -> None:
@@ -207,7 +211,7 @@ def test_a_killed_comparison_goes_on_and_ends_with_the_same_accuracies(done: Any
 
 def took(method: str, seconds: float, **more: Any) -> dict[str, Any]:
     return {
-        **asdict_of(Cell(method, 0.1, 0)), **study.NOTHING, "warm_seconds": 5.0, "train_seconds": 5.0 + 0.75 * seconds,
+        **asdict_of(Cell(method, 0.1, 0)), **EMPTY_RECORD, "warm_seconds": 5.0, "train_seconds": 5.0 + 0.75 * seconds,
         "select_seconds": 0.25 * seconds, **more,
     }  # fmt: skip
 
@@ -217,12 +221,12 @@ def asdict_of(cell: Cell) -> dict[str, Any]:
 
 
 def test_equal_time_by_hand() -> None:
-    """Ten epochs took 20, 8 and 7 s: the slowest keeps 10, the others get ⌊10 · 20/8⌋ = 25 and ⌊10 · 20/7⌋ = 28."""
+    """If ten epochs took 20, 8 and 7 s, the slowest keeps 10; the others get ⌊10 · 20/8⌋ = 25 and ⌊10 · 20/7⌋ = 28."""
     plan = few(settings=tiny(epochs=13, warmup=3), equal=("time",))
     before = [took("slow", 20), took("b", 8), took("c", 7), took("late", 90, error="x"), took("far", 90, seed=1)]
 
     def epochs(method: str) -> int:
-        return affordable(Cell(method, 0.1, 0, "time"), plan, before)
+        return affordable_epochs(Cell(method, 0.1, 0, "time"), plan, before)
 
     assert [epochs(method) for method in ("slow", "b", "c")] == [10, 25, 28]
     with pytest.raises(RequirementError, match="late failed at equal epochs"):
@@ -233,11 +237,11 @@ def test_the_slowest_keeps_its_epochs_whatever_the_seconds() -> None:
     """⌊e · T/T⌋ is e in floating point, too."""
     for e, seconds in [(7, 0.1), (49, 1 / 49), (3, 1e-3 / 7)]:
         plan = few(settings=tiny(epochs=e + 1))
-        assert affordable(Cell("a", 0.1, 0, "time"), plan, [took("a", seconds)]) == e
+        assert affordable_epochs(Cell("a", 0.1, 0, "time"), plan, [took("a", seconds)]) == e
 
 
 def test_a_longer_run_stretches_its_curves_and_nothing_else() -> None:
-    """Twice the epochs after 2 of warm-up: milestones keep their share, warm-up and interval of selections stay."""
+    """With twice the epochs after a warm-up of 2, milestones are scaled; warm-up and interval of selections stay."""
     own = tiny(epochs=12, warmup=2, every=5, lr_warmup=1, curve="stairs", milestones=(6, 9), interval=3)
     plan = few(settings=own, equal=("time",))
     got = settings_of(Cell("fast", 0.1, 4, "time"), plan, [took("fast", 10, seed=4), took("slow", 20, seed=4)])
@@ -246,9 +250,11 @@ def test_a_longer_run_stretches_its_curves_and_nothing_else() -> None:
 
 
 def test_at_equal_time_the_faster_trains_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Said to take a third of the time, rs2 gets three times the epochs; the slowest has its cell already."""
+    """If rs2 takes a third of the time, it gets three times the epochs; the slowest needs no new cell."""
     cost = {"rs2": 1.0, "random": 3.0, "redraw": 6.0}
-    monkeypatch.setattr(study, "after_warm_up", lambda record: cost[record["method"]])
+    monkeypatch.setattr(
+        "coreselect_integrations.comparison.equal_time.seconds_after_warm_up", lambda record: cost[record["method"]]
+    )
     plan = few(equal=("time",))
     found = by_name(run(tmp_path, plan))
 
@@ -260,7 +266,7 @@ def test_at_equal_time_the_faster_trains_longer(tmp_path: Path, monkeypatch: pyt
 
 
 def test_contrastive_networks_are_judged_by_fine_tuning(tmp_path: Path) -> None:
-    """ACL has no classifier of its own: slf and alf train one on the labelled pool."""
+    """ACL trains no classifier, so slf and alf train one on the labelled pool."""
     pytest.importorskip("kornia")
     plan = few(settings=tiny("acl", epochs=2), methods=("rs2",), judged=("slf", "alf"), finetuning=Finetuning(1))
     records = run(tmp_path, plan)
@@ -271,15 +277,17 @@ def test_contrastive_networks_are_judged_by_fine_tuning(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("methods", [("rs2", "rs2"), ("a:b", "a/b"), ("x" * 300,)])
 def test_folders_that_two_methods_would_share_are_refused(methods: tuple[str, ...], tmp_path: Path) -> None:
-    """Before anything trains, and so are names that no file system takes."""
+    """They are refused before training, and so are names that are too long for a folder."""
     plan = few(methods=methods, make=lambda name, settings: Random(), own=lambda name, settings: settings)
-    with pytest.raises(RequirementError, match="would serve two methods, or its name has more than 200 letters"):
+    with pytest.raises(
+        RequirementError, match=r"two methods would use the folder .*, or its name is longer than 200 characters"
+    ):
         run(tmp_path / "none", plan)
     assert not (tmp_path / "none").exists()
 
 
 def test_a_classifier_is_judged_as_it_is_and_fine_tuned_on_another_set(tmp_path: Path) -> None:
-    """`alf@flipped` reads some of the other set's images and its test images; the cell's own are not touched by it."""
+    """`alf@flipped` reads training and test images of the other set only."""
     train, test = load("digits", "train", 100), load("digits", "test", 30)
     read: dict[str, set[int]] = {"train": set(), "test": set()}
 
@@ -309,22 +317,22 @@ def test_a_classifier_is_judged_as_it_is_and_fine_tuned_on_another_set(tmp_path:
 
 
 def test_the_processors_clock_does_not_time_a_gpu(tmp_path: Path) -> None:
-    """Refused before anything is read or written."""
-    with pytest.raises(RequirementError, match="does not see what a cuda device does"):
+    """It is refused before anything is read or written."""
+    with pytest.raises(RequirementError, match="cannot measure a cuda device"):
         run(tmp_path / "out", few(clock="cpu"), device="cuda")
     assert not (tmp_path / "out").exists()
 
 
 def test_rows_of_fine_tuning_are_of_all_classes() -> None:
-    """Of a set in the order of its classes as many of each; never more than there are."""
+    """From a set sorted by class, the same number of each class is taken, and never more than there are."""
     ordered = [(0.0, y) for y in np.repeat(np.arange(5), 20)]
-    assert np.bincount([y for _, y in spread(ordered, 10)]).tolist() == [2] * 5
-    assert len(set(spread(ordered, 99).indices)) == 99
-    assert spread(ordered, 100) is spread(ordered, None) is ordered
+    assert np.bincount([y for _, y in evenly_spaced(ordered, 10)]).tolist() == [2] * 5
+    assert len(set(evenly_spaced(ordered, 99).indices)) == 99
+    assert evenly_spaced(ordered, 100) is evenly_spaced(ordered, None) is ordered
 
 
 def test_seconds_may_be_the_processors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that stands still between two looks at the clock costs wall time and no processor time."""
+    """A pause costs wall-clock seconds, but no processor seconds."""
     from coreselect_integrations.pretraining import run as pretraining
     from coreselect_integrations.systems import sat
 
@@ -335,13 +343,13 @@ def test_seconds_may_be_the_processors(tmp_path: Path, monkeypatch: pytest.Monke
     warm, rs2 = run(tmp_path, few(methods=("rs2",), clock="cpu"))
     assert (warm["train_seconds"], warm["select_seconds"], rs2["warm_seconds"]) == (3.0, 3.0, 3.0)
     assert (rs2["train_seconds"], rs2["select_seconds"]) == (9.0, 9.0)
-    assert "; seconds are of the processor." in sentence({**ABOUT, "clock": "cpu"})
+    assert "; seconds are processor seconds." in sentence({**ABOUT, "clock": "cpu"})
     with pytest.raises(RequirementError, match="clock 'cpu', this one has 'wall'"):
         run(tmp_path, few(methods=("rs2",)))
 
 
 def test_a_method_may_be_written_with_settings_of_its_own(tmp_path: Path) -> None:
-    """Rows of all parameters for one method, of the head for the other: the runs say so, from one warm model."""
+    """One method uses rows of all parameters, the other rows of the head; the runs record this and share one warm model."""
     plan = few(settings=tiny(epochs=2), methods=("rcs", "rcs:capture=all:eta=0.001"))
     records = run(tmp_path, plan)
 
@@ -354,7 +362,7 @@ def test_a_method_may_be_written_with_settings_of_its_own(tmp_path: Path) -> Non
 
 
 def test_rd_is_measured_alike_whatever_a_method_reads(tmp_path: Path) -> None:
-    """RD at the end is under one attack: a method with steps of its own that chooses alike has the same RD."""
+    """RD at the end uses one attack for all, so a method with other attack steps and the same picks has the same RD."""
     plan = few(
         methods=("rs2", "other"),
         own=lambda name, s: s if name == "rs2" else replace(s, rd_steps=4),
@@ -366,14 +374,14 @@ def test_rd_is_measured_alike_whatever_a_method_reads(tmp_path: Path) -> None:
 
 
 def test_a_set_that_is_not_there_is_refused_before_anything_trains(tmp_path: Path) -> None:
-    """`alf@there` without that set: one sentence, and no folder."""
-    with pytest.raises(RequirementError, match="no set is called 'there', on which 'alf@there' judges"):
+    """`alf@there` without the set is refused in one sentence, and no folder is made."""
+    with pytest.raises(RequirementError, match="no set is called 'there', which the evaluation 'alf@there' needs"):
         run(tmp_path / "none", few(judged=("trained", "alf@there")))
     assert not (tmp_path / "none").exists()
 
 
 def test_without_a_warm_up_all_begin_at_the_same_parameters(tmp_path: Path) -> None:
-    """The warm model is then the network as it was made, and no second of it is counted."""
+    """The warm model is then the untrained network, and its seconds are 0."""
     records = run(tmp_path, few(settings=tiny(warmup=0, epochs=2), methods=("random",)))
     assert [r["error"] for r in records] == [None, None]
     assert [(r["epochs"], r["warm_seconds"], r["seen"]) for r in records] == [(0, 0.0, 0.0), (2, 0.0, 0.25)]
@@ -395,12 +403,12 @@ def test_differences_by_hand() -> None:
     """d = 1, 2, 3: mean 2, deviation 1, t = 2√3; with two degrees of freedom p = 1 − t/√(t² + 2) = 1 − √(12/14)."""
     found = paired({0: 2.0, 1: 4.0, 2: 6.0}, {0: 1.0, 1: 2.0, 2: 3.0})
     assert found is not None
-    assert found.difference == Spread(2.0, 1.0, 3)
+    assert found.difference == MeanStd(2.0, 1.0, 3)
     assert found.p == pytest.approx(1 - math.sqrt(12 / 14))
 
 
 def test_too_few_or_equal_differences_claim_nothing() -> None:
-    """No common seed: no comparison; one: no p; none differs: p is 1; all differ alike: p is 0."""
+    """Without a common seed there is no comparison, with one no p; p is 1 for no differences, and 0 for equal ones."""
     assert paired({0: 1.0}, {1: 1.0}) is None
     one, none, alike = paired({0: 1.0}, {0: 0.5}), paired({0: 1.0, 1: 2.0}, {0: 1.0, 1: 2.0}), None
     alike = paired({0: 1.0, 1: 2.0}, {0: 0.5, 1: 1.5})
@@ -408,14 +416,14 @@ def test_too_few_or_equal_differences_claim_nothing() -> None:
     assert none is not None
     assert alike is not None
     assert (one.p, none.p, alike.p) == (None, 1.0, 0.0)
-    assert (Spread.of([2.0]).words(), Spread.of([1.0, 3.0]).words(1, "+")) == ("2.0", "+2.0 ± 1.4")
+    assert (MeanStd.of([2.0]).text(), MeanStd.of([1.0, 3.0]).text(1, "+")) == ("2.0", "+2.0 ± 1.4")
 
 
 def fake(method: str, robust: float, seconds: float, seed: int = 0, **more: Any) -> dict[str, Any]:
     accuracy = {"trained": {"standard": robust + 0.2, "robust": robust, "n": 100}}
     fraction = None if method in (FULL, WARM) else 0.1
     return {
-        **asdict_of(Cell(method, fraction, seed)), **study.NOTHING, "accuracy": accuracy, "epochs": 9, "seen": 0.5, "rd": 0.01,
+        **asdict_of(Cell(method, fraction, seed)), **EMPTY_RECORD, "accuracy": accuracy, "epochs": 9, "seen": 0.5, "rd": 0.01,
         "train_seconds": 0.75 * seconds, "select_seconds": 0.25 * seconds, "classes": 9.5,
         "selection": {} if fraction is None else {"rows": 0.2 * seconds}, **more,
     }  # fmt: skip
@@ -424,13 +432,13 @@ def fake(method: str, robust: float, seconds: float, seed: int = 0, **more: Any)
 RECORDS = [
     *(fake(WARM, 0.1, 4, s) for s in (0, 1)), *(fake(FULL, 0.5, 80, s) for s in (0, 1)),
     fake("rs2", 0.40, 8, 0), fake("rs2", 0.42, 8, 1), fake("rcs", 0.39, 20, 0), fake("rcs", 0.43, 20, 1),
-    {**asdict_of(Cell("<b>", 0.1, 0)), **study.NOTHING, "error": "ValueError: a < b & c, d"}, fake("<b>", 0.3, 16, 1),
+    {**asdict_of(Cell("<b>", 0.1, 0)), **EMPTY_RECORD, "error": "ValueError: a < b & c, d"}, fake("<b>", 0.3, 16, 1),
 ]  # fmt: skip
 ABOUT = {**few().terms(), "data": "digits", "pool_size": 80, "tested": 100}
 
 
 def test_a_line_summarises_its_seeds() -> None:
-    """By hand: means, speed-up of ten against the full run, half of it for twice the time, the failed seed counted."""
+    """Means, speed-up over the full run and failed seeds are those computed by hand."""
     found = {line.method: line for line in lines(RECORDS)}
     assert found["rs2"].robust.mean == pytest.approx(0.41)
     assert found["rs2"].robust.deviation == pytest.approx(0.02 / math.sqrt(2))
@@ -443,7 +451,7 @@ def test_a_line_summarises_its_seeds() -> None:
 
 
 def test_a_block_has_warm_and_full_in_it() -> None:
-    """One fraction, one way of being equal: one block; a second way is a second one, with the same full line."""
+    """There is one block for each fraction and kind of equality, each with the line of the full run."""
     again = [{**r, "equal": "time"} for r in RECORDS if r["fraction"] is not None]
     titles = {title: [line.method for line in found] for title, found in blocks([*RECORDS, *again])}
     assert list(titles) == ["10 % of the pool, equal epochs", "10 % of the pool, equal time"]
@@ -452,15 +460,15 @@ def test_a_block_has_warm_and_full_in_it() -> None:
 
 
 def test_columns_without_content_are_left_out() -> None:
-    """Without a full run there is no speed-up, without rs2 no difference to it."""
-    names, rows = filled(NARROW, lines([fake("rcs", 0.3, 9, 0)]))
+    """Without a full run there is no column of speed-up; without rs2 there is no column of differences."""
+    names, rows = nonempty_columns(NARROW, lines([fake("rcs", 0.3, 9, 0)]))
     assert names == ["method", "std %", "robust %", "train s", "select s"]
     assert rows == [["rcs", "50.0", "30.0", "6.8", "2.2"]]
-    assert filled(WIDE, lines(RECORDS))[0] == list(WIDE)
+    assert nonempty_columns(WIDE, lines(RECORDS))[0] == list(WIDE)
 
 
 def test_the_csv_has_a_row_a_cell_and_judgement() -> None:
-    """Numbers as they are, errors in words, a column a part of the selection."""
+    """Numbers are unchanged, errors are in words, and each part of selection has a column."""
     rows = list(csv.DictReader(io.StringIO(as_csv(RECORDS))))
     assert len(rows) == len(RECORDS)
     assert (rows[4]["method"], rows[4]["robust"], rows[4]["select_rows_seconds"]) == ("rs2", "0.4", "1.6")
@@ -471,7 +479,7 @@ def test_the_csv_has_a_row_a_cell_and_judgement() -> None:
 
 
 class Outside(HTMLParser):
-    """Collect tags, texts, and everything that a browser would fetch."""
+    """Collect tags, texts, and everything that a browser would download."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -488,7 +496,7 @@ class Outside(HTMLParser):
 
 
 def test_the_page_needs_nothing_from_outside() -> None:
-    """The picture is in it; no script, no style sheet, no font, no address; names are text, never markup."""
+    """The page contains the picture and no script, style sheet, font or address; names are text, not markup."""
     page = as_html(ABOUT, RECORDS, b"\x89PNG")
     seen = Outside()
     seen.feed(page)
@@ -498,12 +506,12 @@ def test_the_page_needs_nothing_from_outside() -> None:
     text = " ".join(seen.words)
     assert "<b> 0.1, seed 0: ValueError: a < b & c, d" in " ".join(text.split())
     assert all(name in seen.words for name in WIDE)
-    assert "Seconds of selecting, by part, of the wall" in seen.words
+    assert "Wall-clock seconds of selection, by part" in seen.words
     assert '"radius": 0.1' in text
 
 
 def test_all_files_are_written(tmp_path: Path) -> None:
-    """JSON, CSV, page and picture; a picture that could not be drawn is left out."""
+    """JSON, CSV, page and picture are written; without a picture the rest is written."""
     pytest.importorskip("matplotlib")
     files = write(tmp_path, ABOUT, RECORDS, pareto(RECORDS))
     assert [f.name for f in files] == ["results.json", "results.csv", "report.html", "pareto.png"]
@@ -518,37 +526,37 @@ def test_all_files_are_written(tmp_path: Path) -> None:
     ids=["warm alone", "failed alone", "nothing"],
 )
 def test_nothing_finished_is_no_picture(records: list[Any]) -> None:
-    """None, and the page says so by leaving it out."""
+    """Without finished cells there is no picture, also not on the page."""
     assert pareto(records) is None
     assert "<img" not in as_html(ABOUT, records, None)
 
 
 @pytest.mark.parametrize("change", [lambda r: r, lambda r: {**r, "train_seconds": 1e-4, "select_seconds": 0.0}])
 def test_the_picture_can_be_drawn_without_a_full_run(change: Callable[[Any], Any]) -> None:
-    """One method alone, however fast."""
+    """A picture of one method can be drawn, however fast it is."""
     pytest.importorskip("matplotlib")
     assert pareto([change(RECORDS[4])]) is not None
 
 
 def test_the_front_is_what_no_other_beats() -> None:
-    """rs2 is faster than rcs and as robust: rcs is off it, the slow full run is on it."""
+    """rs2 is faster than rcs and as robust, so rcs is not on the front; the slow full run is."""
     assert {line.method for line in on_front([o for o in lines(RECORDS) if o.method != WARM])} == {FULL, "rs2"}
 
 
 def test_no_two_methods_look_alike() -> None:
-    """Sixty methods, sixty pairs of colour and mark."""
+    """Sixty methods have sixty different pairs of colour and mark."""
     looks = looks_of([f"m{i}" for i in range(60)])
     assert len(set(looks.values())) == 60
 
 
 def test_cells_at_equal_epochs_come_first() -> None:
-    """Equal time needs to know what each took; asked for alone, it runs equal epochs, too."""
+    """Equal time needs the times at equal epochs, so it runs those first."""
     order = [cell.equal for cell in cells(few(equal=("time",), seeds=(0, 1)))]
     assert order == ["epochs"] * 6 + ["time"] * 4
 
 
 def test_any_selector_can_be_made_for_a_cell() -> None:
-    """The default maker knows the names of the registry and gives RCS the settings' own objective."""
+    """The default `make` knows all names of the registry, and gives RCS the objective of the settings."""
     made = selector_for("rcs", tiny(rd_steps=2))
     assert made.objective == tiny(rd_steps=2).rd  # type: ignore[attr-defined]
     assert selector_for("rs2", tiny()) == get_selector("rs2")

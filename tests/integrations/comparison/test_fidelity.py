@@ -1,4 +1,4 @@
-"""What `coreselect fidelity` measures is what an explicit step does, and what it prints and refuses."""
+"""`coreselect fidelity` measures the effect of explicit steps, prints three tables, and refuses wrong input."""
 
 import copy
 import importlib.util
@@ -26,9 +26,11 @@ from coreselect.selectors import RCS, GradMatch, Mixture, Random
 from coreselect.support import seeding
 from coreselect_integrations.cli.fidelity import fidelity as fidelity_command
 from coreselect_integrations.cli.fidelity_run import settings_in
-from coreselect_integrations.comparison.fidelity import Fidelity, alike, fidelity, predict
+from coreselect_integrations.comparison.fidelity import comparable, fidelity
+from coreselect_integrations.comparison.fidelity_report import Fidelity
+from coreselect_integrations.comparison.predictions import predict
 from coreselect_integrations.comparison.set_value import SetValue
-from coreselect_integrations.networks import Spec, load_network, make, restore, route_call, save_network
+from coreselect_integrations.networks import NetworkSpec, load_network, make, restore, route_call, save_network
 from coreselect_integrations.pretraining.presets import defaults
 from coreselect_integrations.pretraining.settings import Settings
 from coreselect_integrations.systems.views import two_views
@@ -67,7 +69,7 @@ def sat(n: int = 30, u: int = 8, **settings: Any) -> Any:
 
 def acl() -> Any:
     """A contrastive task on a small network with two routes."""
-    network = make(Spec("small", 1, 8, projection=2, dual_bn=True), 0).eval()
+    network = make(NetworkSpec("small", 1, 8, projection=2, dual_bn=True), 0).eval()
     x = torch.rand(26, 1, 8, 8, generator=torch.Generator().manual_seed(2))
     pool, held = holdout(list(x), 6)
     return Task.from_model(network, pool, held, loss="acl", attack=WEAK, call=route_call, views=two_views)
@@ -95,7 +97,7 @@ def plain_rows(model: nn.Module, dataset: Any, members: Any, weights: Any) -> di
 
 
 def plain_rd(model: nn.Module, dataset: Any, held: Tensor | None = None) -> tuple[float, Tensor]:
-    """Mean RD of validation and the attacked inputs it is of, on those given or attacked anew."""
+    """Mean RD of validation, on given attacked inputs or after a new attack, and the attacked inputs."""
     x = torch.stack([dataset[i][0] for i in range(len(dataset))])
     start = starts(x, "fidelity attack", indices=range(len(x)))
 
@@ -119,7 +121,7 @@ def stepped(model: nn.Module, slopes: dict[str, Tensor], eta: float, only: str) 
 
 @pytest.mark.parametrize("capture", STEPPED)
 def test_true_decreases_are_those_of_an_explicit_step(capture: Any) -> None:
-    """RD before less RD after a step of one group on a deep copy of the model, attacked inputs held and re-crafted."""
+    """They are RD before minus RD after a step of one group on a copy of the model, with old and with new attacked inputs."""
     task, groups, eta = sat(capture=capture), [np.array([3, 7, 9]), np.array([20, 1]), np.array([12])], 0.5
     got = predict(task, RD_WEAK, groups, eta)
     before, held = plain_rd(task.model, task.validation)
@@ -156,7 +158,7 @@ def test_g_is_minus_rd_of_the_stepped_model(capture: Any, weighted: bool) -> Non
 
 
 def test_a_selection_is_stepped_by_its_own_groups() -> None:
-    """G of what RCS picked is that of the plain sum over its groups, the trimmed one with weight kept / g."""
+    """G of the picks of RCS is that of the plain sum over its groups; a trimmed group has weight kept / g."""
     task, eta = sat(), 0.4
     chosen = select(task, RCS(objective=RD_WEAK, eta=eta, group_size=3, certify=None), 8, 0)
     with task.snapshot(0, 0) as shot:
@@ -181,7 +183,7 @@ def report(task: Any, **more: Any) -> Fidelity:
 
 @pytest.mark.parametrize("make_task", [sat, acl])
 def test_a_report_answers_all_three_questions(make_task: Any) -> None:
-    """Every correlation, method and approximation is there, a repeated report says the same, and nothing is left behind."""
+    """The report has every correlation, method and approximation; a second report is the same; no state changes."""
     task = make_task()
     own, rng = {n: t.clone() for n, t in task.model.state_dict().items()}, torch.get_rng_state()
     got = report(task)
@@ -212,7 +214,7 @@ def test_a_report_answers_all_three_questions(make_task: Any) -> None:
 
 
 def test_rcs_beats_random_sets_at_its_own_game() -> None:
-    """Under small steps the greedy set lowers RD by more than any of the random ones does on average."""
+    """With small steps, the greedy set lowers RD by more than random sets do on average."""
     got = report(sat(60), rcs=RCS(objective=RD_WEAK, eta=0.05, group_size=3), sets=10)
     assert got.methods[0].sds is not None
     assert got.methods[0].sds > 1
@@ -239,13 +241,13 @@ def test_methods_with_weights_and_the_whole_model_are_reported() -> None:
     ],
 )
 def test_what_cannot_be_measured_is_refused(changed: dict[str, Any], kind: type[CoreselectError], said: str) -> None:
-    """In one sentence that says what to do."""
+    """It is refused in one sentence that says what to do."""
     with pytest.raises(kind, match=said):
         report(sat(), **changed)
 
 
 def test_a_step_out_of_the_numbers_is_refused() -> None:
-    """Of a whole set and of one group, by the η that led there."""
+    """It is refused for a set and for one group, with the value of η."""
     with sat().snapshot(0, 0) as shot, pytest.raises(NonFiniteError, match="smaller eta than 1e\\+308"):
         SetValue(shot, RD_WEAK, 1e308, 1).value(np.arange(20))
     with pytest.raises(NonFiniteError, match="smaller eta"):
@@ -254,23 +256,23 @@ def test_a_step_out_of_the_numbers_is_refused() -> None:
 
 def test_tasks_that_cannot_be_stepped_are_refused() -> None:
     """Arrays have no model, and RD needs validation; single examples make no batch."""
-    with pytest.raises(RequirementError, match="steps a model"):
+    with pytest.raises(RequirementError, match="needs a model"):
         report(Task.from_arrays(gradients=np.eye(4), validation_gradient=np.ones(4)))
     with pytest.raises(RequirementError, match="validation"):
         report(replace(sat(), validation=None))
-    with pytest.raises(RequirementError, match="groups are of 1"):
+    with pytest.raises(RequirementError, match="groups of 2 or more, but they have 1"):
         report(acl(), rcs=RCS(objective=RD_WEAK, group_size=1))
 
 
 def test_forms_of_rcs_are_compared_on_equal_terms() -> None:
-    """The same method under another name has the same G: its groups are as large, and no certificate is timed with it."""
+    """The same method under another name has the same G and group size, and no certificate is timed."""
     own = RCS(objective=RD_WEAK, eta=0.3, group_size=3)
     same, mixed = replace(own, group_size=None, certify="instance"), Mixture([own, Random()])
     got = report(sat(), methods={"rcs": RCS(), "same": same, "mixed": mixed})
     assert got.methods[0].g == got.methods[1].g
-    assert alike(same, replace(own, certify=None)) == replace(own, certify=None)
-    assert alike(mixed, own) == Mixture([replace(own, certify=None), Random()])
-    assert alike(Random(), own) == Random()
+    assert comparable(same, replace(own, certify=None)) == replace(own, certify=None)
+    assert comparable(mixed, own) == Mixture([replace(own, certify=None), Random()])
+    assert comparable(Random(), own) == Random()
 
 
 FACTORY = """
@@ -296,10 +298,10 @@ def command(*words: object) -> Any:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `data.py` and `model.pt` as training leaves it."""
+    """A folder with `data.py` and the `model.pt` of a training run."""
     folder = tmp_path_factory.mktemp("fidelity")
     (folder / "data.py").write_text(FACTORY)
-    spec = Spec("small", 1, 8, classes=2)
+    spec = NetworkSpec("small", 1, 8, classes=2)
     settings = Settings(
         system="sat", arch="small", attack_steps=2, step=4 / 255, validation=6, seed=3, milestones=(4, 5)
     )
@@ -310,7 +312,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_checkpoint_is_reported_in_80_columns(place: Path) -> None:
-    """Three tables on stdout, a note on stderr that this is another pool."""
+    """Three tables are on stdout, and a note on stderr says that the pool is another."""
     got = command("--from", place / "model.pt", "--data", f"{place / 'data.py'}:images", *QUICK[:-2])
     assert got.exit_code == 0, got.output
     lines = got.stdout.splitlines()
@@ -321,7 +323,7 @@ def test_a_checkpoint_is_reported_in_80_columns(place: Path) -> None:
 
 
 def test_a_network_trained_in_half_precision_is_reported_in_full(place: Path) -> None:
-    """What bfloat16 costs is among the costs, so RCS as set is without."""
+    """The cost of bfloat16 is one of the approximations, so RCS itself uses full precision."""
     saved = load_network(place / "model.pt")
     save_network(place / "half.pt", restore(saved), saved.spec, {**saved.about, "precision": "bf16"})
     answers = [
@@ -333,7 +335,7 @@ def test_a_network_trained_in_half_precision_is_reported_in_full(place: Path) ->
 
 
 def test_a_capture_of_training_is_not_that_of_the_report(place: Path) -> None:
-    """A network whose run captured everything is measured by --step all the same, and refuses a method of another capture."""
+    """--step decides what is measured, also if the run captured all parameters; a method with another capture is refused."""
     saved = load_network(place / "model.pt")
     save_network(place / "whole.pt", restore(saved), saved.spec, {**saved.about, "capture": "all"})
     for word, code in (("rcs:capture=all", 2), ("rcs:capture=head", 0)):
@@ -344,7 +346,7 @@ def test_a_capture_of_training_is_not_that_of_the_report(place: Path) -> None:
 
 
 def test_without_a_checkpoint_a_network_is_warmed_up_and_json_is_alone(place: Path) -> None:
-    """Settings on the command line hold, and JSON has every number."""
+    """Settings of the command line are used, and JSON has every number."""
     got = command("--data", f"{place / 'data.py'}:images", "--warmup-epochs", 0, "--eta", 0.02, "--attack-steps", 1,
                   "--loss", "acl", "--step", "all", "--json", *QUICK)  # fmt: skip
     assert got.exit_code == 0, got.output
@@ -373,7 +375,7 @@ def test_without_a_checkpoint_a_network_is_warmed_up_and_json_is_alone(place: Pa
     ],
 )
 def test_wrong_usage_is_exit_code_2(words: tuple[Any, ...], said: str) -> None:
-    """Each says which option."""
+    """Each message names the option."""
     got = command(*words)
     assert got.exit_code == 2
     assert said in " ".join(got.stderr.replace("│", " ").split())
@@ -400,7 +402,7 @@ def test_a_network_of_an_earlier_version_says_enough() -> None:
 def test_refusals_are_one_sentence(
     words: tuple[Any, ...], said: str, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before anything is measured."""
+    """They are refused in one sentence before anything is measured."""
     monkeypatch.chdir(place)
     got = command(*words)
     assert isinstance(got.exception, CoreselectError), got.output

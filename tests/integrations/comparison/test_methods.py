@@ -1,4 +1,4 @@
-"""Methods of choosing written in words make the selectors, and the settings of runs, that they say."""
+"""Selection methods written in words give the selectors and the settings of runs that they describe."""
 
 from dataclasses import replace
 
@@ -22,7 +22,7 @@ def test_a_name_alone_is_that_selector_with_the_rd_and_the_step_of_the_run() -> 
 
 
 def test_every_objective_is_attacked_within_the_radius_of_the_run() -> None:
-    """2 steps of 1¼ radii in all, whichever is named."""
+    """Every named objective has 2 attack steps, 1¼ radii long in all."""
     attack = RUN.rd.attack
     assert (attack.steps, attack.radius) == (2, 0.1)  # type: ignore[attr-defined]
     for word, wanted in (
@@ -42,22 +42,22 @@ def test_settings_of_a_selector_are_numbers_or_words() -> None:
 
 
 def test_a_sketch_is_named_by_its_width() -> None:
-    """`sketch=512` is a `Sketch` of that width, null the selector's own."""
+    """`sketch=512` is a `Sketch` of that width; null means the default of the selector."""
     assert selector_for("rcs:sketch=512", RUN) == RCS(objective=RUN.rd, eta=0.02, sketch=Sketch(512))
     assert selector_for("rcs:sketch=null", RUN) == RCS(objective=RUN.rd, eta=0.02)
 
 
 @pytest.mark.parametrize("words", ["rcs:objective=adversarial_ce", "rcs+rcs:objective=ce_plus_rd", "el2n"])
 def test_a_network_without_classes_is_asked_for_none(words: str) -> None:
-    """Before anything trains, in the words of the user."""
+    """A method that needs classes is refused before training, in the words of the user."""
     with pytest.raises(
-        RequirementError, match="reads classes from the network's outputs, and networks of acl have none"
+        RequirementError, match="reads classes from the network's outputs, but networks of acl have none"
     ):
         selector_for(words, defaults("acl"))
 
 
 def test_a_plus_before_a_digit_belongs_to_a_number() -> None:
-    """`1e+5` is a value, the plus before a name shares the budget."""
+    """`1e+5` is a value; a plus before a name shares the budget."""
     assert selector_for("rcs:eta=1e+5", RUN) == RCS(objective=RUN.rd, eta=1e5)
     assert selector_for("rcs:eta=5e+1+rs2", RUN) == Mixture([RCS(objective=RUN.rd, eta=50.0), RS2()])
 
@@ -71,7 +71,7 @@ def test_settings_of_the_run_are_not_the_selectors() -> None:
 
 
 def test_a_plus_shares_the_budget() -> None:
-    """Equal shares in the order written; settings of the run hold for the whole mixture."""
+    """The parts have equal shares in the written order; settings of the run apply to the whole mixture."""
     assert selector_for("rcs:eta=0.05+redraw", RUN) == Mixture([RCS(objective=RUN.rd, eta=0.05), Redraw()])
     assert names_of(selector_for("rcs+redraw", RUN)) == ("rcs", "redraw")
     assert settings_for("redraw+rcs:capture=all", RUN).capture == "all"
@@ -84,8 +84,8 @@ def test_a_plus_shares_the_budget() -> None:
         ("", UnknownNameError, "no selector is called ''"),
         ("rcs+", UnknownNameError, "no selector is called ''"),
         ("rcs:objective=luck", UnknownNameError, "no objective is called 'luck'; there are rd, js, ot"),
-        ("rcs:eta", RequirementError, "holds 'eta': after a name stand key=value with colons"),
-        ("rcs:=1", RequirementError, "holds '=1'"),
+        ("rcs:eta", RequirementError, "contains 'eta': write key=value after the name and a colon"),
+        ("rcs:=1", RequirementError, "contains '=1'"),
         ("rs2:luck=1", RequirementError, "cannot be made with ['luck']"),
         ("windowed", RequirementError, "'windowed' combines other selectors"),
         ("rcs:rd_steps=1+rcs_sampled:rd_steps=2", RequirementError, "has rd_steps 1 and 2: its parts share one sweep"),
@@ -105,26 +105,26 @@ def test_a_plus_shares_the_budget() -> None:
         ("rcs:group_size=0", ShapeError, "group_size must be a whole number of at least 1, got 0"),
         ("rcs:select_attack_steps=-1", RequirementError, "has select_attack_steps -1: a number of steps is needed"),
         ("rcs:objective=[1]", UnknownNameError, "no objective is called '[1]'"),
-        ("redraw:capture=all", RequirementError, "capture would be without effect for 'redraw'"),
-        ("craig:rd_steps=1+rcs", RequirementError, "rd_steps would be without effect for 'craig'"),
+        ("redraw:capture=all", RequirementError, "capture would have no effect for 'redraw'"),
+        ("craig:rd_steps=1+rcs", RequirementError, "rd_steps would have no effect for 'craig'"),
         (
             "k_center:select_attack_steps=1",
             RequirementError,
-            "select_attack_steps would be without effect for 'k_center'",
+            "select_attack_steps would have no effect for 'k_center'",
         ),
         ("rcs:capture=tail", UnknownNameError, "capture is one of head and all, got 'tail'"),
     ],
 )
 def test_what_means_nothing_is_refused_in_a_sentence(words: str, kind: type[Exception], said: str) -> None:
-    """Unknown names, settings without values, settings that nobody has, two values of one."""
+    """Unknown names, settings without values, unknown settings and two values for one setting are refused."""
     with pytest.raises(kind) as refusal:
         selector_for(words, RUN)
     assert said in str(refusal.value)
 
 
 def test_the_training_attack_may_be_named_beside_a_faster_one() -> None:
-    """null is the attack of training; a system that has none reads no steps."""
+    """null means the attack of training; a system without an attack accepts no number of steps."""
     fast = replace(RUN, select_attack_steps=1)
     assert settings_for("rcs:select_attack_steps=null", fast).select_attack == RUN.attack
-    with pytest.raises(RequirementError, match="without effect for 'rcs' under standard"):
+    with pytest.raises(RequirementError, match="no effect for 'rcs' with standard"):
         selector_for("rcs:select_attack_steps=1", defaults("standard"))

@@ -1,4 +1,4 @@
-"""AutoAttack finds the analytic robust accuracy of linear classifiers, stays in its ball and leaves no trace."""
+"""AutoAttack finds the analytic robust accuracy of linear classifiers, stays in its ball and changes no state."""
 
 import math
 import sys
@@ -11,16 +11,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from coreselect.errors import MissingExtraError, RequirementError, ShapeError, UnknownNameError
-from coreselect_integrations.evaluation.autoattack import (
-    NORMS,
-    SLACK,
-    STANDARD,
-    AutoAttackEvaluation,
-    _Ensemble,
-    _package,
-    autoattack,
-    fooled,
-)
+from coreselect_integrations.evaluation.attack_ensemble import NORMS, STANDARD, Ensemble
+from coreselect_integrations.evaluation.autoattack import SLACK, AutoAttackEvaluation, autoattack, fooled
 
 package = pytest.importorskip("pyautoattack", reason="AutoAttack needs coreselect[train]")
 
@@ -73,7 +65,7 @@ def problem(norm: str = "linf", classes: int = 5, n: int = 24, side: int = 6) ->
 @pytest.mark.parametrize("norm", list(NORMS))
 @pytest.mark.parametrize("batch_size", [1, 100])
 def test_a_linear_classifier_is_robust_up_to_its_distance(norm, batch_size: int) -> None:
-    """A right point survives exactly if (z_y − z_j)/‖w_y − w_j‖_* > radius for every other class j."""
+    """A correct point is robust exactly if (z_y − z_j)/‖w_y − w_j‖_* > radius for every other class j."""
     net, data = problem(norm)
     d = distances(net, data, norm)
     got = quick(net, data, radius=RADIUS[norm], norm=norm, batch_size=batch_size)
@@ -86,7 +78,7 @@ def test_a_linear_classifier_is_robust_up_to_its_distance(norm, batch_size: int)
 
 @pytest.mark.parametrize(("classes", "attacks"), [(2, ["apgd-ce"]), (2, ["fab-t"]), (3, ["fab-t"]), (4, ["apgd-t"])])
 def test_single_attacks_are_exact_on_few_classes(classes: int, attacks: list[str]) -> None:
-    """Targeted attacks try as many classes as there are; each attack alone decides a linear classifier."""
+    """Targeted attacks try all classes that exist, and each single attack is exact for a linear classifier."""
     net, data = problem(classes=classes)
     got = quick(net, data, radius=RADIUS["linf"], attacks=attacks)
 
@@ -94,7 +86,7 @@ def test_single_attacks_are_exact_on_few_classes(classes: int, attacks: list[str
 
 
 def test_accuracy_falls_from_attack_to_attack() -> None:
-    """`after` holds what each attack left, in the order they ran; the last is the robust accuracy."""
+    """`after` holds the accuracy after each attack in the order they ran; the last one is the robust accuracy."""
     net, data = problem()
     got = quick(net, data, radius=RADIUS["linf"], attacks=["square", "apgd-ce", "square"])
 
@@ -104,13 +96,13 @@ def test_accuracy_falls_from_attack_to_attack() -> None:
 
 @pytest.mark.parametrize("norm", list(NORMS))
 def test_attacks_see_what_is_left_and_answer_inside_the_ball(norm, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wrong points are never attacked, fooled ones not again, and no answer leaves the ball or [0, 1]."""
+    """Wrong points are never attacked, fooled points not again, and no result is outside the ball or [0, 1]."""
     net, data = problem(norm)
     x, y = data.tensors
     x = (x + 0.3).clamp(0, 1)  # some pixels touch the upper bound
     y = torch.where(net(x).argmax(1) == 0, 1, net(x).argmax(1))  # whatever is of class 0 counts as wrong
     inputs: list[Tensor] = []
-    original = _Ensemble.attack
+    original = Ensemble.attack
 
     def watched(self, name, *rest):
         attack = original(self, name, *rest)
@@ -129,7 +121,7 @@ def test_attacks_see_what_is_left_and_answer_inside_the_ball(norm, monkeypatch: 
         attack.perturb = checked  # type: ignore[method-assign]
         return attack
 
-    monkeypatch.setattr(_Ensemble, "attack", watched)
+    monkeypatch.setattr(Ensemble, "attack", watched)
     got = quick(net, TensorDataset(x, y), radius=RADIUS[norm], norm=norm)
 
     sizes = [round(got.standard * got.n), *(round(share * got.n) for share in got.after.values())]
@@ -137,7 +129,7 @@ def test_attacks_see_what_is_left_and_answer_inside_the_ball(norm, monkeypatch: 
 
 
 def test_answers_outside_do_not_count() -> None:
-    """Only a wrongly classified input inside the ball and in [0, 1] has fooled the model."""
+    """A result counts only if it is wrongly classified, inside the ball and in [0, 1]."""
     x, y = torch.tensor([[0.5], [0.5], [0.5], [0.05], [0.5]]), torch.zeros(5, dtype=torch.long)
     answers = torch.tensor([[0.6], [0.61], [0.45], [-0.05], [math.nan]])
     got = fooled(lambda v: torch.cat([0.52 - v, (v - 0.5).abs() - 0.02], 1), x, y, answers, 0.1, "linf")
@@ -147,13 +139,13 @@ def test_answers_outside_do_not_count() -> None:
 
 @pytest.mark.parametrize("norm", list(NORMS))
 def test_attacks_are_those_of_the_standard_version(norm) -> None:
-    """Every number of the package's own standard version is ours, on ten classes."""
+    """For ten classes, every number is that of the standard version in the package."""
     suite = package.AutoAttack(linear(10), norm=NORMS[norm], eps=0.1, version="standard", seed=3)
     suite.fab.targeted, theirs = (
         True,
         dict(zip(STANDARD, (suite.apgd, suite.apgd_targeted, suite.fab, suite.square), strict=True)),
     )
-    ensemble = _Ensemble(_package(), 0.1, norm, 100, 5000)
+    ensemble = Ensemble(0.1, norm, 100, 5000)
 
     assert suite.attacks_to_run == list(STANDARD)
     for name in STANDARD:
@@ -165,7 +157,7 @@ def test_attacks_are_those_of_the_standard_version(norm) -> None:
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_it_leaves_no_trace(fails: bool, capsys: pytest.CaptureFixture[str]) -> None:
-    """Modes, flags, gradients, parameters, global generators and the inputs stay, also on failure; nothing is said."""
+    """Modes, flags, gradients, parameters, global generators and inputs do not change, also after an error; nothing is printed."""
     net, data = problem()
     net.train()
     head(net).weight.requires_grad_(False)
@@ -195,7 +187,7 @@ def test_it_leaves_no_trace(fails: bool, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_the_seed_decides_and_nothing_else() -> None:
-    """The same seed asks for the same inputs whatever the global state; another seed asks for others."""
+    """The same seed gives the same inputs for any global state; another seed gives others."""
     net, data = problem()
     seen: list[Tensor] = []
 
@@ -213,7 +205,7 @@ def test_the_seed_decides_and_nothing_else() -> None:
 
 
 def test_route_unpack_loader_progress_and_double_precision() -> None:
-    """The same seams as `evaluate`; a model in float64 is attacked in float32 and judged in float64."""
+    """The options are those of `evaluate`; a float64 model is attacked in float32 and evaluated in float64."""
     net, data = problem()
     batches = DataLoader([{"x": x.double(), "y": y} for x, y in data], 9)  # type: ignore[arg-type]  # map-style
     routes, heard = set(), []
@@ -228,7 +220,7 @@ def test_route_unpack_loader_progress_and_double_precision() -> None:
 
 
 def test_an_output_that_shares_memory_with_the_model_is_safe() -> None:
-    """Square writes into the logits it is given; they are never the model's own."""
+    """Square overwrites the logits that it gets, so it gets a copy."""
 
     class Constant(nn.Module):
         def __init__(self) -> None:
@@ -244,7 +236,7 @@ def test_an_output_that_shares_memory_with_the_model_is_safe() -> None:
 
 
 def test_all_wrong_is_nothing_to_attack() -> None:
-    """Without a right point both accuracies are 0."""
+    """Without a correct point, both accuracies are 0."""
     net, data = problem()
     got = autoattack(net, TensorDataset(data.tensors[0], (net(data.tensors[0]).argmax(1) + 1) % 5))
 
@@ -264,7 +256,7 @@ def test_all_wrong_is_nothing_to_attack() -> None:
     ],
 )
 def test_settings_out_of_range_are_refused(settings, error: type[Exception], says: str) -> None:
-    """One sentence says what was got."""
+    """They are refused in one sentence that names the given value."""
     net, data = problem()
     with pytest.raises(error, match=says):
         autoattack(net, data, **settings)
@@ -276,7 +268,7 @@ def test_settings_out_of_range_are_refused(settings, error: type[Exception], say
         (3, torch.rand(2, 1, 6, 6), "linf", RequirementError, r"attacks=\('apgd-ce', 'fab-t', 'square'\)"),
         (1, torch.rand(2, 1, 6, 6), "linf", ShapeError, "at least 2 classes"),
         (5, torch.rand(2, 1, 6, 6) * 255, "linf", ShapeError, "put the normalisation into the model"),
-        (5, torch.full((2, 1, 6, 6), math.nan), "linf", ShapeError, "from nan to nan"),
+        (5, torch.full((2, 1, 6, 6), math.nan), "linf", ShapeError, "between nan and nan"),
         (5, torch.rand(2, 36), "linf", ShapeError, "leave square out"),
         (5, torch.rand(2, 9, 4, 1), "l2", ShapeError, "H, W ≥ 5"),
         (5, torch.rand(0, 1, 6, 6), "linf", RequirementError, "no examples"),
@@ -285,7 +277,7 @@ def test_settings_out_of_range_are_refused(settings, error: type[Exception], say
 def test_models_and_inputs_that_cannot_be_attacked_are_refused(
     classes: int, x: Tensor, norm, error: type[Exception], says: str
 ) -> None:
-    """Too few classes, inputs outside [0, 1], shapes that Square cannot attack, and no examples at all."""
+    """Too few classes, inputs outside [0, 1], shapes that Square cannot attack, and empty data are refused."""
     with pytest.raises(error, match=says):
         autoattack(linear(classes), TensorDataset(x, torch.zeros(len(x)).long()), norm=norm)
 
@@ -300,7 +292,7 @@ def test_flat_inputs_are_attacked_without_square() -> None:
 
 
 def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The refusal comes before the first forward pass."""
+    """The error is raised before the first forward pass and names the extra."""
     monkeypatch.setitem(sys.modules, "pyautoattack.square", None)
     with pytest.raises(MissingExtraError, match=r"coreselect\[train\]"):
         autoattack(linear(), problem()[1], call=lambda m, v, route: pytest.fail("the model was called"))

@@ -35,7 +35,7 @@ def model() -> nn.Module:
 
 
 def by_hand(model: nn.Module, folder: Path, name: str, severity: int, rows: int = N) -> float:
-    """One image at a time from the arrays as they lie on disk."""
+    """The accuracies, one image at a time, from the arrays on disk."""
     images, labels = np.load(folder / f"{name}.npy"), np.load(folder / "labels.npy")
     model.eval()
     right = 0
@@ -80,7 +80,7 @@ def test_accuracies_equal_the_obvious_loop(model: nn.Module, folder: Path) -> No
 
 
 def test_some_corruptions_severities_and_rows(model: nn.Module, folder: Path) -> None:
-    """Only what is asked for is measured, named ones beyond the 15 included, each once."""
+    """Only the given corruptions are measured, each once, also those that are not one of the 15."""
     got = evaluate_corruptions(model, folder, corruptions=["speckle_noise", "fog", "fog"], severities=[5, 2, 5], rows=4)
 
     assert got.accuracy == {
@@ -90,7 +90,7 @@ def test_some_corruptions_severities_and_rows(model: nn.Module, folder: Path) ->
 
 
 def test_call_route_and_progress(folder: Path) -> None:
-    """The seams of `evaluate`."""
+    """The options `call`, `route` and `progress` work as in `evaluate`."""
     routes, heard = set(), []
 
     def call(m: nn.Module, x: Tensor, route: str) -> Tensor:
@@ -107,7 +107,7 @@ def test_call_route_and_progress(folder: Path) -> None:
 
 
 def test_measuring_leaves_no_trace(model: nn.Module, folder: Path) -> None:
-    """Modes, flags, gradients and the global generator stay."""
+    """Modes, flags, gradients and the global generator do not change."""
     model.train()
     rng = torch.get_rng_state()
     state = {k: v.clone() for k, v in model.state_dict().items()}
@@ -136,9 +136,9 @@ IMAGES = np.zeros((5 * N, 8, 8, 3), np.uint8)
         (lambda f: (f / "labels.npy").unlink(), r"lacks labels\.npy"),
         (lambda f: (f / "fog.npy").write_bytes(b"not an array"), r"not a readable \.npy"),
         (lambda f: (f / "labels.npy").write_bytes(b""), r"not a readable \.npy"),
-        (save(labels=np.zeros(5 * N + 1, int)), r"one label for each image at 5 severities"),
-        (save(labels=np.zeros(0, int)), r"one label for each image at 5 severities"),
-        (save(labels=np.zeros((5 * N, 1), int)), r"one label for each image at 5 severities"),
+        (save(labels=np.zeros(5 * N + 1, int)), r"one label for each of n images at 5 severities"),
+        (save(labels=np.zeros(0, int)), r"one label for each of n images at 5 severities"),
+        (save(labels=np.zeros((5 * N, 1), int)), r"one label for each of n images at 5 severities"),
         (save(labels=np.zeros(5 * N)), "labels are float64"),
         (save(labels=np.full(5 * N, -1)), "labels count from 0"),
         (save(labels=np.array(["a"] * 5 * N, object)), r"not a readable \.npy"),
@@ -149,7 +149,7 @@ IMAGES = np.zeros((5 * N, 8, 8, 3), np.uint8)
     ],
 )
 def test_damaged_folders_are_refused_before_the_first_image(model: nn.Module, folder: Path, change, says: str) -> None:
-    """Missing, unreadable, of another dtype or length: one sentence names the file."""
+    """Missing and unreadable files, and wrong dtypes or lengths, are refused in one sentence that names the file."""
     change(folder)
     with pytest.raises(DataError, match=says):
         evaluate_corruptions(model, folder, corruptions=("snow", "fog"), call=lambda *_: pytest.fail("too late"))
@@ -173,13 +173,13 @@ def test_damaged_folders_are_refused_before_the_first_image(model: nn.Module, fo
 def test_what_the_folder_does_not_have_is_refused(
     model: nn.Module, folder: Path, settings, error: type[Exception], says: str
 ) -> None:
-    """Unknown corruptions, severities and numbers of rows."""
+    """Unknown corruptions and severities, and too many rows, are refused."""
     with pytest.raises(error, match=says):
         evaluate_corruptions(model, folder, **settings)
 
 
 def test_a_folder_without_corruptions_is_refused(model: nn.Module, tmp_path: Path) -> None:
-    """No folder, and a folder with none of the 15."""
+    """A missing folder, and a folder with none of the 15 corruptions, are refused."""
     with pytest.raises(DataError, match="is not a folder"):
         evaluate_corruptions(model, tmp_path / "none")
     with pytest.raises(DataError, match="holds none of the 15"):

@@ -1,4 +1,4 @@
-"""Accuracies are those of an obvious loop, whatever the batches, and evaluating leaves no trace."""
+"""Accuracies are those of a plain loop for any batch size, and an evaluation changes no state."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ def data(n: int = 23) -> TensorDataset:
 
 @pytest.fixture
 def model() -> nn.Module:
-    """A network that has learnt labels by heart, a fifth of them wrong: some points are wrong and some are fooled."""
+    """A network that has memorised labels, a fifth of them wrong, so that some points are wrong and some are fooled."""
     torch.manual_seed(0)
     net = small_conv(2, 1, 8)
     x, y = data().tensors
@@ -48,7 +48,7 @@ def line(w: Tensor, b: float) -> nn.Module:
 
 
 def by_hand(model: nn.Module, dataset: TensorDataset, attack: PGD, seed: int) -> tuple[float, float]:
-    """One example at a time, every iterate looked at, gradient by plain backward."""
+    """The accuracies, one example at a time, with every iterate checked and gradients by a plain backward pass."""
     model.eval()
     standard = robust = 0
     for i in range(len(dataset)):
@@ -78,7 +78,7 @@ def test_accuracies_equal_the_obvious_loop(model: nn.Module) -> None:
 
 @pytest.mark.parametrize("batch_size", [1, 4, 100])
 def test_batch_size_does_not_matter(model: nn.Module, batch_size: int) -> None:
-    """Random starts belong to examples, not to batches; a loader gives what its dataset gives."""
+    """Random starts depend on the example, not on the batch; a loader and its dataset give the same result."""
     whole = evaluate(model, data(), attack=ATTACK)
     parts = evaluate(model, data(), attack=ATTACK, batch_size=batch_size)
     loader = evaluate(model, DataLoader(data(), batch_size, generator=torch.Generator()), attack=ATTACK)
@@ -117,7 +117,7 @@ def test_a_point_fooled_on_the_way_is_not_robust() -> None:
 
 
 def test_without_radius_robust_is_standard(model: nn.Module) -> None:
-    """A ball of radius 0 holds nothing but the point."""
+    """With radius 0, robust accuracy is standard accuracy."""
     got = evaluate(model, data(), attack=PGD(0.0, 0.1, 3))
 
     assert got.robust == got.standard
@@ -178,7 +178,7 @@ def test_batches_of_another_form_are_unpacked(model: nn.Module) -> None:
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 def test_evaluating_inside_no_grad_is_the_same(model: nn.Module, mode) -> None:
-    """The attack needs slopes, and gets them, whatever mode the caller is in."""
+    """The attack gets gradients also inside `no_grad` or inference mode."""
     with mode():
         inside = evaluate(model, data(), attack=ATTACK)
 
@@ -186,7 +186,7 @@ def test_evaluating_inside_no_grad_is_the_same(model: nn.Module, mode) -> None:
 
 
 def test_nothing_to_evaluate_is_refused(model: nn.Module) -> None:
-    """An empty dataset has no accuracy."""
+    """An empty dataset is refused."""
     with pytest.raises(RequirementError, match="no examples"):
         evaluate(model, DataLoader(data(0), 4))
 

@@ -1,4 +1,4 @@
-"""Weighted nearest neighbours agree with a double loop in float64, whatever the batches."""
+"""Weighted nearest neighbours agree with a double loop in float64, for any batch size."""
 
 import math
 
@@ -21,7 +21,7 @@ def data(n: int, seed: int, classes: int = 4) -> TensorDataset:
 
 
 def by_hand(train: TensorDataset, test: TensorDataset, k: int, t: float) -> float:
-    """Every pair in turn, in float64, the formula as it stands."""
+    """The accuracy by the formula, one pair at a time, in float64."""
     x_train, x_test = (d.tensors[0].flatten(1).double().numpy() for d in (train, test))
     y_train, y_test = (d.tensors[1].tolist() for d in (train, test))
     right = 0
@@ -58,7 +58,7 @@ def test_scikit_learn_agrees() -> None:
 
 @pytest.mark.parametrize("batch_size", [1, 7, 100])
 def test_batches_do_not_matter(batch_size: int) -> None:
-    """A loader gives what its dataset gives, in blocks of any size."""
+    """A loader and its dataset give the same result, for any block size."""
     train, test = data(60, 0), data(40, 1)
     whole = neighbours(nn.Flatten(), train, test, k=9).accuracy
     loaders = [DataLoader(d, batch_size, generator=torch.Generator()) for d in (train, test)]
@@ -103,7 +103,7 @@ def test_length_and_sign_of_features() -> None:
 
 @pytest.mark.parametrize("inside", [False, True])
 def test_the_model_is_held_in_evaluation_mode_without_gradients(inside: bool) -> None:
-    """Also where `represent` only closes over it; afterwards modes, flags, buffers and random state are as before."""
+    """This holds also if `represent` is a closure; afterwards modes, flags, buffers and random state are restored."""
     net = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(9), nn.Dropout(0.5))
     net[1].weight.requires_grad_(False)
     modes: list[tuple[bool, bool]] = []
@@ -140,14 +140,14 @@ def test_unpack_and_progress() -> None:
         ({"represent": lambda x: x}, ShapeError, r"\[B, D\], got \[20, 1, 3, 3\]"),
         ({"represent": lambda x: x.flatten()[:, None]}, ShapeError, "got .* for 20 inputs"),
         ({"test": data(0, 1)}, RequirementError, "no examples"),
-        ({"train": data(0, 1)}, RequirementError, "of 0 training examples"),
+        ({"train": data(0, 1)}, RequirementError, "but there are 0: give k"),
         ({"train": TensorDataset(torch.rand(9, 2, 2), torch.arange(9) - 4)}, ShapeError, "in the training set"),
         ({"test": TensorDataset(torch.rand(9, 1, 3, 3), torch.rand(9))}, ShapeError, "float32 .* in the test set"),
         ({"test": TensorDataset(torch.rand(9, 1, 3, 3), torch.ones(9, 2).long())}, ShapeError, r"\[9, 2\]"),
     ],
 )
 def test_refusals(settings, error: type[Exception], says: str) -> None:
-    """One sentence says what was got and what was needed."""
+    """Errors say in one sentence what was given and what was needed."""
     given = {"represent": nn.Flatten(), "train": data(20, 0), "test": data(10, 1), "k": 3, **settings}
     with pytest.raises(error, match=says):
         neighbours(given.pop("represent"), given.pop("train"), given.pop("test"), **given)

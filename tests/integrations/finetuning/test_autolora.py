@@ -1,4 +1,4 @@
-"""AutoLoRa teaches natural images to a branch, attacked ones to the extractor, and halves its rate by held-out data."""
+"""AutoLoRa trains a branch on natural and the extractor on attacked images, and halves its rate by held-out data."""
 
 from dataclasses import replace
 from typing import Any
@@ -6,54 +6,30 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from bright_dark import SHORT, SPEC, bright_dark, extractor, gen
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from torch.utils.data import TensorDataset
 
 from coreselect.attacks import PGD
 from coreselect.errors import BudgetError, NonFiniteError, RequirementError, ScheduleError
 from coreselect_integrations.evaluation import evaluate
 from coreselect_integrations.finetuning.autolora import (
-    Balance,
-    Branched,
-    LowRank,
+    BranchTuning,
     autolora,
     begin,
     finish,
-    judge,
+    held_out_accuracy,
     train_epoch,
 )
+from coreselect_integrations.finetuning.autolora_loss import AutoLoRaLoss
 from coreselect_integrations.finetuning.autorate import AutoRate, checkpoints
-from coreselect_integrations.networks import Spec, make
-
-SPEC = Spec("small", channels=1, size=8, projection=2, dual_bn=True)
-SHORT = PGD(0.05, 0.025, 2)
+from coreselect_integrations.finetuning.low_rank import LowRank
+from coreselect_integrations.networks import make
 
 
-def gen(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def data(n: int = 40) -> TensorDataset:
-    """Bright and dark images, labelled so."""
-    y = torch.arange(n) % 2
-    return TensorDataset(
-        (0.3 + 0.4 * y.view(-1, 1, 1, 1) + 0.2 * torch.rand(n, 1, 8, 8, generator=gen(7))).clamp(0, 1), y
-    )
-
-
-def extractor(seed: int = 0) -> dict[str, Tensor]:
-    """Weights of a network whose two routes have seen different images."""
-    network = make(SPEC, seed)
-    for i, route in enumerate(("natural", "adversarial")):
-        for _ in range(3):
-            network(torch.rand(16, 1, 8, 8, generator=gen(seed + i)) ** (i + 1), route)
-    return {name: t.clone() for name, t in network.state_dict().items()}
-
-
-def begun(rank: int = 3, head: bool = True) -> Branched:
-    """A tuning of 40 examples, with a head that is not zero unless asked."""
+def begun(rank: int = 3, head: bool = True) -> BranchTuning:
+    """A tuning of 40 examples; the head is random if `head` is true, else zero."""
     tuning = begin(extractor(), SPEC, classes=2, examples=40, rank=rank)
     if head:
         with torch.no_grad():
@@ -61,8 +37,8 @@ def begun(rank: int = 3, head: bool = True) -> Branched:
     return tuning
 
 
-def stirred(tuning: Branched) -> Branched:
-    """The same, with a branch that is not nothing."""
+def stirred(tuning: BranchTuning) -> BranchTuning:
+    """The same tuning, with a random branch."""
     with torch.no_grad():
         for B in tuning.model.B:
             B.normal_(0, 0.1, generator=gen(2))
@@ -71,9 +47,9 @@ def stirred(tuning: Branched) -> Branched:
 
 @pytest.mark.parametrize("training", [False, True])
 def test_the_branch_is_nothing_at_first(training: bool) -> None:
-    """With B = 0 the natural route gives what the network alone gives through it, in either mode of normalisation."""
+    """With B = 0, the natural route gives the same outputs as the network alone, in both modes of normalisation."""
     tuning, plain = begun(), begun()
-    x = data().tensors[0]
+    x = bright_dark().tensors[0]
     tuning.model.train(training)
     plain.model.train(training)
 
@@ -101,7 +77,7 @@ def test_the_branch_adds_its_product_to_every_kernel() -> None:
             assert float(flat[i, j]) == pytest.approx(want, rel=1e-4, abs=1e-6)
         state[name] = state[name] + delta.detach()
     edited.load_state_dict(state)
-    x = data().tensors[0]
+    x = bright_dark().tensors[0]
 
     model.eval()
     edited.eval()
@@ -110,9 +86,9 @@ def test_the_branch_adds_its_product_to_every_kernel() -> None:
 
 
 def test_each_pass_moves_its_own_part() -> None:
-    """The natural pass has gradients for branch and head alone, the adversarial one for extractor and head alone."""
+    """The natural pass gives gradients to branch and head only, the adversarial pass to extractor and head only."""
     tuning = stirred(begun())
-    x = data().tensors[0]
+    x = bright_dark().tensors[0]
 
     def moved(route: str) -> set[str]:
         tuning.model.zero_grad()
@@ -130,39 +106,39 @@ def test_the_loss_by_hand() -> None:
     """λ₁·CE(z) + (1 − λ₁)·CE(z̃) + λ₂·Σ p (log p − log p̃) with λ₁ = 1 − p and λ₂ = 6 p; x̃ raises CE(z̃)."""
     z, z_ = (torch.randn(7, 3, generator=gen(i), dtype=torch.float64) for i in (0, 1))
     y = torch.tensor([0, 1, 2, 0, 1, 2, 0])
-    balance = Balance(classes=4, examples=100)
-    got = balance((z_,), (z,), y)
+    loss = AutoLoRaLoss(classes=4, examples=100)
+    got = loss((z_,), (z,), y)
     p, q = z.softmax(1), z_.softmax(1)
     for i in range(7):
         kl = sum(float(p[i, c]) * float(torch.log(p[i, c] / q[i, c])) for c in range(3))
         want = -0.75 * float(p[i, y[i]].log()) - 0.25 * float(q[i, y[i]].log()) + 1.5 * kl
         assert float(got[i]) == pytest.approx(want, rel=1e-12)
 
-    assert balance.scalars == (0.75, 1.5)
-    assert float(balance.ascend((z_,), (z,), y)) == pytest.approx(-float(q[torch.arange(7), y].log().sum()))
+    assert loss.scalars == (0.75, 1.5)
+    assert float(loss.ascend((z_,), (z,), y)) == pytest.approx(-float(q[torch.arange(7), y].log().sum()))
 
 
 def test_the_scalars_follow_natural_accuracy_four_times_an_epoch() -> None:
-    """p is 1 / classes, then the share right among the natural images since it was last renewed, whatever the attacked."""
+    """p is 1 / classes at first, then the accuracy on natural images since its last update; attacked images do not count."""
     right, wrong = torch.eye(2)[[0] * 5], torch.eye(2)[[1] * 5]
     y = torch.zeros(5, dtype=torch.long)
-    balance = Balance(classes=2, examples=40)
+    loss = AutoLoRaLoss(classes=2, examples=40)
     seen = []
     for z in (right, wrong, right, right, wrong):
-        balance((wrong,), (z,), y)
-        seen.append(balance.p)
+        loss((wrong,), (z,), y)
+        seen.append(loss.p)
 
     assert seen == [0.5, 0.5, 0.5, 1.0, 1.0]
-    other = Balance(classes=9, examples=40)
-    other.load_state_dict(balance.state_dict())
-    for b in (balance, other):
+    other = AutoLoRaLoss(classes=9, examples=40)
+    other.load_state_dict(loss.state_dict())
+    for b in (loss, other):
         b((wrong,), (wrong,), y)
         assert b.p == 0.0
         assert b.scalars == (1.0, 0.0)
 
 
 def test_an_epoch_moves_extractor_branch_and_head_and_is_attacked_without_the_branch() -> None:
-    """All parameters move but the natural route's scales and shifts; the attack raises CE of the network alone."""
+    """All parameters change except scales and shifts of the natural route; the attack raises CE of the network alone."""
     tuning, same = stirred(begun()), begun().model.network.eval()
     before = {n: p.detach().clone() for n, p in tuning.model.named_parameters()}
     seen: list[Tensor] = []
@@ -173,7 +149,7 @@ def test_an_epoch_moves_extractor_branch_and_head_and_is_attacked_without_the_br
             seen.extend(super().__call__(ascend, inputs, noise))
             return (seen[-1],)
 
-    x, y = data().tensors
+    x, y = bright_dark().tensors
     optimizer = tuning.optimizer(0.05)
     train_epoch(tuning, [(x, y)], optimizer, attack=Watching(0.05, 0.025, 2), generator=gen())
     start = 2 * torch.rand(x.shape, generator=gen()) - 1
@@ -188,17 +164,19 @@ def test_what_comes_out_has_no_branch() -> None:
     """The exported classifier has the tensors of a plain one and the outputs of the network's adversarial route."""
     tuning = stirred(begun())
     network, spec = finish(tuning)
-    x = data().tensors[0]
+    x = bright_dark().tensors[0]
     tuning.model.eval()
 
     assert spec == replace(SPEC, projection=None, classes=2, dual_bn=False)
     assert set(network.state_dict()) == set(make(spec).state_dict())
     assert torch.equal(network(x), tuning.model.network(x, "adversarial"))
-    assert judge(tuning, data(), attack=SHORT) == evaluate(network, data(), attack=SHORT).robust
+    assert (
+        held_out_accuracy(tuning, bright_dark(), attack=SHORT) == evaluate(network, bright_dark(), attack=SHORT).robust
+    )
 
 
 class Marked(nn.Module):
-    """One number that the test sets, so that it is seen which epoch's weights are in place."""
+    """A model with one number, which the test sets to the epoch, so that it shows whose weights are loaded."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -206,7 +184,7 @@ class Marked(nn.Module):
 
 
 def held(values: list[float], points: tuple[int, ...], rho: float = 0.75) -> tuple[list[float], list[int]]:
-    """Rates after, and the epochs whose weights are in place after, each update."""
+    """The rates after each update, and the epochs whose weights are then loaded."""
     model = Marked()
     auto = AutoRate(model, torch.optim.SGD(model.parameters(), 0.1), points, rho=rho)
     rates, places = [], []
@@ -232,7 +210,7 @@ def held(values: list[float], points: tuple[int, ...], rho: float = 0.75) -> tup
     ],
 )  # fmt: skip
 def test_the_rate_by_hand(values: list[float], points: tuple[int, ...], rates: list[float], places: list[int]) -> None:
-    """Too few rises, or nothing better since a checkpoint that did not halve, halve the rate and go back to the best."""
+    """The rate is halved after too few rises, or without a better value since a checkpoint that did not halve it."""
     got = held(values, points)
 
     assert got[0] == pytest.approx(rates)
@@ -258,7 +236,7 @@ def test_the_rate_is_that_of_a_slow_reading(values: list[int], epochs: int) -> N
 
 
 def test_a_halving_begins_momentum_anew_and_can_be_taken_up_again() -> None:
-    """A copy restored from the states goes on as the original; after a halving the optimiser has forgotten."""
+    """A copy restored from the states continues like the original; after a halving, the optimiser has no momentum."""
     values = [3.0, 1.0, 2.0, 5.0, 4.0, 4.5]
 
     def one(resume: bool) -> tuple[list[float], float]:
@@ -286,7 +264,7 @@ def test_a_halving_begins_momentum_anew_and_can_be_taken_up_again() -> None:
 
 
 def test_checkpoints_keep_their_share() -> None:
-    """50 epochs have the published checkpoints, others their share of them, rising from 1 on."""
+    """50 epochs have the published checkpoints; other numbers of epochs have scaled, increasing checkpoints from 1 on."""
     assert checkpoints(50) == (16, 24, 28, 36, 40, 42, 44, 46, 48, 50)
     assert checkpoints(100) == (32, 48, 56, 72, 80, 84, 88, 92, 96, 100)
     assert checkpoints(2) == (1, 2)
@@ -294,7 +272,7 @@ def test_checkpoints_keep_their_share() -> None:
 
 
 def test_what_makes_no_sense_is_refused() -> None:
-    """A rank of 0, one route, falling checkpoints, a value that is no number, and holding everything out."""
+    """Rank 0, one route, decreasing checkpoints, non-finite values, and holding out everything are refused."""
     network = begun().model.network
     with pytest.raises(RequirementError, match="rank 0"):
         LowRank(network, 0)
@@ -302,24 +280,25 @@ def test_what_makes_no_sense_is_refused() -> None:
         LowRank(finish(begun())[0])
     optimizer = torch.optim.SGD(network.parameters(), 0.1)
     for points in ((0, 1), (2, 2), (3, 1)):
-        with pytest.raises(ScheduleError, match="rising"):
+        with pytest.raises(ScheduleError, match="increasing"):
             AutoRate(network, optimizer, points)
     for value in (float("nan"), float("inf")):
         with pytest.raises(NonFiniteError, match="epoch 1"):
             AutoRate(network, optimizer, (1,)).update(value)
     with pytest.raises(BudgetError):
-        autolora(extractor(), SPEC, data(), classes=2, held=40)
+        autolora(extractor(), SPEC, bright_dark(), classes=2, held=40)
 
 
 def quick(seed: int = 3, **settings: Any):
+    options: dict[str, Any] = {"epochs": 3, "lr": 0.05, **settings}
     return autolora(
-        extractor(), SPEC, data(), classes=2, seed=seed, batch_size=16, held=0.2, attack=SHORT, judged_by=SHORT,
-        augment=None, **{"epochs": 3, "lr": 0.05, **settings},
+        extractor(), SPEC, bright_dark(), classes=2, seed=seed, batch_size=16, held=0.2, attack=SHORT, judged_by=SHORT,
+        augment=None, **options,
     )  # fmt: skip
 
 
 def test_the_whole_run_learns_reports_and_is_decided_by_its_seed() -> None:
-    """Same seed, same classifier, bit for bit; held-out examples are not trained on; global random state stays."""
+    """The same seed gives the same classifier bit for bit; held-out examples are not trained on; global random state stays."""
     seen: list[tuple[str, int, int]] = []
     state = torch.get_rng_state()
     one, two = quick(progress=lambda *p: seen.append((p[0], p[1], p[2]))), quick()
@@ -336,11 +315,11 @@ def test_the_whole_run_learns_reports_and_is_decided_by_its_seed() -> None:
 
 
 def test_the_best_epoch_on_held_out_data_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the first epoch was judged best, it comes out, though later ones were trained."""
+    """If the first epoch is best on held-out data, it is returned, although later epochs were trained."""
     from coreselect_integrations.finetuning import autolora as module
 
     verdicts = iter([0.9, 0.2, 0.1])
-    monkeypatch.setattr(module, "judge", lambda *_, **__: next(verdicts))
+    monkeypatch.setattr(module, "held_out_accuracy", lambda *_, **__: next(verdicts))
     kept = quick()
     verdicts = iter([0.5])
     first = quick(epochs=1)

@@ -1,4 +1,4 @@
-"""Fine-tuning trains what its mode says and nothing else, from everything the extractor knew, and keeps the last epoch."""
+"""Fine-tuning starts from the whole extractor, trains only what its mode says, and keeps the last epoch."""
 
 from dataclasses import replace
 from typing import Any
@@ -6,45 +6,34 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from bright_dark import SHORT, SPEC, bright_dark, extractor, gen
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from coreselect.attacks import PGD
 from coreselect.errors import RequirementError
-from coreselect_integrations.finetuning import AFF, ALF, MODES, SFF, SLF, Mode, begin, finetune, finish, train_epoch
-from coreselect_integrations.finetuning import tuning as finetuning
-from coreselect_integrations.networks import RoutedNetwork, Spec, make
+from coreselect_integrations.finetuning import (
+    AFF,
+    ALF,
+    MODES,
+    SFF,
+    SLF,
+    Mode,
+    begin,
+    finetune,
+    finish,
+    train_all_epochs,
+    train_epoch,
+)
+from coreselect_integrations.networks import RoutedNetwork, make
 from coreselect_integrations.systems.augment import crop_flip
-from coreselect_integrations.training.epochs import each_epoch
-from coreselect_integrations.training.loops import EpochLog, draws
+from coreselect_integrations.training.epoch_log import EpochLog
+from coreselect_integrations.training.epochs import epoch_generator, run_epochs
 from coreselect_integrations.training.schedule import Schedule
 
-SPEC = Spec("small", channels=1, size=8, projection=2, dual_bn=True)
-SHORT = PGD(0.05, 0.025, 2)
 QUICK = {
     m.name: replace(m, attack=m.attack and SHORT, epochs=2, batch_size=16, milestones=(1,)) for m in MODES.values()
 }
-
-
-def gen(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def data(n: int = 40) -> TensorDataset:
-    """Bright and dark images, labelled so."""
-    y = torch.arange(n) % 2
-    return TensorDataset(
-        (0.3 + 0.4 * y.view(-1, 1, 1, 1) + 0.2 * torch.rand(n, 1, 8, 8, generator=gen(7))).clamp(0, 1), y
-    )
-
-
-def extractor(spec: Spec = SPEC, seed: int = 0) -> dict[str, Tensor]:
-    """Weights of a network whose two routes have seen different images."""
-    network = make(spec, seed)
-    for i, route in enumerate(("natural", "adversarial")):
-        for _ in range(3):
-            network(torch.rand(16, 1, 8, 8, generator=gen(seed + i)) ** (i + 1), route)
-    return {name: t.clone() for name, t in network.state_dict().items()}
 
 
 def body(network: RoutedNetwork) -> dict[str, Tensor]:
@@ -53,12 +42,12 @@ def body(network: RoutedNetwork) -> dict[str, Tensor]:
 
 
 def tune(mode: Mode, **settings: Any):
-    return finetune(mode, extractor(), SPEC, data(), classes=2, augment=None, **settings)
+    return finetune(mode, extractor(), SPEC, bright_dark(), classes=2, augment=None, **settings)
 
 
 @pytest.mark.parametrize("name", ["slf", "alf"])
 def test_linear_modes_leave_the_extractor_bit_for_bit(name: str) -> None:
-    """Kernels, scales and statistics, counters included, are those of the adversarial route; the head has moved."""
+    """Kernels, scales, statistics and counters are those of the adversarial route; the head has changed."""
     mode, weights = QUICK[name], extractor()
     begun = begin(mode, weights, SPEC, classes=2)
     done = tune(mode)
@@ -73,17 +62,17 @@ def test_linear_modes_leave_the_extractor_bit_for_bit(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["sff", "aff"])
 def test_full_modes_move_everything(name: str) -> None:
-    """Every parameter, and every statistic of every layer, is another after training."""
+    """Training changes every parameter, and every statistic of every layer."""
     begun = begin(QUICK[name], extractor(), SPEC, classes=2)
     before = {n: t.clone() for n, t in begun.network.state_dict().items()}
-    finetuning.run(begun, data(), seed=0, augment=None)
+    train_all_epochs(begun, bright_dark(), seed=0, augment=None)
 
     for key, t in begun.network.state_dict().items():
         assert key.startswith("normalise.") or not torch.equal(t, before[key]), key
 
 
 def test_adversarial_full_tuning_loads_every_tensor_of_the_extractor() -> None:
-    """Both routes' statistics and all kernels come from the weights; the old head alone is left out."""
+    """The statistics of both routes and all kernels come from the weights; only the old head is left out."""
     weights = extractor()
     begun = begin(AFF, weights, SPEC, classes=2)
 
@@ -96,9 +85,9 @@ def test_adversarial_full_tuning_loads_every_tensor_of_the_extractor() -> None:
 def test_what_comes_out_of_two_routes_is_the_adversarial_one() -> None:
     """The exported classifier has one route and the outputs of the trained network's adversarial route."""
     begun = begin(QUICK["aff"], extractor(), SPEC, classes=2)
-    finetuning.run(begun, data(), seed=0, augment=None)
+    train_all_epochs(begun, bright_dark(), seed=0, augment=None)
     network, spec = finish(begun)
-    x = data().tensors[0]
+    x = bright_dark().tensors[0]
     begun.network.eval()
 
     assert not network.dual_bn
@@ -110,7 +99,7 @@ def test_what_comes_out_of_two_routes_is_the_adversarial_one() -> None:
 
 
 def test_adversarial_linear_tuning_attacks_the_classifier_as_it_is_deployed() -> None:
-    """ALF's attack sees all in evaluation mode and the adversarial route's statistics, and its loss is that of its answer."""
+    """The attack of ALF uses evaluation mode and the adversarial route; the loss is that of the result of the attack."""
     seen: list[Tensor] = []
 
     class Watching(PGD):
@@ -128,7 +117,7 @@ def test_adversarial_linear_tuning_attacks_the_classifier_as_it_is_deployed() ->
     dual.eval()
     dual.head = torch.nn.Linear(dual.width, 2)
     dual.head.load_state_dict(tuning.network.head.state_dict())
-    x, y = data().tensors
+    x, y = bright_dark().tensors
     log = train_epoch(tuning, [(x, y)], tuning.optimizer(), generator=gen())
     start = 2 * torch.rand(x.shape, generator=gen()) - 1
     (want,) = SHORT(lambda v: F.cross_entropy(dual(v[0], "adversarial"), y, reduction="sum"), (x,), (start,))
@@ -139,9 +128,11 @@ def test_adversarial_linear_tuning_attacks_the_classifier_as_it_is_deployed() ->
 
 @pytest.mark.parametrize("name", list(MODES))
 def test_same_seed_same_result(name: str) -> None:
-    """The seed decides the classifier bit for bit, another seed gives another, and no global random state moves."""
+    """The seed decides the classifier bit for bit, another seed gives another, and no global random state changes."""
     state = torch.get_rng_state()
-    one, two, other = (finetune(QUICK[name], extractor(), SPEC, data(), classes=2, seed=s, epochs=1) for s in (3, 3, 4))
+    one, two, other = (
+        finetune(QUICK[name], extractor(), SPEC, bright_dark(), classes=2, seed=s, epochs=1) for s in (3, 3, 4)
+    )
 
     assert torch.equal(torch.get_rng_state(), state)
     held = one.network.state_dict()
@@ -150,9 +141,9 @@ def test_same_seed_same_result(name: str) -> None:
 
 
 def test_a_run_that_is_taken_up_again_ends_where_a_whole_one_does() -> None:
-    """An epoch at a time, all states passed through a copy in between, equals `finetune`, whose last epoch is kept."""
+    """Training one epoch at a time, with all states saved and restored in between, equals `finetune`."""
     mode = QUICK["aff"]
-    whole = finetune(mode, extractor(), SPEC, data(), classes=2, seed=5)
+    whole = finetune(mode, extractor(), SPEC, bright_dark(), classes=2, seed=5)
     states: dict[str, Any] = {}
 
     def epoch(e: int, batches: Any) -> EpochLog:
@@ -163,7 +154,7 @@ def test_a_run_that_is_taken_up_again_ends_where_a_whole_one_does() -> None:
             parts[key].load_state_dict(state)
         parts["s"].set_epoch(e, len(batches))
         log = train_epoch(
-            tuning, batches, optimizer, generator=draws(5, "aff", e), scheduler=parts["s"], augment=crop_flip
+            tuning, batches, optimizer, generator=epoch_generator(5, "aff", e), scheduler=parts["s"], augment=crop_flip
         )
         states.update({key: part.state_dict() for key, part in parts.items()})
         if e == mode.epochs - 1:
@@ -172,13 +163,13 @@ def test_a_run_that_is_taken_up_again_ends_where_a_whole_one_does() -> None:
                 assert torch.equal(t, whole.network.state_dict()[name]), name
         return log
 
-    logs = each_epoch(epoch, data(), "aff", seed=5, epochs=2, batch_size=16)
+    logs = run_epochs(epoch, bright_dark(), "aff", seed=5, epochs=2, batch_size=16)
     assert [log.loss for log in logs] == [log.loss for log in whole.log]
 
 
 @pytest.mark.parametrize("name", list(MODES))
 def test_every_mode_learns(name: str) -> None:
-    """A few epochs on bright against dark lower the loss."""
+    """A few epochs on bright and dark images lower the loss."""
     log = tune(replace(QUICK[name], lr=0.05), epochs=4).log
 
     assert len(log) == 4
@@ -187,7 +178,7 @@ def test_every_mode_learns(name: str) -> None:
 
 
 def test_published_settings() -> None:
-    """Linear modes hold the extractor, adversarial ones attack, AFF has two routes; milestones keep their share."""
+    """Linear modes freeze the extractor, adversarial modes attack, AFF has two routes; milestones are scaled."""
     assert [m.linear for m in (SLF, ALF, SFF, AFF)] == [True, True, False, False]
     assert [m.attack is None for m in (SLF, ALF, SFF, AFF)] == [True, False, True, False]
     assert [m.dual_bn for m in (SLF, ALF, SFF, AFF)] == [False, False, False, True]
@@ -202,11 +193,11 @@ def test_no_epochs_give_a_classifier_that_knows_nothing() -> None:
     done = tune(SLF, epochs=0)
 
     assert done.log == ()
-    assert not bool(done.network(data().tensors[0]).any())
+    assert not bool(done.network(bright_dark().tensors[0]).any())
 
 
 def test_progress_counts_examples_and_orders_differ_by_epoch() -> None:
-    """Progress reaches the announced total; dropping the last batch counts what is given; each epoch has its order."""
+    """Progress reaches the announced total, also without the last batch; each epoch has its own order."""
     seen: list[tuple[str, int, int]] = []
     orders: list[list[int]] = []
 
@@ -215,11 +206,11 @@ def test_progress_counts_examples_and_orders_differ_by_epoch() -> None:
         return EpochLog(0.0, None, len(orders[-1]), 0.0)
 
     dataset = TensorDataset(torch.arange(10))
-    each_epoch(
+    run_epochs(
         epoch, dataset, "run", seed=0, epochs=2, batch_size=4, drop_last=True,
         progress=lambda *p: seen.append((p[0], p[1], p[2])),
     )  # fmt: skip
-    each_epoch(epoch, dataset, "run", seed=0, epochs=1, batch_size=40, drop_last=True)
+    run_epochs(epoch, dataset, "run", seed=0, epochs=1, batch_size=40, drop_last=True)
 
     assert seen == [("run", done, 16) for done in (4, 8, 12, 16)]
     assert [len(o) for o in orders] == [8, 8, 10]
@@ -233,8 +224,8 @@ def test_nothing_to_train_on_is_refused() -> None:
     bad: list[dict[str, Any]] = [{"epochs": -1}, {"batch_size": 0}]
     for settings in bad:
         with pytest.raises(RequirementError, match="at least"):
-            finetune(SLF, weights, SPEC, data(), classes=2, **settings)
+            finetune(SLF, weights, SPEC, bright_dark(), classes=2, **settings)
     with pytest.raises(RequirementError, match="0 examples"):
-        finetune(SLF, weights, SPEC, data(0), classes=2)
+        finetune(SLF, weights, SPEC, bright_dark(0), classes=2)
     with pytest.raises(RequirementError, match="classes"):
-        finetune(SLF, weights, SPEC, data(), classes=1)
+        finetune(SLF, weights, SPEC, bright_dark(), classes=1)

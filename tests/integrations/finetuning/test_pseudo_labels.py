@@ -1,4 +1,4 @@
-"""Pseudo-labels are the clusters of natural features; post-training learns them, labels unread, and gives an extractor."""
+"""Pseudo-labels are clusters of natural features; post-training learns them without labels and returns an extractor."""
 
 import sys
 from dataclasses import replace
@@ -7,41 +7,28 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from bright_dark import SHORT, SPEC, bright_dark, extractor
 from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
-from coreselect.attacks import PGD
 from coreselect.errors import MissingExtraError, NonFiniteError, RequirementError, ShapeError, UnknownNameError
 from coreselect.search.kmeans import first_centres, kmeans
 from coreselect_integrations.finetuning import MODES, Mode, finetune
-from coreselect_integrations.finetuning import pseudo_labels as module
-from coreselect_integrations.finetuning.pseudo_labels import (
-    FULL,
-    PROBE,
-    Relabelled,
-    features_of,
-    post_train,
-    pseudo_labels,
-)
-from coreselect_integrations.networks import Spec, make
+from coreselect_integrations.finetuning import post_training as module
+from coreselect_integrations.finetuning.post_training import FULL, PROBE, post_train
+from coreselect_integrations.finetuning.pseudo_labels import Relabelled, features_of, pseudo_labels
+from coreselect_integrations.networks import make
 
-SPEC = Spec("small", channels=1, size=8, projection=2, dual_bn=True)
-SHORT = PGD(0.05, 0.025, 2)
 ENGINES = ("faiss", "scipy")
 
 
-def gen(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 def images(n: int = 40) -> Tensor:
-    """Bright and dark images by turns."""
-    y = torch.arange(n) % 2
-    return (0.3 + 0.4 * y.view(-1, 1, 1, 1) + 0.2 * torch.rand(n, 1, 8, 8, generator=gen(7))).clamp(0, 1)
+    """Dark and bright images in turn."""
+    return bright_dark(n).tensors[0]
 
 
 class Poison:
-    """A label that must not be looked at: neither collated nor compared nor counted."""
+    """A label whose use fails the test."""
 
     def __getattribute__(self, name: str) -> Any:
         pytest.fail(f"a label was read: {name}")
@@ -57,23 +44,14 @@ class Unlabelled(Dataset[Any]):
         return images()[index], Poison()
 
 
-def extractor(seed: int = 0) -> dict[str, Tensor]:
-    """Weights of a network whose two routes have seen different images."""
-    network = make(SPEC, seed)
-    for i, route in enumerate(("natural", "adversarial")):
-        for _ in range(3):
-            network(images(16) ** (i + 1), route)
-    return {name: t.clone() for name, t in network.state_dict().items()}
-
-
 def same_up_to_names(one: Any, two: Any) -> bool:
-    """Whether two labellings divide alike."""
+    """Say whether two labellings make the same clusters."""
     pairs = set(zip(list(map(int, one)), list(map(int, two)), strict=True))
     return len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
 
 
 def clouds(k: int, seed: int, n: int = 200, d: int = 6) -> tuple[np.ndarray, np.ndarray]:
-    """Points about k far centres, far from the origin, and whose each is."""
+    """Points around k centres far apart and far from the origin, and the centre of each."""
     rng = np.random.default_rng(seed)
     centres = 1000 + 10 * np.arange(k)[:, None] * np.ones(d) + rng.normal(size=(k, d))
     y = rng.permutation(np.arange(n) % k)
@@ -83,7 +61,7 @@ def clouds(k: int, seed: int, n: int = 200, d: int = 6) -> tuple[np.ndarray, np.
 @pytest.mark.parametrize("by", ENGINES)
 @pytest.mark.parametrize("k", [1, 2, 5, 10])
 def test_separate_clusters_are_found(k: int, by: Any) -> None:
-    """Far clouds are found exactly, up to their names, whatever the seed."""
+    """Clusters that are far apart are found exactly for every seed, up to their numbers."""
     for seed in range(5):
         X, y = clouds(k, seed)
         got = kmeans(X, k, seed=seed, by=by)
@@ -93,7 +71,7 @@ def test_separate_clusters_are_found(k: int, by: Any) -> None:
 
 @pytest.mark.parametrize("by", ENGINES)
 def test_clusters_are_a_fixed_point_of_lloyd(by: Any) -> None:
-    """Each point is with the nearest mean, by a plain loop in float64; the labels are a function of the seed alone."""
+    """Each point belongs to the nearest mean, by a plain loop in float64; the labels depend on the seed only."""
     X = np.random.default_rng(3).normal(size=(120, 3))
     got = kmeans(X, 4, seed=1, iterations=100, by=by)
     means = [X[got == j].mean(0) for j in range(4)]
@@ -108,7 +86,7 @@ def test_clusters_are_a_fixed_point_of_lloyd(by: Any) -> None:
 
 
 def test_centres_begin_apart() -> None:
-    """k-means++ never begins twice at one place while there is another."""
+    """k-means++ never chooses the same place twice while there is another place."""
     X = np.repeat(np.eye(5), 30, axis=0)
     for seed in range(20):
         chosen = first_centres(X, 5, np.random.default_rng(seed))
@@ -117,14 +95,14 @@ def test_centres_begin_apart() -> None:
 
 @pytest.mark.parametrize("by", ENGINES)
 def test_equal_or_few_points(by: Any) -> None:
-    """Fewer points than clusters, or all the same, are labelled without a warning."""
+    """Fewer points than clusters, or equal points, get labels without a warning."""
     assert kmeans(np.ones((3, 2)), 10, seed=0, by=by).shape == (3,)
     assert kmeans(np.ones((30, 2)), 4, seed=0, by=by).shape == (30,)
     assert kmeans(np.zeros((1, 1)), 1, seed=0, by=by).tolist() == [0]
 
 
 def test_features_that_cannot_be_divided_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Vectors, nothing, counts below 1, NaN, and an engine that is not there or not known."""
+    """Vectors, empty arrays, counts below 1, NaN, and missing or unknown engines are refused."""
     for bad in (np.ones(4), np.ones((0, 2)), np.ones((3, 0))):
         with pytest.raises(ShapeError, match="N, D"):
             kmeans(bad, 2, seed=0)
@@ -144,7 +122,7 @@ def test_features_that_cannot_be_divided_are_refused(monkeypatch: pytest.MonkeyP
 
 
 def test_features_are_those_of_the_natural_route_in_the_datasets_order() -> None:
-    """They equal what the pre-trained network gives through its natural route in evaluation mode, labels unread."""
+    """They equal the features of the pre-trained network through its natural route in evaluation mode; no label is read."""
     weights = extractor()
     network = make(SPEC)
     network.load_state_dict(weights)
@@ -157,7 +135,7 @@ def test_features_are_those_of_the_natural_route_in_the_datasets_order() -> None
 
 
 def test_bright_and_dark_become_two_pseudo_labels() -> None:
-    """What is plain in the images is found in their features; the seed decides; too many clusters are refused."""
+    """Bright and dark images form two clusters of features; the seed decides; too many clusters are refused."""
     features = features_of(extractor(), SPEC, Unlabelled())
     labels = pseudo_labels(features, 2, seed=0)
 
@@ -181,21 +159,19 @@ def test_relabelled_items_hold_the_image_and_our_label() -> None:
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fewer steps of attack, a rate for few updates."""
+    """Use fewer attack steps, and a learning rate for few updates."""
     monkeypatch.setattr(module, "FULL", replace(FULL, attack=SHORT, lr=0.05))
 
 
 def quick(dual_bn: bool = False, **settings: Any) -> module.PostTrained:
-    return post_train(
-        extractor(), SPEC, Unlabelled(), augment=None,
-        **{"clusters": 2, "epochs": (2, 3), "batch_size": 16, "dual_bn": dual_bn, **settings},
-    )  # fmt: skip
+    options: dict[str, Any] = {"clusters": 2, "epochs": (2, 3), "batch_size": 16, "dual_bn": dual_bn, **settings}
+    return post_train(extractor(), SPEC, Unlabelled(), augment=None, **options)
 
 
 @pytest.mark.usefixtures("short")
 @pytest.mark.parametrize("dual_bn", [False, True])
 def test_post_training_learns_the_clusters(dual_bn: bool) -> None:
-    """The result classifies by cluster through the adversarial route, labels unread, and says how large the clusters are."""
+    """The result classifies clusters through the adversarial route, reads no label, and reports the sizes of the clusters."""
     done = quick(dual_bn, epochs=(4, 6))
     logits = done.network(images(), "adversarial")
 
@@ -211,7 +187,7 @@ def test_post_training_learns_the_clusters(dual_bn: bool) -> None:
 
 @pytest.mark.usefixtures("short")
 def test_both_branches_pass_the_adversarial_route() -> None:
-    """With two routes the natural statistics, scales and shifts stay bit for bit; all else moves in full training alone."""
+    """Statistics, scales and shifts of the natural route stay bit for bit; the rest changes only in full training."""
     weights = extractor()
     probed, done = quick(True, epochs=(2, 0)), quick(True)
 
@@ -233,7 +209,7 @@ def test_one_route_or_two_is_the_same_training() -> None:
 
 @pytest.mark.usefixtures("short")
 def test_the_seed_decides() -> None:
-    """Same seed, same clusters and weights, bit for bit, and no global random state moves; progress names both trainings."""
+    """The same seed gives the same clusters and weights bit for bit; global random states stay; progress names both trainings."""
     seen: list[tuple[str, int, int]] = []
     state = torch.get_rng_state()
     one, two, other = quick(progress=lambda *p: seen.append((p[0], p[1], p[2]))), quick(), quick(seed=1)
@@ -251,7 +227,7 @@ def test_the_seed_decides() -> None:
 @pytest.mark.parametrize("mode", list(MODES.values()), ids=list(MODES))
 @pytest.mark.parametrize("dual_bn", [False, True])
 def test_the_result_fine_tunes(mode: Mode, dual_bn: bool) -> None:
-    """Any mode takes it as a pre-trained extractor: all of it but the pseudo-class head is loaded."""
+    """Any mode accepts it as a pre-trained extractor, and loads everything except the head for the clusters."""
     done = quick(dual_bn, epochs=(1, 1))
     weights, x = done.network.state_dict(), images()
     tuned = finetune(
@@ -272,6 +248,6 @@ def test_published_settings() -> None:
 
 
 def test_an_empty_dataset_is_refused() -> None:
-    """There is nothing to cluster without examples."""
+    """A dataset without examples is refused."""
     with pytest.raises(RequirementError, match="no examples"):
         post_train(extractor(), SPEC, TensorDataset(images(0)))

@@ -15,9 +15,9 @@ from coreselect_integrations.networks import (
     ARCHITECTURES,
     ROUTES,
     DualNorm,
+    NetworkSpec,
     ResNet,
     RoutedNetwork,
-    Spec,
     build,
     make,
     resnet18,
@@ -43,8 +43,8 @@ def size_of(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-def outlined(spec: Spec) -> RoutedNetwork:
-    """The network without its numbers."""
+def outlined(spec: NetworkSpec) -> RoutedNetwork:
+    """The network without values."""
     with torch.device("meta"):
         return ARCHITECTURES[spec.arch](spec)
 
@@ -61,7 +61,7 @@ def test_resnet18_with_two_routes_and_head_has_the_published_size(contrastive: R
 
 
 def test_a_second_route_costs_12672_parameters(contrastive: ResNet) -> None:
-    """Encoder and head together gain 12,672 parameters from the second set of normalisations."""
+    """The second set of normalisations adds 12,672 parameters to encoder and head together."""
     assert size_of(contrastive) - size_of(resnet18(projection=3)) == 12_672
 
 
@@ -78,8 +78,8 @@ def test_a_second_route_costs_12672_parameters(contrastive: ResNet) -> None:
     ],
 )
 def test_classifiers_have_the_published_sizes(arch: str, stem: str, classes: int, parameters: int) -> None:
-    """The numbers of parameters are those that the literature gives for each architecture in each form."""
-    assert size_of(outlined(Spec(arch, classes=classes, stem=stem))) == parameters
+    """Each architecture has the number of parameters that the literature gives for it."""
+    assert size_of(outlined(NetworkSpec(arch, classes=classes, stem=stem))) == parameters
 
 
 @pytest.mark.parametrize(
@@ -91,8 +91,8 @@ def test_classifiers_have_the_published_sizes(arch: str, stem: str, classes: int
 def test_every_size_of_image_gives_features_and_outputs(arch: str, stem: str, size: int, width: int) -> None:
     """Features are [B, D], a classifier gives [B, classes], a projection [B, D]; D is the attribute `width`."""
     x = torch.empty(2, 3, size, size, device="meta")
-    classifier = outlined(Spec(arch, 3, size, classes=7, stem=stem))
-    encoder = outlined(Spec(arch, 3, size, projection=2, dual_bn=True, stem=stem))
+    classifier = outlined(NetworkSpec(arch, 3, size, classes=7, stem=stem))
+    encoder = outlined(NetworkSpec(arch, 3, size, projection=2, dual_bn=True, stem=stem))
 
     assert classifier.width == encoder.width == width
     assert classifier(x).shape == (2, 7)
@@ -101,8 +101,8 @@ def test_every_size_of_image_gives_features_and_outputs(arch: str, stem: str, si
 
 
 def test_the_imagenet_stem_quarters_the_image() -> None:
-    """224 pixels reach the first stage as 56×56 maps and leave the last as 7×7."""
-    net = outlined(Spec("resnet50", 3, 224, classes=10, stem="imagenet"))
+    """Images of 224 pixels are 56×56 maps in the first stage, and 7×7 maps after the last."""
+    net = outlined(NetworkSpec("resnet50", 3, 224, classes=10, stem="imagenet"))
     seen: list[torch.Size] = []
     for block in (net.get_submodule("blocks.0"), net.get_submodule("blocks.15")):
         block.register_forward_hook(lambda _m, args, out: seen.extend((args[0].shape, out.shape)))
@@ -112,8 +112,8 @@ def test_the_imagenet_stem_quarters_the_image() -> None:
 
 
 def test_a_bottleneck_strides_in_its_3x3_convolution() -> None:
-    """The 1×1 convolutions of ResNet-50 look at every pixel."""
-    blocks = outlined(Spec("resnet50", classes=10)).get_submodule("blocks")
+    """The 1×1 convolutions of ResNet-50 have stride 1, so they read every pixel."""
+    blocks = outlined(NetworkSpec("resnet50", classes=10)).get_submodule("blocks")
     strides = [[m.stride for n, m in b.named_modules() if n.startswith("conv")] for b in blocks.children()]
 
     assert strides[3] == [(1, 1), (2, 2), (1, 1)]
@@ -130,7 +130,7 @@ def bn(x: Tensor, weights: dict[str, Tensor], name: str) -> Tensor:
 
 
 def randomised(net: RoutedNetwork) -> dict[str, Tensor]:
-    """Give every normalisation statistics and scales of its own, in float64; return the tensors."""
+    """Give every normalisation its own random statistics and scales in float64; return the tensors."""
     net.double().eval()
     draws = torch.Generator().manual_seed(0)
     for tensor in net.state_dict().values():
@@ -174,7 +174,7 @@ def test_a_wide_network_computes_its_formula() -> None:
 @pytest.mark.parametrize("kind", sorted(SLIM))
 @pytest.mark.parametrize("route", ROUTES)
 def test_gradients_reach_what_a_route_uses_and_nothing_else(kind: str, route: Route) -> None:
-    """Every parameter but those of the other route gets a gradient."""
+    """Every parameter gets a gradient, except those of the other route."""
     net = SLIM[kind](dual_bn=True, projection=3)
     other = next(r for r in ROUTES if r != route)
     z = net(torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0)), route)
@@ -198,7 +198,7 @@ def test_a_representation_is_what_the_head_reads(kind: str) -> None:
 
 
 def test_the_tensors_of_resnet18_keep_their_names() -> None:
-    """Files written by earlier versions name them so."""
+    """The names are those in files of earlier versions."""
     names = ["normalise.mean", "normalise.std", "stem.weight", *(f"norm.shared.{leaf}" for leaf in LEAVES)]
     for i in range(8):
         for j in (1, 2):
@@ -206,7 +206,7 @@ def test_the_tensors_of_resnet18_keep_their_names() -> None:
         if i in (2, 4, 6):
             names += [f"blocks.{i}.down.weight", *(f"blocks.{i}.down_norm.shared.{leaf}" for leaf in LEAVES)]
 
-    assert list(outlined(Spec("resnet18", classes=10)).state_dict()) == [*names, "head.weight", "head.bias"]
+    assert list(outlined(NetworkSpec("resnet18", classes=10)).state_dict()) == [*names, "head.weight", "head.bias"]
 
 
 def test_small_conv_has_about_240k_parameters() -> None:
@@ -247,7 +247,7 @@ def test_a_forward_moves_only_the_statistics_of_its_route(kind: str, route: Rout
 
 
 def test_the_route_is_an_argument_not_a_state() -> None:
-    """Two calls through different routes do not see each other."""
+    """Two calls through different routes do not affect each other."""
     net = small_conv_contrastive(1, 8)
     x = torch.rand(4, 1, 8, 8)
     net(3 * x, "adversarial")
@@ -259,7 +259,7 @@ def test_the_route_is_an_argument_not_a_state() -> None:
 
 
 def test_a_network_with_two_routes_refuses_to_guess() -> None:
-    """Calling it without a route says what to do."""
+    """A call without a route raises an error that says what to do."""
     with pytest.raises(RequirementError, match="route"):
         small_conv_contrastive(1, 8)(torch.rand(2, 1, 8, 8))
 
@@ -285,7 +285,7 @@ def test_mean_and_std_must_fit_the_channels() -> None:
 
 @pytest.mark.parametrize("arch", sorted(ARCHITECTURES))
 def test_building_is_decided_by_the_seed_alone(arch: str) -> None:
-    """Same seed, same parameters; another seed, others; neither global generator nor default device have a say."""
+    """The same seed gives the same parameters, another seed others; the global generator and the default device do not matter."""
     torch.manual_seed(1)
     state = torch.get_rng_state()
     one = build(arch, "sat", channels=1, size=8, classes=3)
@@ -300,7 +300,7 @@ def test_building_is_decided_by_the_seed_alone(arch: str) -> None:
 
 @pytest.mark.parametrize("arch", sorted(ARCHITECTURES))
 def test_an_adversarial_contrastive_network_has_two_routes_and_a_three_layer_head(arch: str) -> None:
-    """What `acl` needs: a projection with three linear layers, only the first with a bias."""
+    """The network for `acl` has a projection with three linear layers, and only the first has a bias."""
     net = outlined(spec_for(arch, "acl", channels=1, size=8))
     linears = [m for m in net.modules() if isinstance(m, nn.Linear)]
 
@@ -330,7 +330,7 @@ def test_a_loss_decides_head_and_routes(loss: str, dual_bn: bool, projection: in
 
 
 def test_plain_contrastive_learning_leaves_no_statistics_untrained() -> None:
-    """One training forward of a `cl` network moves every running mean it has, whatever the route is called."""
+    """One forward pass in training mode changes every running mean of a `cl` network, for either route."""
     net = build("small", "cl", channels=1, size=8)
     before = {n: b.clone() for n, b in net.named_buffers() if n.endswith("running_mean")}
     net(torch.rand(4, 1, 8, 8))
@@ -377,26 +377,26 @@ def test_what_cannot_be_built_is_refused(arch: str, loss: str, classes: int | No
     ],
 )
 def test_a_spec_that_means_nothing_is_refused(changed: dict[str, Any], said: str) -> None:
-    """Both heads or none, and values out of range, get one sentence that names them."""
+    """Both heads, no head, and values out of range are refused in one sentence that names them."""
     with pytest.raises(RequirementError, match=said) as why:
-        replace(Spec("resnet18", classes=10), **changed)
+        replace(NetworkSpec("resnet18", classes=10), **changed)
     assert str(why.value).endswith(".")
 
 
 def test_a_spec_is_a_value() -> None:
     """Specs with equal fields are equal, and none can be changed."""
-    spec = Spec("small", classes=3)
+    spec = NetworkSpec("small", classes=3)
 
-    assert spec == Spec("small", 3, 32, classes=3)
+    assert spec == NetworkSpec("small", 3, 32, classes=3)
     with pytest.raises(FrozenInstanceError):
         spec.arch = "resnet18"  # pyright: ignore[reportAttributeAccessIssue]  # the claim
 
 
 @pytest.mark.parametrize("arch", ["small", "wrn28_10"])
 def test_only_resnets_have_an_imagenet_stem(arch: str) -> None:
-    """Asking another architecture for it is refused, not ignored."""
+    """Another architecture with this stem is refused; the stem is not ignored."""
     with pytest.raises(RequirementError, match="ResNet"):
-        make(Spec(arch, 3, 96, classes=10, stem="imagenet"))
+        make(NetworkSpec(arch, 3, 96, classes=10, stem="imagenet"))
 
 
 @pytest.mark.parametrize(("depth", "factor"), [(27, 10), (4, 1), (-2, 1), (28, 0)])
@@ -408,6 +408,6 @@ def test_depths_without_whole_blocks_are_refused(depth: int, factor: int) -> Non
 
 @pytest.mark.parametrize("maker", [resnet18, resnet34, resnet50])
 def test_an_unknown_stem_is_refused(maker: Callable[..., RoutedNetwork]) -> None:
-    """By the public makers too."""
+    """The public constructors refuse it too."""
     with pytest.raises(RequirementError, match="stem"):
         maker(stem="stl")

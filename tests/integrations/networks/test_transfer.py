@@ -1,4 +1,4 @@
-"""Weights go from file to network and from encoder to classifier whole, or are refused; nothing is lost in silence."""
+"""Weights are loaded completely from file to network and from encoder to classifier, or they are refused."""
 
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,9 +14,9 @@ from coreselect.protocols import Route
 from coreselect_integrations.networks import (
     ARCHITECTURES,
     ROUTES,
+    NetworkSpec,
     RoutedNetwork,
     Saved,
-    Spec,
     classifier_from,
     load_network,
     make,
@@ -26,15 +26,15 @@ from coreselect_integrations.networks import (
 )
 
 SPECS = {
-    "dual encoder": Spec("small", 1, 8, projection=3, dual_bn=True),
-    "dual classifier": Spec("small", 1, 8, classes=4, dual_bn=True),
-    "encoder": Spec("small", 1, 8, projection=2),
-    "classifier": Spec("small", 1, 8, classes=4),
+    "dual encoder": NetworkSpec("small", 1, 8, projection=3, dual_bn=True),
+    "dual classifier": NetworkSpec("small", 1, 8, classes=4, dual_bn=True),
+    "encoder": NetworkSpec("small", 1, 8, projection=2),
+    "classifier": NetworkSpec("small", 1, 8, classes=4),
 }
 
 
-def trained(spec: Spec) -> RoutedNetwork:
-    """A network in evaluation mode whose every statistic, scale and count is different."""
+def trained(spec: NetworkSpec) -> RoutedNetwork:
+    """A network in evaluation mode in which every statistic, scale and count is different."""
     net = make(spec).eval()
     draws = torch.Generator().manual_seed(7)
     for i, (name, tensor) in enumerate(net.state_dict().items()):
@@ -45,7 +45,7 @@ def trained(spec: Spec) -> RoutedNetwork:
     return net
 
 
-def pixels(spec: Spec) -> Tensor:
+def pixels(spec: NetworkSpec) -> Tensor:
     return torch.rand(3, spec.channels, spec.size, spec.size, generator=torch.Generator().manual_seed(1))
 
 
@@ -60,8 +60,8 @@ def same(one: dict[str, Tensor], two: dict[str, Tensor]) -> bool:
 @pytest.mark.parametrize("dual_before", [True, False])
 @pytest.mark.parametrize("dual_after", [True, False])
 def test_every_tensor_of_the_extractor_is_loaded(arch: str, dual_before: bool, dual_after: bool) -> None:
-    """In all four conversions of the statistics, what starts fresh is weight and bias of the new head, nothing else."""
-    spec = Spec(arch, projection=3, dual_bn=dual_before)
+    """In all four conversions of the statistics, only weight and bias of the new head start fresh."""
+    spec = NetworkSpec(arch, projection=3, dual_bn=dual_before)
     with torch.device("meta"):
         weights = ARCHITECTURES[arch](spec).state_dict()
     net, new, transfer = classifier_from(weights, spec, classes=10, dual_bn=dual_after)
@@ -69,7 +69,7 @@ def test_every_tensor_of_the_extractor_is_loaded(arch: str, dual_before: bool, d
 
     assert transfer.fresh == ("head.weight", "head.bias")
     assert [*transfer.loaded, *transfer.fresh] == names
-    assert new == Spec(arch, classes=10, dual_bn=dual_after)
+    assert new == NetworkSpec(arch, classes=10, dual_bn=dual_after)
     lost = [n for n in transfer.left_out if not n.startswith("head.")]
     assert lost == [
         n for n in weights if ".natural." in n and not n.startswith("head.") and dual_before and not dual_after
@@ -77,8 +77,8 @@ def test_every_tensor_of_the_extractor_is_loaded(arch: str, dual_before: bool, d
 
 
 def test_full_fine_tuning_of_a_dual_route_resnet18_loads_222_of_224_tensors() -> None:
-    """All 200 normalisation tensors, 20 convolutions, mean and std; a published program loads 21 of the 224."""
-    spec = Spec("resnet18", projection=3, dual_bn=True)
+    """It loads all 200 normalisation tensors, 20 convolutions, mean and std; a published program loads 21 of the 224."""
+    spec = NetworkSpec("resnet18", projection=3, dual_bn=True)
     pretrained = trained(spec)
     net, _, transfer = classifier_from(pretrained.state_dict(), spec, classes=10, dual_bn=True)
 
@@ -106,7 +106,7 @@ def test_a_classifier_sees_what_the_encoder_saw(kind: str, dual_after: bool, rou
 
 
 def test_counts_of_batches_come_along() -> None:
-    """`num_batches_tracked` belongs to the statistics: from two routes to one it is the chosen route's."""
+    """`num_batches_tracked` belongs to the statistics: from two routes to one, it is that of the chosen route."""
     spec = SPECS["dual encoder"]
     weights = trained(spec).state_dict()
     net, _, _ = classifier_from(weights, spec, classes=2, route="natural")
@@ -118,7 +118,7 @@ def test_counts_of_batches_come_along() -> None:
 
 @pytest.mark.parametrize("dual_after", [True, False])
 def test_training_the_classifier_leaves_the_weights_alone(dual_after: bool) -> None:
-    """Every tensor is a copy of its own: neither the weights nor the other route move with it."""
+    """Every tensor is a separate copy, so training changes neither the weights nor the other route."""
     spec = SPECS["encoder"]
     weights = trained(spec).state_dict()
     before = {n: t.clone() for n, t in weights.items()}
@@ -141,7 +141,7 @@ def test_transfer_keeps_float64() -> None:
 
 
 def hurt(weights: dict[str, Any], how: str) -> dict[str, Any]:
-    """One thing wrong with the extractor."""
+    """Weights with one thing wrong in the extractor."""
     name, out = "convs.1.weight", dict(weights)
     if how == "missing":
         del out[name]
@@ -167,37 +167,37 @@ HURTS = ("missing", "shape", "beyond", "half", "mixed", "kind", "no tensor", "wr
 
 @pytest.mark.parametrize("how", HURTS)
 def test_weights_that_do_not_fit_are_refused(how: str) -> None:
-    """A tensor missing, of another shape or type, or of another network: one sentence, never a partial load."""
+    """Missing tensors, other shapes or types, and other networks are refused in one sentence; nothing is loaded in part."""
     spec = SPECS["dual encoder"]
     with pytest.raises(DataError, match="do not fit small") as why:
         classifier_from(hurt(trained(spec).state_dict(), how), spec, classes=2)
 
-    assert str(why.value).endswith("give the Spec they were saved with.")
+    assert str(why.value).endswith("give the NetworkSpec they were saved with.")
 
 
 @pytest.mark.parametrize(
     "claimed",
     [
-        Spec("resnet18", projection=3, dual_bn=True, stem="imagenet"),
-        Spec("resnet18", projection=3),
-        Spec("resnet18", 1, projection=3, dual_bn=True),
-        Spec("resnet34", projection=3, dual_bn=True),
-        Spec("resnet50", projection=3, dual_bn=True),
-        Spec("wrn28_10", projection=3, dual_bn=True),
+        NetworkSpec("resnet18", projection=3, dual_bn=True, stem="imagenet"),
+        NetworkSpec("resnet18", projection=3),
+        NetworkSpec("resnet18", 1, projection=3, dual_bn=True),
+        NetworkSpec("resnet34", projection=3, dual_bn=True),
+        NetworkSpec("resnet50", projection=3, dual_bn=True),
+        NetworkSpec("wrn28_10", projection=3, dual_bn=True),
     ],
     ids=lambda s: f"{s.arch} {s.stem} {s.channels} {s.dual_bn}",
 )
-def test_weights_of_another_network_are_refused(claimed: Spec) -> None:
-    """Another stem, number of routes or channels, or another depth: the claim is checked tensor by tensor."""
+def test_weights_of_another_network_are_refused(claimed: NetworkSpec) -> None:
+    """Weights with another stem, depth, or number of routes or channels are refused, because every tensor is checked."""
     with torch.device("meta"):
-        spec = Spec("resnet18", projection=3, dual_bn=True)
+        spec = NetworkSpec("resnet18", projection=3, dual_bn=True)
         weights = ARCHITECTURES["resnet18"](spec).state_dict()
     with pytest.raises(DataError, match="do not fit"):
         classifier_from(weights, claimed, classes=10)
 
 
 def test_what_else_cannot_be_asked_of_a_transfer() -> None:
-    """A route there is not, one class, an architecture there is not."""
+    """An unknown route, a single class and an unknown architecture are refused."""
     spec = SPECS["dual encoder"]
     net = trained(spec)
     with pytest.raises(RequirementError, match="route"):
@@ -215,7 +215,7 @@ def test_what_else_cannot_be_asked_of_a_transfer() -> None:
 @pytest.mark.parametrize("kind", SPECS)
 @pytest.mark.parametrize("route", ROUTES)
 def test_an_exported_route_answers_as_the_network_did(kind: str, route: Route) -> None:
-    """Outputs, head included, are bit for bit those of the network through the route, and the network is unchanged."""
+    """The outputs, including the head, are bit for bit those of the network through the route; the network does not change."""
     spec = SPECS[kind]
     net, x = trained(spec), pixels(spec)
     before = {n: t.clone() for n, t in net.state_dict().items()}
@@ -232,7 +232,7 @@ def test_an_exported_route_answers_as_the_network_did(kind: str, route: Route) -
 
 @pytest.mark.parametrize("kind", SPECS)
 def test_a_network_comes_back_from_its_file_bit_for_bit(kind: str, tmp_path: Path) -> None:
-    """Tensors, spec, outputs, and what was said about it."""
+    """Tensors, spec, outputs and the values about the network are the same."""
     spec = SPECS[kind]
     net, x, path = trained(spec), pixels(spec), tmp_path / "runs" / "net.pt"
     save_network(path, net, spec, {"loss": "acl", "epochs": 3, "log": (1.5, None)})
@@ -250,7 +250,7 @@ def test_a_network_comes_back_from_its_file_bit_for_bit(kind: str, tmp_path: Pat
 
 
 def test_float64_and_diverged_networks_can_be_saved(tmp_path: Path) -> None:
-    """Bits are kept whatever they are: float64, NaN in a weight, NaN in what is said."""
+    """All values are kept bit for bit: float64, NaN in a weight, and NaN in the values about the network."""
     spec = SPECS["classifier"]
     net = trained(spec).double()
     next(net.parameters()).data.view(-1)[0] = float("nan")
@@ -276,7 +276,7 @@ def test_the_select_command_reads_such_a_file(tmp_path: Path) -> None:
 
 
 def test_a_part_of_a_large_tensor_is_written_alone(tmp_path: Path) -> None:
-    """A parameter that is a view does not drag what it views into the file."""
+    """If a parameter is a view, the tensor behind it is not written."""
     spec = SPECS["classifier"]
     net = trained(spec)
     save_network(tmp_path / "own.pt", net, spec, {})
@@ -298,7 +298,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.mark.parametrize("part", [0.0, 0.001, 0.3, 0.9, 0.999])
 def test_a_torn_file_is_refused(part: float, written: bytes, tmp_path: Path) -> None:
-    """Wherever it was cut."""
+    """A file that was cut at any place is refused."""
     path = tmp_path / "n.pt"
     path.write_bytes(written[: int(part * len(written))])
     with pytest.raises(DataError, match="cannot be read"):
@@ -307,7 +307,7 @@ def test_a_torn_file_is_refused(part: float, written: bytes, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("part", [0.1, 0.4, 0.7, 0.9])
 def test_a_flipped_bit_is_found(part: float, written: bytes, tmp_path: Path) -> None:
-    """Damage inside a tensor, which torch would load as a weight, is refused by its checksum."""
+    """Damage inside a tensor, which torch would load, is found by its checksum."""
     path, at = tmp_path / "n.pt", int(part * len(written))
     path.write_bytes(written[:at] + bytes([written[at] ^ 16]) + written[at + 1 :])
     with pytest.raises(DataError):
@@ -338,7 +338,7 @@ class Mischief:
     ],
 )
 def test_a_foreign_file_is_refused(content: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files of torch that are no networks of ours get one sentence, and code in them is not run."""
+    """Other files of torch are refused in one sentence, and code in them is not run."""
     monkeypatch.chdir(tmp_path)
     torch.save(content, "n.pt")
     with pytest.raises(DataError, match=r"n\.pt"):
@@ -349,7 +349,7 @@ def test_a_foreign_file_is_refused(content: Any, tmp_path: Path, monkeypatch: py
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"not a network\n" * 100, b"\x80\x04."])
 def test_what_is_no_file_of_torch_is_refused(content: bytes, tmp_path: Path) -> None:
-    """Text, empty files and bare pickles; and no file at all, and a folder."""
+    """Text, empty files, plain pickles, a missing file and a folder are refused."""
     (tmp_path / "n.pt").write_bytes(content)
     for path in (tmp_path / "n.pt", tmp_path / "none.pt", tmp_path):
         with pytest.raises(DataError, match="cannot be read"):
@@ -358,18 +358,18 @@ def test_what_is_no_file_of_torch_is_refused(content: bytes, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("how", HURTS)
 def test_a_file_whose_tensors_are_not_its_networks_is_refused(how: str, tmp_path: Path) -> None:
-    """On reading, and by `restore` if made by hand."""
+    """Such a file is refused by `load_network`, and such a `Saved` by `restore`."""
     spec = SPECS["classifier"]
     weights = hurt(trained(spec).state_dict(), how)
     torch.save({"model": weights, "network": asdict(spec), "about": {}}, tmp_path / "n.pt")
-    with pytest.raises(DataError, match="does not hold small"):
+    with pytest.raises(DataError, match=r"says that it holds small .* but it does not"):
         load_network(tmp_path / "n.pt")
     with pytest.raises(DataError, match="do not fit small"):
         restore(Saved(weights, spec, {}))
 
 
 def test_a_network_is_refused_before_a_file_is_touched(tmp_path: Path) -> None:
-    """A spec that is not the network's, a wrapper, or words that JSON cannot hold: the old file stays."""
+    """A wrong spec, a wrapper and values that are not JSON are refused, and the old file stays."""
     spec, path = SPECS["classifier"], tmp_path / "n.pt"
     net = trained(spec)
     save_network(path, net, spec, {})
@@ -388,7 +388,7 @@ def test_a_network_is_refused_before_a_file_is_touched(tmp_path: Path) -> None:
 
 
 def test_nothing_here_moves_the_global_generator(tmp_path: Path) -> None:
-    """Saving, loading, transfer and export draw nothing."""
+    """Saving, loading, transfer and export make no random draws."""
     spec = SPECS["dual encoder"]
     net = trained(spec)
     state = torch.get_rng_state()

@@ -1,4 +1,4 @@
-"""Runs that draw by what they have recorded: any system, killed or not, and folders of versions that recorded less."""
+"""Importance selection works from recorded histories in any system, after a kill, and in folders of older versions."""
 
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ def state(folder: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("system", ["sat", "cl", "acl", "dynacl-air"])
 def test_importance_plugs_in(system: str, tmp_path: Path) -> None:
-    """An epoch on all, then a weighted quarter anew in every epoch, by logits where there are classes, else by losses."""
+    """After one epoch on the pool, every epoch draws a new weighted quarter, by logits with classes, else by losses."""
     result = run(tmp_path, tiny(system))
 
     assert [r["examples"] for r in result.records] == [N, N // 4, N // 4]
@@ -47,12 +47,12 @@ def test_importance_plugs_in(system: str, tmp_path: Path) -> None:
 
 
 class Stop(Exception):
-    """Somebody pulled the plug."""
+    """The run is stopped."""
 
 
 @pytest.mark.parametrize("system", ["sat", "acl"])
 def test_a_run_that_is_stopped_ends_with_the_same_bits(system: str, tmp_path: Path) -> None:
-    """Stopped inside its second epoch of draws and taken up again: weights and draws are those of the whole run."""
+    """A run stopped in its second epoch of draws and continued has the weights and draws of the whole run."""
     whole = run(tmp_path / "whole", tiny(system))
 
     def plug(part: str, done: int, total: int) -> None:
@@ -70,7 +70,7 @@ def test_a_run_that_is_stopped_ends_with_the_same_bits(system: str, tmp_path: Pa
 
 
 def without(folder: Path, system: str) -> None:
-    """Make a checkpoint what an earlier version would have written."""
+    """Change a checkpoint to one of an earlier version."""
     kept = state(folder)
     for name in ("capture", "select_precision"):
         kept["settings"].pop(name, None)
@@ -84,7 +84,7 @@ def without(folder: Path, system: str) -> None:
 
 @pytest.mark.parametrize("system", ["sat", "acl"])
 def test_a_folder_of_an_earlier_version_goes_on(system: str, tmp_path: Path) -> None:
-    """Without the columns, or without any history, a run goes on and ends with the same bits."""
+    """Without these columns, or without any history, a run continues and ends with the same bits."""
     whole = run(tmp_path / "whole", tiny(system), selector=RS2())
     run(tmp_path / "cut", tiny(system), selector=RS2(), until=2)
     without(tmp_path / "cut", system)
@@ -94,7 +94,7 @@ def test_a_folder_of_an_earlier_version_goes_on(system: str, tmp_path: Path) -> 
 
 
 def test_a_folder_of_another_selection_is_refused(tmp_path: Path) -> None:
-    """Runs in bfloat16 once selected in full: one that began so does not go on otherwise, one that selects nothing does."""
+    """Older bfloat16 runs selected in float32; such a run is not continued in bfloat16, unless it has no selector."""
     for name, selector in (("rs2", RS2()), ("full", None)):
         half = tiny("sat", precision="bf16")
         run(tmp_path / name, half, selector=selector, until=1)
@@ -105,7 +105,7 @@ def test_a_folder_of_another_selection_is_refused(tmp_path: Path) -> None:
 
 
 def test_draws_need_what_was_recorded(tmp_path: Path) -> None:
-    """Begun where a folder without a history stands, or at epoch 0 without a warm-up: refused in one sentence."""
+    """A start from a folder without a history, or at epoch 0 without a warm-up, is refused in one sentence."""
     run(tmp_path / "old", tiny("acl"), until=1)
     without(tmp_path / "old", "acl")
     for more, changes in (({"start": tmp_path / "old"}, {}), ({}, {"warmup": 0})):

@@ -1,4 +1,4 @@
-"""A run of any system, with any selector, ends in a network; killed, it goes on and ends with the same one."""
+"""A run of any system with any selector ends with a network, and a killed run continues to the same network."""
 
 import json
 import os
@@ -23,7 +23,8 @@ from coreselect.objectives import RD
 from coreselect.selectors import RCS, RS2, Random
 from coreselect_integrations.networks import load_network, restore
 from coreselect_integrations.pretraining.run import MODEL, Pretrained, pretrain
-from coreselect_integrations.pretraining.settings import SYSTEMS, Settings
+from coreselect_integrations.pretraining.settings import Settings
+from coreselect_integrations.pretraining.systems import SYSTEMS
 from coreselect_integrations.training.runs import LOG
 
 pytest.importorskip("kornia")
@@ -40,7 +41,7 @@ def run(folder: Path, settings: Settings, **more: Any) -> Pretrained:
 
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_rcs_plugs_into_every_system(system: str, tmp_path: Path) -> None:
-    """A warm-up epoch on all, two on the quarter that was chosen; the log, the coreset and the weights are there."""
+    """The run has one epoch on the pool and two on the selected quarter, and writes log, coreset and weights."""
     result = run(tmp_path, tiny(system))
 
     assert [r["examples"] for r in result.records] == [N, N // 4, N // 4]
@@ -57,7 +58,7 @@ def test_rcs_plugs_into_every_system(system: str, tmp_path: Path) -> None:
 
 
 class Stop(Exception):
-    """Somebody pulled the plug."""
+    """The run is stopped."""
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,7 @@ class Stop(Exception):
 def test_a_run_that_is_stopped_ends_with_the_same_bits(
     system: str, changes: dict[str, Any], selector: Any, after: int, tmp_path: Path
 ) -> None:
-    """Stopped in the epoch after `after`, taken up by a new process's objects: weights, log and coreset are equal."""
+    """A run stopped in the epoch after `after` and continued with new objects has the same weights, log and coreset."""
     if changes.get("optimiser") == "lars":
         pytest.importorskip("pytorch_optimizer")
     settings = tiny(system, **changes)
@@ -102,7 +103,7 @@ def test_a_run_that_is_stopped_ends_with_the_same_bits(
 
 
 def test_a_killed_command_ends_with_the_same_bits(tmp_path: Path) -> None:
-    """`coreselect train` dies by SIGKILL after its first epoch; the same command again gives the same weights."""
+    """After a SIGKILL in `coreselect train`, the same command again gives the same weights."""
     command = [
         sys.executable, "-m", "coreselect.cli", "train", "sat", "--rows", "300", "--arch", "small", "--epochs", "4",
         "--selector", "rcs", "--warmup", "2", "--every", "1", "--attack-steps", "1", "--validation", "20",
@@ -135,7 +136,7 @@ def test_without_a_selector_every_epoch_sees_the_whole_pool(tmp_path: Path) -> N
 
 
 def test_what_was_seen_is_counted_over_all_epochs(tmp_path: Path) -> None:
-    """From the first epoch a fixed quarter sees a quarter of the pool, three disjoint quarters three of them."""
+    """A fixed quarter sees a quarter of the pool; three disjoint quarters see three quarters."""
     fixed = run(tmp_path / "random", tiny("standard", warmup=0), selector=Random())
     fresh = run(tmp_path / "rs2", tiny("standard", warmup=0), selector=RS2())
     assert [r["seen"] for r in fixed.records] == [0.25] * 3
@@ -143,7 +144,7 @@ def test_what_was_seen_is_counted_over_all_epochs(tmp_path: Path) -> None:
 
 
 def test_a_selection_is_made_for_the_loss_and_views_of_its_epoch(tmp_path: Path) -> None:
-    """DynACL-AIR: the task that a selector sees at epochs 1 and 2 has ω = λ/3 and 2λ/3, three views."""
+    """In DynACL-AIR, the tasks of the selections at epochs 1 and 2 have ω = λ/3 and 2λ/3, and three views."""
     seen: list[Any] = []
 
     class Watching(Random):
@@ -161,7 +162,7 @@ def test_a_selection_is_made_for_the_loss_and_views_of_its_epoch(tmp_path: Path)
 
 
 def test_weights_of_a_selection_reach_the_loss(tmp_path: Path) -> None:
-    """A weighted selector: the epoch's mean loss at rate ~0 is the weighted mean over what it chose."""
+    """With a weighted selector and a rate near 0, the mean loss of an epoch is the weighted mean over the selection."""
 
     class Weighted(Random):
         def select(self, task: Any, budget: Any, *, generator: Any, round: int = 0) -> Selection:
@@ -182,7 +183,7 @@ def test_a_folder_is_not_resumed_under_another_selector(tmp_path: Path) -> None:
 
 
 def test_global_random_states_do_not_move(tmp_path: Path) -> None:
-    """Training seeds them for datasets that draw from them, and puts them back."""
+    """Training seeds them for datasets that draw from them, and restores them."""
     before = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[union-attr]
     run(tmp_path, tiny("standard", epochs=1))
     assert torch.equal(before[0], torch.get_rng_state())

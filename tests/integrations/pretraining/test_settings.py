@@ -1,4 +1,4 @@
-"""A system's name decides loss and views at every epoch; presets carry the published numbers."""
+"""The name of a system decides loss and views of every epoch; presets have the published numbers."""
 
 from dataclasses import asdict, replace
 from typing import Any
@@ -13,7 +13,8 @@ from coreselect.network.precision import HalfPrecision
 from coreselect_integrations.comparison.methods import selector_for
 from coreselect_integrations.networks import spec_for
 from coreselect_integrations.pretraining.presets import PRESETS, defaults, preset
-from coreselect_integrations.pretraining.settings import SYSTEMS, Settings
+from coreselect_integrations.pretraining.settings import Settings
+from coreselect_integrations.pretraining.systems import SYSTEMS
 from coreselect_integrations.systems.air import IR
 
 LOSSES: dict[str, Any] = {
@@ -24,7 +25,7 @@ LOSSES: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_every_system_begins_with_its_papers_loss(name: str) -> None:
-    """At epoch 0 dynamic systems have s = 1 and so ω = 0; views are as many as the loss reads."""
+    """At epoch 0, dynamic systems have s = 1 and ω = 0; there are as many views as the loss reads."""
     settings = replace(defaults(name), flip=False)
     assert settings.loss(0) == LOSSES[name]
     views = settings.views(0)
@@ -77,7 +78,7 @@ def test_presets_carry_the_published_numbers() -> None:
 
 
 def test_under_half_precision_gradients_are_captured_as_training_attacks() -> None:
-    """bf16 lowers the attack of selections; training's own, which the trainer lowers, and RD's are as they were."""
+    """bf16 changes the attack of selections; the settings' attacks of training and of RD stay the same."""
     full, half = (replace(defaults("sat"), precision=p) for p in ("fp32", "bf16"))
     assert full.attack is not None
     assert half.select_attack == HalfPrecision(full.attack)
@@ -88,7 +89,7 @@ def test_under_half_precision_gradients_are_captured_as_training_attacks() -> No
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_describes_a_network_and_a_schedule(name: str) -> None:
-    """Its architecture fits its data, its rate is 0 < c ≤ 1 at the middle, its coreset begins before it ends."""
+    """Its architecture fits its data, its rate is 0 < c ≤ 1 in the middle, and its selections begin before its end."""
     settings = preset(name)
     family = "sat" if SYSTEMS[settings.system].supervised else "acl"
     spec = spec_for(settings.arch, family, channels=3, size=32, classes=10, projection=settings.projection)
@@ -112,13 +113,13 @@ def test_every_preset_describes_a_network_and_a_schedule(name: str) -> None:
     ],
 )
 def test_settings_that_make_no_run_are_refused(bad: dict[str, Any], error: type[Exception], says: str) -> None:
-    """One sentence, at construction."""
+    """They are refused in one sentence when the settings are made."""
     with pytest.raises(error, match=says):
         Settings(**{"system": "sat", **bad})
 
 
 def test_unknown_presets_and_systems_name_those_there_are() -> None:
-    """Both lists are in the sentence."""
+    """The messages list the known presets and systems."""
     with pytest.raises(UnknownNameError, match="imagenet32-sat"):
         preset("cifar11-acl")
     with pytest.raises(UnknownNameError, match="fast-at"):
@@ -126,16 +127,16 @@ def test_unknown_presets_and_systems_name_those_there_are() -> None:
 
 
 def test_a_shorter_run_keeps_every_share() -> None:
-    """Published ACL over 100 epochs: a tenth of everything that is counted in epochs, and at least one epoch."""
-    short = defaults("acl").over(100)
+    """Published ACL over 100 epochs has a tenth of all numbers of epochs, and at least one epoch."""
+    short = defaults("acl").scaled_to(100)
     assert (short.epochs, short.lr_warmup, short.warmup, short.every, short.interval) == (100, 1, 10, 2, 5)
-    assert defaults("acl").over(1000) == defaults("acl")
-    tiny = defaults("dynacl").over(7)
+    assert defaults("acl").scaled_to(1000) == defaults("acl")
+    tiny = defaults("dynacl").scaled_to(7)
     assert (tiny.warmup, tiny.every, tiny.interval) == (1, 1, 1)
-    assert replace(defaults("sat"), curve="stairs", milestones=(75, 90)).over(10).milestones == (8, 9)
+    assert replace(defaults("sat"), curve="stairs", milestones=(75, 90)).scaled_to(10).milestones == (8, 9)
 
 
 def test_the_objective_attacks_within_the_runs_radius() -> None:
-    """RD's attack takes its steps of 1¼ radii in all, published 10/255 at 8/255."""
+    """The steps of RD's attack are 1¼ radii long in all, published 10/255 at 8/255."""
     assert defaults("acl").rd.attack == PGD(8 / 255, 10 / 765, 3)
     assert replace(defaults("sat"), radius=0.1, step=0.1, rd_steps=1).rd.attack == PGD(0.1, 0.125, 1)

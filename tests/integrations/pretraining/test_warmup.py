@@ -1,4 +1,4 @@
-"""A network warmed up from data alone comes with everything a task needs beside it."""
+"""A network warmed up from data comes with everything else that a task needs."""
 
 import json
 
@@ -16,7 +16,7 @@ def data(n: int = 24, channels: int = 1, labels: bool = True) -> TensorDataset:
 
 
 def test_a_supervised_warm_up_gives_a_classifier_of_the_data() -> None:
-    """Three labels, three outputs; the record holds settings that JSON can hold, seconds and the last loss."""
+    """Three labels give three outputs; the record holds JSON settings, seconds and the last loss."""
     model, record = warm_network(data(), epochs=2, batch_size=12)
 
     assert model(torch.rand(2, 1, 8, 8)).shape == (2, 3)
@@ -29,7 +29,7 @@ def test_a_supervised_warm_up_gives_a_classifier_of_the_data() -> None:
 
 
 def test_a_contrastive_warm_up_needs_no_labels_and_brings_views_and_routes() -> None:
-    """Call and views work on the model that comes with them."""
+    """The returned call and views work with the returned model."""
     model, record = warm_network(data(channels=3, labels=False), loss="acl", epochs=1, batch_size=12)
     assert record.call is not None
     assert record.views is not None
@@ -40,7 +40,7 @@ def test_a_contrastive_warm_up_needs_no_labels_and_brings_views_and_routes() -> 
 
 @pytest.mark.parametrize("loss", ["sat", "acl"])
 def test_the_seed_decides_everything(loss: str) -> None:
-    """Same seed, same model; another seed, another; the global generator does not move."""
+    """The same seed gives the same model, another seed another; the global generator does not change."""
     state = torch.get_rng_state()
     one, two, other = (warm_network(data(), loss=loss, epochs=1, seed=s)[0] for s in (0, 0, 1))
 
@@ -66,7 +66,7 @@ def test_progress_counts_examples() -> None:
 
 
 class Numbers(Dataset[tuple[int, int]]):
-    """Items that are no images."""
+    """A dataset whose items are not images."""
 
     def __len__(self) -> int:
         return 3
@@ -87,6 +87,6 @@ class Numbers(Dataset[tuple[int, int]]):
     ],
 )
 def test_what_cannot_be_warmed_up_is_refused(dataset: Dataset, settings: dict, kind: type[Exception]) -> None:
-    """One sentence each: unknown names, senseless numbers, no labels, no images."""
+    """Unknown names, wrong numbers, missing labels and items that are not images are each refused in one sentence."""
     with pytest.raises(kind):
         warm_network(dataset, **settings)

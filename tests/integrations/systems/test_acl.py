@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from bright_dark import SHORT as ATTACK
+from bright_dark import gen
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -18,12 +20,6 @@ from coreselect.protocols import Loss
 from coreselect_integrations.networks import small_conv_contrastive
 from coreselect_integrations.systems import acl
 from coreselect_integrations.systems.air import IR, with_original
-
-ATTACK = PGD(0.05, 0.025, 2)
-
-
-def gen(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def images(n: int = 24) -> torch.Tensor:
@@ -42,7 +38,7 @@ def epoch(model: nn.Module, batches, *, lr: float = 0.05, attack: Any = ATTACK, 
 
 
 def test_an_epoch_learns_without_labels() -> None:
-    """Batches of bare images: the loss falls from that of a fresh network, and there is no accuracy."""
+    """With batches of images only, the loss falls below that of a new network, and there is no accuracy."""
     model = net()
     logs = [epoch(model, images().split(12), seed=s) for s in range(6)]
 
@@ -52,7 +48,7 @@ def test_an_epoch_learns_without_labels() -> None:
 
 
 def test_the_loss_is_the_mean_of_both_routes() -> None:
-    """With views fixed, lr 0 and no radius: the mean of NT-Xent by either route, both views in one batch."""
+    """With fixed views, rate 0 and radius 0, the loss is the mean of NT-Xent over both routes, with both views in one batch."""
     model, x = net(), images()
     first, second = x, x.flip(-1)
     log = epoch(model, [x], lr=0.0, attack=PGD(0.0, 1.0, 0), views=lambda x, _: (x, x.flip(-1)))
@@ -63,7 +59,7 @@ def test_the_loss_is_the_mean_of_both_routes() -> None:
 
 
 def test_the_attack_is_joint_and_raises_the_adversarial_half() -> None:
-    """Both views arrive in one call, the model is closed and in evaluation mode, the answer raises what was asked."""
+    """Both views are in one call, the model is frozen and in evaluation mode, and the result raises the objective."""
     model = net()
     calls: list[int] = []
 
@@ -85,7 +81,7 @@ def test_the_attack_is_joint_and_raises_the_adversarial_half() -> None:
 
 
 def test_labels_are_never_read() -> None:
-    """Labels that are not even numbers change nothing."""
+    """Labels that are not numbers make no difference."""
     one, two = net(), net()
     epoch(one, [images()])
     epoch(two, [(images(), object())])
@@ -94,7 +90,7 @@ def test_labels_are_never_read() -> None:
 
 
 def test_warm_up_is_decided_by_its_seed() -> None:
-    """Same seed, same parameters, and the global generator does not move."""
+    """The same seed gives the same parameters, and the global generator does not change."""
     dataset = TensorDataset(images())
     one, two = net(), net()
     state = torch.get_rng_state()
@@ -107,7 +103,7 @@ def test_warm_up_is_decided_by_its_seed() -> None:
 
 
 def test_a_loader_of_any_form_will_do() -> None:
-    """A DataLoader of one-tuples and an iterator of tensors see the same images."""
+    """A DataLoader of one-tuples and an iterator of tensors give the same result."""
     dataset = TensorDataset(images())
     one, two = net(), net()
     a = epoch(one, DataLoader(dataset, 12, generator=gen()))
@@ -126,7 +122,7 @@ def test_task_says_what_this_loop_trains_with() -> None:
 
 
 def fixed_views(x: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, ...]:
-    """The image and its mirror image, so that a second forward pass sees what training saw."""
+    """The image and its mirror image, so that a second forward pass has the same inputs as training."""
     del generator
     return (x, x.flip(-1))
 
@@ -145,7 +141,7 @@ def anchors(first: torch.Tensor, second: torch.Tensor) -> np.ndarray:
 
 @pytest.mark.parametrize("loss", [CL(), ACL(), ACL(omega=0.4), IR(sir=0.0, air=0.0)])
 def test_a_history_gets_what_each_example_added(loss: Loss) -> None:
-    """Rate 0, no radius: the losses of the last epoch equal a loop over anchors, ω-weighted over the routes, at their positions."""
+    """With rate 0 and radius 0, the recorded losses equal a loop over anchors, weighted by ω over the routes."""
     model, x, history = net(), images(10), History(10)
     attack = PGD(0.0, 1.0, 0) if any(r == "adversarial" for r, _ in loss.streams) else None
     views = with_original(fixed_views) if loss.views == 3 else fixed_views
@@ -169,7 +165,7 @@ def test_a_history_gets_what_each_example_added(loss: Loss) -> None:
 
 
 def test_air_s_history_has_its_loss_for_mean() -> None:
-    """With invariance terms, too, the mean of what one batch's examples added is the loss of the batch."""
+    """With invariance terms too, the mean of what the examples of a batch added is the loss of the batch."""
     history = History(12)
     log = epoch(
         net(), [(images(12), torch.arange(12))], loss=IR(omega=0.3), views=with_original(fixed_views), history=history
@@ -178,7 +174,7 @@ def test_air_s_history_has_its_loss_for_mean() -> None:
 
 
 def test_recording_and_equal_weights_do_not_change_training() -> None:
-    """With a history and weights of 1 the weights of the network are those without, bit for bit."""
+    """A history and weights of 1 leave the trained network the same, bit for bit."""
     one, two = net(), net()
     a = epoch(one, DataLoader(TensorDataset(images()), 12, generator=gen()))
     loader = DataLoader(Indexed(TensorDataset(images())), 12, generator=gen())
@@ -189,17 +185,17 @@ def test_recording_and_equal_weights_do_not_change_training() -> None:
 
 
 def test_weights_multiply_what_each_example_adds() -> None:
-    """One batch at rate 0: the log has the weighted mean of the losses, the history the losses unweighted."""
+    """For one batch at rate 0, the log has the weighted mean of the losses, and the history the unweighted losses."""
     history, w = History(8), torch.tensor([2.0, 0, 1, 1, 0.5, 1.5, 3, 0])
     log = epoch(net(), [(images(8), torch.arange(8))], lr=0.0, history=history, weights=lambda i: w[i])
     assert log.loss == pytest.approx(float((history.at(np.arange(8)).loss * w.numpy()).mean()), rel=1e-6)
 
 
 def test_losses_and_loaders_that_cannot_be_recorded_are_refused() -> None:
-    """A loss that is one number for a batch, and batches without positions: one sentence each."""
+    """A loss that is one number for a batch, and batches without positions, are each refused in one sentence."""
 
     class Whole:
-        """NT-Xent, by someone who does not say what an example adds."""
+        """NT-Xent as a loss that does not say what each example adds."""
 
         name, views, streams, per_example, needs_labels = "own", 2, CL().streams, False, False
         default_attack = None

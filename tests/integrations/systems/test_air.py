@@ -6,13 +6,14 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
+from bright_dark import SHORT as ATTACK
+from bright_dark import gen
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from coreselect import Task, select
-from coreselect.attacks import PGD
 from coreselect.errors import ShapeError, UnknownNameError
 from coreselect.losses import ACL
 from coreselect.objectives import RD
@@ -21,16 +22,11 @@ from coreselect_integrations.networks import route_call, small_conv_contrastive
 from coreselect_integrations.systems.air import IR, air, sir, with_original
 from coreselect_integrations.systems.views import two_views
 
-ATTACK = PGD(0.05, 0.025, 2)
 FORMS = ("kl", "published")
 
 
-def gen(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 def outputs(count: int, b: int, d: int, seed: int, dtype: torch.dtype = torch.float64) -> list[Tensor]:
-    """So many random representations [b, d]."""
+    """Random representations [b, d]."""
     return list(torch.randn(count, b, d, dtype=torch.float64, generator=gen(seed)).to(dtype))
 
 
@@ -52,7 +48,7 @@ def slow_sir(z: list[Tensor], t: float, form: str) -> float:
 
 
 def slow_air(z: list[Tensor], t: float, form: str) -> float:
-    """z, z_i, z_j, z̃_i, z̃_j; the products are made distributions for the divergence alone."""
+    """AIR of z, z_i, z_j, z̃_i, z̃_j; the products are normalised for the divergence only."""
     both = []
     for view, adversarial in ((z[1], z[3]), (z[2], z[4])):
         a = [y * x for y, x in zip(weights(z[0], adversarial, t), weights(adversarial, view, t), strict=True)]
@@ -85,7 +81,7 @@ def test_terms_worked_by_hand() -> None:
 
 @given(st.integers(1, 8), st.integers(0, 99))
 def test_the_divergences_are_not_negative_and_vanish_for_views_alike(b: int, seed: int) -> None:
-    """Form kl: ≥ 0, and 0 with a zero gradient where both views are the same."""
+    """The form kl is ≥ 0, and it is 0 with a zero gradient if both views are the same."""
     z = outputs(5, b, 4, seed)
     assert float(sir(*z[:3])) >= -1e-12
     assert float(air(*z)) >= -1e-12
@@ -129,7 +125,7 @@ def test_the_published_form_of_identical_views_is_far_from_zero(
 
 
 def test_the_published_form_prefers_a_uniform_view() -> None:
-    """Descending the published SIR makes p_j uniform and leaves p_i as it is; descending the divergence joins them."""
+    """Gradient descent on the published SIR makes p_j uniform and leaves p_i; descent on the divergence makes them equal."""
     z, z_i, start = outputs(3, 16, 8, 1)
     p_i = np.array(weights(z, z_i, 0.5))
     spread, apart = {}, {}
@@ -147,7 +143,7 @@ def test_the_published_form_prefers_a_uniform_view() -> None:
 
 
 def test_products_that_are_not_distributions_can_have_a_negative_sum() -> None:
-    """Σ a·log(a/b) over the unnormalised products is negative for some inputs: why `kl` divides each by its sum."""
+    """Σ a·log(a/b) over the unnormalised products is negative for some inputs, so `kl` divides each by its sum."""
     sums = []
     for seed in range(20):
         z = outputs(5, 4, 3, seed)
@@ -182,7 +178,7 @@ def test_half_precision_is_raised(dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_ir_adds_weighed_terms_to_acl(form: Any) -> None:
-    """IR = ACL + ½·(λ₁·SIR + λ₂·AIR) by the loops; a weight of 0 leaves ACL, whatever the form."""
+    """IR equals ACL + ½·(λ₁·SIR + λ₂·AIR) by the loops, and with weights of 0 it is ACL in both forms."""
     z = outputs(5, 6, 4, 3)
     adversarial, natural = (z[3], z[4]), (z[0], z[1], z[2])
     base = float(ACL(0.3, omega=0.4)(adversarial, natural[1:], None))
@@ -196,7 +192,7 @@ def test_ir_adds_weighed_terms_to_acl(form: Any) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_each_example_bears_its_share_of_the_batch_s_terms(form: Any) -> None:
-    """`each` is ACL's plus the same number for all, the terms of the whole batch; its mean is the loss."""
+    """`each` is that of ACL plus the terms of the batch, the same number for every example; its mean is the loss."""
     z = outputs(5, 6, 4, 3)
     adversarial, natural = (z[3], z[4]), (z[0], z[1], z[2])
     ir = IR(0.3, omega=0.4, sir=0.7, air=0.2, form=form)
@@ -207,7 +203,7 @@ def test_each_example_bears_its_share_of_the_batch_s_terms(form: Any) -> None:
 
 
 def test_with_original_puts_the_image_first() -> None:
-    """(x, first, second), the views those of the same generator without it."""
+    """The result is (x, first, second), with the same views as without it."""
     x = torch.rand(4, 3, 8, 8, generator=gen(1))
     got = with_original(two_views)(x, gen(2))
     assert len(got) == 3
@@ -276,7 +272,7 @@ def test_rows_of_ir_equal_an_autograd_loop() -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_selection_by_ir(form: Any) -> None:
-    """RCS selects by the loss, without labels, the same again."""
+    """RCS selects with this loss without labels, and a second selection is the same."""
     task = ir_task(12, net(), loss=IR(form=form))
     selector = RCS(RD("kl", attack=ATTACK), group_size=4, certify=None)
     chosen = select(task, selector, 8, seed=1)
@@ -285,7 +281,7 @@ def test_a_selection_by_ir(form: Any) -> None:
 
 
 def test_refusals() -> None:
-    """Shapes that differ, unknown forms and settings out of range are refused, the settings where the loss is made."""
+    """Different shapes, unknown forms and settings out of range are refused; settings when the loss is made."""
     z, other = outputs(2, 4, 3, 0)
     with pytest.raises(ShapeError, match="one shape"):
         sir(z, z, other[:1])

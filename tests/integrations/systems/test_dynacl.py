@@ -1,10 +1,12 @@
-"""DynACL weakens views in steps, weighs the adversarial half by it, and lets a key encoder follow the query."""
+"""DynACL weakens views in steps, weights the adversarial half accordingly, and its key encoder follows the query."""
 
 import copy
 from typing import Any
 
 import pytest
 import torch
+from bright_dark import SHORT as ATTACK
+from bright_dark import gen
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
@@ -17,13 +19,7 @@ from coreselect.selectors import RCS
 from coreselect_integrations.networks import route_call, small_conv_contrastive
 from coreselect_integrations.systems import acl
 from coreselect_integrations.systems.dynacl import MomentumEncoder, omega, strength
-from coreselect_integrations.training.modes import evaluating
-
-ATTACK = PGD(0.05, 0.025, 2)
-
-
-def gen(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from coreselect_integrations.training.contexts import evaluation_mode
 
 
 def images(n: int = 12, seed: int = 7) -> Tensor:
@@ -72,20 +68,20 @@ def test_omega_rises_as_strength_falls() -> None:
 
 @pytest.mark.parametrize("bad", [(-1, 10, 5), (10, 10, 5), (0, 0, 5), (3, 10, 0), (3, 10, -1)])
 def test_epochs_outside_the_run_are_refused(bad: tuple[int, int, int]) -> None:
-    """Neither an epoch outside 0 … E − 1 nor an interval below 1 has a strength."""
+    """An epoch outside 0 … E − 1 and an interval below 1 are refused."""
     with pytest.raises(ScheduleError, match="interval"):
         strength(*bad)
 
 
 @pytest.mark.parametrize("bad", [(1.1, 0.5), (-0.1, 0.5), (0.5, 1.5), (0.5, -0.1), (float("nan"), 0.5)])
 def test_weights_out_of_range_are_refused(bad: tuple[float, float]) -> None:
-    """Strength and rate lie in [0, 1]."""
+    """A strength or a rate outside [0, 1] is refused."""
     with pytest.raises(ScheduleError, match="strength"):
         omega(*bad)
 
 
 def test_each_view_passes_its_own_encoder() -> None:
-    """The first half of a batch is the query's output, the second the key's, each with batch statistics of its own."""
+    """The query encodes the first half of a batch, the key the second, each with its own batch statistics."""
     encoder = MomentumEncoder(net()).train()
     with torch.no_grad():
         for p in encoder.key.parameters():
@@ -99,7 +95,7 @@ def test_each_view_passes_its_own_encoder() -> None:
 
 
 def test_training_reaches_the_query_alone() -> None:
-    """A loss of both views gives every parameter of the query a gradient, and the key's none."""
+    """A loss of both views gives a gradient to every parameter of the query, and to none of the key."""
     encoder = MomentumEncoder(net()).train()
     first, second = encoder(torch.cat([images(6, 1), images(6, 2)]), "natural").chunk(2)
     assert not encoder.key(images(6, 2), "natural").requires_grad
@@ -110,10 +106,10 @@ def test_training_reaches_the_query_alone() -> None:
 
 
 def test_attacks_move_both_views() -> None:
-    """In evaluation mode with parameters closed, as loops attack, NT-Xent has a gradient in both views, the key's too."""
+    """In evaluation mode with frozen parameters, NT-Xent has a gradient in both views, also in the view of the key."""
     encoder = MomentumEncoder(net()).train()
     views = tuple(images(6, s).requires_grad_() for s in (1, 2))
-    with evaluating(encoder):
+    with evaluation_mode(encoder):
         z = encoder(torch.cat(views), "adversarial")
         slopes = torch.autograd.grad(nt_xent(*z.chunk(2)), views)
     assert all(float(g.flatten(1).abs().amax(1).min()) > 0 for g in slopes)
@@ -187,7 +183,7 @@ def test_a_removed_handle_ends_the_updates() -> None:
 
 
 def test_a_saved_pair_comes_back() -> None:
-    """Both encoders, with their statistics, survive state_dict → load_state_dict, and a stopped run goes on as it would."""
+    """state_dict → load_state_dict restores both encoders with their statistics, and a stopped run continues exactly."""
     whole = MomentumEncoder(net(), 0.9)
     optimizer = torch.optim.SGD(whole.query.parameters(), 0.05)
     whole.attach(optimizer)
@@ -203,7 +199,7 @@ def test_a_saved_pair_comes_back() -> None:
 
 
 def test_the_key_can_be_selected_with() -> None:
-    """The key encoder alone is a model like any other: a selection runs on it."""
+    """A selection can use the key encoder as its model."""
     encoder = MomentumEncoder(net()).eval()
     task = acl.task(encoder.key, TensorDataset(images(16)), TensorDataset(images(6, 9)), head="head", attack=ATTACK)
     chosen = select(task, RCS(RD("kl", attack=ATTACK), group_size=4, certify=None), 8)
@@ -211,9 +207,9 @@ def test_the_key_can_be_selected_with() -> None:
 
 
 def test_refusals() -> None:
-    """An odd batch, a momentum outside [0, 1] and an optimiser of something else are refused."""
+    """An odd batch, a momentum outside [0, 1] and an optimiser of other parameters are refused."""
     encoder = MomentumEncoder(net())
-    with pytest.raises(ShapeError, match="even batch"):
+    with pytest.raises(ShapeError, match="even number"):
         encoder(images(5), "natural")
     for momentum in (-0.1, 1.1, float("nan")):
         with pytest.raises(RequirementError, match="momentum"):

@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from bright_dark import SHORT as ATTACK
+from bright_dark import bright_dark, gen
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -15,20 +17,6 @@ from coreselect.losses import CE, TRADES
 from coreselect_integrations.networks import small_conv
 from coreselect_integrations.systems import sat
 from coreselect_integrations.training.schedule import Schedule, constant
-
-ATTACK = PGD(0.05, 0.025, 2)
-
-
-def gen(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def data(n: int = 40) -> TensorDataset:
-    """Bright and dark images, labelled so."""
-    y = torch.arange(n) % 2
-    return TensorDataset(
-        (0.3 + 0.4 * y.view(-1, 1, 1, 1) + 0.2 * torch.rand(n, 1, 8, 8, generator=gen(7))).clamp(0, 1), y
-    )
 
 
 def net(seed: int = 0) -> nn.Module:
@@ -47,7 +35,7 @@ def epoch(model: nn.Module, batches, *, lr: float = 0.05, attack: Any = ATTACK, 
 
 
 class Watching:
-    """PGD that notes the state of the model whenever it asks for a slope."""
+    """PGD that checks the state of the model before each attack."""
 
     random_start = True
 
@@ -66,7 +54,7 @@ def test_attacks_see_a_closed_model_in_evaluation_mode() -> None:
     model = net()
     attack = Watching(model)
     before = [p.clone() for p in model.parameters()]
-    log = epoch(model, loader(data()), attack=attack)
+    log = epoch(model, loader(bright_dark()), attack=attack)
 
     assert model.training
     assert all(not torch.equal(p, b) for p, b in zip(model.parameters(), before, strict=True))
@@ -75,8 +63,8 @@ def test_attacks_see_a_closed_model_in_evaluation_mode() -> None:
 
 
 def test_the_log_is_the_mean_over_attacked_inputs() -> None:
-    """With a learning rate of 0, one batch: loss and accuracy are those of the model on PGD's answer."""
-    model, dataset = net(), data()
+    """For one batch at rate 0, loss and accuracy are those of the model on the result of PGD."""
+    model, dataset = net(), bright_dark()
     log = epoch(model, loader(dataset, 40), lr=0.0)
     x, y = dataset.tensors
     model.eval()
@@ -90,16 +78,16 @@ def test_the_log_is_the_mean_over_attacked_inputs() -> None:
 
 
 def test_an_epoch_learns() -> None:
-    """A few epochs on bright against dark lower the adversarial loss."""
+    """A few epochs on bright and dark images lower the adversarial loss."""
     model = net()
-    logs = [epoch(model, loader(data()), seed=s) for s in range(4)]
+    logs = [epoch(model, loader(bright_dark()), seed=s) for s in range(4)]
 
     assert logs[-1].loss < 0.5 * logs[0].loss
     assert logs[-1].accuracy == 1.0
 
 
 def test_same_generator_same_training() -> None:
-    """The generator decides augmentation and random starts; the global one does not move."""
+    """The generator decides augmentation and random starts; the global generator does not change."""
 
     def noisy(x: Tensor, generator: torch.Generator) -> Tensor:
         return x + 0.01 * torch.rand(x.shape, generator=generator)
@@ -107,7 +95,7 @@ def test_same_generator_same_training() -> None:
     one, two, other = net(), net(), net()
     state = torch.get_rng_state()
     for model, seed in ((one, 0), (two, 0), (other, 1)):
-        epoch(model, loader(data()), seed=seed, augment=noisy)
+        epoch(model, loader(bright_dark()), seed=seed, augment=noisy)
 
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(p, q) for p, q in zip(one.parameters(), two.parameters(), strict=True))
@@ -116,7 +104,7 @@ def test_same_generator_same_training() -> None:
 
 def test_weights_multiply_the_per_example_loss() -> None:
     """Weight 2 on half of a batch and 0 on the rest equals twice the gradient of that half's share of the mean."""
-    dataset = data(8)
+    dataset = bright_dark(8)
     weights = torch.tensor([2.0, 0, 2, 0, 2, 0, 2, 0])
     batch = (*dataset.tensors, torch.arange(8))
     weighted, plain = net(), net()
@@ -132,12 +120,12 @@ def test_weights_multiply_the_per_example_loss() -> None:
 
 
 def test_the_scheduler_steps_once_an_update() -> None:
-    """Four batches, four steps: a fifth is refused."""
+    """Four batches make four steps, and a fifth step is refused."""
     model = net()
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     scheduler = Schedule(optimizer, constant())
     scheduler.set_epoch(0, 4)
-    sat.train_epoch(model, loader(data()), optimizer, ATTACK, generator=gen(), scheduler=scheduler)
+    sat.train_epoch(model, loader(bright_dark()), optimizer, ATTACK, generator=gen(), scheduler=scheduler)
 
     with pytest.raises(ScheduleError):
         scheduler.step()
@@ -145,8 +133,8 @@ def test_the_scheduler_steps_once_an_update() -> None:
 
 @pytest.mark.parametrize("half", [None, torch.bfloat16])
 def test_trades_is_its_formula_on_both_passes(half: torch.dtype | None) -> None:
-    """One batch, rate 0: natural cross-entropy plus β·KL(p ‖ p̃), p̃ of an attack that raised that KL; float32 loss."""
-    model, dataset = net(), data()
+    """For one batch at rate 0, the float32 loss is natural cross-entropy plus β·KL(p ‖ p̃), with an attack that raised the KL."""
+    model, dataset = net(), bright_dark()
     seen: list[tuple[Tensor, Tensor]] = []
 
     def attack(ascend: Any, inputs: Any, noise: Any) -> Any:
@@ -168,20 +156,20 @@ def test_trades_is_its_formula_on_both_passes(half: torch.dtype | None) -> None:
 
 
 def test_standard_training_attacks_nothing() -> None:
-    """CE without an attack: the loss is that of the images as they are."""
-    model, dataset = net(), data()
+    """For CE without an attack, the loss is that of the natural images."""
+    model, dataset = net(), bright_dark()
     log = epoch(model, loader(dataset, 40), lr=0.0, attack=None, loss=CE())
     x, y = dataset.tensors
     assert log.loss == pytest.approx(F.cross_entropy(net().train()(x), y).item(), abs=1e-6)
 
 
 def test_a_head_trains_alone_while_the_rest_stays_as_it_is() -> None:
-    """`trained=model.head`: the extractor is in evaluation mode, its statistics do not move, the head is trained."""
+    """With `trained=model.head`, the extractor stays in evaluation mode and does not change; only the head is trained."""
     model = net()
     head: nn.Module = model.head  # type: ignore[assignment]
     before = {k: v.clone() for k, v in model.state_dict().items()}
     optimizer = torch.optim.SGD(head.parameters(), 0.1)
-    sat.train_epoch(model, loader(data()), optimizer, ATTACK, generator=gen(), trained=head)
+    sat.train_epoch(model, loader(bright_dark()), optimizer, ATTACK, generator=gen(), trained=head)
     moved = {k for k, v in model.state_dict().items() if not torch.equal(v, before[k])}
     assert moved == {"head.weight", "head.bias"}
     assert head.training
@@ -197,12 +185,14 @@ def test_fast_at_takes_one_step_and_stays_in_its_ball() -> None:
 
 
 def test_warm_up_is_decided_by_its_seed_and_reports_progress() -> None:
-    """Same seed, same parameters; progress counts examples up to the announced total."""
+    """The same seed gives the same parameters; progress counts examples up to the announced total."""
     one, two = net(), net()
     seen: list[tuple[str, int, int]] = []
     state = torch.get_rng_state()
-    logs = sat.warm_up(one, data(), epochs=2, attack=ATTACK, batch_size=16, seed=3, progress=lambda *p: seen.append(p))
-    sat.warm_up(two, data(), epochs=2, attack=ATTACK, batch_size=16, seed=3)
+    logs = sat.warm_up(
+        one, bright_dark(), epochs=2, attack=ATTACK, batch_size=16, seed=3, progress=lambda *p: seen.append(p)
+    )
+    sat.warm_up(two, bright_dark(), epochs=2, attack=ATTACK, batch_size=16, seed=3)
 
     assert [log.examples for log in logs] == [40, 40]
     assert seen == [("warm-up", done, 80) for done in (16, 32, 40, 56, 72, 80)]
@@ -214,13 +204,13 @@ def test_no_epochs_leave_the_model_as_it_is() -> None:
     """Zero epochs of warm-up change nothing and log nothing."""
     model = net()
 
-    assert sat.warm_up(model, data(), epochs=0) == []
+    assert sat.warm_up(model, bright_dark(), epochs=0) == []
     assert all(torch.equal(p, q) for p, q in zip(model.parameters(), net().parameters(), strict=True))
 
 
 def test_task_says_what_this_loop_trains_with() -> None:
     """The task of a supervised loop has labels and validation."""
-    dataset = data()
+    dataset = bright_dark()
     pool, validation = torch.utils.data.random_split(dataset, [30, 10], generator=gen())
     task = sat.task(net(), pool, validation, batch_size=8)
 

@@ -1,4 +1,4 @@
-"""Views and augmentation: what kornia is asked to do, how often, and every draw from the generator given."""
+"""Views and augmentation change images as described, and take every draw from the given generator."""
 
 import colorsys
 import math
@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from bright_dark import gen
 from torch import Tensor
 
 from coreselect.errors import MissingExtraError, RequirementError, ShapeError
@@ -21,16 +22,12 @@ def kornia() -> Kornia:
     return load_kornia()
 
 
-def gen(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 def images(b: int = 6, c: int = 3, size: int = 16, dtype: torch.dtype = torch.float32) -> Tensor:
     return torch.rand(b, c, size, size, generator=gen(99), dtype=dtype)
 
 
 def flat(n: int, *channels: float) -> Tensor:
-    """n images of one colour, [n, C, 4, 4], which no crop changes."""
+    """n images of one colour [n, C, 4, 4], which crops do not change."""
     return torch.tensor(channels).view(1, -1, 1, 1).expand(n, -1, 4, 4)
 
 
@@ -89,7 +86,7 @@ def slow_jitter(x: Tensor, order: list[int], amounts: list[float]) -> Tensor:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("resample", ["bicubic", "bilinear"])
 def test_two_views_are_images_of_the_same_kind(c: int, dtype: torch.dtype, resample) -> None:
-    """Same shape and dtype, pixels in [0, 1], the images given untouched, and the two views differ."""
+    """Views have the same shape and dtype and pixels in [0, 1]; the two differ, and the given images do not change."""
     x = images(c=c, dtype=dtype).round()  # black and white: bicubic interpolation overshoots
     before = x.clone()
     first, second = two_views(x, gen(), resample=resample)
@@ -106,7 +103,7 @@ def test_two_views_are_images_of_the_same_kind(c: int, dtype: torch.dtype, resam
 @pytest.mark.usefixtures("kornia")
 @pytest.mark.parametrize("make", [two_views, crop_flip])
 def test_draws_come_from_the_generator_alone(make) -> None:
-    """Same generator state, same result; no global generator of python, numpy or torch is read or moved."""
+    """The same generator state gives the same result; no global generator of python, numpy or torch is used."""
     x = images()
     one = torch.stack(tuple(make(x, gen())))
     random.seed(5)
@@ -124,7 +121,7 @@ def test_draws_come_from_the_generator_alone(make) -> None:
 
 @pytest.mark.usefixtures("kornia")
 def test_settings_never_change_how_much_is_drawn() -> None:
-    """Whatever strength and flip, the generator is left in the same state, so that what follows is comparable."""
+    """The generator ends in the same state for every strength and flip, so that later draws are the same."""
     states = []
     for strength, flip in ((0.0, 0.0), (0.3, 0.5), (1.0, 1.0)):
         own = gen()
@@ -138,7 +135,7 @@ def test_settings_never_change_how_much_is_drawn() -> None:
 @pytest.mark.usefixtures("kornia")
 @pytest.mark.parametrize("c", [1, 3])
 def test_strength_zero_leaves_only_the_mirror(c: int) -> None:
-    """At s = 0 a view is the image without flip and the image reversed with flip certain, to the last bit."""
+    """At s = 0, a view is exactly the image with flip = 0, and exactly the mirrored image with flip = 1."""
     x = images(c=c)
 
     assert all(torch.equal(view, x) for view in two_views(x, gen(), strength=0, flip=0))
@@ -251,7 +248,7 @@ def test_half_of_the_views_are_mirrored() -> None:
 
 @pytest.mark.usefixtures("kornia")
 def test_each_image_of_a_batch_is_changed_differently() -> None:
-    """Copies of one image become different views, all of them."""
+    """Copies of one image become views that are all different."""
     x = images(1).expand(8, -1, -1, -1)
     views = torch.cat(two_views(x, gen()))
 
@@ -260,7 +257,7 @@ def test_each_image_of_a_batch_is_changed_differently() -> None:
 
 @pytest.mark.usefixtures("kornia")
 def test_what_is_no_view_is_refused() -> None:
-    """One image without its batch, bytes, and settings out of range are each one sentence."""
+    """An image without a batch dimension, bytes and settings out of range are each refused in one sentence."""
     for x in (images()[0], (images() * 255).byte()):
         with pytest.raises(ShapeError, match=r"float images \[B, C, H, W\], got torch"):
             two_views(x, gen())

@@ -9,7 +9,7 @@ from coreselect_integrations.training.optimisers import optimiser
 
 
 def test_lars_scales_matrices_by_their_norms_and_leaves_vectors_alone() -> None:
-    """Two steps against the formula in float64: λ = c‖w‖/(‖g‖ + wd‖w‖) for a matrix, plain momentum for a vector."""
+    """Two steps equal the formula in float64: λ = c‖w‖/(‖g‖ + wd‖w‖) for a matrix, plain momentum for a vector."""
     pytest.importorskip("pytorch_optimizer")
     g = torch.Generator().manual_seed(0)
     w = nn.Parameter(torch.randn(3, 4, generator=g, dtype=torch.float64))
@@ -29,6 +29,6 @@ def test_lars_scales_matrices_by_their_norms_and_leaves_vectors_alone() -> None:
 
 
 def test_an_unknown_optimiser_is_refused() -> None:
-    """The sentence names those there are."""
+    """The message lists the known optimisers."""
     with pytest.raises(UnknownNameError, match="sgd and lars"):
         optimiser("adamish", [nn.Parameter(torch.zeros(1))], lr=0.1, weight_decay=0.0)

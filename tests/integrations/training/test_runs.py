@@ -1,4 +1,4 @@
-"""A run in a folder survives being killed at any moment, and is never taken up under other settings."""
+"""A run in a folder can be killed at any moment, and is only continued with the same settings."""
 
 import json
 import random
@@ -29,7 +29,7 @@ def one_epoch(kept: dict) -> float:
 
 
 def finish(folder: Path, epochs: int, stop: int | None = None) -> dict:
-    """Run to the end, or up to an epoch that is begun and lost."""
+    """Run to the end, or stop inside an epoch, which is lost."""
     torch.manual_seed(1)
     np.random.seed(1)
     random.seed(1)
@@ -45,7 +45,7 @@ def finish(folder: Path, epochs: int, stop: int | None = None) -> dict:
 
 @pytest.mark.parametrize("stop", [0, 1, 3])
 def test_a_killed_run_ends_as_if_never_killed(tmp_path: Path, stop: int) -> None:
-    """Weights, momenta and log lines are bit-identical, whatever epoch was cut short, global draws included."""
+    """Weights, momenta, log lines and global draws are bit-identical, for a kill in any epoch."""
     whole = finish(tmp_path / "whole", 4)
     finish(tmp_path / "cut", 4, stop)
     resumed = finish(tmp_path / "cut", 4)
@@ -57,7 +57,7 @@ def test_a_killed_run_ends_as_if_never_killed(tmp_path: Path, stop: int) -> None
 
 
 def test_a_torn_log_is_written_anew_from_the_checkpoint(tmp_path: Path) -> None:
-    """A crash between checkpoint and log line, or in the middle of a line, leaves no trace after resuming."""
+    """After a crash between checkpoint and log line, or in the middle of a line, the continued log is complete."""
     finish(tmp_path, 2)
     before = (tmp_path / LOG).read_text()
     (tmp_path / LOG).write_text(before.splitlines()[0] + '\n{"epo')
@@ -68,7 +68,7 @@ def test_a_torn_log_is_written_anew_from_the_checkpoint(tmp_path: Path) -> None:
 def test_a_crash_while_a_checkpoint_is_written_keeps_the_last_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """torch.save dies half-way: the folder still holds the epoch before, and nothing else."""
+    """If torch.save fails half-way, the folder holds the epoch before and nothing else."""
     finish(tmp_path, 1)
 
     def torn(state: object, file: object) -> None:
@@ -83,7 +83,7 @@ def test_a_crash_while_a_checkpoint_is_written_keeps_the_last_one(
 
 
 def test_other_settings_are_refused(tmp_path: Path) -> None:
-    """Also a setting that only one of the two has."""
+    """A different setting is refused, also one that only one of the two runs has."""
     finish(tmp_path, 1)
     with pytest.raises(RequirementError, match=r"lr 0\.1, this one has 0\.2"):
         Run.open(tmp_path, parts(), {"lr": 0.2})
@@ -92,7 +92,7 @@ def test_other_settings_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
-    """One sentence that says what to do; nothing is restored."""
+    """It is refused in one sentence that says what to do, and nothing is restored."""
     (tmp_path / CHECKPOINT).write_bytes(b"not a checkpoint")
-    with pytest.raises(DataError, match="remove it to begin anew"):
+    with pytest.raises(DataError, match="remove it to start again"):
         Run.open(tmp_path, parts(), {})

@@ -1,4 +1,4 @@
-"""A learning rate is a curve of the epochs gone, whatever an epoch's length."""
+"""A learning rate follows a curve over epochs, for epochs of any length."""
 
 import math
 
@@ -15,7 +15,7 @@ def sgd(*rates: float) -> torch.optim.Optimizer:
 
 
 def rates(schedule: Schedule, lengths: list[int]) -> list[list[float]]:
-    """Every update's rate, epoch by epoch."""
+    """The rate of every update, epoch by epoch."""
     out = []
     for epoch, n in enumerate(lengths):
         schedule.set_epoch(epoch, n)
@@ -28,7 +28,7 @@ def rates(schedule: Schedule, lengths: list[int]) -> list[list[float]]:
 
 
 def test_a_coreset_epoch_walks_the_curve_as_far_as_a_full_one() -> None:
-    """Epochs of 10, 10, 2, 2 updates: the mean rate of each is that of epochs of 1000 updates, to the curve's bend."""
+    """The mean rate of epochs with 10, 10, 2 and 2 updates is that of epochs with 1000 updates, up to the curvature."""
     short = rates(Schedule(sgd(0.5), cosine(4)), [10, 10, 2, 2])
     long = rates(Schedule(sgd(0.5), cosine(4)), [1000] * 4)
     for a, b in zip(short, long, strict=True):
@@ -58,14 +58,14 @@ def test_stairs_fall_at_their_milestones() -> None:
 
 
 def test_every_parameter_group_keeps_its_own_peak() -> None:
-    """Two groups of different rates are scaled alike."""
+    """Two groups with different rates are scaled by the same factor."""
     optimizer = sgd(1.0, 0.1)
     Schedule(optimizer, lambda t: 0.5).set_epoch(0, 1)
     assert [g["lr"] for g in optimizer.param_groups] == [0.5, 0.05]
 
 
 def test_a_restored_schedule_goes_on_as_if_never_stopped() -> None:
-    """Peaks survive, though the optimiser was restored with a rate that is no peak."""
+    """The largest rates are restored, although the optimiser was restored with a smaller rate."""
     whole = rates(Schedule(sgd(0.3), cosine(3)), [4, 4, 4])
     first = Schedule(sgd(0.3), cosine(3))
     rates(first, [4])
@@ -76,13 +76,13 @@ def test_a_restored_schedule_goes_on_as_if_never_stopped() -> None:
 
 
 def test_steps_beyond_an_epoch_are_refused() -> None:
-    """More updates than were announced, before the first epoch or after one, say which call is missing."""
+    """More updates than announced, before the first epoch or after one, are refused with the name of the missing call."""
     schedule = Schedule(sgd(1.0), constant())
     with pytest.raises(ScheduleError, match="set_epoch"):
         schedule.step()
     schedule.set_epoch(0, 1)
     schedule.step()
-    with pytest.raises(ScheduleError, match="has had them"):
+    with pytest.raises(ScheduleError, match=r"all .* updates of epoch .* are done"):
         schedule.step()
     for bad in ((-1, 3), (0, 0)):
         with pytest.raises(ScheduleError, match="at least one update"):

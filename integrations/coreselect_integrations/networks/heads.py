@@ -1,6 +1,6 @@
-"""Heads: a linear classifier, or the projection of contrastive learning: Linear, BN, ReLU, …, Linear, BN.
+"""The heads of networks: a linear classifier, or the projection of contrastive learning (Linear, BN, ReLU, …, Linear, BN).
 
-Source: the head of the adversarial contrastive programs (Jiang et al., NeurIPS 2020), after Chen et al., "A Simple
+Source: the head in the programs of Jiang et al., NeurIPS 2020, which follows Chen et al., "A Simple
 Framework for Contrastive Learning of Visual Representations", ICML 2020.
 """
 
@@ -14,7 +14,7 @@ from coreselect_integrations.networks.routes import norm
 class Projection(nn.Module):
     """Map features [B, D] to representations [B, D] by 2 or 3 linear layers, each followed by a normalisation.
 
-    Only the first linear layer has a bias; ReLU stands between layers, none after the last.
+    Only the first linear layer has a bias. There is a ReLU between layers, but not after the last.
 
     Raises:
         RequirementError: `layers` is neither 2 nor 3.
@@ -36,5 +36,5 @@ class Projection(nn.Module):
 
 
 def head_of(width: int, *, classes: int, projection: int | None, dual_bn: bool) -> nn.Linear | Projection:
-    """Make a `Projection` of so many layers, or the classifier [B, width] → [B, classes] where `projection` is None."""
+    """Make a `Projection` with `projection` layers, or a classifier [B, width] → [B, classes] if `projection` is None."""
     return nn.Linear(width, classes) if projection is None else Projection(width, layers=projection, dual_bn=dual_bn)

@@ -1,4 +1,4 @@
-"""Networks by name, made for a loss and the shape of the data, with parameters drawn from a seed."""
+"""Make networks by name for a loss and an image shape; a seed decides the parameters."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -9,41 +9,42 @@ import torch
 
 from coreselect.errors import RequirementError, UnknownNameError
 from coreselect.support.seeding import derive, rng_kept
+from coreselect_integrations.lookup import look_up
+from coreselect_integrations.networks.network_spec import NetworkSpec
 from coreselect_integrations.networks.resnet import resnet18, resnet34, resnet50
 from coreselect_integrations.networks.routes import RoutedNetwork
 from coreselect_integrations.networks.small import SmallConv
-from coreselect_integrations.networks.spec import Spec
 from coreselect_integrations.networks.wide_resnet import wide_resnet
 
 SUPERVISED = ("sat", "trades", "ce")
 CONTRASTIVE = ("acl", "cl")
-TWO_ROUTES = ("acl", "dynacl")  # how the names of losses begin that give attacked views a route of their own
+TWO_ROUTES = ("acl", "dynacl")  # losses whose names begin so have a separate route for attacked views
 
-Maker = Callable[[Spec], RoutedNetwork]
+Maker = Callable[[NetworkSpec], RoutedNetwork]
 
 
-def _resnet(make: Callable[..., RoutedNetwork], spec: Spec) -> RoutedNetwork:
+def _resnet(make: Callable[..., RoutedNetwork], spec: NetworkSpec) -> RoutedNetwork:
     return make(stem=spec.stem, **_options(spec))
 
 
-def _wide(spec: Spec) -> RoutedNetwork:
-    _refuse_stem(spec)
+def _wide(spec: NetworkSpec) -> RoutedNetwork:
+    _check_stem(spec)
     return wide_resnet(28, 10, **_options(spec))
 
 
-def _small(spec: Spec) -> RoutedNetwork:
-    _refuse_stem(spec)
+def _small(spec: NetworkSpec) -> RoutedNetwork:
+    _check_stem(spec)
     return SmallConv(size=spec.size, **_options(spec))
 
 
-def _options(spec: Spec) -> dict[str, Any]:
+def _options(spec: NetworkSpec) -> dict[str, Any]:
     classes = 0 if spec.classes is None else spec.classes
     return {"classes": classes, "channels": spec.channels, "dual_bn": spec.dual_bn, "projection": spec.projection}
 
 
-def _refuse_stem(spec: Spec) -> None:
+def _check_stem(spec: NetworkSpec) -> None:
     if spec.stem != "cifar":
-        why = f"only ResNets have the stem {spec.stem!r}, {spec.arch!r} has none: use stem 'cifar' or a ResNet."
+        why = f"only ResNets have the stem {spec.stem!r}, not {spec.arch!r}: use stem 'cifar' or a ResNet."
         raise RequirementError(why)
 
 
@@ -59,26 +60,23 @@ ARCHITECTURES: Mapping[str, Maker] = MappingProxyType(
 
 
 def maker_of(arch: str) -> Maker:
-    """Look up what makes an architecture.
+    """Return the function that makes an architecture.
 
     Raises:
-        UnknownNameError: no such architecture.
+        UnknownNameError: no architecture has this name.
     """
-    if arch not in ARCHITECTURES:
-        why = f"no architecture is called {arch!r}; there are {', '.join(ARCHITECTURES)}."
-        raise UnknownNameError(why)
-    return ARCHITECTURES[arch]
+    return look_up(ARCHITECTURES, arch, "architecture")
 
 
-def make(spec: Spec, seed: int = 0) -> RoutedNetwork:
+def make(spec: NetworkSpec, seed: int = 0) -> RoutedNetwork:
     """Make a network on the CPU.
 
     Args:
-        spec: what it is.
-        seed: with the architecture's name decides the parameters; no global random state moves.
+        spec: what the network is.
+        seed: decides the parameters, together with the name of the architecture; global random states do not change.
     Raises:
-        UnknownNameError: no such architecture.
-        RequirementError: the architecture does not have the stem.
+        UnknownNameError: no architecture has this name.
+        RequirementError: the architecture does not have this stem.
     """
     maker = maker_of(spec.arch)
     with rng_kept(), torch.device("cpu"):
@@ -95,37 +93,37 @@ def spec_for(
     classes: int | None = None,
     stem: str = "cifar",
     projection: int = 3,
-) -> Spec:
-    """Say which network a training loss needs.
+) -> NetworkSpec:
+    """Describe the network that a training loss needs.
 
     Args:
         arch: a name in `ARCHITECTURES`.
-        loss: `sat`, `trades` or `ce` need a classifier with one route; `acl`, and names that begin with `acl` or
-            `dynacl`, a dual-route encoder with projection head; `cl` the same with one route, as nothing would ever
-            train a second.
+        loss: `sat`, `trades` or `ce` need a classifier with one route. `acl`, and names that begin with `acl` or `dynacl`,
+            need an encoder with two routes and a projection head. `cl` needs the same with one route, because it would
+            never train the second.
         channels, size: C and H = W of the images.
-        classes: number of labels; needed by the supervised losses, without effect on the others.
-        stem: of a ResNet, as `Spec` says.
-        projection: layers of the projection head, 2 or 3; without effect on the supervised losses.
+        classes: number of labels; needed by the supervised losses, ignored by the others.
+        stem: of a ResNet, see `NetworkSpec`.
+        projection: layers of the projection head, 2 or 3; ignored by the supervised losses.
     Raises:
-        UnknownNameError: no such architecture or loss.
-        RequirementError: a classifier is asked for without a number of classes, or a value is out of its range.
+        UnknownNameError: no architecture or loss has this name.
+        RequirementError: a classifier needs a number of classes, or a value is out of range.
     """
     maker_of(arch)
     if loss in SUPERVISED:
         if classes is None:
-            why = f"the loss {loss!r} needs labels to train a classifier, and the data has none: use loss 'acl'."
+            why = f"the loss {loss!r} needs labels to train a classifier, but the data has none: use loss 'acl'."
             raise RequirementError(why)
-        return Spec(arch, channels, size, classes=classes, stem=stem)
+        return NetworkSpec(arch, channels, size, classes=classes, stem=stem)
     dual_bn = loss.startswith(TWO_ROUTES)
     if not dual_bn and loss not in CONTRASTIVE:
         why = f"no network is known for the loss {loss!r}; there are {', '.join(SUPERVISED + CONTRASTIVE)}."
         raise UnknownNameError(why)
-    return Spec(arch, channels, size, projection=projection, dual_bn=dual_bn, stem=stem)
+    return NetworkSpec(arch, channels, size, projection=projection, dual_bn=dual_bn, stem=stem)
 
 
 def build(
     arch: str, loss: str, *, channels: int, size: int, classes: int | None = None, seed: int = 0
 ) -> RoutedNetwork:
-    """Make the network that a training loss needs: `make(spec_for(…), seed)`, with their arguments and refusals."""
+    """Make the network that a training loss needs: `make(spec_for(…), seed)`, with the same arguments and errors."""
     return make(spec_for(arch, loss, channels=channels, size=size, classes=classes), seed)

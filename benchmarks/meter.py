@@ -1,27 +1,20 @@
-"""The clock, the memory meter and the record of the environment that every case uses.
+"""The meter of seconds and memory that every case uses, and work in turns for fair comparisons.
 
-Two pieces of work are compared by letting them take turns within one run (`Alongside`), so that whatever else a machine is
-doing hits both alike; each one's seconds are added up under its own name and their ratio is the result.
+Two pieces of work are compared by taking turns within one run (`Interleaved`), so other work on the machine slows both
+equally. The seconds of each are added up under its own name, and their ratio is the result.
 """
 
 from __future__ import annotations
 
 import ctypes
 import gc
-import os
-import platform
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Generic, Self, TypeVar
-
-import torch
 
 MIB = 1 << 20
 T = TypeVar("T")
@@ -30,9 +23,9 @@ MEMORY_COUNTED = "RssAnon + RssShmem" if _STATUS.is_file() else "peak RSS"
 
 
 def held_bytes() -> int:
-    """Return the memory that is this process's own: pages of mapped files, which the system may drop, are not counted.
+    """Return the memory that belongs to this process, without pages of mapped files, which the system may drop.
 
-    Where the system does not tell them apart, the peak of everything resident.
+    If the system does not separate them, return the peak of all resident memory.
     """
     if _STATUS.is_file():
         fields = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines() if line.startswith("Rss"))
@@ -42,29 +35,28 @@ def held_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def give_back() -> None:
-    """Collect garbage and let the allocator return what is free, so that a baseline is what is really held."""
+def free_memory() -> None:
+    """Collect garbage and return free memory to the system, so that a baseline is the memory in use."""
     gc.collect()
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
 class Meter:
-    """Add up seconds, processor seconds and the peak of memory above the start, under names.
+    """Add up seconds, processor seconds and the peak of memory above the start, for named parts.
 
         with Meter() as meter:
             with meter("ours"):
                 ...
-                with meter("theirs"):  # taken out of "ours"
+                with meter("theirs"):  # not counted in "ours"
 
     Args:
         clock: seconds of a wall clock.
         cpu: seconds of processor time of this process.
-        memory: bytes held now.
-        every: seconds between samples of memory by a thread; None: only where a part begins and ends.
+        memory: bytes in use now.
+        every: seconds between samples of memory by a thread; None samples only when a part begins or ends.
 
-    The memory of a part is counted above what was held when the meter was entered, so it includes what other parts hold
-    at that time.
+    The memory of a part is counted above the memory at the start of the meter, so it includes memory of other parts.
     """
 
     def __init__(
@@ -86,7 +78,7 @@ class Meter:
         self._sampler: threading.Thread | None = None
 
     def __enter__(self) -> Self:
-        give_back()
+        free_memory()
         self._base = self._memory()
         if self._every is not None:
             self._sampler = threading.Thread(target=self._sample_on, args=(self._every,), daemon=True)
@@ -100,7 +92,7 @@ class Meter:
 
     @contextmanager
     def __call__(self, part: str) -> Iterator[None]:
-        """Count what happens inside under that name, and no longer under the name outside."""
+        """Count the time inside for this part, and not for the part around it."""
         self._settle()
         self._open.append(part)
         self._sample()
@@ -135,17 +127,17 @@ class Meter:
 
     def _sample_on(self, every: float) -> None:
         while not self._stop.wait(every):
-            with suppress(IndexError):  # the part may close between two looks
+            with suppress(IndexError):  # the part may end between the check and the sample
                 self._sample()
 
 
-class Alongside(Generic[T]):
-    """Work that takes its turns inside other work.
+class Interleaved(Generic[T]):
+    """Work that takes turns with other work.
 
     Args:
         steps: does a slice of the work at each `next`, yields the share done so far (0 to 1) and returns the result. The
-            share decides whose turn it is, never what is measured.
-        meter, part: where its time is counted.
+            share decides the turns only, not the measured time.
+        meter, part: count its time.
     """
 
     def __init__(self, steps: Generator[float, None, T], meter: Meter, part: str) -> None:
@@ -154,7 +146,7 @@ class Alongside(Generic[T]):
         self._result: list[T] = []
 
     def until(self, share: float) -> None:
-        """Work on until that share is done."""
+        """Work until this share is done."""
         with self._meter(self._part):
             while self._done < share and not self._result:
                 try:
@@ -163,13 +155,13 @@ class Alongside(Generic[T]):
                     self._result.append(end.value)
 
     def finish(self) -> T:
-        """Work on to the end and return the result."""
+        """Work to the end and return the result."""
         self.until(float("inf"))
         return self._result[0]
 
 
 def take_turns(sides: dict[str, Iterator[Any]], meter: Meter) -> None:
-    """Advance several iterators in turn until all are used up, each one's time under its name, in the order given."""
+    """Advance several iterators in turn, in the given order, until all end; count the time of each under its name."""
     live = dict(sides)
     while live:
         for name, work in list(live.items()):
@@ -180,56 +172,3 @@ def take_turns(sides: dict[str, Iterator[Any]], meter: Meter) -> None:
 
 
 _OVER = object()
-
-
-def environment() -> dict[str, Any]:
-    """Describe what the numbers depend on: versions, processor, threads, load; no names of hosts, users or folders."""
-    return {
-        "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": _commit(),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: _version(name) for name in ("coreselect", "torch", "numpy", "faiss-cpu", "faiss-gpu")},
-        },
-        "system": platform.system(),
-        "machine": platform.machine(),
-        "processor": _processor(),
-        "instructions": torch.backends.cpu.get_cpu_capability(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "memory_counted": MEMORY_COUNTED,
-    }
-
-
-def load() -> float | None:
-    """Return how many processes wanted to run over the last minute, where the system tells."""
-    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _commit() -> str | None:
-    here = Path(__file__).parent
-
-    def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        changed = git("status", "--porcelain", "--", ":/coreselect", ":/integrations", ":/benchmarks/*.py")
-        return git("rev-parse", "--short=12", "HEAD") + (" with changes" if changed else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None  # not a checkout
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()

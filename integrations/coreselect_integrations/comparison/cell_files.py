@@ -1,0 +1,66 @@
+"""The files of a comparison: the record of each cell, and the settings under which cells can be compared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from coreselect.errors import DataError, RequirementError
+from coreselect.io.atomic import atomic_file
+
+RECORD, TERMS, TRACEBACK = "cell.json", "study.json", "traceback.txt"
+
+
+def check_terms(folder: Path, terms: Mapping[str, Any]) -> None:
+    """Write the settings that all cells share into a folder, or check that the folder has the same.
+
+    Raises:
+        RequirementError: the settings differ.
+        DataError: the file cannot be read, or the folder cannot be made.
+    """
+    path, ours = folder / TERMS, json.loads(json.dumps(terms))
+    if not path.exists():
+        try:
+            with atomic_file(path) as file:
+                file.write(json.dumps(ours, indent=1).encode())
+        except OSError as why:
+            said = f"{folder} cannot be used as the folder of a comparison ({why.strerror}): give another folder."
+            raise DataError(said) from why
+        return
+    theirs = read_json(path)
+    for name in (*ours, *theirs):
+        if theirs.get(name) != ours.get(name):
+            said = (
+                f"{folder} holds a comparison with {name} {theirs.get(name)!r}, this one has {ours.get(name)!r}: "
+                "use the settings of the first comparison, or give another folder."
+            )
+            raise RequirementError(said)
+
+
+def finished(path: Path) -> dict[str, Any] | None:
+    """Read the record of a cell; None if there is none or the cell failed, because a failed cell is tried again."""
+    if not path.exists():
+        return None
+    record = read_json(path)
+    return record if record["error"] is None else None
+
+
+def write_record(folder: Path, record: Mapping[str, Any]) -> None:
+    """Write the record of a cell into its folder."""
+    with atomic_file(folder / RECORD) as file:
+        file.write(json.dumps(record).encode())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file that a comparison wrote.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as why:
+        said = f"{path} is not the JSON file of a comparison: remove it, and its part of the comparison runs again."
+        raise DataError(said) from why

@@ -1,0 +1,122 @@
+"""Read labelled data for an evaluation: batches, counts, and the examples that a classifier gets right without attack."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from coreselect.errors import RequirementError
+from coreselect.protocols import Call, Progress, Route
+from coreselect.support.seeding import generator
+
+Unpack = Callable[[Any], tuple[Tensor, Tensor]]  # batch -> (x, y)
+Check = Callable[[Tensor], None]  # raises an error for inputs or outputs that an evaluation cannot use
+
+
+@dataclass(frozen=True, slots=True)
+class CorrectBatch:
+    """The correctly classified examples of one batch.
+
+    `x` [B', …] and `y` [B'] are the examples, `positions` int64 [B'] their positions in the data, on the CPU; `classes` is
+    the number of logits.
+    """
+
+    x: Tensor
+    y: Tensor
+    positions: Tensor
+    classes: int
+
+
+class CorrectExamples:
+    """Iterate over the examples that a classifier gets right without attack, and count all examples.
+
+    Args:
+        forward: x [B, …] → logits [B, classes].
+        data: a labelled dataset, or a loader of one.
+        part: the name of the work in reports of progress.
+        batch_size: of the batches made from a dataset.
+        unpack: batch → (x, y); None takes its first two entries.
+        device: where batches are moved; None leaves them where they are.
+        progress: called with (part, examples done, examples in all) after each batch.
+        check_inputs, check_outputs: called with x and with the logits of each batch.
+
+    After the loop, `n` is the number of examples and `correct` the number of correct ones.
+    """
+
+    def __init__(
+        self,
+        forward: Callable[[Tensor], Tensor],
+        data: DataLoader[Any] | Dataset[Any],
+        part: str,
+        *,
+        batch_size: int,
+        unpack: Unpack | None = None,
+        device: torch.device | str | None = None,
+        progress: Progress | None = None,
+        check_inputs: Check = lambda x: None,
+        check_outputs: Check = lambda out: None,
+    ) -> None:
+        self.forward, self.data, self.part, self.batch_size, self.unpack = forward, data, part, batch_size, unpack
+        self.device, self.progress = device, progress
+        self.check_inputs, self.check_outputs = check_inputs, check_outputs
+        self.n = self.correct = 0
+
+    def __iter__(self) -> Iterator[CorrectBatch]:
+        total = count(self.data)
+        for x, y in batches(self.data, self.batch_size, self.unpack):
+            x, y = x.to(self.device), y.to(self.device)  # [B, …], [B]
+            self.check_inputs(x)
+            with torch.no_grad():
+                out = self.forward(x)  # [B, classes]
+            self.check_outputs(out)
+            keep = (out.argmax(1) == y).nonzero().squeeze(1)  # [B']
+            start, self.n, self.correct = self.n, self.n + len(x), self.correct + len(keep)
+            yield CorrectBatch(x[keep], y[keep], start + keep.cpu(), out.shape[1])
+            if self.progress is not None:
+                self.progress(self.part, self.n, max(total, self.n))
+        check_not_empty(self.n)
+
+
+def logits_of(model: nn.Module, call: Call | None, route: Route) -> Callable[[Tensor], Tensor]:
+    """Return the forward pass x → logits that `evaluate` describes."""
+    return model if call is None else (lambda x: call(model, x, route))
+
+
+def batches(
+    data: DataLoader[Any] | Dataset[Any], batch_size: int, unpack: Unpack | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield (x, y) in the order of a dataset, or as a loader yields them; global random states do not change."""
+    loader = (
+        data
+        if isinstance(data, DataLoader)
+        else DataLoader(data, batch_size, generator=generator(0, "evaluation order"))
+    )
+    for batch in loader:
+        yield (batch[0], batch[1]) if unpack is None else unpack(batch)
+
+
+def count(data: DataLoader[Any] | Dataset[Any]) -> int:
+    """Return how many examples `batches` will yield, or 0 if this is not known in advance (used for progress only)."""
+    with suppress(TypeError, NotImplementedError):
+        if isinstance(data, DataLoader):
+            whole = len(data.sampler)  # type: ignore[arg-type]  # samplers of endless streams have no length
+            return len(data) * (data.batch_size or 1) if data.drop_last else whole
+        return len(data)  # type: ignore[arg-type]  # map-style datasets have a length
+    return 0
+
+
+def check_not_empty(n: int) -> None:
+    """Check that there are examples to divide by.
+
+    Raises:
+        RequirementError: `n` is 0.
+    """
+    if n == 0:
+        why = "there is nothing to evaluate: the data holds no examples."
+        raise RequirementError(why)

@@ -1,0 +1,46 @@
+"""Read from a dataset what a network needs to know: channels, image size and the number of classes."""
+
+from typing import Any
+
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from coreselect.data import labels_of
+from coreselect.errors import DataError
+from coreselect.support.seeding import generator
+
+
+def image_shape(dataset: Any) -> tuple[int, int]:
+    """Return the channels and the shorter side of the first item's image.
+
+    Raises:
+        DataError: it is not a float image [C, H, W].
+    """
+    item = dataset[0]
+    x = item[0] if isinstance(item, tuple | list) else item
+    if not isinstance(x, Tensor) or x.dim() != 3 or not x.is_floating_point():
+        got = f"{x.dtype} {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+        why = (
+            f"a network needs images as float [C, H, W] in [0, 1], the first item is {got}: convert it in the dataset."
+        )
+        raise DataError(why)
+    return x.shape[0], min(x.shape[1:])
+
+
+def count_classes(dataset: Dataset[Any], num_workers: int = 0) -> int:
+    """Return the largest label plus one, at least 2; if the dataset does not list its labels, all items are read once.
+
+    Raises:
+        DataError: items carry no integer labels.
+    """
+    listed = labels_of(dataset)
+    if listed is not None:
+        return max(2, int(listed.max()) + 1)
+    largest = 1
+    for batch in DataLoader(dataset, 256, num_workers=num_workers, generator=generator(0, "labels")):
+        y = batch[1] if isinstance(batch, tuple | list) and len(batch) > 1 else None
+        if not isinstance(y, Tensor) or y.is_floating_point() or y.dim() != 1:
+            why = "training a classifier needs items (x, y) with integer y: use loss 'acl' for data without labels."
+            raise DataError(why)
+        largest = max(largest, int(y.max()))
+    return largest + 1

@@ -1,0 +1,56 @@
+"""One epoch of a pre-training run: the network that the settings ask for, and the plain loop of their system."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from coreselect.history import History
+from coreselect.support.seeding import generator
+from coreselect_integrations.networks import NetworkSpec, route_call, spec_for
+from coreselect_integrations.pretraining.dataset_shape import count_classes, image_shape
+from coreselect_integrations.pretraining.settings import Settings
+from coreselect_integrations.pretraining.systems import SYSTEMS
+from coreselect_integrations.systems import acl, sat
+from coreselect_integrations.systems.augment import crop_flip
+from coreselect_integrations.training.epoch_log import EpochLog
+from coreselect_integrations.training.schedule import Schedule
+
+
+def network_for(settings: Settings, pool: Any, num_workers: int = 0) -> NetworkSpec:
+    """Describe the network that the settings ask for on this data."""
+    channels, size = image_shape(pool)
+    supervised = SYSTEMS[settings.system].supervised
+    family = "sat" if supervised else "cl" if settings.system == "cl" else "acl"
+    return spec_for(
+        settings.arch, family, channels=channels, size=size, stem=settings.stem, projection=settings.projection,
+        classes=count_classes(pool, num_workers) if supervised else None,
+    )  # fmt: skip
+
+
+def train_epoch(
+    settings: Settings,
+    spec: NetworkSpec,
+    epoch: int,
+    model: nn.Module,
+    loader: Iterable[Any],
+    optimizer: torch.optim.Optimizer,
+    schedule: Schedule,
+    weights: Callable[[Tensor], Tensor],
+    history: History,
+    device: torch.device,
+) -> EpochLog:
+    """Run the plain loop of the settings' system for one epoch; every draw depends on (seed, epoch) only."""
+    common: dict[str, Any] = {
+        "generator": generator(settings.seed, "training", epoch), "loss": settings.loss(epoch), "scheduler": schedule,
+        "weights": weights, "history": history, "precision": settings.autocast_dtype, "device": device,
+    }  # fmt: skip
+    views = settings.views(epoch)
+    if views is None:
+        augment = partial(crop_flip, pad=spec.size // 8, flip=bool(settings.flip))
+        return sat.train_epoch(model, loader, optimizer, settings.attack, call=route_call, augment=augment, **common)
+    return acl.train_epoch(model, loader, optimizer, settings.attack, views=views, **common)
