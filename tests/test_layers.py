@@ -36,6 +36,17 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 )
 RANK = {name: rank for rank, line in enumerate(LAYERS) for name in line}
 
+# The same for the adapters, which stand on the public names of the core.
+ADAPTER_LAYERS: tuple[tuple[str, ...], ...] = (
+    ("lookup",),
+    ("networks", "training"),
+    ("evaluation", "systems"),
+    ("finetuning", "pretraining"),
+    ("comparison",),
+    ("cli",),
+)
+ADAPTER_RANK = {name: rank for rank, line in enumerate(ADAPTER_LAYERS) for name in line}
+
 
 def modules(folder: Path) -> Iterator[tuple[str, Path]]:
     """Dotted names and files of a package."""
@@ -88,6 +99,35 @@ def test_arrows_point_down(module: str, path: Path) -> None:
             assert RANK[layer(name)] <= RANK[own], f"{module} imports {name}, which stands above it"
         elif name == "coreselect" and own != "":
             assert RANK[own] > RANK[""], f"{module} imports the package that imports it"
+
+
+@pytest.mark.skipif(not INTEGRATIONS.exists(), reason="the adapters' source is not beside the core's")
+def test_arrows_of_the_adapters_point_down() -> None:
+    """Every import among the adapters goes to a line of the same height or below, from networks up to commands."""
+    found = list(modules(INTEGRATIONS))
+    names = {name for name, _ in found}
+    for module, path in found:
+        if module == INTEGRATIONS.name:
+            continue
+        own = layer(module)
+        assert own in ADAPTER_RANK, f"{module} has no place in the order: give it one in ADAPTER_LAYERS"
+        for name in imports(path):
+            parts = name.split(".")
+            if parts[0] == INTEGRATIONS.name and any(n == name or n.startswith(f"{name}.") for n in names):
+                assert len(parts) > 1, f"{module} imports the package that imports it"
+                assert ADAPTER_RANK[parts[1]] <= ADAPTER_RANK[own], f"{module} imports {name}, which stands above it"
+
+
+def test_families_of_selectors_do_not_need_each_other() -> None:
+    """A file of one family of selectors imports from its own family and from the rooms below, not from another family."""
+    for module, path in CORE:
+        parts = module.split(".")
+        if parts[1:2] != ["selectors"] or len(parts) < 4:
+            continue
+        for name in imports(path):
+            other = name.split(".")
+            if other[:2] == ["coreselect", "selectors"] and len(other) > 3:
+                assert other[2] == parts[2], f"{module} imports {name} of another family"
 
 
 def test_no_module_waits_for_itself() -> None:

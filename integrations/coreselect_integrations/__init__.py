@@ -1,1 +1,1 @@
-"""Adapters around `coreselect`: networks, training, evaluation and comparison. They use public names of the core only."""
+"""Adapters on the public names of `coreselect`: networks, training, evaluation, comparison and their commands."""

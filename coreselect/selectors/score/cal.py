@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from coreselect.errors import ShapeError
-from coreselect.selectors.geometry.nearest import nearest_others
+from coreselect.selectors.score.nearest import nearest_others
 from coreselect.selectors.score.predictions import log_probabilities
 from coreselect.selectors.score.ranking import Ranked, Scores
 from coreselect.task.snapshot import Snapshot

@@ -18,7 +18,7 @@ import torch
 from coreselect.budget import Budget, resolve
 from coreselect.errors import ShapeError
 from coreselect.protocols import TaskLike
-from coreselect.selectors.geometry.nearest import nearest_others
+from coreselect.selectors.score.nearest import nearest_others
 from coreselect.selectors.score.ranking import Ranked
 from coreselect.selectors.score.uncertainty import EL2N
 from coreselect.types import Float64, Int64, Selection

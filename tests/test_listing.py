@@ -1,0 +1,61 @@
+"""Claims about the listing: a reader of `git ls-files` learns what the program is made of."""
+
+import ast
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("coreselect", "integrations/coreselect_integrations")
+LONGEST = 260
+
+
+def listing() -> list[str]:
+    """The Python files of the repository, as git lists them."""
+    done = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.py"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        pytest.skip("this is no git checkout, so there is no listing to read")
+    return [name for name in done.stdout.splitlines() if (ROOT / name).exists()]
+
+
+def loose(folder: str) -> list[str]:
+    """The Python files directly in a folder."""
+    return [name for name in listing() if str(Path(name).parent) == folder]
+
+
+@pytest.mark.parametrize(("folder", "most"), [(PACKAGES[0], 12), (PACKAGES[1], 3)])
+def test_few_files_lie_beside_the_rooms(folder: str, most: int) -> None:
+    """At most 12 Python files lie directly in the core package and at most 3 in the integrations package."""
+    found = loose(folder)
+    assert found
+    assert len(found) <= most, found
+
+
+def test_every_folder_says_in_one_sentence_what_is_inside() -> None:
+    """Every package folder has an `__init__.py` whose docstring is one sentence on one line."""
+    inside = [name for name in listing() if name.startswith(tuple(f"{p}/" for p in PACKAGES))]
+    folders = {str(Path(name).parent) for name in inside}
+    assert len(folders) > 20
+    for folder in sorted(folders):
+        text = ast.get_docstring(ast.parse((ROOT / folder / "__init__.py").read_text(encoding="utf-8"))) or ""
+        first = text.split("\n\n")[0]
+        assert first.endswith("."), f"{folder} does not say what is inside"
+        assert "\n" not in first, f"{folder}: the docstring of a folder is one line, got {first!r}"
+        assert ". " not in first.rstrip("."), f"{folder}: one sentence is enough, got {first!r}"
+
+
+def test_no_file_is_long() -> None:
+    """No file of the two packages or of the benchmarks is over 260 lines: one file holds one idea."""
+    long = {
+        name: count
+        for name in listing()
+        if name.startswith((*(f"{p}/" for p in PACKAGES), "benchmarks/"))
+        and (count := len((ROOT / name).read_text(encoding="utf-8").splitlines())) > LONGEST
+    }
+    assert not long, f"{long}: split what has more than one idea"
