@@ -308,7 +308,7 @@ def test_a_task_reads_the_history_as_it_stands() -> None:
 def test_refusals_of_tasks() -> None:
     """A history of another length is refused, and so is a snapshot without one."""
     for make in (lambda h: cases.array_task(24, history=h), lambda h: cases.sat_task(24, history=h)):
-        with pytest.raises(ShapeError, match="of 23 examples and the pool has 24"):
+        with pytest.raises(ShapeError, match="about 23 examples and the pool has 24"):
             make(History(23))
     with (
         cases.array_task(24).snapshot(0, 0) as shot,

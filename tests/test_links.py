@@ -71,3 +71,18 @@ def test_every_documented_name_exists() -> None:
     for page in (pages.DOCS / "reference").glob("*.md"):
         for name in re.findall(r"^::: ([\w.]+)$", page.read_text(encoding="utf-8"), re.MULTILINE):
             assert pkgutil.resolve_name(name) is not None, name
+
+
+def test_every_file_and_module_named_in_prose_exists() -> None:
+    """`solvers/greedy.py`, `coreselect.data.reading` and `search/` in a document name a file, module or folder of the checkout."""
+    files = [path.relative_to(pages.ROOT).as_posix() for path in pages.ROOT.rglob("*") if ".venv" not in path.parts]
+    ends = {f"/{file}".replace("/integrations/", "/") for file in files}
+    everything = "\n".join(ends)
+    for page in ALL:
+        prose = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+        for name in re.findall(r"`((?:coreselect|benchmarks|tests|[a-z_]+)/[\w/]+\.py)`", prose):
+            assert any(end.endswith(f"/{name}") for end in ends), f"{named(page)} names {name}"
+        for name in re.findall(r"`(coreselect(?:_integrations)?(?:\.[a-z_0-9]+)+)(?:\.[A-Z]\w+)?`", prose):
+            where, _, last = name.replace(".", "/").rpartition("/")
+            found = any(f"/{where}{end}" in everything for end in (f"/{last}.py", f"/{last}/", ".py", "/__init__.py"))
+            assert found, f"{named(page)} names {name}"

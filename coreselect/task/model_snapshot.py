@@ -32,9 +32,9 @@ class ModelSnapshot(Snapshot):
     def __init__(self, task: ModelRecipe, model: nn.Module, context: Context, positions: Int64) -> None:
         super().__init__(context, positions)
         self.task, self.model, self.pool_history = task, model, task.history
-        self._opened = OpenModel(task, model, context, positions)
-        self._rows = ModelRows(self._opened)
-        self.device, self.dtype = self._opened.device, self._opened.dtype
+        self.opened = OpenModel(task, model, context, positions)
+        self.model_rows = ModelRows(self.opened)
+        self.device, self.dtype = self.opened.device, self.opened.dtype
         self.batch_loss = not task.loss.per_example
         self.stratified_by_labels = task.loss.needs_labels
 
@@ -48,14 +48,14 @@ class ModelSnapshot(Snapshot):
     @property
     def net(self) -> Network:
         """The model, split as the task's capture asks."""
-        return self._opened.net
+        return self.opened.net
 
     @property
     def needs_sketch(self) -> bool:  # type: ignore[override]  # known once the model is probed
         return not self.net.caches
 
     def layout(self) -> Layout:
-        return self._rows.layout
+        return self.model_rows.layout
 
     def theta(self) -> Tensor:
         return self.layout().flatten(self.net.captured)
@@ -75,13 +75,13 @@ class ModelSnapshot(Snapshot):
     @cached_property
     def _natural(self) -> tuple[Tensor, Tensor]:
         with self.clock("features"):
-            return self._opened.natural_outputs()
+            return self.opened.natural_outputs()
 
     def rows(self, groups: Groups, sketch: Sketch | None = None) -> tuple[Rows, Tensor | None]:
-        return self._rows.of(groups, sketch)
+        return self.model_rows.of(groups, sketch)
 
     def objective(self, spec: Objective) -> ValidationObjective:
-        return self.context.cached(("objective", spec), lambda: open_objective(self._opened, spec))
+        return self.context.cached(("objective", spec), lambda: open_objective(self.opened, spec))
 
     def record(self) -> dict[str, Any]:
         task = self.task
@@ -89,16 +89,16 @@ class ModelSnapshot(Snapshot):
         return {**settings_of(described), "weights": digest_of(self.model.state_dict())}
 
     def misclassified(self) -> Tensor | None:
-        return self._rows.misclassified()
+        return self.model_rows.misclassified()
 
     def attacked_logits(self) -> Tensor:
         streams = [s for s in self.task.loss.streams if s[0] == "adversarial"]
         if not streams or self.batch_loss:
             return super().attacked_logits()
-        return self._rows.attacked_outputs(streams[0])
+        return self.model_rows.attacked_outputs(streams[0])
 
     def inputs(self) -> Iterator[tuple[Int64, Tensor, Tensor | None]]:
-        return numbered(self._opened.inputs())
+        return numbered(self.opened.inputs())
 
     def outputs(self, x: Tensor) -> Tensor:
         return self.task.call(self.model, x, "natural")

@@ -69,7 +69,7 @@ def test_balance_counts_the_pool_without_validation() -> None:
     assert balance(selection, LABELS - 1, ["too", "few"]).names == tuple(str(i) for i in range(-1, 9))
     with pytest.raises(ShapeError, match="float64"):
         balance(selection, LABELS * 0.5)  # type: ignore[arg-type]
-    with pytest.raises(IndexFileError, match=r"picks position \d+, the dataset has 20"):
+    with pytest.raises(IndexFileError, match=r"picks position \d+, and the dataset has 20"):
         balance(selection, LABELS[:20])
 
 
