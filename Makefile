@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test slow lint wheel-test bench clean
+.PHONY: demo test slow lint docs wheel-test bench clean
 
 demo: .venv/.demo
 	$(BIN)/coreselect demo --out out/demo
@@ -18,6 +18,11 @@ lint: .venv/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+# The site, in build/site; a warning is an error.
+docs: .venv/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "the site is in build/site; its search needs a server: python3 -m http.server --directory build/site"
 
 # The artefact that ships: build the wheel, install it into an environment of its own, run the tests against it.
 wheel-test: .venv/.test
@@ -42,6 +47,10 @@ bench: .venv/.test
 
 .venv/.test: pyproject.toml constraints.txt | .venv/bin/python
 	$(PIP) --editable ".[cpu,data,ot,plot,train,dev]"
+	touch $@
+
+.venv/.docs: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) --editable ".[docs]"
 	touch $@
 
 clean:
