@@ -12,6 +12,7 @@ from coreselect.cli.show import as_json, summary
 from coreselect.cli.side_by_side import as_json as all_as_json
 from coreselect.cli.side_by_side import comparison, letters
 from coreselect.data import labels_of, load, names_of
+from coreselect.data.arrays import read_array
 from coreselect.errors import DataError
 from coreselect.report.agreement import check_same_pool
 from coreselect.report.summary import check_length, pool_positions, same_data
@@ -127,13 +128,7 @@ def _map(selections: list[Selection], path: Path, features: Path | None, dataset
 
 
 def _features(path: Path) -> np.ndarray:
-    try:
-        read = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as why:
-        raise DataError(f"{path} cannot be read as a .npy array ({' '.join(str(why).split()).rstrip('.')}).") from why
-    if not isinstance(read, np.ndarray):
-        raise DataError(f"{path} is an archive of arrays: give one .npy array [N, D].")
-    table = matrix("features", read)
+    table = matrix(f"{path}: features", read_array(path))
     assert table is not None  # only None gives None
     return table
 

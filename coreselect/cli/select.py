@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import torch
 import typer
 from rich.console import Console
@@ -17,8 +16,9 @@ from coreselect.cli import show
 from coreselect.cli.model import from_factory, save_weights, warmed
 from coreselect.cli.progress import progress
 from coreselect.data import labels_of, load, names_of
+from coreselect.data.arrays import read_array
 from coreselect.data.subsets import holdout
-from coreselect.errors import DataError, RequirementError
+from coreselect.errors import DataError, RequirementError, ShapeError
 from coreselect.gradients.sketch import Sketch
 from coreselect.io import index_file
 from coreselect.losses import loss as find_loss
@@ -106,6 +106,9 @@ def select(
         int | None, typer.Option(min=1, help="Of forward passes; else 256, or 64 on a CPU.", rich_help_panel=_ATTACK)
     ] = None,
     num_workers: Annotated[int, typer.Option(min=0, help="Processes that read images.", rich_help_panel=_ATTACK)] = 0,
+    read_timeout: Annotated[
+        float, typer.Option(min=0.0, help="Seconds to wait for a batch of these; 0 for ever.", rich_help_panel=_ATTACK)
+    ] = 0.0,
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, …; else cuda where there is one.", rich_help_panel=_ATTACK)
     ] = None,
@@ -171,8 +174,7 @@ def select(
     record: dict[str, Any] = {}
     with progress() as report:
         if any(arrays.values()):
-            given: dict[str, Any] = {k: _array(p) for k, p in arrays.items() if p is not None}
-            task: Task = Task.from_arrays(**given)
+            task: Task = _from_files({k: p for k, p in arrays.items() if p is not None})
         else:
             own = find_loss(loss)
             attack = _training_attack(own, radius, attack_steps)
@@ -197,7 +199,7 @@ def select(
             task = Task.from_model(
                 ready.model, pool, held, loss=own, attack=None if attack is None else lower(attack),
                 head=head, capture=capture, call=ready.call, views=ready.views, batch_size=batch,
-                num_workers=num_workers, device=where,
+                num_workers=num_workers, timeout=read_timeout, device=where,
             )  # fmt: skip
         selection = choose(task.reporting(report), picker, budget, seed)
     selection.save(out)
@@ -250,8 +252,10 @@ def _pgd(radius: float, steps: int) -> PGD:
     return PGD(radius, 1.25 * radius / max(1, steps) or 1.0, steps)
 
 
-def _array(path: Path) -> np.ndarray:
+def _from_files(paths: Mapping[str, Path]) -> Task:
+    """Make a task of arrays on disk; a refusal names the files."""
+    given: dict[str, Any] = {name: read_array(path) for name, path in paths.items()}
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as why:
-        raise DataError(f"{path} cannot be read as a .npy array ({' '.join(str(why).split())}).") from why
+        return Task.from_arrays(**given)
+    except (DataError, ShapeError) as why:
+        raise type(why)(f"{', '.join(map(str, paths.values()))}: {why}") from why

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from coreselect.data.labels import why_unlabelled
 from coreselect.data.reading import chunks, read
 from coreselect.errors import RequirementError
 from coreselect.gradients.batch import group_row
@@ -86,7 +87,10 @@ class ModelSnapshot(Snapshot):
     def labels(self) -> Int64:
         labels = self.task.pool_labels()
         if labels is None:
-            raise none_such("labels", "give a pool whose items are (x, y), or a selector that needs none")
+            raise none_such(
+                f"labels{why_unlabelled(self.task.pool)}",
+                "give a pool whose items are (x, y), or a selector that needs none",
+            )
         return labels[self.positions]
 
     def features(self) -> Tensor:
@@ -195,7 +199,7 @@ class ModelSnapshot(Snapshot):
             factored = self._factored()
             if factored is not None:
                 return factored[0].mean_of(members)
-            one = replace(self._sweeper(), num_workers=0)  # processes would cost more than one group
+            one = replace(self._sweeper(), num_workers=0, timeout=0)  # processes would cost more than one group
             crafted = next(one.sweep([[self.positions[members]]]))
             return group_row(self.net, self.layout(), self.task.loss, crafted.prepared, crafted.labels)[0].detach()
 
@@ -301,7 +305,7 @@ class ModelSnapshot(Snapshot):
             "sweeper",
             lambda: Sweeper(
                 self.model, task.call, self.net, task.pool, task.loss, task.attack, task.views, task.unpack, self.seed,
-                self.round, task.num_workers, self.device, self.dtype, self.clock, self._foreign(),
+                self.round, task.num_workers, self.device, self.dtype, self.clock, self._foreign(), task.timeout,
             ),
         )  # fmt: skip
 
@@ -331,6 +335,7 @@ class ModelSnapshot(Snapshot):
             path=("pool", self.round),
             unpack=self.task.unpack,
             num_workers=self.task.num_workers,
+            timeout=self.task.timeout,
         )
 
     def _shared(self, key: Any, compute: Any) -> Any:

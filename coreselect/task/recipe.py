@@ -67,6 +67,7 @@ class ModelRecipe(Recipe):
     unpack: Unpack
     batch_size: int
     num_workers: int
+    timeout: float
     device: torch.device | None
     ids: Sequence[int | str] | None
     pool_has_labels: bool
@@ -96,7 +97,14 @@ class ModelRecipe(Recipe):
         if "labels" not in self.memo:
             with rng_kept():
                 self.memo["labels"] = (
-                    read_labels(self.pool, seed=0, unpack=self.unpack, num_workers=self.num_workers)
+                    read_labels(
+                        self.pool,
+                        seed=0,
+                        unpack=self.unpack,
+                        num_workers=self.num_workers,
+                        timeout=self.timeout,
+                        trust_listed=self.memo.get("labels agree", True),
+                    )
                     if self.pool_has_labels
                     else None
                 )

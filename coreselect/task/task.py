@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -12,12 +13,13 @@ import torch
 from numpy.typing import ArrayLike
 from torch import nn
 
-from coreselect.data.reading import Unpack, read
+from coreselect.data.items import refuse_stream
+from coreselect.data.reading import Unpack
 from coreselect.data.reading import unpack as default_unpack
 from coreselect.data.subsets import origin, provably_disjoint
 from coreselect.errors import DataError, RequirementError, ShapeError
 from coreselect.history import History
-from coreselect.io.fingerprint import fingerprint
+from coreselect.io.fingerprint import examine, fingerprint
 from coreselect.losses import loss as find_loss
 from coreselect.network.frozen import frozen, unwrap
 from coreselect.network.network import default_call
@@ -26,6 +28,7 @@ from coreselect.support.clock import Clock
 from coreselect.support.seeding import rng_kept
 from coreselect.task.array_snapshot import ArraySnapshot
 from coreselect.task.arrays import checked
+from coreselect.task.first_look import compare_labels, first_look
 from coreselect.task.model_snapshot import ModelSnapshot
 from coreselect.task.recipe import ArrayRecipe, ModelRecipe, Recipe
 from coreselect.task.snapshot import Shared, Snapshot
@@ -61,6 +64,7 @@ class Task(Recipe):
         unpack: Unpack | None = None,
         batch_size: int = 256,
         num_workers: int = 0,
+        timeout: float = 0,
         device: torch.device | str | None = None,
         ids: Sequence[int | str] | None = None,
         history: History | None = None,
@@ -83,20 +87,37 @@ class Task(Recipe):
             batch_size: of forward passes; memory only, no answer depends on it. On a CPU smaller batches (64) are often faster:
                 activations of large ones are mapped anew at every pass.
             num_workers: that read the pool.
+            timeout: seconds to wait for a batch from these workers, so that an item that never comes back is found; 0 waits
+                for ever. With a timeout, workers read validation too.
             device: of forward passes; None: the model's.
             ids: one per pool item, to identify the pool by (its fingerprint); None: by 256 of its items.
             history: what training has recorded of the pool; read as it stands when a selection is made.
         Raises:
-            DataError: the pool or validation is empty or its items are not understood.
+            DataError: the pool or validation is empty, a stream, a Subset with repeated or negative positions, or its items
+                cannot be read or put into batches; or two reads of an item with one seed differ, and there are no ids.
             ShapeError: the history is of another number of examples.
+            RequirementError: a timeout without workers.
+        Warns:
+            CoreselectWarning: a dataset lists other labels than its items carry, whose labels then count; or two reads of an
+                item differ, and there are ids.
         """
         own = find_loss(loss)
         if batch_size < 1:
             raise ShapeError(f"batch_size must be at least 1, got {batch_size}.")
+        if timeout < 0 or (timeout and not num_workers):
+            raise RequirementError(
+                f"timeout={timeout:g} with num_workers={num_workers}: only workers can be waited for, give num_workers=1 or "
+                "more, and a timeout of at least 0 seconds."
+            )
         read_items = unpack or default_unpack
+        n, held = _length(pool, "pool"), 0 if validation is None else _length(validation, "validation")
+        look = partial(first_look, unpack=read_items, named=ids is not None, timeout=timeout)
+        in_pool = look(pool, what="pool", num_workers=num_workers)
+        in_validation = look(validation, what="validation", num_workers=num_workers if timeout else 0) if held else None
         return ModelTask(
-            n=_length(pool, "pool"),
-            history=_of(history, _length(pool, "pool")),
+            n=n,
+            history=_of(history, n),
+            memo={"labels agree": in_pool.labels_agree},
             model=model,
             pool=pool,
             validation=validation,
@@ -109,12 +130,11 @@ class Task(Recipe):
             unpack=read_items,
             batch_size=batch_size,
             num_workers=num_workers,
+            timeout=timeout,
             device=None if device is None else torch.device(device),
             ids=ids,
-            pool_has_labels=_has_labels(pool, read_items),
-            validation_has_labels=validation is not None
-            and _length(validation, "validation") > 0
-            and _has_labels(validation, read_items),
+            pool_has_labels=in_pool.has_labels,
+            validation_has_labels=in_validation is not None and in_validation.has_labels,
         )
 
     @staticmethod
@@ -151,7 +171,12 @@ class ModelTask(ModelRecipe, Task):
 
     def fingerprint(self) -> str:
         if "fingerprint" not in self.memo:
-            self.memo["fingerprint"] = fingerprint(self.pool, ids=self.ids)
+            found = examine(self.pool, ids=self.ids, what="pool", num_workers=self.num_workers, timeout=self.timeout)
+            if self.unpack is default_unpack and self.pool_has_labels and self.memo.get("labels agree", True):
+                self.memo["labels agree"] = compare_labels(self.pool, found.labels, "pool")
+                if not self.memo["labels agree"]:
+                    self.memo.pop("labels", None)
+            self.memo["fingerprint"] = found.fingerprint
         return self.memo["fingerprint"]
 
     def _origins(self) -> dict[str, Any]:
@@ -228,6 +253,7 @@ class ArrayTask(ArrayRecipe, Task):
 
 
 def _length(dataset: Any, what: str) -> int:
+    refuse_stream(dataset, what)
     try:
         n = len(dataset)
     except TypeError as why:
@@ -246,9 +272,3 @@ def _of(history: History | None, n: int) -> History | None:
             f"the history is of {history.n} examples and the pool has {n}: make it with History(len(pool))."
         )
     return history
-
-
-def _has_labels(dataset: Any, unpack: Unpack) -> bool:
-    with rng_kept():
-        _, _, y = next(read(dataset, [np.zeros(1, np.int64)], seed=0, path=("labels",), unpack=unpack))
-        return y is not None

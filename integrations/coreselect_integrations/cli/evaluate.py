@@ -17,7 +17,8 @@ from rich.table import Table
 
 from coreselect.attacks import PGD
 from coreselect.cli.progress import progress
-from coreselect.data import load
+from coreselect.data import labels_of, load
+from coreselect.data.labels import one_based
 from coreselect.errors import DataError, RequirementError
 from coreselect.protocols import Progress
 from coreselect_integrations.cli.early import check_images, classes_in, device_on, network_at
@@ -26,7 +27,9 @@ from coreselect_integrations.evaluation import evaluate as attacked
 from coreselect_integrations.evaluation.autoattack import autoattack
 from coreselect_integrations.evaluation.corruptions import CORRUPTIONS, corrupted, evaluate_corruptions
 from coreselect_integrations.evaluation.neighbours import neighbours
+from coreselect_integrations.evaluation.severities import SEVERITIES
 from coreselect_integrations.networks import RoutedNetwork, Spec, restore, route_call
+from coreselect_integrations.networks.class_names import check_class_names
 
 ATTACKS = ("none", "pgd20", "autoattack")
 
@@ -39,6 +42,9 @@ def evaluate(
     ] = None,
     corruptions: Annotated[
         Path | None, typer.Option(help="Folder in CIFAR-10-C's format, read at severities 1 to 5.")
+    ] = None,
+    severities: Annotated[
+        str | None, typer.Option(help="Only these severities, such as 1,3; also for files that hold no others.")
     ] = None,
     k: Annotated[
         int | None, typer.Option("--neighbours", min=1, help="Also k-NN of the representation; 200 is usual.")
@@ -67,6 +73,9 @@ def evaluate(
         raise typer.BadParameter("--radius and --seed would be without effect: they are for attacks.")
     if radius == 0:
         raise typer.BadParameter("--radius 0 leaves attacks no room: --attacks none measures standard accuracy.")
+    if severities is not None and corruptions is None:
+        raise typer.BadParameter("--severities would be without effect: it is for --corruptions.")
+    strengths = _severities(severities)
     where = device_on(device)
     if num_threads is not None:
         torch.set_num_threads(num_threads)
@@ -81,7 +90,9 @@ def evaluate(
             raise typer.BadParameter(why)
     test = load(data, "test", rows)
     train = None if k is None else load(data, "train", train_rows)
-    _check(saved.spec, classes, data, test, train, k, corruptions)
+    _check(saved.spec, classes, data, test, train, k, corruptions, strengths)
+    if classes is not None:
+        check_class_names(saved, test, data)
     network = restore(saved).to(where).eval()
     ball = 8 / 255 if radius is None else radius
     result: dict[str, Any] = {"from": str(from_), "data": data, "n": len(test)}
@@ -91,7 +102,9 @@ def evaluate(
         if k is not None:
             result["neighbours"] = _neighbours(network, train, test, k, report, common)
         if corruptions is not None:
-            result["corruptions"] = asdict(evaluate_corruptions(network, corruptions, rows=rows, **routed))
+            result["corruptions"] = asdict(
+                evaluate_corruptions(network, corruptions, severities=strengths, rows=rows, **routed)
+            )
         if classes is not None:
             result |= {} if names == ("none",) else {"radius": ball}
             result |= _accuracies(network, test, names, ball, seed or 0, routed)
@@ -104,22 +117,24 @@ def evaluate(
 
 
 def _check(
-    spec: Spec, classes: int | None, data: str, test: Any, train: Any, k: int | None, corruptions: Path | None
-) -> None:
+    spec: Spec, classes: int | None, data: str, test: Any, train: Any, k: int | None, corruptions: Path | None,
+    severities: tuple[int, ...],
+) -> None:  # fmt: skip
     """Refuse data that do not fit the network or the question, before the first image is classified.
 
     Raises:
         DataError: images of another shape, no labels, or labels that the network does not know.
         RequirementError: fewer training images than neighbours.
     """
-    for name, images in ((data, test), (data, train), (str(corruptions), _first(corruptions))):
+    for name, images in ((data, test), (data, train), (str(corruptions), _first(corruptions, severities))):
         if images is None:
             continue
         check_images(images, spec, name)
         found = classes_in(images, name, "an accuracy")
         if classes is not None and found > classes:
             why = (
-                f"{name} has labels up to {found - 1}, the network tells 0 to {classes - 1} apart: is it of other data?"
+                f"{name} has labels up to {found - 1}, the network tells 0 to {classes - 1} apart{_hint(images, classes)}: is it "
+                "of other data?"
             )
             raise DataError(why)
     if k is not None and k > len(train):
@@ -127,10 +142,27 @@ def _check(
         raise RequirementError(why)
 
 
-def _first(corruptions: Path | None) -> Any:
+def _hint(images: Any, classes: int) -> str:
+    """Say so if the labels look as if they began at 1."""
+    labels = labels_of(images)
+    return "" if labels is None else one_based(labels, classes)
+
+
+def _severities(text: str | None) -> tuple[int, ...]:
+    """Read `1,3`; None is all five."""
+    try:
+        found = SEVERITIES if text is None else tuple(dict.fromkeys(int(part) for part in text.split(",")))
+    except ValueError:
+        found = ()
+    if not found or not set(found) <= set(SEVERITIES):
+        raise typer.BadParameter(f"--severities are some of 1 to 5 with commas, such as 1,3, got {text!r}.")
+    return found
+
+
+def _first(corruptions: Path | None, severities: tuple[int, ...]) -> Any:
     """The weakest images of the first corruption in a folder; None without one, which `evaluate_corruptions` refuses."""
     names = [] if corruptions is None else [name for name in CORRUPTIONS if (corruptions / f"{name}.npy").exists()]
-    return corrupted(corruptions, names[0], 1) if corruptions is not None and names else None
+    return corrupted(corruptions, names[0], severities[0], severities) if corruptions is not None and names else None
 
 
 def _accuracies(

@@ -27,6 +27,7 @@ from coreselect_integrations.comparison.fidelity import Fidelity
 from coreselect_integrations.comparison.fidelity import fidelity as measure
 from coreselect_integrations.comparison.methods import selector_for, settings_for
 from coreselect_integrations.networks import RoutedNetwork, restore, route_call
+from coreselect_integrations.networks.class_names import check_class_names
 from coreselect_integrations.pretraining.presets import defaults
 from coreselect_integrations.pretraining.settings import EARLIER, NAMES, SYSTEMS, Settings
 from coreselect_integrations.pretraining.warmup import LOSSES, image_shape, warm_network
@@ -134,6 +135,7 @@ def fidelity(
     talk = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     if saved is not None:
         check_images(pool, saved.spec, data)
+        check_class_names(saved, dataset, data)
         if validation is None and saved.about.get("data") != fingerprint(pool):
             talk.print(f"note: {from_} was trained on another pool than this one of {data}", style="yellow")
     with progress() as report:

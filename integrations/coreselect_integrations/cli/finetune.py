@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from coreselect.attacks import PGD
-from coreselect.data import load
+from coreselect.data import load, names_of
 from coreselect.errors import BudgetError, RequirementError
 from coreselect_integrations.cli.early import check_folder, check_images, classes_in, device_on, network_at
 from coreselect_integrations.cli.live import Live, duration, some
@@ -104,7 +104,7 @@ def finetune(
         "mode": mode, "data": data, "rows": rows, "epochs": length, "seed": seed, "attack": asdict(attack), "flip": mirror,
         "precision": precision, "from": dict(saved.about),
     }  # fmt: skip
-    save_network(out / MODEL, record.network, record.spec, about)
+    save_network(out / MODEL, record.network, record.spec, about, names_of(dataset) if classes else None)
     log = (*record.probe, *record.full) if isinstance(record, PostTrained) else record.log
     loaded = record.transfer
     if json:

@@ -27,6 +27,7 @@ from coreselect.data import Images
 from coreselect.errors import DataError, UnknownNameError
 from coreselect.protocols import Call, Progress, Route
 from coreselect_integrations.evaluation.accuracy import batches, logits_of
+from coreselect_integrations.evaluation.severities import SEVERITIES, severity_rows
 from coreselect_integrations.training.modes import evaluating
 
 CORRUPTIONS = (
@@ -35,7 +36,6 @@ CORRUPTIONS = (
     "snow", "frost", "fog", "brightness",
     "contrast", "elastic_transform", "pixelate", "jpeg_compression",
 )  # fmt: skip
-SEVERITIES = (1, 2, 3, 4, 5)
 LABELS = "labels"
 
 
@@ -55,25 +55,27 @@ class CorruptionReport:
     seconds: float
 
 
-def corrupted(folder: str | Path, corruption: str, severity: int) -> Images:
+def corrupted(folder: str | Path, corruption: str, severity: int, severities: Sequence[int] = SEVERITIES) -> Images:
     """Return one corruption at one severity; the images stay on disk, memory-mapped.
 
     Args:
         folder: of the files described above.
         corruption: the name of a file in it, without `.npy`; one of `CORRUPTIONS`, or another.
         severity: 1 (weakest) … 5.
+        severities: which ones the files hold, in their order, if they are not all five.
     Returns:
         n items (float32 image [C, H, W] in [0, 1], int label).
     Raises:
-        DataError: the folder, the file or the labels are missing, damaged, or of another dtype, shape or length.
+        DataError: the folder, the file or the labels are missing, damaged, or of another dtype, shape or length; or the
+            labels do not repeat, once for each severity.
         UnknownNameError: the folder has no such file, and it is none of the 15 either.
     """
     folder = Path(folder)
-    (severity,) = _check_severities((severity,))
+    (severity,), severities = _check_severities((severity,)), _check_severities(severities)
     (corruption,) = _names(folder, (corruption,))
     labels = _mapped(folder / f"{LABELS}.npy")  # [5·n]
     images = _mapped(folder / f"{corruption}.npy")  # [5·n, H, W, C]
-    if labels.ndim != 1 or not len(labels) or len(labels) % len(SEVERITIES):
+    if labels.ndim != 1 or not len(labels):
         raise DataError(
             f"{folder}/{LABELS}.npy is {list(labels.shape)}: one label for each image at 5 severities is needed, [5·n]."
         )
@@ -81,8 +83,10 @@ def corrupted(folder: str | Path, corruption: str, severity: int) -> Images:
         raise DataError(
             f"{folder}/{corruption}.npy is {list(images.shape)}: uint8 [{len(labels)}, H, W, C] is needed, a row a label."
         )
-    n = len(labels) // len(SEVERITIES)
-    rows = slice((severity - 1) * n, severity * n)
+    held = severity_rows(labels, severities, f"{folder}/{LABELS}.npy")
+    if severity not in held:
+        raise DataError(f"{folder} holds the severities {', '.join(map(str, held))}, asked for {severity}.")
+    rows = held[severity]
     return Images(images[rows], labels[rows], f"{folder.resolve().name} {corruption} {severity}")
 
 
@@ -107,7 +111,7 @@ def evaluate_corruptions(
         model: [B, C, H, W] in [0, 1] → logits [B, classes]; its modes, flags and gradients are as before afterwards.
         folder: of the files described above.
         corruptions: names of files; None means those of the 15 that are there. Others count only if named.
-        severities: some of 1…5.
+        severities: some of 1…5; if the files hold only these, in this order, that is accepted too.
         rows: only the first so many images of each severity; None means all.
         batch_size: only memory and time depend on it.
         device: where batches are moved; None leaves them.
@@ -125,7 +129,7 @@ def evaluate_corruptions(
         (name, severity): whole if rows is None else whole.first(rows)
         for name in _names(folder, corruptions)
         for severity in severities
-        for whole in (corrupted(folder, name, severity),)
+        for whole in (corrupted(folder, name, severity, severities),)
     }
     forward, done, total = logits_of(model, call, route), 0, sum(map(len, sets.values()))
     accuracy: dict[str, dict[int, float]] = {}

@@ -1,7 +1,7 @@
 """A network on disk: its tensors, what it is, and what is known about it, in one file that holds no code."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,19 +17,30 @@ from coreselect_integrations.networks.spec import Spec
 from coreselect_integrations.networks.weights import describe, filled, misfit, outline
 
 KEYS = ("model", "network", "about")
+CLASSES = "classes"  # files of earlier releases lack it
 
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """What a file holds: `weights` by name, on the CPU; the `spec` they are of; `about` as it was given, as JSON."""
+    """What a file holds: `weights` by name, on the CPU; the `spec` they are of; `about` as it was given, as JSON.
+
+    `classes` are the names of the classes in the order of their numbers, or None if the file has none.
+    """
 
     weights: Mapping[str, Tensor]
     spec: Spec
     about: Mapping[str, Any]
+    classes: tuple[str, ...] | None = None
 
 
-def save_network(path: str | Path, model: nn.Module, spec: Spec, about: Mapping[str, Any]) -> None:
-    """Write a network, whole or not at all: {"model": state dict, "network": spec, "about": about}.
+def save_network(
+    path: str | Path,
+    model: nn.Module,
+    spec: Spec,
+    about: Mapping[str, Any],
+    classes: Sequence[str] | None = None,
+) -> None:
+    """Write a network, whole or not at all: {"model": state dict, "network": spec, "about": about, "classes": names or None}.
 
     `load_network` reads it, and `coreselect select --checkpoint` its tensors.
 
@@ -38,6 +49,7 @@ def save_network(path: str | Path, model: nn.Module, spec: Spec, about: Mapping[
         model: of the spec, on any device; wrappers such as DDP are to be taken off first.
         spec: what it is.
         about: how it was trained, in values that JSON can hold; tuples become lists.
+        classes: the names of the classes, in the order of their numbers; None if they are unknown.
     Raises:
         RequirementError: the model is not what `spec` says, or JSON cannot hold `about`; nothing is written.
         UnknownNameError: no such architecture.
@@ -56,7 +68,8 @@ def save_network(path: str | Path, model: nn.Module, spec: Spec, about: Mapping[
     # cloned, because a view would be written with everything it views
     weights = {n: t.detach().cpu().clone() for n, t in held.items()}
     with atomic_file(path) as file:
-        torch.save(dict(zip(KEYS, (weights, asdict(spec), plain), strict=True)), file)
+        names = None if classes is None else [str(name) for name in classes]
+        torch.save({**dict(zip(KEYS, (weights, asdict(spec), plain), strict=True)), CLASSES: names}, file)
 
 
 def load_network(path: str | Path) -> Saved:
@@ -88,7 +101,11 @@ def load_network(path: str | Path) -> Saved:
     if wrong is not None:
         why = f"{path} does not hold {describe(spec)}, as it says: {wrong}."
         raise DataError(why)
-    return Saved(weights, spec, about)
+    names = held.get(CLASSES) if isinstance(held, Mapping) else None
+    if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        why = f"{path} has class names that are no list of texts: give a file that save_network wrote."
+        raise DataError(why)
+    return Saved(weights, spec, about, None if names is None else tuple(names))
 
 
 def restore(saved: Saved) -> RoutedNetwork:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from coreselect import CoresetSampler, Indexed, Selector, Task
+from coreselect.data import names_of
 from coreselect.history import History
 from coreselect.io.fingerprint import fingerprint
 from coreselect.protocols import Progress
@@ -162,7 +163,8 @@ def pretrain(
     trained = model.key if isinstance(model, MomentumEncoder) else network
     assert isinstance(trained, RoutedNetwork)  # the key encoder is a copy of the network
     if run.done == settings.epochs:
-        save_network(folder / MODEL, trained, spec, about)
+        names = names_of(pool) if SYSTEMS[settings.system].supervised else None
+        save_network(folder / MODEL, trained, spec, about, names)
     return Pretrained(trained.eval(), spec, tuple(run.records))
 
 
