@@ -47,6 +47,7 @@ class Collate:
             except Exception as why:
                 return Failure(position, f"cannot be converted to a tensor ({_short(why)})", why)
         try:
+            _refuse_other_keys(items)
             return default_collate(items)
         except Exception as why:
             place, said = _odd_one(items, [position for position, _ in pairs])
@@ -78,6 +79,13 @@ def _image(value: Any, arrays: bool, name: str) -> Any:
     if arrays and flat and (value.ndim == 2 or (value.ndim == 3 and 1 <= value.shape[2] <= 4)):
         return from_bytes(value)
     return value
+
+
+def _refuse_other_keys(items: Sequence[Any]) -> None:
+    """Refuse mappings with other keys than the first: `default_collate` would leave out what the first lacks."""
+    first = items[0]
+    if isinstance(first, Mapping) and any(not isinstance(i, Mapping) or i.keys() != first.keys() for i in items):
+        raise ValueError("the items are mappings with different keys")
 
 
 def _odd_one(items: Sequence[Any], positions: Sequence[int]) -> tuple[int, str]:

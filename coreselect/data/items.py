@@ -85,14 +85,20 @@ def loaded(
             if not num_workers:
                 raise
             refusal = _lost(why, what, guarded, iterator, timeout)
-            shut_down = getattr(iterator, "_shutdown_workers", None)
-            if shut_down is not None:
-                shut_down()
+            _end(iterator)
             raise refusal from why
         if isinstance(batch, Failure):
+            _end(iterator)
             space = "" if batch.said.startswith("[") else " "  # "item 3[1] is …" names a part of item 3
             raise DataError(f"{what} item {batch.position}{space}{batch.said}.") from batch.cause
         yield batch
+
+
+def _end(iterator: Any) -> None:
+    """End the workers now; the traceback of a refusal would keep them."""
+    shut_down = getattr(iterator, "_shutdown_workers", None)  # torch has no public name for it
+    if shut_down is not None:
+        shut_down()
 
 
 def refuse_stream(dataset: Any, what: str) -> None:

@@ -73,8 +73,8 @@ def _load(where: str, split: Split, size: int | None) -> Any:
         reader = _reader_for(path)
         if reader is None:
             raise DataError(
-                f"{where} holds no known dataset: looked for images_train.npy, CIFAR's files, class folders, images, train_data_batch_1; for "
-                "another form give package.module:factory, a function that returns a dataset."
+                f"{where} holds no known dataset: looked for images_train.npy, CIFAR's files, class folders, images, "
+                "train_data_batch_1; for another form give package.module:factory, a function that returns a dataset."
             )
         return image_folder(path, split, size) if reader is image_folder else reader(path, split)
     if path.is_file():
