@@ -82,6 +82,9 @@ def fidelity(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the report's draws.", rich_help_panel=_RUN)] = 0,
     num_workers: Annotated[int, typer.Option(min=0, help="Processes that read images.", rich_help_panel=_RUN)] = 0,
+    read_timeout: Annotated[
+        float, typer.Option(min=0.0, help="Seconds to wait for a batch of these; 0 for ever.", rich_help_panel=_RUN)
+    ] = 0.0,
     num_threads: Annotated[
         int | None, typer.Option(min=1, help="Of a CPU; else torch's.", rich_help_panel=_RUN)
     ] = None,
@@ -146,8 +149,8 @@ def fidelity(
         last = settings.epochs - 1
         task = Task.from_model(
             network, pool, held, loss=settings.loss(last), attack=settings.select_attack, call=route_call,
-            views=settings.views(last), capture="all" if step == "all" else None, num_workers=num_workers, device=where,
-            batch_size=batch_size or (64 if where.type == "cpu" else 256),
+            views=settings.views(last), capture="all" if step == "all" else None, num_workers=num_workers,
+            timeout=read_timeout, device=where, batch_size=batch_size or (64 if where.type == "cpu" else 256),
         )  # fmt: skip
         result = measure(
             task.reporting(report), methods, settings.fraction, rcs=rcs, groups=groups, sets=sets, widths=widths, seed=seed,

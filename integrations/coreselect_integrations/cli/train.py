@@ -48,6 +48,9 @@ def train(
         str | None, typer.Option(help="fp32 or bf16; of a selection, its attack.", rich_help_panel=_RUN)
     ] = None,
     num_workers: Annotated[int, typer.Option(min=0, help="Processes that read images.", rich_help_panel=_RUN)] = 0,
+    read_timeout: Annotated[
+        float, typer.Option(min=0.0, help="Seconds to wait for a batch of these; 0 for ever.", rich_help_panel=_RUN)
+    ] = 0.0,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, …; else cuda if any.", rich_help_panel=_RUN)] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the last epoch's record.", rich_help_panel=_RUN)] = False,
     selector: Annotated[
@@ -142,7 +145,8 @@ def train(
         talk.print(words, style="yellow")
     with Live(settings.epochs) as live:
         result = pretrain(
-            settings, pool, held, out, selector=method, num_workers=num_workers, device=where, progress=live, ended=live.ended,
+            settings, pool, held, out, selector=method, num_workers=num_workers, timeout=read_timeout, device=where,
+            progress=live, ended=live.ended,
             select_batch_size=select_batch_size or (64 if where.type == "cpu" else 256),
         )  # fmt: skip
     if json:

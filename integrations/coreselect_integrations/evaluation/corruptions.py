@@ -79,11 +79,11 @@ def corrupted(folder: str | Path, corruption: str, severity: int, severities: Se
         raise DataError(
             f"{folder}/{LABELS}.npy is {list(labels.shape)}: one label for each image at 5 severities is needed, [5·n]."
         )
+    held = severity_rows(labels, severities, f"{folder}/{LABELS}.npy")
     if images.ndim != 4 or len(images) != len(labels):
         raise DataError(
             f"{folder}/{corruption}.npy is {list(images.shape)}: uint8 [{len(labels)}, H, W, C] is needed, a row a label."
         )
-    held = severity_rows(labels, severities, f"{folder}/{LABELS}.npy")
     if severity not in held:
         raise DataError(f"{folder} holds the severities {', '.join(map(str, held))}, asked for {severity}.")
     rows = held[severity]

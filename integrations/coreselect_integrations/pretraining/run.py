@@ -56,6 +56,7 @@ def pretrain(
     *,
     selector: Selector | None = None,
     num_workers: int = 0,
+    timeout: float = 0,
     select_batch_size: int = 256,
     device: torch.device | str | None = None,
     progress: Progress | None = None,
@@ -75,6 +76,7 @@ def pretrain(
         folder: where the run lives; made if it is missing.
         selector: the method of choosing; None trains on the whole pool in every epoch.
         num_workers: processes that read images.
+        timeout: seconds to wait for a batch of these; 0 waits for ever.
         select_batch_size: of the forward passes of a selection; only memory and time depend on it.
         device: where to train; None is the CPU.
         progress: called with (part, examples done, examples in all) while an epoch runs.
@@ -103,7 +105,7 @@ def pretrain(
     recipe = Task.from_model(
         network, pool, validation, loss=settings.loss(0), attack=settings.select_attack, call=route_call,
         capture=None if settings.capture == "head" else settings.capture, views=settings.views(0),
-        batch_size=select_batch_size, num_workers=num_workers, device=where, history=history,
+        batch_size=select_batch_size, num_workers=num_workers, timeout=timeout, device=where, history=history,
     )  # fmt: skip
     sampler = CoresetSampler(
         recipe if progress is None else recipe.reporting(progress), selector or Random(), settings.fraction,
@@ -112,7 +114,7 @@ def pretrain(
     workers, seen = generator(settings.seed, "workers"), Seen(n)
     batches = NonSingletonBatches(sampler, settings.batch_size)
     loader: DataLoader[Any] = DataLoader(
-        Indexed(pool), batch_sampler=batches, num_workers=num_workers, generator=workers
+        Indexed(pool), batch_sampler=batches, num_workers=num_workers, timeout=timeout, generator=workers
     )
     parts: dict[str, Any] = {
         "model": model, "optimizer": optimizer, "schedule": schedule, "sampler": sampler, "seen": seen,

@@ -1,6 +1,7 @@
 """`coreselect evaluate` as a user meets it: what it measures and prints, and what it refuses before it begins."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -195,3 +196,60 @@ def test_what_holds_no_network_is_refused(kind: str, classifier: Path, tmp_path:
     got = command("evaluate", "--from", path)
     assert isinstance(got.exception, DataError)
     assert str(path) in str(got.exception)
+
+
+DIGITS = tuple("0123456789")
+
+
+def named(path: Path, classes: tuple[str, ...] | None) -> Path:
+    """A classifier of digits whose file names its classes."""
+    spec = Spec("small", 1, 8, classes=10)
+    save_network(path, make(spec, 3), spec, {}, classes)
+    return path
+
+
+@pytest.mark.parametrize("classes", [None, DIGITS])
+def test_class_names_that_agree_or_are_missing_are_accepted(tmp_path: Path, classes: tuple[str, ...] | None) -> None:
+    """Files of earlier releases hold none; others come back as they were saved."""
+    path = named(tmp_path / "model.pt", classes)
+    assert load_network(path).classes == classes
+    assert command("evaluate", "--from", path, "--rows", N, "--attacks", "none", "--json").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("classes", "said"),
+    [
+        (("1", "0", *DIGITS[2:]), "in another order .*class 0 is '0' here and '1' there"),
+        (("zero", *DIGITS[1:]), "lacks zero and has the unknown 0"),
+        (DIGITS[:9], "has 10 classes and the network was trained on 9"),
+    ],
+)
+def test_other_class_names_are_refused_before_any_image(tmp_path: Path, classes: tuple[str, ...], said: str) -> None:
+    """Another order, another name or another number: number c would mean two things."""
+    got = command("evaluate", "--from", named(tmp_path / "model.pt", classes), "--rows", N)
+    assert isinstance(got.exception, DataError)
+    assert re.search(said, str(got.exception))
+
+
+def test_names_that_are_no_texts_are_refused(tmp_path: Path) -> None:
+    """A file with other values under `classes` is none that `save_network` wrote."""
+    path = named(tmp_path / "model.pt", DIGITS)
+    held = torch.load(path, weights_only=True)
+    torch.save({**held, "classes": [1, 2]}, path)
+    assert isinstance(command("evaluate", "--from", path, "--rows", N).exception, DataError)
+
+
+def test_some_severities_are_measured_or_are_all_there_are(classifier: Path, corrupted: Path, tmp_path: Path) -> None:
+    """--severities picks among five; a folder that holds only two is read with their names, and refused without."""
+    words = ("evaluate", "--from", classifier, "--rows", N, "--attacks", "none", "--json", "--corruptions")
+    whole = json.loads(command(*words, corrupted, "--severities", "4,2").stdout)["corruptions"]["accuracy"]
+    assert list(whole["gaussian_noise"]) == ["4", "2"]
+    for path in corrupted.glob("*.npy"):
+        held = np.load(path)
+        np.save(tmp_path / path.name, np.concatenate([held[3 * N : 4 * N], held[N : 2 * N]]))
+    part = command(*words, tmp_path, "--severities", "4,2")
+    assert json.loads(part.stdout)["corruptions"]["accuracy"] == whole
+    assert "--severities" in str(command(*words, tmp_path).exception)
+    for wrong in ("0", "1,6", "x", ""):
+        assert command(*words, corrupted, "--severities", wrong).exit_code == 2
+    assert command("evaluate", "--from", classifier, "--severities", "1").exit_code == 2
