@@ -71,9 +71,8 @@ def first_look(
         DifferentLabelsWarning: the dataset lists other labels than its items carry.
         HiddenRandomnessWarning: two reads of an item differ, and there are ids.
     """
-    refuse_stream(dataset, what)
+    n = length_of(dataset, what)
     refuse_positions(dataset, what)
-    n = len(dataset)
     places = np.unique(np.linspace(0, n - 1, min(n, LOOKED_AT)).astype(np.int64))
     usual = unpack is default_unpack
     with rng_kept():
@@ -105,6 +104,24 @@ def first_look(
     _, y = unpack(batch)
     agree = not usual or y is None or compare_labels(dataset, dict(zip(places.tolist(), labels, strict=True)), what)
     return FirstLook(y is not None, agree)
+
+
+def length_of(dataset: Any, what: str) -> int:
+    """Return the number of items of a map-style dataset.
+
+    Raises:
+        DataError: it is a stream, has no length, or is empty.
+    """
+    refuse_stream(dataset, what)
+    try:
+        n = len(dataset)
+    except TypeError as why:
+        raise DataError(
+            f"the {what} is a {type(dataset).__name__} without a length: a map-style dataset is needed."
+        ) from why
+    if n == 0:
+        raise DataError(f"the {what} is empty.")
+    return n
 
 
 def compare_labels(dataset: Any, seen: Mapping[int, int | None], what: str) -> bool:

@@ -13,11 +13,10 @@ import torch
 from numpy.typing import ArrayLike
 from torch import nn
 
-from coreselect.data.items import refuse_stream
 from coreselect.data.reading import Unpack
 from coreselect.data.reading import unpack as default_unpack
 from coreselect.data.subsets import origin, provably_disjoint
-from coreselect.errors import DataError, RequirementError, ShapeError
+from coreselect.errors import RequirementError, ShapeError
 from coreselect.history import History
 from coreselect.io.fingerprint import examine, fingerprint
 from coreselect.losses import loss as find_loss
@@ -28,7 +27,7 @@ from coreselect.support.clock import Clock
 from coreselect.support.seeding import rng_kept
 from coreselect.task.array_snapshot import ArraySnapshot
 from coreselect.task.arrays import checked
-from coreselect.task.first_look import compare_labels, first_look
+from coreselect.task.first_look import compare_labels, first_look, length_of
 from coreselect.task.model_snapshot import ModelSnapshot
 from coreselect.task.recipe import ArrayRecipe, ModelRecipe, Recipe
 from coreselect.task.snapshot import Shared, Snapshot
@@ -110,7 +109,7 @@ class Task(Recipe):
                 "more, and a timeout of at least 0 seconds."
             )
         read_items = unpack or default_unpack
-        n, held = _length(pool, "pool"), 0 if validation is None else _length(validation, "validation")
+        n, held = length_of(pool, "pool"), 0 if validation is None else length_of(validation, "validation")
         look = partial(first_look, unpack=read_items, named=ids is not None, timeout=timeout)
         in_pool = look(pool, what="pool", num_workers=num_workers)
         in_validation = look(validation, what="validation", num_workers=num_workers if timeout else 0) if held else None
@@ -250,19 +249,6 @@ class ArrayTask(ArrayRecipe, Task):
         )
         with rng_kept():
             yield ArraySnapshot(self, shared, shared.source if self.positions is None else self.positions)
-
-
-def _length(dataset: Any, what: str) -> int:
-    refuse_stream(dataset, what)
-    try:
-        n = len(dataset)
-    except TypeError as why:
-        raise DataError(
-            f"the {what} is a {type(dataset).__name__} without a length: a map-style dataset is needed."
-        ) from why
-    if n == 0:
-        raise DataError(f"the {what} is empty.")
-    return n
 
 
 def _of(history: History | None, n: int) -> History | None:

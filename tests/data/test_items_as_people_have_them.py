@@ -227,9 +227,9 @@ def test_validation_is_read_by_workers_where_there_is_a_timeout() -> None:
 
 def test_a_timeout_needs_workers() -> None:
     """Without workers nothing can be waited for: refused when the task is made."""
-    for settings_ in ({"timeout": 3}, {"timeout": -1, "num_workers": 2}):
+    for timeout, workers in ((3, 0), (-1, 2)):
         with pytest.raises(RequirementError, match="only workers can be waited for"):
-            Task.from_model(net(), TensorDataset(X), **settings_)
+            Task.from_model(net(), TensorDataset(X), timeout=timeout, num_workers=workers)
 
 
 def test_fingerprints_are_the_same_in_workers() -> None:
