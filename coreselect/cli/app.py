@@ -1,13 +1,15 @@
-"""The `coreselect` command: run one command, and turn a refusal into one line and exit code 1."""
+"""The `coreselect` command: run one command, print warnings as notes, and a refusal as one line with exit code 1."""
 
 import sys
-from typing import Annotated
+import warnings
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
 import coreselect
 from coreselect.cli.command_group import CommandGroup
-from coreselect.errors import CoreselectError
+from coreselect.errors import CoreselectError, CoreselectWarning
 
 
 def _version(asked: bool) -> None:
@@ -40,14 +42,33 @@ def build() -> typer.Typer:
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 a refusal in one line, 2 wrong usage."""
     try:
-        build()(prog_name="coreselect")
+        with warnings.catch_warnings():
+            warnings.showwarning = _show(warnings.showwarning)
+            build()(prog_name="coreselect")
     except CoreselectError as why:
-        from rich.console import Console
-
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]refused:[/] {_plain(str(why))}")
+        _say("[bold red]refused:[/]", why)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _show(usual: Callable[..., None]) -> Callable[..., None]:
+    """Return a `warnings.showwarning` that prints a warning of this package as a note; `usual` shows the others."""
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, CoreselectWarning):
+            _say("[yellow]note:[/]", message)
+        else:
+            usual(message, category, *where, **more)
+
+    return show
+
+
+def _say(begin: str, message: object) -> None:
+    """Print a message on stderr, in one line."""
+    from rich.console import Console
+
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"{begin} {_plain(str(message))}")
 
 
 def _plain(text: str) -> str:

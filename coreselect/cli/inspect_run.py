@@ -94,7 +94,7 @@ def _features(path: Path) -> np.ndarray:
         DataError: the file holds no single array.
         ShapeError: the array is no floating-point matrix.
     """
-    table = matrix("features", read_array(path))
+    table = matrix(f"{path}: features", read_array(path))
     assert table is not None  # only None gives None
     return table
 

@@ -107,7 +107,11 @@ class AttackOptions:
 
 @dataclass(frozen=True)
 class MachineOptions:
-    """Where the work is done."""
+    """Where the work is done, and how images are read."""
 
     num_workers: Annotated[int, typer.Option(min=0, help="Processes that read images.", rich_help_panel=RUN)] = 0
+    read_timeout: Annotated[
+        float,
+        typer.Option(min=0.0, help="Seconds to wait for a batch of these processes; 0 for ever.", rich_help_panel=RUN),
+    ] = 0.0
     device: Device = None

@@ -20,7 +20,9 @@ from coreselect.cli.select_options import ArrayOptions, MethodOptions, ModelOpti
 from coreselect.cli.show import summary
 from coreselect.data import labels_of, load, names_of
 from coreselect.data.arrays import read_array
+from coreselect.data.items import check_timeout
 from coreselect.data.subsets import holdout
+from coreselect.errors import DataError, ShapeError
 from coreselect.io import index_file
 from coreselect.losses import loss as find_loss
 from coreselect.protocols import Attack, Loss, Progress
@@ -83,9 +85,16 @@ def run(request: Request, *, json: bool) -> None:
 
 
 def _over_arrays(paths: Mapping[str, Path]) -> Work:
-    """Make the task of arrays."""
+    """Make the task of arrays.
+
+    Raises:
+        DataError, ShapeError: as `Task.from_arrays` says; the message names the files.
+    """
     given: dict[str, Any] = {name: read_array(path) for name, path in paths.items()}
-    return Work(Task.from_arrays(**given), None, {})
+    try:
+        return Work(Task.from_arrays(**given), None, {})
+    except (DataError, ShapeError) as why:
+        raise type(why)(f"{', '.join(map(str, paths.values()))}: {why}") from why
 
 
 def _over_model(request: Request, report: Progress, talk: Console) -> Work:
@@ -98,6 +107,7 @@ def _over_model(request: Request, report: Progress, talk: Console) -> Work:
     attack = training_attack(loss, request.radius, request.attack.attack_steps)
     if attack is None and request.passes.precision != "fp32":
         raise typer.BadParameter(f"nothing is attacked under --loss {request.warmup.loss}: leave --precision out.")
+    check_timeout(request.machine.read_timeout, request.machine.num_workers)
     dataset = load(request.pool.data, "train", request.pool.rows, size=request.size)
     share = request.pool.validation or 0.0
     pool, held = holdout(dataset, int(share) if share >= 1 else share, request.seed)
@@ -137,5 +147,5 @@ def _task(
         ready.model, pool, held, loss=loss,
         attack=None if attack is None else IN_PRECISION[request.passes.precision or "fp32"](attack), head=request.model.head,
         capture=request.model.capture, call=ready.call, views=ready.views, batch_size=batch_size,
-        num_workers=request.machine.num_workers, device=device,
+        num_workers=request.machine.num_workers, timeout=request.machine.read_timeout, device=device,
     )  # fmt: skip

@@ -1,20 +1,23 @@
-"""Folders of image files: `root/class/picture.png`, or `root/train/class/…` and `root/test/class/…`."""
+"""Folders of image files: `root/class/picture.png`, or `root/train/class/…` and `root/test/class/…`.
+
+Images are decoded as RGB with 8 bits. Alpha channels and the EXIF orientation are ignored.
+"""
 
 from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from coreselect.budget import largest_remainder
+from coreselect.data.decoding import as_rgb
+from coreselect.data.folder_layout import find_part, holds_images
 from coreselect.data.images import ImageSet, Int64, UInt8, check_rows
 from coreselect.errors import DataError, missing_extra
-
-ENDINGS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
 
 class ImageFolder(ImageSet):
@@ -22,17 +25,24 @@ class ImageFolder(ImageSet):
 
     Args:
         files: N paths.
-        labels: int64 [N].
+        labels: int64 [N], or None.
         name, class_names: as for `Images`.
         size: the side in pixels of the square to which every image is cropped (around its centre) and resized; None keeps
             the images as they are, and then all must have the size of the first.
+        unlabelled: why there are no labels, in words for messages.
     Raises:
         MissingExtraError: Pillow is not installed.
         DataError: `size` is less than 1, or the first image cannot be decoded.
     """
 
     def __init__(
-        self, files: Sequence[Path], labels: Int64, name: str, class_names: Sequence[str], size: int | None = None
+        self,
+        files: Sequence[Path],
+        labels: Int64 | None,
+        name: str,
+        class_names: Sequence[str] | None,
+        size: int | None = None,
+        unlabelled: str = "",
     ) -> None:
         try:
             import PIL.Image  # noqa: F401  # so that a missing Pillow is reported now and not at the first item
@@ -43,7 +53,8 @@ class ImageFolder(ImageSet):
         self.files = tuple(files)
         self.labels: Int64 | None = labels
         self.name = name
-        self.classes: tuple[str, ...] | None = tuple(class_names)
+        self.classes: tuple[str, ...] | None = None if class_names is None else tuple(class_names)
+        self.unlabelled = unlabelled
         self.size = size
         self._extent = (size, size) if size is not None else self._decode(self.files[0]).shape[:2]
 
@@ -65,13 +76,18 @@ class ImageFolder(ImageSet):
         return pixels
 
     def first(self, n: int) -> ImageFolder:
-        """Return `n` files, the first of every class in proportion; the first n in order might all be of one class."""
+        """Return `n` files, the first of every class in proportion; the first n in order might all be of one class.
+
+        Without labels they are the first n in order.
+        """
         check_rows(n, len(self), self.name)
-        assert self.labels is not None and self.classes is not None  # noqa: PT018  # a folder always has both
-        counts = np.bincount(self.labels, minlength=len(self.classes)).tolist()
-        shares = largest_remainder(n, counts)
-        starts = np.cumsum([0, *counts[:-1]])
-        kept = [i for start, share in zip(starts.tolist(), shares, strict=True) for i in range(start, start + share)]
+        if self.labels is None:
+            return ImageFolder(self.files[:n], None, self.name, self.classes, self.size, self.unlabelled)
+        by_class = np.argsort(self.labels, kind="stable")  # [N]
+        counts = np.bincount(self.labels).tolist()
+        starts = np.cumsum([0, *counts[:-1]]).tolist()
+        shares = zip(starts, largest_remainder(n, counts), strict=True)
+        kept = sorted(int(by_class[i]) for start, share in shares for i in range(start, start + share))
         return ImageFolder([self.files[i] for i in kept], self.labels[kept], self.name, self.classes, self.size)
 
     def _decode(self, path: Path) -> UInt8:
@@ -79,7 +95,7 @@ class ImageFolder(ImageSet):
 
         try:
             with Image.open(path) as image:
-                rgb = image.convert("RGB")
+                rgb = as_rgb(image, str(path))
         except (
             OSError,
             ValueError,
@@ -94,51 +110,22 @@ class ImageFolder(ImageSet):
 
 
 def is_image_folder(folder: Path) -> bool:
-    """Return whether the folder holds folders with images, directly or under `train` or `test`."""
-    return any(
-        any(_image_files(inner)) for base in (folder, folder / "train", folder / "test") for inner in _folders(base)
-    )
+    """Return whether the folder holds images, directly or in its folders."""
+    return holds_images(folder)
 
 
 def image_folder(root: Path, split: Literal["train", "test"], size: int | None = None) -> ImageFolder:
     """Return one split of an image folder, with classes and files in sorted order.
 
-    Without `train` and `test` folders, all classes under `root` are the training split. Images may be in subfolders of
-    their class. Hidden files and folders are ignored.
+    `coreselect.data.folder_layout` says which folders are splits and which are classes, and how classes are numbered. Images
+    may be in subfolders of their class. Hidden files and folders are ignored.
 
     Raises:
-        DataError: the split is missing, a class has no image, or the first image cannot be decoded.
+        DataError: the split is missing or ambiguous, a class has no image or is unknown to the training split, or the first
+            image cannot be decoded.
         MissingExtraError: Pillow is not installed.
     """
-    divided = any(
-        _folders(root / part) for part in ("train", "test")
-    )  # images directly in `train` mean a class of trains
-    base = root / split if divided else root
-    if not base.is_dir() or (not divided and split == "test"):
-        raise DataError(f"{root} is an image folder without a {split} folder: it has no {split} images.")
-    classes = _folders(base)
-    files = [sorted(_image_files(folder)) for folder in classes]
-    for folder, found in zip(classes, files, strict=True):
-        if not found:
-            raise DataError(
-                f"{folder} is a class without an image ({', '.join(sorted(ENDINGS))}): add images or remove the folder."
-            )
-    if not classes:
-        raise DataError(f"{base} has no class folders: images are expected as {base.name}/class/picture.png.")
-    labels = np.repeat(np.arange(len(classes), dtype=np.int64), [len(found) for found in files])
-    return ImageFolder(
-        [path for found in files for path in found],
-        labels,
-        f"{root.resolve().name} {split}",
-        [f.name for f in classes],
-        size,
-    )
-
-
-def _folders(base: Path) -> list[Path]:
-    return sorted(p for p in base.iterdir() if p.is_dir() and not p.name.startswith(".")) if base.is_dir() else []
-
-
-def _image_files(folder: Path) -> Iterator[Path]:
-    found = (p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
-    return (p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts))
+    part = find_part(root, split)
+    whole = f"{root.resolve().name} {split}"
+    labels = None if part.labels is None else np.array(part.labels, np.int64)
+    return ImageFolder(part.files, labels, whole, part.names, size, part.unlabelled)

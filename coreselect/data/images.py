@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
+from coreselect.data.labels import one_based, refuse_sparse
 from coreselect.errors import DataError, first_few
 
 UInt8 = NDArray[np.uint8]
@@ -26,11 +27,13 @@ class ImageSet(Dataset[Item], ABC):
         labels: int64 [N], or None.
         name: the name of the dataset in messages.
         classes: one name for each label value, or None if the names are unknown.
+        unlabelled: why there are no labels, in words for messages; may be empty.
     """
 
     labels: Int64 | None
     name: str
     classes: tuple[str, ...] | None
+    unlabelled: str = ""
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -135,7 +138,7 @@ def checked_labels(labels: NDArray[Any], n: int, name: str) -> Int64:
     """Return the labels as int64 [n].
 
     Raises:
-        DataError: they are not n integers ≥ 0.
+        DataError: they are not n integers ≥ 0, or they skip most values (see `coreselect.data.labels.refuse_sparse`).
     """
     if labels.dtype.kind not in "iu" or labels.shape != (n,):
         raise DataError(f"{name}: labels are {labels.dtype} {list(labels.shape)}, integers [{n}] are needed.")
@@ -143,6 +146,7 @@ def checked_labels(labels: NDArray[Any], n: int, name: str) -> Int64:
         raise DataError(
             f"{name}: labels count from 0, negative ones are at {first_few(np.flatnonzero(labels < 0).tolist())}."
         )
+    refuse_sparse(labels, name)
     return np.array(labels, np.int64)
 
 
@@ -156,7 +160,8 @@ def checked_names(names: Sequence[str] | None, labels: Int64 | None, name: str) 
         return None
     if labels is not None and len(names) <= labels.max():
         raise DataError(
-            f"{name}: labels go up to {labels.max()} and there are {len(names)} class names: name every class."
+            f"{name}: labels go up to {labels.max()} and there are {len(names)} class names"
+            f"{one_based(labels, len(names))}: name every class."
         )
     return tuple(names)
 

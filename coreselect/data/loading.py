@@ -35,10 +35,10 @@ def load(where: str | Path, split: Split = "train", rows: int | None = None, *, 
             - a folder with `images_train.npy` (see `array_folder`);
             - a folder or `.tar.gz` of CIFAR-10 or CIFAR-100 as published;
             - a folder with the batches of downsampled ImageNet, of any side;
-            - a folder of images by class;
+            - a folder of images by class, or of images without classes;
             - `package.module:factory` or `path/to/file.py:factory`, a function that returns any map-style dataset. It is
               called with `split=` if it takes this argument.
-        split: "train" or "test".
+        split: "train" or "test"; for an image folder without a `test` folder, its `val` folder.
         rows: keep only the first images, this many; an image folder keeps the first of each class, in proportion.
         size: the side in pixels to which the images of an image folder are cropped and resized.
     Returns:
@@ -73,8 +73,8 @@ def _load(where: str, split: Split, size: int | None) -> Any:
         reader = _reader_for(path)
         if reader is None:
             raise DataError(
-                f"{where} holds no known dataset: looked for images_train.npy, CIFAR's files, class folders, "
-                "train_data_batch_1."
+                f"{where} holds no known dataset: looked for images_train.npy, CIFAR's files, class folders, images, "
+                "train_data_batch_1; for another form give package.module:factory, a function that returns a dataset."
             )
         return image_folder(path, split, size) if reader is image_folder else reader(path, split)
     if path.is_file():

@@ -7,15 +7,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
+from coreselect.data.collate import IMAGE_KEYS, Collate
 from coreselect.data.images import labels_of
+from coreselect.data.items import loaded
+from coreselect.data.labels import LABEL_KEYS, refuse_sparse
 from coreselect.errors import DataError
 from coreselect.support import seeding
 
 Unpack = Callable[[Any], tuple[Tensor, Tensor | None]]
-_IMAGES = ("image", "images", "pixel_values", "img", "x", "input", "inputs")
-_LABELS = ("label", "labels", "y", "target", "targets")
 
 
 class EvaluationView(Dataset[Any]):
@@ -44,9 +45,9 @@ def unpack(batch: Any) -> tuple[Tensor, Tensor | None]:
     if isinstance(batch, Tensor):
         return batch, None
     if isinstance(batch, Mapping):
-        x = next((batch[k] for k in _IMAGES if k in batch), None)
+        x = next((batch[k] for k in IMAGE_KEYS if k in batch), None)
         if isinstance(x, Tensor):
-            return x, next((batch[k] for k in _LABELS if k in batch), None)
+            return x, next((batch[k] for k in LABEL_KEYS if k in batch), None)
     elif isinstance(batch, Sequence) and batch and isinstance(batch[0], Tensor):
         return batch[0], batch[1] if len(batch) > 1 and isinstance(batch[1], Tensor) else None
     form = f"a mapping with keys {sorted(map(str, batch))}" if isinstance(batch, Mapping) else type(batch).__name__
@@ -64,25 +65,33 @@ def read(
     path: tuple[int | str, ...],
     unpack: Unpack = unpack,
     num_workers: int = 0,
+    timeout: float = 0,
 ) -> Iterator[tuple[NDArray[np.int64], Tensor, Tensor | None]]:
     """Yield (positions, x [B, …], labels int64 [B] or None) for each batch of positions, in order.
 
     Random draws depend only on (seed, path, position). The global random states change, so call this inside
-    `coreselect.support.seeding.rng_kept`.
+    `coreselect.support.seeding.rng_kept`. Inputs that are Pillow images or uint8 arrays are converted, see
+    `coreselect.data.collate.Collate`; arrays only if `unpack` is the usual one, which needs no other form.
 
     Args:
         batches: int64 [B] each, positions in the dataset.
         seed, path: what the draws of the items depend on.
         unpack: batch of items → (x, labels or None).
         num_workers: as for `torch.utils.data.DataLoader`.
+        timeout: seconds to wait for a batch of the workers; 0 waits for ever.
+    Raises:
+        DataError: an item raises or cannot be put into a batch, a worker dies or does not answer, or a batch has another
+            form than `unpack` knows.
     """
-    loader: DataLoader[Any] = DataLoader(
+    source = loaded(
         EvaluationView(dataset, seed, *path),
-        batch_sampler=[b.tolist() for b in batches],
+        batches,
+        Collate(arrays=unpack is _DEFAULT),
+        what=str(path[0]) if path and path[0] in ("pool", "validation") else "dataset",
         num_workers=num_workers,
-        generator=torch.Generator().manual_seed(0),  # otherwise iterating changes the global generator
+        timeout=timeout,
     )
-    for positions, batch in zip(batches, loader, strict=True):
+    for positions, batch in zip(batches, source, strict=True):
         x, y = unpack(batch)
         yield positions, x, None if y is None else _classes(y, len(positions))
 
@@ -98,13 +107,26 @@ def _classes(y: Tensor, n: int) -> Tensor | None:
     return y.reshape(-1).long()
 
 
-def read_labels(dataset: Any, *, seed: int, unpack: Unpack = unpack, num_workers: int = 0) -> NDArray[np.int64] | None:
+def read_labels(
+    dataset: Any,
+    *,
+    seed: int,
+    unpack: Unpack = unpack,
+    num_workers: int = 0,
+    timeout: float = 0,
+    trust_listed: bool = True,
+) -> NDArray[np.int64] | None:
     """Return every label, int64 [N], or None if the items have none.
 
-    A dataset that lists its labels (see `coreselect.data.labels_of`) is not read. Any other dataset is read once.
+    A dataset that lists its labels (see `coreselect.data.labels_of`) is not read, unless `trust_listed` is False. Any other
+    dataset is read once.
+
+    Raises:
+        DataError: the labels skip most values, or an item cannot be read.
     """
-    listed = labels_of(dataset) if unpack is _DEFAULT else None
+    listed = labels_of(dataset) if unpack is _DEFAULT and trust_listed else None
     if listed is not None:
+        refuse_sparse(listed, "the dataset")
         return listed
     out: list[Tensor] = []
     for _, _, y in read(
@@ -114,11 +136,14 @@ def read_labels(dataset: Any, *, seed: int, unpack: Unpack = unpack, num_workers
         path=("labels",),
         unpack=unpack,
         num_workers=num_workers,
+        timeout=timeout,
     ):
         if y is None:
             return None
         out.append(y)
-    return torch.cat(out).numpy()
+    labels = torch.cat(out).numpy()
+    refuse_sparse(labels, "the dataset")
+    return labels
 
 
 def chunks(positions: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:

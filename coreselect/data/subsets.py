@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset, Subset
 
 from coreselect.budget import Budget, resolve
-from coreselect.errors import BudgetError, OverlapError, first_few
+from coreselect.data.items import refuse_stream
+from coreselect.errors import BudgetError, DataError, OverlapError, first_few
 from coreselect.support.seeding import generator
 
 
@@ -31,7 +32,10 @@ def holdout(dataset: Any, size: Budget = 0.01, seed: int = 0) -> tuple[Subset[An
         Two `torch.utils.data.Subset`s; `selection.source_indices` are positions in `dataset`.
     Raises:
         BudgetError: the pool or the validation set would be empty.
+        DataError: the dataset has no items by position, or is a Subset with a wrong or repeated position.
     """
+    refuse_stream(dataset, "dataset")
+    refuse_positions(dataset, "dataset")
     n = len(dataset)
     k = resolve(size, n)
     if k == n:
@@ -47,6 +51,39 @@ def origin(dataset: Any) -> tuple[Any, NDArray[np.int64]]:
         indices = np.asarray(dataset.indices, dtype=np.int64)[indices]
         dataset = dataset.dataset
     return dataset, indices
+
+
+def refuse_positions(dataset: Any, what: str) -> None:
+    """Refuse a Subset, or a Subset of Subsets, whose positions are not different ones of its dataset.
+
+    Args:
+        what: the dataset's name in messages.
+    Raises:
+        DataError: positions are negative, too large, repeated, or no integers.
+    """
+    while isinstance(dataset, Subset):
+        n = len(dataset.dataset)  # type: ignore[arg-type]  # map-style
+        try:
+            found = np.asarray(dataset.indices)
+        except (ValueError, TypeError):
+            found = np.empty(0, object)
+        if found.ndim != 1 or (found.dtype.kind not in "iu" and len(found)):
+            raise DataError(f"the {what} is a Subset whose indices are no list of integers: give positions 0…{n - 1}.")
+        found = found.astype(np.int64)
+        outside = found[(found < 0) | (found >= n)]
+        if len(outside):
+            raise DataError(
+                f"the {what} is a Subset with the positions {first_few(outside.tolist())}, its dataset has 0…{n - 1}: "
+                "count from the beginning, for example with range(n)[i] in place of i."
+            )
+        times = np.bincount(found, minlength=1)
+        if int(times.max()) > 1:
+            twice = np.flatnonzero(times > 1)
+            raise DataError(
+                f"the {what} is a Subset that holds {len(twice)} positions more than once ({first_few(twice.tolist())}): "
+                "keep each once, for example with numpy.unique."
+            )
+        dataset = dataset.dataset
 
 
 def provably_disjoint(pool: Any, validation: Any) -> bool:

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from coreselect.data.labels import one_based
 from coreselect.errors import NonFiniteError, ShapeError, first_few
 
 
@@ -59,6 +60,7 @@ def refuse_labels(positions: NDArray[np.int64], labels: Tensor, outputs: int, wh
     if outputs > 1 and wrong.any():
         bad = positions[wrong].tolist()
         raise ShapeError(
-            f"{len(bad)} {where} labels lie outside 0…{outputs - 1}, the model's outputs (positions {first_few(sorted(bad))}): "
+            f"{len(bad)} {where} labels lie outside 0…{outputs - 1}, the model's outputs (positions {first_few(sorted(bad))})"
+            f"{one_based(labels.detach().cpu().numpy(), outputs)}: "
             "number the classes from 0, or widen the head."
         )

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from coreselect.data.labels import why_unlabelled
 from coreselect.data.reading import Unpack, read
 from coreselect.errors import NonFiniteError, OverlapError, RequirementError, ShapeError, first_few
 from coreselect.gradients.inputs import digest, refuse_inputs, refuse_labels, to_model
@@ -64,6 +65,7 @@ class Sweeper:
     dtype: torch.dtype
     clock: Clock
     validation_digests: frozenset[bytes]
+    timeout: float = 0
 
     def sweep(self, batches: Sequence[Sequence[NDArray[np.int64]]]) -> Iterator[PreparedBatch]:
         """Yield the prepared form of each batch, in order.
@@ -84,6 +86,7 @@ class Sweeper:
                 path=("pool", self.round),
                 unpack=self.unpack,
                 num_workers=self.num_workers,
+                timeout=self.timeout,
             )
         for groups in batches:
             with self.clock("read"):
@@ -94,7 +97,8 @@ class Sweeper:
             refuse_inputs(positions, x)
             if self.loss.needs_labels and labels is None:
                 raise RequirementError(
-                    f"the loss {self.loss.name!r} needs labels and the pool's items have none: give (x, y) items, or unpack=."
+                    f"the loss {self.loss.name!r} needs labels and the pool's items have none{why_unlabelled(self.dataset)}: give "
+                    "(x, y) items, or unpack=."
                 )
             if self.loss.needs_labels and labels is not None:
                 refuse_labels(positions, labels, self.net.outputs)

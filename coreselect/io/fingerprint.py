@@ -3,7 +3,8 @@
 import hashlib
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,12 +12,31 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from coreselect.data.collate import Failure
+from coreselect.data.items import loaded, refuse_stream
+from coreselect.data.labels import label_of_item
+from coreselect.data.reading import EvaluationView
 from coreselect.errors import DataError, ShapeError
-from coreselect.support.seeding import rng_kept, seed_everything, seeds
+from coreselect.support.seeding import rng_kept
 
 
-class _Digest(Protocol):
-    def update(self, data: bytes, /) -> None: ...
+class _Bytes:
+    """The bytes of a value, part by part."""
+
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+
+    def update(self, data: bytes) -> None:
+        """Add some bytes."""
+        self.parts.append(data)
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A fingerprint, and the class number of each item that was read for it; None for items without a whole number."""
+
+    fingerprint: str
+    labels: Mapping[int, int | None]
 
 
 def fingerprint(dataset: Dataset[Any], *, ids: Sequence[int | str] | None = None, samples: int = 256) -> str:
@@ -40,26 +60,74 @@ def fingerprint(dataset: Dataset[Any], *, ids: Sequence[int | str] | None = None
         DataError: the dataset has no length or no items, or an item holds something without a digest; then use `ids`.
         ShapeError: the number of ids is not the number of items, or `samples` is less than 1.
     """
-    n = _length(dataset)
+    return examine(dataset, ids=ids, samples=samples).fingerprint
+
+
+def examine(
+    dataset: Dataset[Any],
+    *,
+    ids: Sequence[int | str] | None = None,
+    samples: int = 256,
+    what: str = "dataset",
+    num_workers: int = 0,
+    timeout: float = 0,
+) -> Examined:
+    """Return the fingerprint of a dataset, and the labels that were seen on the way.
+
+    Args:
+        dataset, ids, samples: as for `fingerprint`.
+        what: the dataset's name in messages.
+        num_workers, timeout: as for `coreselect.data.items.loaded`.
+    Raises:
+        DataError, ShapeError: as `fingerprint` says; also if an item cannot be read.
+    """
+    n = _length(dataset, what)
     state = hashlib.blake2b(digest_size=16)
+    labels: dict[int, int | None] = {}
     if ids is not None:
         named = ids.tolist() if isinstance(ids, Tensor | np.ndarray) else list(ids)
         if len(named) != n:
             raise ShapeError(
                 f"the dataset has {n} items and {len(named)} ids were given: give one id per item, in order."
             )
-        _feed(state, ("ids", named), "ids")
+        state.update(item_bytes(("ids", named), "ids"))
     else:
         positions = _positions(n, samples)
+        view = EvaluationView(dataset, 0, "fingerprint")
         with rng_kept():
-            for i, seed in zip(positions.tolist(), seeds(0, "fingerprint", indices=positions).tolist(), strict=True):
-                seed_everything(seed)
-                _feed(state, i, f"item {i}")
-                _feed(state, dataset[i], f"item {i}")
-    return f"n:{n}-{state.hexdigest()}"
+            ones = [positions[k : k + 1] for k in range(len(positions))]
+            read = loaded(view, ones, _bytes_and_label, what=what, num_workers=num_workers, timeout=timeout)
+            for i, (content, label) in zip(positions.tolist(), read, strict=True):
+                state.update(item_bytes(i))
+                state.update(content)
+                labels[i] = label
+    return Examined(f"n:{n}-{state.hexdigest()}", labels)
 
 
-def _length(dataset: Dataset[Any]) -> int:
+def item_bytes(item: Any, where: str = "") -> bytes:
+    """Return bytes that stand for an item: different values, types, dtypes or shapes give different bytes.
+
+    Raises:
+        DataError: the item holds something for which there are no such bytes; `where` begins the message.
+    """
+    state = _Bytes()
+    _feed(state, item, where)
+    return b"".join(state.parts)
+
+
+def _bytes_and_label(pairs: Sequence[tuple[int, Any]]) -> Any:
+    """Turn one item into its bytes and its class number; it runs in the process that reads the item."""
+    ((position, item),) = pairs
+    if isinstance(item, Failure):
+        return item
+    try:
+        return item_bytes(item), label_of_item(item)
+    except DataError as why:
+        return Failure(position, str(why).strip().rstrip("."), None)
+
+
+def _length(dataset: Dataset[Any], what: str) -> int:
+    refuse_stream(dataset, what)
     try:
         n = len(dataset)  # type: ignore[arg-type]  # map-style datasets have a length, though torch's Dataset declares none
     except TypeError as why:
@@ -78,7 +146,7 @@ def _positions(n: int, samples: int) -> NDArray[np.int64]:
     return np.arange(samples, dtype=np.int64) * (n - 1) // max(samples - 1, 1)
 
 
-def _feed(state: _Digest, value: Any, where: str) -> None:
+def _feed(state: _Bytes, value: Any, where: str) -> None:
     """Add one value to the digest. Each part starts with its type and length, so that different values give different bytes."""
     image = sys.modules.get("PIL.Image")  # an item can only be a Pillow image if Pillow is imported
     if isinstance(value, Tensor):
@@ -115,7 +183,7 @@ def _feed(state: _Digest, value: Any, where: str) -> None:
         )
 
 
-def _put(state: _Digest, kind: str, content: bytes) -> None:
+def _put(state: _Bytes, kind: str, content: bytes) -> None:
     head = kind.encode()
     state.update(len(head).to_bytes(8, "little") + head + len(content).to_bytes(8, "little"))
     state.update(content)

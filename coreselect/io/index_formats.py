@@ -122,8 +122,17 @@ def _listed(array: NDArray[Any]) -> dict[str, Any]:
 
 def _unpack_json(data: bytes) -> tuple[dict[str, Any], Arrays]:
     head = strict_json.loads(data)
+    if not isinstance(head, dict):
+        kind = {list: "a list", str: "a text", type(None): "null"}.get(type(head), "a number")
+        raise ValueError(
+            f"it holds {kind}, not an object with format, version, check, meta and arrays; plain indices go into .npy, .txt or .csv"
+        )
+    if not isinstance(head.get("arrays", {}), dict):
+        raise ValueError("its arrays are no object of arrays by name")
     arrays = {}
     for name, entry in head["arrays"].items():
+        if not isinstance(entry, dict):
+            raise ValueError(f"the array {name!r} is no object with dtype, shape and data")
         dtype = np.dtype(entry["dtype"])
         if dtype.kind not in "biuf":
             raise ValueError(f"the array {name!r} has dtype {dtype}")

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from coreselect.data.labels import refuse_sparse
 from coreselect.errors import DataError, NonFiniteError, ShapeError
 from coreselect.support.array_checks import as_array, integers, matrix
 
@@ -29,6 +30,8 @@ def check_arrays(
     }
     members = integers("groups", groups)
     classes = integers("labels", labels)
+    if classes is not None:
+        refuse_sparse(classes, "the array of labels")
     query = None if validation_gradient is None else as_array("validation_gradient", validation_gradient)
     lengths = {k: len(v) for k, v in {**arrays, "labels": classes}.items() if v is not None}
     if members is not None:

@@ -1,13 +1,10 @@
-"""Check the datasets and the history that a task with a model is made of."""
+"""Check the length of the datasets, and the history, that a task with a model is made of."""
 
 from typing import Any
 
-import numpy as np
-
-from coreselect.data.reading import Unpack, read
+from coreselect.data.items import refuse_stream
 from coreselect.errors import DataError, ShapeError
 from coreselect.history import History
-from coreselect.support.seeding import rng_kept
 
 
 def length_of(dataset: Any, what: str) -> int:
@@ -16,8 +13,9 @@ def length_of(dataset: Any, what: str) -> int:
     Args:
         what: the dataset's name in an error message.
     Raises:
-        DataError: it has no length, or is empty.
+        DataError: it is a stream, has no length, or is empty.
     """
+    refuse_stream(dataset, what)
     try:
         n = len(dataset)
     except TypeError as why:
@@ -27,13 +25,6 @@ def length_of(dataset: Any, what: str) -> int:
     if n == 0:
         raise DataError(f"the {what} is empty.")
     return n
-
-
-def has_labels(dataset: Any, unpack: Unpack) -> bool:
-    """Return whether the first item carries a label; no global random state moves."""
-    with rng_kept():
-        _, _, y = next(read(dataset, [np.zeros(1, np.int64)], seed=0, path=("labels",), unpack=unpack))
-        return y is not None
 
 
 def check_history(history: History | None, n: int) -> History | None:

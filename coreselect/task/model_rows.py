@@ -113,7 +113,9 @@ class ModelRows:
             members = groups[m] if kept is None else kept
             if self.factored is not None:
                 return self.factored[0].mean_of(members)
-            sweeper = replace(self._opened.sweeper, num_workers=0)  # processes would cost more than one group
+            sweeper = replace(
+                self._opened.sweeper, num_workers=0, timeout=0
+            )  # processes would cost more than one group
             crafted = next(sweeper.sweep([[self._positions[members]]]))
             return group_row(self._opened.net, self.layout, self._loss, crafted.prepared, crafted.labels)[0].detach()
 

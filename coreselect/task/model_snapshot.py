@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from coreselect.data.labels import why_unlabelled
 from coreselect.gradients.rows import Groups, Rows
 from coreselect.gradients.sketch import Sketch
 from coreselect.network.layout import Layout
@@ -63,7 +64,10 @@ class ModelSnapshot(Snapshot):
     def labels(self) -> Int64:
         labels = self.task.pool_labels()
         if labels is None:
-            raise missing("labels", "give a pool whose items are (x, y), or a selector that needs none")
+            raise missing(
+                f"labels{why_unlabelled(self.task.pool)}",
+                "give a pool whose items are (x, y), or a selector that needs none",
+            )
         return labels[self.positions]
 
     def features(self) -> Tensor:

@@ -62,8 +62,10 @@ class OpenModel:
 
     def _read(self, batches: list[Int64]) -> Iterator[tuple[Int64, Tensor, Tensor | None]]:
         task, seed = self.task, self.context.seed
-        path = ("pool", self.context.round)
-        items = read(task.pool, batches, seed=seed, path=path, unpack=task.unpack, num_workers=task.num_workers)
+        items = read(
+            task.pool, batches, seed=seed, path=("pool", self.context.round), unpack=task.unpack,
+            num_workers=task.num_workers, timeout=task.timeout,
+        )  # fmt: skip
         for positions, x, labels in items:
             x = to_model(x, self.device, self.dtype)
             refuse_inputs(positions, x)
@@ -87,7 +89,7 @@ class OpenModel:
             lambda: Sweeper(
                 self.model, task.call, self.net, task.pool, task.loss, task.attack, task.views, task.unpack,
                 context.seed, context.round, task.num_workers, self.device, self.dtype, context.clock,
-                self.validation().digests if context.disjoint == "hashed" else frozenset(),
+                self.validation().digests if context.disjoint == "hashed" else frozenset(), task.timeout,
             ),
         )  # fmt: skip
 

@@ -7,14 +7,16 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from coreselect.data.reading import unpack as default_unpack
 from coreselect.data.subsets import origin, provably_disjoint
 from coreselect.errors import RequirementError
-from coreselect.io.fingerprint import fingerprint
+from coreselect.io.fingerprint import examine, fingerprint
 from coreselect.network.frozen import frozen, unwrap
 from coreselect.support.clock import Clock
 from coreselect.support.seeding import rng_kept
 from coreselect.task.array_snapshot import ArraySnapshot
 from coreselect.task.context import Context
+from coreselect.task.first_look import compare_labels
 from coreselect.task.model_snapshot import ModelSnapshot
 from coreselect.task.recipe import ArrayRecipe, ModelRecipe
 from coreselect.task.snapshot import Snapshot
@@ -63,10 +65,19 @@ def open_arrays(task: ArrayRecipe, seed: int, round: int) -> Iterator[Snapshot]:
 
 
 def model_fingerprint(task: ModelRecipe) -> str:
-    """Return the identity of the whole pool: its length, and a digest of 256 items or of the user's ids."""
-    if "fingerprint" not in task.memo:
-        task.memo["fingerprint"] = fingerprint(task.pool, ids=task.ids)
-    return task.memo["fingerprint"]
+    """Return the identity of the whole pool: its length, and a digest of 256 items or of the user's ids.
+
+    The labels of the items that are read are compared with those that the pool lists.
+    """
+    memo = task.memo
+    if "fingerprint" not in memo:
+        found = examine(task.pool, ids=task.ids, what="pool", num_workers=task.num_workers, timeout=task.timeout)
+        if task.unpack is default_unpack and task.pool_has_labels and memo.get("labels agree", True):
+            memo["labels agree"] = compare_labels(task.pool, found.labels, "pool")
+            if not memo["labels agree"]:
+                memo.pop("labels", None)  # they were taken from the list
+        memo["fingerprint"] = found.fingerprint
+    return memo["fingerprint"]
 
 
 def array_fingerprint(task: ArrayRecipe) -> str:

@@ -31,7 +31,8 @@ class Recipe:
         positions: their pool positions, or None for the whole pool.
         progress: called with (part, done, total) during a selection.
         history: of the whole pool; training fills it.
-        memo: facts about the datasets that do not depend on the model: labels and fingerprint.
+        memo: facts about the datasets that do not depend on the model: labels, fingerprint, and whether the labels that the
+            pool lists agree with those of its items.
     """
 
     n: int
@@ -72,6 +73,7 @@ class ModelRecipe(Recipe):
     unpack: Unpack
     batch_size: int
     num_workers: int
+    timeout: float
     device: torch.device | None
     ids: Sequence[int | str] | None
     pool_has_labels: bool
@@ -101,7 +103,14 @@ class ModelRecipe(Recipe):
         if "labels" not in self.memo:
             with rng_kept():
                 self.memo["labels"] = (
-                    read_labels(self.pool, seed=0, unpack=self.unpack, num_workers=self.num_workers)
+                    read_labels(
+                        self.pool,
+                        seed=0,
+                        unpack=self.unpack,
+                        num_workers=self.num_workers,
+                        timeout=self.timeout,
+                        trust_listed=self.memo.get("labels agree", True),
+                    )
                     if self.pool_has_labels
                     else None
                 )

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from numpy.typing import ArrayLike
 from torch import nn
 
+from coreselect.data.items import check_timeout
 from coreselect.data.reading import Unpack
 from coreselect.data.reading import unpack as default_unpack
 from coreselect.errors import ShapeError
@@ -19,7 +21,8 @@ from coreselect.losses import loss as find_loss
 from coreselect.network.network import default_call
 from coreselect.protocols import Attack, Call, Loss, MakeViews
 from coreselect.task.arrays import check_arrays
-from coreselect.task.datasets import check_history, has_labels, length_of
+from coreselect.task.datasets import check_history, length_of
+from coreselect.task.first_look import first_look
 from coreselect.task.opening import array_fingerprint, model_fingerprint, open_arrays, open_model
 from coreselect.task.recipe import ArrayRecipe, ModelRecipe, Recipe
 from coreselect.task.snapshot import Snapshot
@@ -55,6 +58,7 @@ class Task(Recipe):
         unpack: Unpack | None = None,
         batch_size: int = 256,
         num_workers: int = 0,
+        timeout: float = 0,
         device: torch.device | str | None = None,
         ids: Sequence[int | str] | None = None,
         history: History | None = None,
@@ -81,21 +85,38 @@ class Task(Recipe):
             batch_size: of forward passes. It changes memory use only, never the answer. On a CPU, smaller batches (64) are
                 often faster, because large activations are allocated again in every pass.
             num_workers: processes that read the pool.
+            timeout: seconds to wait for a batch from these processes, so that an item that never comes back is found; 0
+                waits for ever. With a timeout, they read the validation inputs too.
             device: of forward passes; None: the model's device.
             ids: one per pool item, used for the pool's fingerprint; None: the fingerprint reads 256 items.
             history: what training has recorded about the pool; read when a selection is made.
         Raises:
-            DataError: the pool or validation is empty, or its items have an unknown form.
+            DataError: the pool or validation is empty, a stream, or a Subset with repeated or negative positions; its items
+                have an unknown form, or cannot be read or put into a batch; or two reads of an item with one seed differ,
+                and there are no ids.
             ShapeError: the history is about another number of examples.
+            RequirementError: a timeout without workers.
+        Warns:
+            CoreselectWarning: a dataset lists other labels than its items carry (then the items count); or two reads of an
+                item differ, and there are ids.
         """
         loss_object = find_loss(loss)
         if batch_size < 1:
             raise ShapeError(f"batch_size must be at least 1, got {batch_size}.")
+        check_timeout(timeout, num_workers)
         read_items = unpack or default_unpack
         n = length_of(pool, "pool")
+        if validation is not None:
+            length_of(validation, "validation")
+        look = partial(first_look, unpack=read_items, has_ids=ids is not None, timeout=timeout)
+        in_pool = look(pool, what="pool", num_workers=num_workers)
+        in_validation = None
+        if validation is not None:
+            in_validation = look(validation, what="validation", num_workers=num_workers if timeout else 0)
         return ModelTask(
             n=n,
             history=check_history(history, n),
+            memo={"labels agree": in_pool.labels_agree},
             model=model,
             pool=pool,
             validation=validation,
@@ -108,12 +129,11 @@ class Task(Recipe):
             unpack=read_items,
             batch_size=batch_size,
             num_workers=num_workers,
+            timeout=timeout,
             device=None if device is None else torch.device(device),
             ids=ids,
-            pool_has_labels=has_labels(pool, read_items),
-            validation_has_labels=validation is not None
-            and length_of(validation, "validation") > 0
-            and has_labels(validation, read_items),
+            pool_has_labels=in_pool.has_labels,
+            validation_has_labels=in_validation is not None and in_validation.has_labels,
         )
 
     @staticmethod

@@ -44,7 +44,16 @@ def read_validation(
     labels: list[Tensor | None] = []
     digests: set[bytes] = set()
     everything = chunks(np.arange(len(task.validation), dtype=np.int64), task.batch_size)
-    for positions, x, y in read(task.validation, everything, seed=seed, path=("validation",), unpack=task.unpack):
+    workers = task.num_workers if task.timeout else 0
+    for positions, x, y in read(
+        task.validation,
+        everything,
+        seed=seed,
+        path=("validation",),
+        unpack=task.unpack,
+        num_workers=workers,
+        timeout=task.timeout,
+    ):
         if hashed:
             digests.update(digest(one) for one in x)
         x = to_model(x, device, dtype)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import warnings
 from importlib.metadata import EntryPoint
 from typing import Any
 
@@ -10,7 +11,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from coreselect.cli import command_group
-from coreselect.cli.app import build
+from coreselect.cli.app import build, main
 from coreselect.errors import CoreselectError
 
 
@@ -47,6 +48,28 @@ def test_a_command_that_cannot_be_loaded_leaves_the_others_alone(monkeypatch: py
     broken = runner.invoke(build(), ["ours"])
     assert isinstance(broken.exception, CoreselectError)
     assert "No module named 'no'" in str(broken.exception)
+
+
+def test_warnings_are_notes_of_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A warning of coreselect becomes `note: …` on stderr, without a place in the source; others stay as they are."""
+    (tmp_path / "warns_twice.py").write_text(
+        "import warnings\nfrom coreselect.errors import CoreselectWarning\n\ndef go():\n"
+        '    warnings.warn("labels [0]\\ndiffer.", CoreselectWarning)\n    warnings.warn("old", FutureWarning)\n    print("done")\n'
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    registered(monkeypatch, ours="warns_twice:go")
+    monkeypatch.setattr(sys, "argv", ["coreselect", "ours"])
+    shown: list[str] = []
+    monkeypatch.setattr(warnings, "showwarning", lambda message, *rest: shown.append(str(message)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        with pytest.raises(SystemExit) as end:
+            main()
+    assert not end.value.code
+    out = capsys.readouterr()
+    assert (out.out, out.err, shown) == ("done\n", "note: labels [0] differ.\n", ["old"])
 
 
 def test_known_commands_come_in_the_order_of_their_use(monkeypatch: pytest.MonkeyPatch) -> None:

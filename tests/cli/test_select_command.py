@@ -1,6 +1,7 @@
 """`coreselect select`, `methods` and the exit codes, as a user sees them."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ from typer.testing import CliRunner
 
 from coreselect import Selection
 from coreselect.cli.app import build
-from coreselect.errors import RequirementError
+from coreselect.errors import CoreselectError, DataError, RequirementError
 from coreselect.io.index_file import read_indices
 
 run = CliRunner()
@@ -131,3 +132,40 @@ def test_options_that_would_be_ignored_are_wrong_usage(tmp_path, words):
     """A checkpoint without a model, a model beside arrays, or 1.5 validation images are refused with exit code 2."""
     got = command("select", "--fraction", 0.1, *words, "--out", tmp_path / "a.npz")
     assert got.exit_code == 2
+
+
+@pytest.mark.parametrize("option", ["--features", "--gradients", "--labels"])
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("empty.npy", b"", r"empty\.npy is not a readable \.npy array"),
+        ("text.npy", b"1,2,3", r"text\.npy is not a readable \.npy array"),
+        ("bundle.npz", {"a": np.eye(3)}, r"bundle\.npz is an \.npz archive by content; one array per \.npy file"),
+        ("bundle.npy", {"a": np.eye(3)}, r"bundle\.npy is an \.npz archive by content"),
+        ("words.npy", np.array(["a", "b"]), r"words\.npy: (features|gradients|labels) must be .*<U1 \[2\]"),
+        ("cube.npy", np.zeros((2, 2, 2)), r"cube\.npy: .* must be"),
+        ("none.npy", None, r"lacks none\.npy"),
+    ],
+)
+def test_files_that_are_no_arrays_are_one_sentence_with_their_name(tmp_path, option, name, content, said):
+    """Empty, cut, an archive under either ending, texts, another shape, or missing: the file's name is in the refusal."""
+    path = tmp_path / name
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif isinstance(content, dict):
+        with path.open("wb") as file:
+            np.savez(file, **content)
+    elif content is not None:
+        np.save(path, content)
+    got = command("select", option, path, "--count", 1, "--out", tmp_path / "c.npz")
+    assert isinstance(got.exception, CoreselectError), got.output
+    assert re.search(said, str(got.exception))
+    assert "\n" not in str(got.exception)
+
+
+def test_a_folder_without_data_names_the_factory_as_the_way_out(tmp_path):
+    """The refusal of another format says that package.module:factory can read it."""
+    (tmp_path / "notes.txt").write_text("x")
+    got = command("select", "--data", tmp_path, "--count", 1, "--out", tmp_path / "c.npz")
+    assert isinstance(got.exception, DataError)
+    assert "give package.module:factory" in str(got.exception)

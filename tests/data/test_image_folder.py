@@ -47,11 +47,11 @@ def test_images_of_unequal_size_need_a_size(tmp_path: Path) -> None:
         load("digits", size=4)
 
 
-def test_a_class_called_train_is_a_class(tmp_path: Path) -> None:
-    """Images directly in `train` make it a class of trains and not a split; images may be in subfolders of their class."""
-    image_files(tmp_path, ("plane", "train"))
+def test_images_may_be_in_subfolders_of_their_class(tmp_path: Path) -> None:
+    """A folder inside a class folder is not a class of its own."""
+    image_files(tmp_path, ("plane",))
     image_files(tmp_path / "bird", ("images",))
-    assert load(str(tmp_path)).classes == ("bird", "plane", "train")
+    assert load(str(tmp_path)).classes == ("bird", "plane")
 
 
 def test_a_class_without_images_is_refused(tmp_path: Path) -> None:

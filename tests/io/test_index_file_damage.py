@@ -184,3 +184,27 @@ def test_a_folder_that_cannot_be_synced_still_gets_the_file(tmp_path: Path, monk
     monkeypatch.setattr(os, "fsync", fsync)
     write(tmp_path / "a.npy", ARRAYS, {})
     assert read_indices(tmp_path / "a.npy").tolist() == INDICES.tolist()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[1, 2, 3]", "it holds a list, not an object with format"),
+        ("[]", "it holds a list"),
+        ("3", "it holds a number"),
+        ('"a"', "it holds a text"),
+        ("null", "it holds null"),
+        ('{"arrays": [1]}', "its arrays are no object"),
+        ('{"format": "coreselect-index", "arrays": {"a": 3}}', "the array 'a' is no object"),
+        ("{}", "it has no 'arrays'"),
+    ],
+)
+def test_other_json_is_named_for_what_it_is(tmp_path: Path, text: str, said: str) -> None:
+    """A bare list of indices and other values: one sentence with the file's name, in no words of Python's."""
+    path = tmp_path / "picks.json"
+    path.write_text(text)
+    for reader in (read, read_indices):
+        with pytest.raises(IndexFileError, match=said) as refusal:
+            reader(path)
+        assert "picks.json" in str(refusal.value)
+        assert "indices must be" not in str(refusal.value)

@@ -11,6 +11,7 @@ import typer
 from torch.utils.data import Subset
 
 from coreselect import holdout
+from coreselect.data.labels import SparseLabelsError, why_unlabelled
 from coreselect.errors import BudgetError, DataError, RequirementError
 from coreselect_integrations.networks import NetworkSpec, Saved, load_network
 from coreselect_integrations.pretraining.dataset_shape import count_classes, image_shape
@@ -81,12 +82,15 @@ def classes_in(dataset: Any, name: str, purpose: str) -> int:
     """Count the classes of a labelled dataset.
 
     Raises:
-        DataError: the purpose needs labels, and there are none.
+        DataError: the purpose needs labels, and there are none, or they skip most values.
     """
     try:
         return count_classes(dataset)
+    except SparseLabelsError:
+        raise
     except DataError as error:
-        why = f"{purpose} needs labels, and {name} has none: items (x, y) with an integer y are needed."
+        reason = why_unlabelled(dataset)
+        why = f"{purpose} needs labels, and {name} has none{reason}: items (x, y) with an integer y are needed."
         raise DataError(why) from error
 
 

@@ -23,6 +23,12 @@ def evaluate(
     corruptions: Annotated[
         Path | None, typer.Option(help="Folder in the format of CIFAR-10-C, read at severities 1 to 5.")
     ] = None,
+    severities: Annotated[
+        str | None,
+        typer.Option(
+            help="Only these severities, such as 1,3; also for files that hold no others.", show_default="all five"
+        ),
+    ] = None,
     neighbours: Annotated[
         int | None, typer.Option(min=1, help="Also classify by so many nearest neighbours; 200 is usual.")
     ] = None,
@@ -55,14 +61,28 @@ def evaluate(
         raise typer.BadParameter("--radius and --seed would be without effect: they are for attacks.")
     if radius == 0:
         raise typer.BadParameter("--radius 0 leaves attacks no room: --attacks none measures standard accuracy.")
+    if severities is not None and corruptions is None:
+        raise typer.BadParameter("--severities would be without effect: it is for --corruptions.")
     for_classifiers = any(option is not None for option in (attacks, corruptions, radius, seed))
 
     from coreselect_integrations.cli.evaluate_run import Request, run
 
     run(
         Request(
-            from_, images, names, corruptions, neighbours, train_rows, 8 / 255 if radius is None else radius,
-            batch_size or 128, seed or 0, num_threads, device, for_classifiers,
+            from_, images, names, corruptions, _severities(severities), neighbours, train_rows,
+            8 / 255 if radius is None else radius, batch_size or 128, seed or 0, num_threads, device, for_classifiers,
         ),
         json=json,
     )  # fmt: skip
+
+
+def _severities(text: str | None) -> tuple[int, ...]:
+    """Read `1,3`; None is all five.
+
+    Raises:
+        typer.BadParameter: it is no list of whole numbers from 1 to 5.
+    """
+    words = [word.strip() for word in ("1,2,3,4,5" if text is None else text).split(",")]
+    if not {*words} <= {*"12345"}:
+        raise typer.BadParameter(f"--severities are some of 1 to 5 with commas, such as 1,3, got {text!r}.")
+    return tuple(dict.fromkeys(map(int, words)))

@@ -14,7 +14,8 @@ from rich.console import Console
 from coreselect.attacks import PGD
 from coreselect.cli.options import DataOptions
 from coreselect.cli.progress import progress
-from coreselect.data import load
+from coreselect.data import labels_of, load
+from coreselect.data.labels import one_based
 from coreselect.errors import DataError, RequirementError
 from coreselect.protocols import Progress
 from coreselect_integrations.cli.checks_before_work import check_images, classes_in, device_on, network_at
@@ -25,6 +26,7 @@ from coreselect_integrations.evaluation.autoattack import autoattack
 from coreselect_integrations.evaluation.corruptions import CORRUPTIONS, corrupted, evaluate_corruptions
 from coreselect_integrations.evaluation.neighbours import neighbours
 from coreselect_integrations.networks import NetworkSpec, RoutedNetwork, Saved, restore, route_call
+from coreselect_integrations.networks.class_names import check_class_names
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Request:
     images: DataOptions
     attacks: tuple[str, ...]
     corruptions: Path | None
+    severities: tuple[int, ...]
     neighbours: int | None
     train_rows: int | None
     radius: float
@@ -58,7 +61,9 @@ def run(request: Request, *, json: bool) -> None:
     data, k = request.images.data, request.neighbours
     test = load(data, "test", request.images.rows)
     train = None if k is None else load(data, "train", request.train_rows)
-    _check(saved.spec, classes, data, test, train, k, request.corruptions)
+    _check(request, saved.spec, classes, test, train)
+    if classes is not None:
+        check_class_names(saved, test, data)
     network = restore(saved).to(device).eval()
     result: dict[str, Any] = {"from": str(request.from_), "data": data, "n": len(test)}
     common: dict[str, Any] = {"batch_size": request.batch_size, "device": device}
@@ -67,7 +72,9 @@ def run(request: Request, *, json: bool) -> None:
         if k is not None:
             result["neighbours"] = _by_neighbours(network, train, test, k, report, common)
         if request.corruptions is not None:
-            found = evaluate_corruptions(network, request.corruptions, rows=request.images.rows, **routed)
+            found = evaluate_corruptions(
+                network, request.corruptions, severities=request.severities, rows=request.images.rows, **routed
+            )
             result["corruptions"] = asdict(found)
         if classes is not None:
             result |= {} if request.attacks == ("none",) else {"radius": request.radius}
@@ -99,34 +106,33 @@ def _classes(request: Request, saved: Saved) -> int | None:
     return None
 
 
-def _check(
-    spec: NetworkSpec, classes: int | None, data: str, test: Any, train: Any, k: int | None, corruptions: Path | None
-) -> None:
+def _check(request: Request, spec: NetworkSpec, classes: int | None, test: Any, train: Any) -> None:
     """Refuse data that do not fit the network or the question, before the first image is classified.
 
     Raises:
         DataError: images of another shape, no labels, or labels that the network does not know.
         RequirementError: fewer training images than neighbours.
     """
-    for name, images in ((data, test), (data, train), (str(corruptions), _first(corruptions))):
+    data, k, first = request.images.data, request.neighbours, _first(request.corruptions, request.severities)
+    for name, images in ((data, test), (data, train), (str(request.corruptions), first)):
         if images is None:
             continue
         check_images(images, spec, name)
         found = classes_in(images, name, "an accuracy")
         if classes is not None and found > classes:
-            why = (
-                f"{name} has labels up to {found - 1}, the network tells 0 to {classes - 1} apart: is it of other data?"
-            )
+            labels = labels_of(images)
+            hint = "" if labels is None else one_based(labels, classes)
+            why = f"{name} has labels up to {found - 1}, the network tells 0 to {classes - 1} apart{hint}: is it of other data?"
             raise DataError(why)
     if k is not None and k > len(train):
         why = f"--neighbours {k} are asked of {counted(len(train), 'training image')}: give no more than there are."
         raise RequirementError(why)
 
 
-def _first(corruptions: Path | None) -> Any:
-    """Return the weakest images of the first corruption in a folder; None without one."""
+def _first(corruptions: Path | None, severities: tuple[int, ...]) -> Any:
+    """Return the images of the first corruption in a folder at the first severity; None without one."""
     names = [] if corruptions is None else [name for name in CORRUPTIONS if (corruptions / f"{name}.npy").exists()]
-    return corrupted(corruptions, names[0], 1) if corruptions is not None and names else None
+    return corrupted(corruptions, names[0], severities[0], severities) if corruptions is not None and names else None
 
 
 def _accuracies(network: RoutedNetwork, test: Any, request: Request, common: Mapping[str, Any]) -> dict[str, Any]:

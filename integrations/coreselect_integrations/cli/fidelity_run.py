@@ -14,6 +14,7 @@ from coreselect import Selector, Task
 from coreselect.cli.options import AttackOptions, MachineOptions, PoolOptions, RcsOptions, WarmupOptions
 from coreselect.cli.progress import progress
 from coreselect.data import load
+from coreselect.data.items import check_timeout
 from coreselect.errors import CoreselectError, RequirementError
 from coreselect.io.fingerprint import fingerprint
 from coreselect.protocols import Progress
@@ -26,6 +27,7 @@ from coreselect_integrations.comparison.fidelity import fidelity as measure
 from coreselect_integrations.comparison.fidelity_report import Fidelity
 from coreselect_integrations.comparison.methods import selector_for, settings_for
 from coreselect_integrations.networks import RoutedNetwork, Saved, restore, route_call
+from coreselect_integrations.networks.class_names import check_class_names
 from coreselect_integrations.pretraining.presets import defaults
 from coreselect_integrations.pretraining.settings import OLD_DEFAULTS, SETTING_NAMES, SYSTEMS, Settings
 from coreselect_integrations.pretraining.warmup import image_shape, warm_network
@@ -54,6 +56,7 @@ def run(request: Request, *, json: bool) -> None:
     data = request.pool.data
     widths = _widths(request.measured.sketch)
     device = device_on(request.machine.device)
+    check_timeout(request.machine.read_timeout, request.machine.num_workers)
     if request.num_threads is not None:
         torch.set_num_threads(request.num_threads)
     saved = None if request.from_ is None else network_at(request.from_)
@@ -70,6 +73,7 @@ def run(request: Request, *, json: bool) -> None:
         settings = replace(settings, flip=image_shape(pool)[0] > 1)
     if saved is not None:
         check_images(pool, saved.spec, data)
+        check_class_names(saved, dataset, data)
         if request.pool.validation is None and saved.about.get("data") != fingerprint(pool):
             talk = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
             talk.print(f"note: {request.from_} was trained on another pool than this one of {data}", style="yellow")
@@ -139,7 +143,7 @@ def _task(
     return Task.from_model(
         network, pool, held, loss=settings.loss(last), attack=settings.select_attack, call=route_call,
         views=settings.views(last), capture="all" if request.report.step == "all" else None,
-        num_workers=request.machine.num_workers, device=device,
+        num_workers=request.machine.num_workers, timeout=request.machine.read_timeout, device=device,
         batch_size=request.batch_size or (64 if device.type == "cpu" else 256),
     )  # fmt: skip
 

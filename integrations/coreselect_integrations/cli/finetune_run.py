@@ -12,7 +12,8 @@ from rich.console import Console
 
 from coreselect.attacks import PGD
 from coreselect.cli.options import AttackOptions, DataOptions, MachineOptions
-from coreselect.data import load
+from coreselect.data import load, names_of
+from coreselect.data.items import check_timeout
 from coreselect.errors import BudgetError, RequirementError
 from coreselect_integrations.cli.checks_before_work import check_folder, check_images, classes_in, device_on, network_at
 from coreselect_integrations.cli.options import TrainingOptions
@@ -65,6 +66,7 @@ def run(request: Request, *, json: bool) -> None:
     """Fine-tune, save the network, and print what was done."""
     mode, out, data = request.mode, request.out, request.images.data
     device = device_on(request.machine.device)
+    check_timeout(request.machine.read_timeout, request.machine.num_workers)
     check_folder(out)
     _check_kind(mode, out)
     saved, dataset = network_at(request.from_), load(data, "train", request.images.rows)
@@ -81,7 +83,7 @@ def run(request: Request, *, json: bool) -> None:
         "mode": mode, "data": data, "rows": request.images.rows, "epochs": request.epochs, "seed": request.seed,
         "attack": asdict(request.pgd), "flip": flip, "precision": request.training.precision, "from": dict(saved.about),
     }  # fmt: skip
-    save_network(out / MODEL, record.network, record.spec, about)
+    save_network(out / MODEL, record.network, record.spec, about, names_of(dataset) if classes else None)
     _print(request, record, progress.count, json=json)
 
 
@@ -108,6 +110,7 @@ def _settings(request: Request, saved: Saved, device: torch.device, flip: bool) 
     return {
         "seed": request.seed, "batch_size": request.training.batch_size,
         "augment": partial(crop_flip, pad=saved.spec.size // 8, flip=flip), "num_workers": request.machine.num_workers,
+        "timeout": request.machine.read_timeout,
         "precision": AUTOCAST_DTYPES[request.training.precision or "fp32"], "device": device, "folder": request.out,
         "about": {"flip": flip},
     }  # fmt: skip

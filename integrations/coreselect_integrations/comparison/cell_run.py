@@ -41,8 +41,8 @@ def run_cell(
     size = settings.validation
     pool, validation = holdout(sets[""][0], int(size) if size >= 1 else size, cell.seed)
     common: dict[str, Any] = {
-        "num_workers": runtime.num_workers, "select_batch_size": runtime.select_batch_size, "device": runtime.device,
-        "progress": runtime.progress,
+        "num_workers": runtime.num_workers, "timeout": runtime.timeout, "select_batch_size": runtime.select_batch_size,
+        "device": runtime.device, "progress": runtime.progress,
     }  # fmt: skip
     warm = runtime.folder / f"warm-seed{cell.seed}"
     plain = replace(study.settings, seed=cell.seed)

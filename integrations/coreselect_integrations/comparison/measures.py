@@ -59,7 +59,7 @@ def accuracy_by(
             mode, network.state_dict(), spec, evenly_spaced(train, how.rows), classes=count_classes(train), seed=settings.seed,
             epochs=how.epochs, lr=how.lr, batch_size=128, folder=data.folder / name,
             augment=partial(crop_flip, pad=spec.size // 8, flip=mirror), num_workers=runtime.num_workers,
-            precision=settings.autocast_dtype, device=runtime.device, progress=runtime.progress,
+            timeout=runtime.timeout, precision=settings.autocast_dtype, device=runtime.device, progress=runtime.progress,
         ).network  # fmt: skip
     found = evaluate(
         network, test, attack=PGD(radius, radius / 4, 20), seed=settings.seed, call=route_call,

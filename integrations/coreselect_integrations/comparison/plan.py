@@ -123,7 +123,7 @@ class Runtime:
     Args:
         folder: of the comparison.
         device: None is the CPU.
-        num_workers, select_batch_size, progress: see `pretrain`.
+        num_workers, timeout, select_batch_size, progress: see `pretrain`.
         began: called with (cell, cells done, cells in all) before each cell.
         ended: called with (record, whether the cell was run now) after each cell.
     """
@@ -131,6 +131,7 @@ class Runtime:
     folder: Path
     device: torch.device | str | None = None
     num_workers: int = 0
+    timeout: float = 0
     select_batch_size: int = 256
     progress: Progress | None = None
     began: Callable[[Cell, int, int], None] | None = None

@@ -25,6 +25,7 @@ from coreselect.data.arrays import read_array
 from coreselect.errors import DataError, UnknownNameError
 from coreselect.protocols import Call, Progress, Route
 from coreselect_integrations.evaluation.reading import batches, logits_of
+from coreselect_integrations.evaluation.severities import SEVERITIES, severity_rows
 from coreselect_integrations.training.contexts import evaluation_mode
 
 CORRUPTIONS = (
@@ -33,7 +34,6 @@ CORRUPTIONS = (
     "snow", "frost", "fog", "brightness",
     "contrast", "elastic_transform", "pixelate", "jpeg_compression",
 )  # fmt: skip
-SEVERITIES = (1, 2, 3, 4, 5)
 LABELS = "labels"
 
 
@@ -53,34 +53,38 @@ class CorruptionReport:
     seconds: float
 
 
-def corrupted(folder: str | Path, corruption: str, severity: int) -> Images:
+def corrupted(folder: str | Path, corruption: str, severity: int, severities: Sequence[int] = SEVERITIES) -> Images:
     """Return the images of one corruption at one severity; they stay on disk, memory-mapped.
 
     Args:
         folder: with the files described above.
         corruption: the name of a file in the folder, without `.npy`; it need not be one of `CORRUPTIONS`.
         severity: 1 (weakest) … 5.
+        severities: those that the files hold, in their order, if they do not hold all five.
     Returns:
         n items (float32 image [C, H, W] in [0, 1], int label).
     Raises:
-        DataError: the folder, the file or the labels are missing or damaged, or have a wrong dtype, shape or length.
+        DataError: the folder, the file or the labels are missing or damaged, or have a wrong dtype, shape or length; or the
+            labels do not repeat once for each severity.
         UnknownNameError: the folder has no such file, and it is not one of the 15 corruptions.
     """
     folder = Path(folder)
-    (severity,) = _check_severities((severity,))
+    (severity,), severities = _check_severities((severity,)), _check_severities(severities)
     (corruption,) = _corruptions_in(folder, (corruption,))
     labels = read_array(folder / f"{LABELS}.npy")  # [5·n]
     images = read_array(folder / f"{corruption}.npy")  # [5·n, H, W, C]
-    if labels.ndim != 1 or not len(labels) or len(labels) % len(SEVERITIES):
+    if labels.ndim != 1 or not len(labels):
         raise DataError(
             f"{folder}/{LABELS}.npy is {list(labels.shape)}: [5·n] is needed, one label for each of n images at 5 severities."
         )
+    held = severity_rows(labels, severities, f"{folder}/{LABELS}.npy")
     if images.ndim != 4 or len(images) != len(labels):
         raise DataError(
             f"{folder}/{corruption}.npy is {list(images.shape)}: uint8 [{len(labels)}, H, W, C] is needed, one row for each label."
         )
-    n = len(labels) // len(SEVERITIES)
-    rows = slice((severity - 1) * n, severity * n)
+    if severity not in held:
+        raise DataError(f"{folder} holds the severities {', '.join(map(str, held))}, asked for {severity}.")
+    rows = held[severity]
     return Images(images[rows], labels[rows], f"{folder.resolve().name} {corruption} {severity}")
 
 
@@ -105,7 +109,7 @@ def evaluate_corruptions(
         model: [B, C, H, W] in [0, 1] → logits [B, classes]; its modes, flags and gradients are restored afterwards.
         folder: with the files described above.
         corruptions: names of files; None means those of the 15 that the folder has. Other files are used only if named here.
-        severities: some of 1…5.
+        severities: some of 1…5. Files that hold only these, in this order, are accepted too.
         rows: use only the first `rows` images of each severity; None means all.
         batch_size: it changes only memory and time.
         device: where batches are moved; None leaves them where they are.
@@ -123,7 +127,7 @@ def evaluate_corruptions(
         (name, severity): whole if rows is None else whole.first(rows)
         for name in _corruptions_in(folder, corruptions)
         for severity in severities
-        for whole in (corrupted(folder, name, severity),)
+        for whole in (corrupted(folder, name, severity, severities),)
     }
     forward, done, total = logits_of(model, call, route), 0, sum(map(len, sets.values()))
     accuracy: dict[str, dict[int, float]] = {}

@@ -105,8 +105,8 @@ def post_train(
         why = "there is nothing to train on: the dataset holds no examples."
         raise RequirementError(why)
     features = features_of(
-        weights, spec, dataset, num_workers=runtime.get("num_workers", 0), precision=runtime.get("precision"),
-        device=runtime.get("device"),
+        weights, spec, dataset, num_workers=runtime.get("num_workers", 0), timeout=runtime.get("timeout", 0),
+        precision=runtime.get("precision"), device=runtime.get("device"),
     )  # fmt: skip
     labels = pseudo_labels(features, clusters, seed=seed)
     relabelled = Relabelled(dataset, labels)

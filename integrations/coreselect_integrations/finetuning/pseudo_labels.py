@@ -24,6 +24,7 @@ def features_of(
     route: Route = "natural",
     batch_size: int = 512,
     num_workers: int = 0,
+    timeout: float = 0,
     precision: torch.dtype | None = None,
     device: torch.device | str | None = None,
 ) -> Tensor:
@@ -33,14 +34,14 @@ def features_of(
         weights, spec: of a pre-trained network; its head is not used.
         dataset: map-style, items x or (x, …); only x is read.
         route: whose statistics to use.
-        batch_size, num_workers, precision, device: of the forward passes.
+        batch_size, num_workers, timeout, precision, device: of the forward passes.
     Raises:
         DataError, RequirementError, UnknownNameError: see `classifier_from`.
     """
     network, _, _ = classifier_from(weights, spec, classes=2, route=route)
     network.to(device)
     loader: DataLoader[Any] = DataLoader(
-        _Images(dataset), batch_size, num_workers=num_workers, generator=generator(0, "features")
+        _Images(dataset), batch_size, num_workers=num_workers, timeout=timeout, generator=generator(0, "features")
     )
     parts: list[Tensor] = []
     with evaluation_mode(network), torch.no_grad():

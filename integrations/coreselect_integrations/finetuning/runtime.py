@@ -20,6 +20,7 @@ class RuntimeOptions(TypedDict, total=False):
 
     Args:
         num_workers: processes of the loader that read images; 0 by default.
+        timeout: seconds to wait for a batch of these; 0 (the default) waits for ever.
         precision: of mixed-precision forward passes; None means the precision of the network.
         device: where to train; None is the CPU.
         progress: called with (mode, examples done, examples in all) after each batch.
@@ -29,6 +30,7 @@ class RuntimeOptions(TypedDict, total=False):
     """
 
     num_workers: int
+    timeout: float
     precision: torch.dtype | None
     device: torch.device | str | None
     progress: Progress | None
@@ -41,6 +43,7 @@ class LoopOptions(TypedDict):
     """The options of `run_epochs` that come from `RuntimeOptions`."""
 
     num_workers: int
+    timeout: float
     progress: Progress | None
     ended: EpochEnded | None
 
@@ -49,6 +52,7 @@ def loop_options(options: RuntimeOptions) -> LoopOptions:
     """Return the options that `run_epochs` takes."""
     return {
         "num_workers": options.get("num_workers", 0),
+        "timeout": options.get("timeout", 0),
         "progress": options.get("progress"),
         "ended": options.get("ended"),
     }

@@ -1,7 +1,7 @@
 """Save and load a network as one file without code: its tensors, its spec, and values about its training."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,19 +17,30 @@ from coreselect_integrations.networks.routes import RoutedNetwork
 from coreselect_integrations.networks.weights import describe, empty_network, mismatch, network_from_weights
 
 KEYS = ("model", "network", "about")
+CLASSES = "classes"  # files of earlier releases lack it
 
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """The contents of a file: `weights` by name, on the CPU; the `spec` of their network; `about`, the JSON values saved."""
+    """The contents of a file: `weights` by name, on the CPU; the `spec` of their network; `about`, the JSON values saved.
+
+    `classes` are the names of the classes in the order of their numbers, or None if the file has none.
+    """
 
     weights: Mapping[str, Tensor]
     spec: NetworkSpec
     about: Mapping[str, Any]
+    classes: tuple[str, ...] | None = None
 
 
-def save_network(path: str | Path, model: nn.Module, spec: NetworkSpec, about: Mapping[str, Any]) -> None:
-    """Write a network as {"model": state dict, "network": spec, "about": about}.
+def save_network(
+    path: str | Path,
+    model: nn.Module,
+    spec: NetworkSpec,
+    about: Mapping[str, Any],
+    classes: Sequence[str] | None = None,
+) -> None:
+    """Write a network as {"model": state dict, "network": spec, "about": about, "classes": names or None}.
 
     A crash leaves no partial file. `load_network` reads the file, and `coreselect select --checkpoint` reads its tensors.
 
@@ -38,6 +49,7 @@ def save_network(path: str | Path, model: nn.Module, spec: NetworkSpec, about: M
         model: the network that `spec` describes, on any device; first take off wrappers such as DDP.
         spec: what the network is.
         about: how it was trained, in JSON values; tuples become lists.
+        classes: the names of the classes, in the order of their numbers; None if they are unknown.
     Raises:
         RequirementError: the model does not match `spec`, or `about` is not JSON; nothing is written.
         UnknownNameError: no architecture has this name.
@@ -55,8 +67,9 @@ def save_network(path: str | Path, model: nn.Module, spec: NetworkSpec, about: M
         raise RequirementError(why) from error
     # cloned, because saving a view also saves the whole tensor behind it
     weights = {n: t.detach().cpu().clone() for n, t in held.items()}
+    names = None if classes is None else [str(name) for name in classes]
     with atomic_file(path) as file:
-        torch.save(dict(zip(KEYS, (weights, asdict(spec), plain), strict=True)), file)
+        torch.save({**dict(zip(KEYS, (weights, asdict(spec), plain), strict=True)), CLASSES: names}, file)
 
 
 def load_network(path: str | Path) -> Saved:
@@ -88,7 +101,11 @@ def load_network(path: str | Path) -> Saved:
     if wrong is not None:
         why = f"{path} says that it holds {describe(spec)}, but it does not: {wrong}."
         raise DataError(why)
-    return Saved(weights, spec, about)
+    names = held.get(CLASSES) if isinstance(held, Mapping) else None
+    if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        why = f"{path} has class names that are not a list of texts: give a file that save_network wrote."
+        raise DataError(why)
+    return Saved(weights, spec, about, None if names is None else tuple(names))
 
 
 def restore(saved: Saved) -> RoutedNetwork:

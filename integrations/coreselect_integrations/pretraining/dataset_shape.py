@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from coreselect.data import labels_of
+from coreselect.data.labels import refuse_sparse, why_unlabelled
 from coreselect.errors import DataError
 from coreselect.support.seeding import generator
 
@@ -31,16 +33,22 @@ def count_classes(dataset: Dataset[Any], num_workers: int = 0) -> int:
     """Return the largest label plus one, at least 2; if the dataset does not list its labels, all items are read once.
 
     Raises:
-        DataError: items carry no integer labels.
+        DataError: items carry no integer labels, or these skip most values.
     """
     listed = labels_of(dataset)
     if listed is not None:
+        refuse_sparse(listed, "the data")
         return max(2, int(listed.max()) + 1)
-    largest = 1
+    read: list[Tensor] = []
     for batch in DataLoader(dataset, 256, num_workers=num_workers, generator=generator(0, "labels")):
         y = batch[1] if isinstance(batch, tuple | list) and len(batch) > 1 else None
         if not isinstance(y, Tensor) or y.is_floating_point() or y.dim() != 1:
-            why = "training a classifier needs items (x, y) with integer y: use loss 'acl' for data without labels."
+            why = (
+                f"training a classifier needs items (x, y) with integer y{why_unlabelled(dataset)}: use loss 'acl' for data "
+                "without labels."
+            )
             raise DataError(why)
-        largest = max(largest, int(y.max()))
-    return largest + 1
+        read.append(y)
+    labels = torch.cat(read).numpy()
+    refuse_sparse(labels, "the data")
+    return max(2, int(labels.max()) + 1)

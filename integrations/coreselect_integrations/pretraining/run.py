@@ -17,6 +17,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from coreselect import CoresetSampler, Indexed, Selector, Task
+from coreselect.data import names_of
 from coreselect.history import History
 from coreselect.io.fingerprint import fingerprint
 from coreselect.protocols import Progress
@@ -26,7 +27,7 @@ from coreselect.support.seeding import derive, generator, rng_kept, seed_everyth
 from coreselect_integrations.networks import NetworkSpec, RoutedNetwork, make, route_call, save_network
 from coreselect_integrations.pretraining.epoch import network_for, train_epoch
 from coreselect_integrations.pretraining.seen_examples import SeenExamples
-from coreselect_integrations.pretraining.settings import OLD_DEFAULTS, Settings
+from coreselect_integrations.pretraining.settings import OLD_DEFAULTS, SYSTEMS, Settings
 from coreselect_integrations.systems.dynacl import MomentumEncoder
 from coreselect_integrations.training.batches import NonSingletonBatches, ProgressLoader
 from coreselect_integrations.training.optimisers import optimiser
@@ -53,6 +54,7 @@ def pretrain(
     *,
     selector: Selector | None = None,
     num_workers: int = 0,
+    timeout: float = 0,
     select_batch_size: int = 256,
     device: torch.device | str | None = None,
     progress: Progress | None = None,
@@ -72,6 +74,7 @@ def pretrain(
         folder: of the run; made if it is missing.
         selector: the selection method; None trains on the whole pool in every epoch.
         num_workers: processes that read images.
+        timeout: seconds to wait for a batch of these; 0 waits for ever.
         select_batch_size: of the forward passes of a selection; it changes only memory and time.
         device: where to train; None is the CPU.
         progress: called with (part, examples done, examples in all) during an epoch.
@@ -100,7 +103,7 @@ def pretrain(
     recipe = Task.from_model(
         network, pool, validation, loss=settings.loss(0), attack=settings.select_attack, call=route_call,
         capture=None if settings.capture == "head" else settings.capture, views=settings.views(0),
-        batch_size=select_batch_size, num_workers=num_workers, device=where, history=history,
+        batch_size=select_batch_size, num_workers=num_workers, timeout=timeout, device=where, history=history,
     )  # fmt: skip
     sampler = CoresetSampler(
         recipe if progress is None else recipe.reporting(progress), selector or Random(), settings.fraction,
@@ -109,7 +112,7 @@ def pretrain(
     workers, seen = generator(settings.seed, "workers"), SeenExamples(n)
     batches = NonSingletonBatches(sampler, settings.batch_size)
     loader: DataLoader[Any] = DataLoader(
-        Indexed(pool), batch_sampler=batches, num_workers=num_workers, generator=workers
+        Indexed(pool), batch_sampler=batches, num_workers=num_workers, timeout=timeout, generator=workers
     )
     parts: dict[str, Any] = {
         "model": model, "optimizer": optimizer, "schedule": schedule, "sampler": sampler, "seen": seen,
@@ -160,5 +163,6 @@ def pretrain(
     trained = model.key if isinstance(model, MomentumEncoder) else network
     assert isinstance(trained, RoutedNetwork)  # the key encoder is a copy of the network
     if run.done == settings.epochs:
-        save_network(folder / MODEL, trained, spec, about)
+        names = names_of(pool) if SYSTEMS[settings.system].supervised else None
+        save_network(folder / MODEL, trained, spec, about, names)
     return Pretrained(trained.eval(), spec, tuple(run.records))

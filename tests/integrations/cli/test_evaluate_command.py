@@ -195,3 +195,19 @@ def test_what_holds_no_network_is_refused(kind: str, classifier: Path, tmp_path:
     got = command("evaluate", "--from", path)
     assert isinstance(got.exception, DataError)
     assert str(path) in str(got.exception)
+
+
+def test_some_severities_are_measured_or_are_all_there_are(classifier: Path, corrupted: Path, tmp_path: Path) -> None:
+    """--severities picks some of five; a folder with only two severities is read if they are named, and refused if not."""
+    words = ("evaluate", "--from", classifier, "--rows", N, "--attacks", "none", "--json", "--corruptions")
+    whole = json.loads(command(*words, corrupted, "--severities", "4,2").stdout)["corruptions"]["accuracy"]
+    assert list(whole["gaussian_noise"]) == ["4", "2"]
+    for path in corrupted.glob("*.npy"):
+        held = np.load(path)
+        np.save(tmp_path / path.name, np.concatenate([held[3 * N : 4 * N], held[N : 2 * N]]))
+    part = command(*words, tmp_path, "--severities", "4,2")
+    assert json.loads(part.stdout)["corruptions"]["accuracy"] == whole
+    assert "--severities" in str(command(*words, tmp_path).exception)
+    for wrong in ("0", "1,6", "x", ""):
+        assert command(*words, corrupted, "--severities", wrong).exit_code == 2
+    assert command("evaluate", "--from", classifier, "--severities", "1").exit_code == 2

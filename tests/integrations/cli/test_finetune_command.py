@@ -60,6 +60,7 @@ def test_every_mode_leaves_a_classifier_and_a_log(mode: str, encoder: Path, tmp_
     assert got.exit_code == 0, got.output
     saved = load_network(tmp_path / MODEL)
     assert (saved.spec.classes, saved.spec.dual_bn) == (10, False)
+    assert saved.classes == (None if mode == "lpaft" else tuple("0123456789"))
     assert (saved.about["mode"], saved.about["from"], saved.about["data"]) == (mode, {"system": "acl"}, "digits")
     assert [f"epoch {n} of 2" in got.stderr for n in (1, 2, 3)] == [True, True, False]
     log = tmp_path / ("full" if mode == "lpaft" else "") / LOG

@@ -1,8 +1,16 @@
 """The names that the help lists without loading anything are those that the library knows."""
 
-import pytest
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
+import pytest
+from torch.utils.data import DataLoader
+from typer.testing import CliRunner
+
+from coreselect.cli.app import build
 from coreselect.cli.select import PRECISIONS, select
+from coreselect.errors import RequirementError
 from coreselect.losses import LOSSES
 from coreselect.objectives import OBJECTIVES
 from coreselect_integrations.cli import fidelity, finetune
@@ -10,8 +18,10 @@ from coreselect_integrations.cli.compare_study import CURVES
 from coreselect_integrations.cli.options import MODE_NAMES, SYSTEM_NAMES
 from coreselect_integrations.cli.train import train
 from coreselect_integrations.finetuning import MODES
-from coreselect_integrations.networks import ARCHITECTURES
+from coreselect_integrations.networks import ARCHITECTURES, NetworkSpec, make, save_network
+from coreselect_integrations.pretraining import run as pretraining_run
 from coreselect_integrations.pretraining import settings, warmup
+from coreselect_integrations.training import epochs
 from coreselect_integrations.training.optimisers import OPTIMISERS
 
 
@@ -39,3 +49,51 @@ def test_names_are_those_of_the_library() -> None:
 def test_the_help_of_an_option_lists_every_name(command: object, option: str, names: tuple[str, ...]) -> None:
     """A new loss, objective, network, optimiser or curve is missing in the help until it is added there."""
     assert all(name in help_text(command, option) for name in names)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("select",), ("train", "sat"), ("compare",), ("fidelity",), ("finetune", "slf", "--from", "no.pt")],
+)
+def test_a_read_timeout_needs_workers(words: tuple[str, ...], tmp_path: Path) -> None:
+    """`--read-timeout` without `--num-workers` is refused by every command that has it, before any work."""
+    out = () if words == ("fidelity",) else ("--out", str(tmp_path / "c.npz"))
+    share = ("--count", "1") if words == ("select",) else ()
+    got = CliRunner().invoke(build(), [*words, *out, *share, "--read-timeout", "5"])
+    assert isinstance(got.exception, RequirementError), got.output
+    assert "only workers can be waited for" in str(got.exception)
+
+
+@pytest.mark.parametrize(
+    ("words", "module"), [(("train", "sat"), pretraining_run), (("finetune", "slf", "--from", "MODEL"), epochs)]
+)
+def test_a_read_timeout_reaches_the_loader(
+    words: tuple[str, ...], module: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loader of the training waits for its workers for that long."""
+    pytest.importorskip("sklearn", reason="digits come with scikit-learn")
+    seen: list[float] = []
+
+    def loader(*args: Any, **options: Any) -> Any:
+        seen.append(options["timeout"])
+        return DataLoader(*args, **options)
+
+    monkeypatch.setattr(module, "DataLoader", loader)
+    spec = NetworkSpec("small", 1, 8, projection=2)
+    save_network(tmp_path / "model.pt", make(spec, 0), spec, {})
+    given = [word.replace("MODEL", str(tmp_path / "model.pt")) for word in words]
+    common = [
+        "--rows",
+        "40",
+        "--epochs",
+        "1",
+        "--out",
+        str(tmp_path / "run"),
+        "--num-workers",
+        "1",
+        "--read-timeout",
+        "90",
+    ]
+    got = CliRunner().invoke(build(), [*given, *common])
+    assert got.exit_code == 0, got.output
+    assert seen == [90]

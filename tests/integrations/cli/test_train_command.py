@@ -88,6 +88,7 @@ def test_a_finished_run_trains_nothing_and_says_so(tmp_path: Path) -> None:
     """The second call leaves the same weights and log, and prints no line of an epoch."""
     first = train("sat", tmp_path, "--epochs", 1)
     kept = load_network(tmp_path / MODEL).weights, (tmp_path / LOG).read_text()
+    assert load_network(tmp_path / MODEL).classes == tuple("0123456789")
     again = train("sat", tmp_path, "--epochs", 1)
 
     assert first.exit_code == again.exit_code == 0

@@ -5,10 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from coreselect.errors import DataError, UnknownNameError
 from coreselect_integrations.evaluation.corruptions import CORRUPTIONS, corrupted, evaluate_corruptions
+from coreselect_integrations.evaluation.severities import SEVERITIES, severity_rows
 from coreselect_integrations.networks import small_conv, small_conv_contrastive
 
 N = 7
@@ -184,3 +187,53 @@ def test_a_folder_without_corruptions_is_refused(model: nn.Module, tmp_path: Pat
         evaluate_corruptions(model, tmp_path / "none")
     with pytest.raises(DataError, match="holds none of the 15"):
         evaluate_corruptions(model, tmp_path)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    n=st.integers(3, 30),
+    times=st.integers(1, 7),
+    asked=st.lists(st.sampled_from(SEVERITIES), min_size=1, max_size=5, unique=True),
+    seed=st.integers(0, 99),
+)
+def test_labels_prove_how_many_severities_there_are(n: int, times: int, asked: list[int], seed: int) -> None:
+    """Labels repeated five times are all severities; others hold the severities asked for, or are refused."""
+    rng = np.random.default_rng(seed)
+    labels = np.tile(np.concatenate([[7], rng.integers(0, 3, n - 1)]), times)  # the 7 marks the beginning of a part
+    if times == 5:
+        assert severity_rows(labels, asked, "x") == {s: slice((s - 1) * n, s * n) for s in SEVERITIES}
+    elif len(asked) < 5 and times % len(asked) == 0:
+        each = len(labels) // len(asked)
+        expected = {s: slice(i * each, (i + 1) * each) for i, s in enumerate(asked)}
+        assert severity_rows(labels, asked, "x") == expected
+    else:
+        with pytest.raises(DataError, match="do not repeat"):
+            severity_rows(labels, asked, "x")
+
+
+def test_a_single_severity_is_never_cut_into_five(model: nn.Module, folder: Path) -> None:
+    """50 rows of one severity divide by five, and their labels do not repeat: refused, unless the severity is named."""
+    rng = np.random.default_rng(1)
+    labels, images = rng.integers(0, 3, 50), rng.integers(0, 256, (50, 8, 8, 3), dtype=np.uint8)
+    for path in folder.glob("*.npy"):
+        path.unlink()
+    save(labels=labels, fog=images)(folder)
+    with pytest.raises(DataError, match=r"50 labels that do not repeat 5 times.*--severities"):
+        evaluate_corruptions(model, folder)
+    got = evaluate_corruptions(model, folder, severities=(3,))
+    model.eval()
+    x = torch.from_numpy(images.astype(np.float32) / np.float32(255)).permute(0, 3, 1, 2)
+    right = (model(x).argmax(1).numpy() == labels).mean()
+    assert got.accuracy == {"fog": {3: pytest.approx(right)}}
+    assert got.n == 50
+    with pytest.raises(DataError, match="holds the severities 3, asked for 2"):
+        corrupted(folder, "fog", 2, (3,))
+
+
+def test_one_damaged_label_of_five_severities_is_named(folder: Path) -> None:
+    """Labels that repeat but for one row are the published ones, damaged, whatever is asked for."""
+    labels = np.tile(np.arange(200) % 7, 5)
+    labels[640] += 1
+    for asked in (SEVERITIES, (5,)):
+        with pytest.raises(DataError, match="but not at row 640: take another copy"):
+            severity_rows(labels, asked, "labels.npy")

@@ -1,0 +1,134 @@
+"""The first look at a dataset, when a task is made: a few of its items are read twice, and compared."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from coreselect.data.collate import Collate, Failure
+from coreselect.data.images import labels_of
+from coreselect.data.items import loaded
+from coreselect.data.labels import label_of_item
+from coreselect.data.reading import EvaluationView, Unpack
+from coreselect.data.reading import unpack as default_unpack
+from coreselect.data.subsets import refuse_positions
+from coreselect.errors import CoreselectWarning, DataError, first_few
+from coreselect.io.fingerprint import item_bytes
+from coreselect.support.seeding import rng_kept
+from coreselect.task.datasets import length_of
+
+LOOKED_AT = 4  # how many items are read twice: the first, the last, and some between
+
+
+class DifferentLabelsWarning(CoreselectWarning):
+    """A dataset lists other labels than its items carry."""
+
+
+class HiddenRandomnessWarning(CoreselectWarning):
+    """A dataset draws from a generator that is not seeded for each item."""
+
+
+@dataclass(frozen=True)
+class FirstLook:
+    """What the first items show: whether they carry labels, and whether these are the ones that the dataset lists."""
+
+    has_labels: bool
+    labels_agree: bool
+
+
+@dataclass(frozen=True)
+class _Look:
+    """Pairs → the batch, the bytes of each item (None for those without), the class number of each item."""
+
+    collate: Collate
+
+    def __call__(self, pairs: Sequence[tuple[int, Any]]) -> Any:
+        batch = self.collate(pairs)
+        if isinstance(batch, Failure):
+            return batch
+        return batch, [_bytes(item) for _, item in pairs], [label_of_item(item) for _, item in pairs]
+
+
+def first_look(
+    dataset: Any, unpack: Unpack, *, what: str, has_ids: bool, num_workers: int = 0, timeout: float = 0
+) -> FirstLook:
+    """Read a few items twice with the same seeds.
+
+    Args:
+        dataset: N ≥ 1 items.
+        unpack: batch of items → (x, labels or None).
+        what: "pool" or "validation".
+        has_ids: whether the user gave `ids=`, which identify the pool without its items.
+        num_workers: with any, one worker reads the items, so that an item that kills a process does not kill this one.
+        timeout: of that worker, in seconds; 0 waits for ever.
+    Raises:
+        DataError: the dataset is a stream, holds a position twice, or has items that cannot be read or put into a batch; or two
+            reads of an item differ and there are no ids.
+    Warns:
+        DifferentLabelsWarning: the dataset lists other labels than its items carry.
+        HiddenRandomnessWarning: two reads of an item differ, and there are ids.
+    """
+    n = length_of(dataset, what)
+    refuse_positions(dataset, what)
+    places = np.unique(np.linspace(0, n - 1, min(n, LOOKED_AT)).astype(np.int64))
+    usual = unpack is default_unpack
+    with rng_kept():
+        (batch, one, labels), (_, two, _) = loaded(
+            EvaluationView(dataset, 0, "labels"),
+            [places, places],
+            _Look(Collate(arrays=usual)),
+            what=what,
+            num_workers=min(num_workers, 1),
+            timeout=timeout,
+        )
+    random = [int(i) for i, a, b in zip(places, one, two, strict=True) if a != b]
+    if random:
+        said = (
+            f"{what} item {random[0]} has other values when it is read again with the same seed: the dataset draws from a "
+            "generator of its own"
+        )
+        if not has_ids:
+            raise DataError(
+                f"{said}, so a selection could be neither repeated nor resumed: draw from random, numpy or torch's global "
+                "generators (they are seeded for every item), seed the generator from the item's index, or give ids= to "
+                "Task.from_model to accept it."
+            )
+        warnings.warn(
+            f"{said}: the selection depends on the order in which items are read, and on num_workers.",
+            HiddenRandomnessWarning,
+            stacklevel=3,
+        )
+    _, y = unpack(batch)
+    agree = not usual or y is None or compare_labels(dataset, dict(zip(places.tolist(), labels, strict=True)), what)
+    return FirstLook(y is not None, agree)
+
+
+def compare_labels(dataset: Any, seen: Mapping[int, int | None], what: str) -> bool:
+    """Return whether the labels that a dataset lists are those that some of its items carry; warn if they are not.
+
+    Args:
+        seen: position → the class number of an item, or None.
+    """
+    listed = labels_of(dataset)
+    if listed is None:
+        return True
+    other = [i for i, label in seen.items() if label is not None and label != listed[i]]
+    if other:
+        warnings.warn(
+            f"the {what} lists other labels (as .labels or .targets) than {len(other)} of {len(seen)} items carry that "
+            f"were looked at (positions {first_few(sorted(other))}): the items' labels count; correct the list or remove it.",
+            DifferentLabelsWarning,
+            stacklevel=4,
+        )
+    return not other
+
+
+def _bytes(item: Any) -> bytes | None:
+    try:
+        return item_bytes(item)
+    except DataError:
+        return None
