@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -65,5 +66,5 @@ def label_of_item(item: Any) -> int | None:
     elif isinstance(item, Sequence) and not isinstance(item, str | bytes) and len(item) > 1:
         label = item[1]
     if isinstance(label, Tensor | np.ndarray | np.generic):
-        label = label.item() if np.size(label) == 1 else None
-    return int(label) if isinstance(label, int | float) and label == int(label) else None
+        label = label.item() if prod(label.shape) == 1 else None
+    return int(label) if isinstance(label, int | float) and float(label).is_integer() else None

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset, TensorDataset
 
 from coreselect import Task, get_selector, select
 from coreselect.data import Images
-from coreselect.data.labels import SPARSE_FROM, one_based, refuse_sparse
+from coreselect.data.labels import SPARSE_FROM, label_of_item, one_based, refuse_sparse
 from coreselect.errors import CoreselectError, DataError, ShapeError
 from coreselect.selectors import PerClass, Random
 
@@ -94,3 +94,14 @@ def test_ids_as_labels_are_refused_by_warm_ups() -> None:
     listed.targets = listed.known
     with pytest.raises(CoreselectError, match="only 3 different ones"):
         count_classes(listed)
+
+
+@pytest.mark.parametrize(
+    ("label", "known"),
+    [(2, 2), (torch.tensor([3]), 3), (np.float64(4), 4), (True, 1), (0.5, None), (float("nan"), None),
+     (float("inf"), None), (torch.tensor([0, 1]), None), ("cat", None)],
+)  # fmt: skip
+def test_only_whole_numbers_are_class_numbers(label: Any, known: int | None) -> None:
+    """Fractions, NaN, infinity, vectors and texts have no class number; they are targets of another kind."""
+    assert label_of_item((X[0], label)) == known
+    assert label_of_item({"image": X[0], "label": label}) == known

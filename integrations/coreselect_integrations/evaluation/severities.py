@@ -44,8 +44,8 @@ def severity_rows(labels: NDArray[Any], severities: Sequence[int], name: str) ->
         return _blocks(len(labels), severities)
     asked = ",".join(map(str, severities))
     raise DataError(
-        f"{name} has {len(labels):,} labels that do not repeat {len(severities)} times: one label for each image at 5 severities "
-        f"is needed, or name the severities that the files hold (--severities, now {asked})."
+        f"{name} has {len(labels):,} labels that do not repeat {len(severities)} times: one label for each of n images at 5 "
+        f"severities is needed, or name the severities that the files hold (--severities, now {asked})."
     )
 
 

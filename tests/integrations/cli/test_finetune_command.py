@@ -56,7 +56,6 @@ def finetune(mode: str, encoder: Path, out: Path, *words: object) -> Any:
 def test_every_mode_leaves_a_classifier_and_a_log(mode: str, encoder: Path, tmp_path: Path) -> None:
     """The result has one route and ten classes; each epoch has a line, and the summary says how much was loaded."""
     got = finetune(mode, encoder, tmp_path)
-
     assert got.exit_code == 0, got.output
     saved = load_network(tmp_path / MODEL)
     assert (saved.spec.classes, saved.spec.dual_bn) == (10, False)

@@ -82,18 +82,7 @@ def test_a_read_timeout_reaches_the_loader(
     spec = NetworkSpec("small", 1, 8, projection=2)
     save_network(tmp_path / "model.pt", make(spec, 0), spec, {})
     given = [word.replace("MODEL", str(tmp_path / "model.pt")) for word in words]
-    common = [
-        "--rows",
-        "40",
-        "--epochs",
-        "1",
-        "--out",
-        str(tmp_path / "run"),
-        "--num-workers",
-        "1",
-        "--read-timeout",
-        "90",
-    ]
+    common = f"--rows 200 --epochs 1 --out {tmp_path / 'run'} --num-workers 1 --read-timeout 90".split()
     got = CliRunner().invoke(build(), [*given, *common])
     assert got.exit_code == 0, got.output
     assert seen == [90]
