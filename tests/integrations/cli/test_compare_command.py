@@ -115,7 +115,7 @@ def test_a_folder_under_other_settings_is_refused(done: tuple[Path, Any]) -> Non
         (("--selectors", "rs2,best"), "no selector is called 'best'; there are rcs,"),
         (("--selectors", ","), "--selectors names no method"),
         (("--selectors", "mixture"), "'mixture' combines other selectors: write a mixture as rcs+redraw"),
-        (("--selectors", "rcs:eta"), "holds 'eta': after a name stand key=value"),
+        (("--selectors", "rcs:eta"), "contains 'eta': write key=value after the name"),
         (("--selectors", "rcs:eta=0"), "eta must lie in"),
         (("--selectors", "rcs:objective=luck"), "no objective is called 'luck'"),
         (("--selectors", "rs2:eta=1"), "the selector 'rs2' cannot be made with ['eta']"),
