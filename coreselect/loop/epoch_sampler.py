@@ -9,12 +9,15 @@ import torch
 from torch.utils.data import Sampler
 
 from coreselect.errors import ScheduleError
+from coreselect.loop.epoch_iterator import EpochIterator
 from coreselect.support.seeding import generator as seeded
 from coreselect.types import Int64
 
 
 class EpochSampler(Sampler[int]):
-    """Yield the positions of the current epoch, in an order that is a function of (seed, epoch).
+    """Yield the positions of the epoch that is due, in an order that is a function of (seed, epoch).
+
+    The epoch that is due is the last that `set_epoch` or a loaded state has told. Before that it is epoch 0, for one pass.
 
     Args:
         seed: of the order.
@@ -25,6 +28,11 @@ class EpochSampler(Sampler[int]):
     def __init__(self, seed: int, shuffle: bool, rank: int, world_size: int) -> None:
         self.seed, self.shuffle, self.rank, self.world_size = seed, shuffle, rank, world_size
         self.epoch: int | None = None
+        self.order: list[int] | None = None  # what iterators of this epoch read; None: no iterator has begun
+        self._told = False  # whether the epoch was told, by set_epoch or a state
+        self._told_before_load: int | None = None  # the epoch that was told when a state was loaded
+        self._unread: int | None = None  # the highest epoch that was told since an iterator began
+        self._passed = False  # whether a pass over an epoch that nobody told has ended
 
     @abstractmethod
     def _positions(self) -> Int64:
@@ -34,17 +42,84 @@ class EpochSampler(Sampler[int]):
     def _schedule(self) -> dict[str, Any]:
         """Return the settings that a state must agree with."""
 
+    @abstractmethod
+    def _prepare(self, epoch: int) -> bool:
+        """Select, or drop, for an epoch; return whether what the epoch sees has changed although its number may be the same."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Start an epoch: do what the schedule needs for it. A second call for the same epoch changes nothing.
+
+        Iterators that have begun in another epoch end with a ScheduleError.
+
+        Args:
+            epoch: ≥ 0.
+        Raises:
+            ScheduleError: the epoch is negative.
+        """
+        if epoch < 0:
+            raise ScheduleError(f"epochs count from 0, got {epoch}.")
+        changed = self._prepare(epoch)
+        if changed or epoch != self.epoch:
+            self._turn()
+            self._unread = epoch if self._unread is None else max(self._unread, epoch)
+        self.epoch, self._told, self._told_before_load = epoch, True, None
+
     def __iter__(self) -> Iterator[int]:
-        if self.epoch is None:
+        return EpochIterator.over(self)
+
+    def begin(self) -> list[int]:
+        """Return the list that an iterator of the epoch that is due reads; only iterators call this.
+
+        Raises:
+            ScheduleError: a pass over an epoch that nobody told has ended before, or the epoch went back to one before the
+                epoch that was told and never read.
+        """
+        if not self._told:
+            if self._passed:
+                raise ScheduleError(
+                    "a second pass begins, and set_epoch was never called: call sampler.set_epoch(epoch) at the start of "
+                    "every epoch, it decides what the epoch sees."
+                )
+            self.set_epoch(0)
+            self._told = False
+        assert self.epoch is not None
+        if self._unread is not None and self.epoch < self._unread:
             raise ScheduleError(
-                "call sampler.set_epoch(epoch) at the start of every epoch: it decides what the epoch sees."
+                f"the epoch went back from {self._unread} to {self.epoch} before epoch {self._unread} was read, as by a "
+                f"framework that counts from 0 when it resumes: call set_epoch({self._unread}) last, or tell the framework "
+                f"its epoch (Accelerate: loader.set_epoch({self._unread}))."
             )
-        order = self._positions()
-        if self.shuffle:
-            order = order[torch.randperm(len(order), generator=seeded(self.seed, "order", self.epoch)).numpy()]
-        if self.world_size > 1:
-            order = np.resize(order, self._share(len(order)) * self.world_size)[self.rank :: self.world_size]
-        return iter(order.tolist())
+        self._unread = None
+        if self.order is None:
+            order = self._positions()
+            if self.shuffle:
+                order = order[torch.randperm(len(order), generator=seeded(self.seed, "order", self.epoch)).numpy()]
+            if self.world_size > 1:
+                order = np.resize(order, self._share(len(order)) * self.world_size)[self.rank :: self.world_size]
+            self.order = order.tolist()
+        return self.order
+
+    def finish(self) -> None:
+        """Note that an iterator has yielded its last position; only iterators call this."""
+        self._passed = True
+
+    def settle(self, epoch: int | None) -> bool:
+        """After a loader has loaded a state of `epoch`: return to the epoch that was told before, if it is another.
+
+        Returns:
+            whether the state's epoch is the one that is due.
+        """
+        told = self._told_before_load
+        self._told_before_load = None
+        if told is not None and told != epoch:
+            self.set_epoch(told)
+        return self.epoch == epoch
+
+    def _turn(self) -> None:
+        """Empty the list that iterators read, since it is no longer what is due."""
+        if self.order is not None:
+            self.order.clear()
+        self.order = None
 
     def _share(self, count: int) -> int:
         """Return how many of `count` positions each rank gets."""
@@ -56,8 +131,12 @@ class EpochSampler(Sampler[int]):
             if state.get(name) != here:
                 raise ScheduleError(f"the state has {name} {state.get(name)!r}, and this sampler has {here!r}.")
 
+    def _loaded(self, epoch: int | None) -> None:
+        """Make the epoch of a state the one that is due."""
+        self._told_before_load = self.epoch if self._told else None
+        self._turn()
+        self.epoch = self._unread = epoch
+        self._told, self._passed = epoch is not None, False
 
-def check_epoch(epoch: int) -> None:
-    """Raise ScheduleError if an epoch is negative."""
-    if epoch < 0:
-        raise ScheduleError(f"epochs count from 0, got {epoch}.")
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "order": None}  # a copy has no iterators

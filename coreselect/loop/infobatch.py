@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from coreselect.errors import NonFiniteError, ScheduleError, ShapeError, first_few
-from coreselect.loop.epoch_sampler import EpochSampler, check_epoch
+from coreselect.loop.epoch_sampler import EpochSampler
 from coreselect.support.seeding import seeds
 from coreselect.types import Int64
 
@@ -70,17 +70,11 @@ class InfoBatchSampler(EpochSampler):
         """Return whether an epoch may drop examples: epoch < δ·C, computed exactly from the decimal number."""
         return epoch < Fraction(str(self.delta)) * self.epochs
 
-    def set_epoch(self, epoch: int) -> None:
-        """Start an epoch: decide what it drops. A second call for the same epoch changes nothing.
-
-        Args:
-            epoch: ≥ 0.
-        Raises:
-            ScheduleError: the epoch is negative.
-        """
-        check_epoch(epoch)
+    def _prepare(self, epoch: int) -> bool:
+        """Decide what an epoch drops, from the losses of all ranks."""
         if epoch == self.epoch:
-            return
+            return False
+        self.losses, self._new = self.losses.copy(), self._new.copy()  # states keep those of the epoch before
         self.gather()
         seen = ~np.isnan(self.losses)
         self._easy = np.zeros(self.n, dtype=bool)
@@ -90,7 +84,7 @@ class InfoBatchSampler(EpochSampler):
         easy = np.flatnonzero(self._easy)
         draws = seeds(self.seed, "infobatch", epoch, indices=easy).astype(np.float64) / 2.0**63  # uniform in [0, 1]
         self._kept[easy] = draws >= self.r
-        self.epoch = epoch
+        return True
 
     def __len__(self) -> int:
         """Return how many positions of the current epoch this rank sees; before the first `set_epoch`, of a whole epoch."""
@@ -154,10 +148,14 @@ class InfoBatchSampler(EpochSampler):
         self._new[:] = False
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the schedule, the losses and the current epoch as plain values and tensors (safe for weights-only loading)."""
+        """Return the schedule, the losses and the current epoch as plain values and tensors (safe for weights-only loading).
+
+        The tensors share memory with the sampler until its next epoch. So a loader that asks for the state when it draws a
+        batch, ahead of training, still saves the losses of all batches that were trained on. A run that resumes in the middle
+        of an epoch gives the losses of the batches that were left again.
+        """
         arrays = {"losses": self.losses, "since": self._new, "easy": self._easy, "kept": self._kept}
-        plain = {name: torch.from_numpy(a.copy()) for name, a in arrays.items()}
-        return {"epoch": self.epoch, **self._schedule(), **plain}
+        return {"epoch": self.epoch, **self._schedule(), **{name: torch.from_numpy(a) for name, a in arrays.items()}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where a run stopped: in the same epoch, with the same drops from here on.
@@ -169,7 +167,7 @@ class InfoBatchSampler(EpochSampler):
         self.losses, self._new, self._easy, self._kept = (
             state[name].cpu().numpy().copy() for name in ("losses", "since", "easy", "kept")
         )
-        self.epoch = state["epoch"]
+        self._loaded(state["epoch"])
 
     def _schedule(self) -> dict[str, Any]:
         return {"pool_size": self.n, "epochs": self.epochs, "r": self.r, "delta": self.delta, "seed": self.seed}

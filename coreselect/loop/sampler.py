@@ -16,7 +16,7 @@ from torch import Tensor
 from coreselect.budget import Budget, resolve
 from coreselect.choosing import require, select
 from coreselect.errors import ScheduleError
-from coreselect.loop.epoch_sampler import EpochSampler, check_epoch
+from coreselect.loop.epoch_sampler import EpochSampler
 from coreselect.protocols import Selector
 from coreselect.support.records import settings_of
 from coreselect.task.task import Task
@@ -37,7 +37,7 @@ class CoresetSampler(EpochSampler):
         rank, world_size: this process's share of the epoch; all shares have the same length, padded from the front.
 
     `set_epoch` does all the work, in the main process. In a process group every rank selects, and rank 0's selection is used.
-    `__len__` and `__iter__` compute nothing.
+    `__len__` and `__iter__` select nothing, but for a first pass without `set_epoch`, which is epoch 0.
 
     Raises:
         ScheduleError, BudgetError, RequirementError: a setting is not possible, or the task lacks what the selector needs.
@@ -69,6 +69,11 @@ class CoresetSampler(EpochSampler):
         self.task, self.selector, self.warmup, self.every = task, selector, warmup, every
         self.k = resolve(budget, task.n)
         self.selection: Selection | None = None
+        self._restored: Selection | None = None  # that of the last state, until a later round is selected
+        self._replaced: Selection | None = None  # what the last state has replaced, until the next set_epoch
+        self._plain: tuple[Selection, Any] | None = (
+            None  # a selection and its plain form, since loaders ask at every batch
+        )
 
     def round_of(self, epoch: int) -> int | None:
         """Return the round of selection that an epoch trains on, or None for the whole pool."""
@@ -77,20 +82,25 @@ class CoresetSampler(EpochSampler):
         since = epoch - self.warmup
         return {"never": 0, "round": since // self.every, "epoch": since}[self.selector.renew]
 
-    def set_epoch(self, epoch: int) -> None:
-        """Start an epoch: select, if the schedule needs a selection that does not exist yet.
+    def _prepare(self, epoch: int) -> bool:
+        """Select, if the schedule needs a selection that does not exist yet."""
+        round, before = self.round_of(epoch), self.selection
+        if round is not None:
+            self.selection = self._known(round) or self._select(round)
+        self._replaced = None
+        return round is not None and self.selection is not before
 
-        Args:
-            epoch: ≥ 0.
-        Raises:
-            ScheduleError: the epoch is negative.
-        """
-        check_epoch(epoch)
-        round = self.round_of(epoch)
-        if round is not None and (self.selection is None or self.selection.provenance.round != round):
-            chosen = select(self.task, self.selector, self.k, self.seed, round=round)
-            self.selection = _from_rank_0(chosen) if self.world_size > 1 else chosen
-        self.epoch = epoch
+    def _known(self, round: int) -> Selection | None:
+        """Return the selection of a round: the current one, that of the last state, or that which the state has replaced."""
+        known = (self.selection, self._restored, self._replaced)
+        return next((s for s in known if s is not None and s.provenance.round == round), None)
+
+    def _select(self, round: int) -> Selection:
+        """Select for a round, under the model as it is now."""
+        chosen = select(self.task, self.selector, self.k, self.seed, round=round)
+        if self._restored is not None and round > self._restored.provenance.round:
+            self._restored = None  # the run has gone on from the state
+        return _from_rank_0(chosen) if self.world_size > 1 else chosen
 
     def __len__(self) -> int:
         """Return how many positions of the current epoch (epoch 0 before the first `set_epoch`) this rank sees."""
@@ -125,12 +135,13 @@ class CoresetSampler(EpochSampler):
         """Return the epoch, the schedule and the selection as plain values and tensors (safe for weights-only loading)."""
         state: dict[str, Any] = {"epoch": self.epoch, **self._schedule(), "selection": None}
         if self.selection is not None:
-            plain = asdict(self.selection)
-            state["selection"] = _tensors(plain)
+            if self._plain is None or self._plain[0] is not self.selection:
+                self._plain = self.selection, _tensors(asdict(self.selection))
+            state["selection"] = self._plain[1]
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where a run stopped: with the same subset, without selecting again.
+        """Continue where a run stopped: in the same epoch, with the same subset, without selecting again.
 
         Raises:
             ScheduleError: the state was saved with another schedule, selector, budget or pool.
@@ -144,7 +155,8 @@ class CoresetSampler(EpochSampler):
                     f"the state's selection was made from the pool {kept.provenance.fingerprint}, this sampler's is {pool}: "
                     "resume with the same data, read in the same evaluation view."
                 )
-        self.selection, self.epoch = kept, state["epoch"]
+        self._replaced, self._restored, self.selection = self.selection, kept, kept
+        self._loaded(state["epoch"])
 
     def _schedule(self) -> dict[str, Any]:
         settings = settings_of(self.selector)
