@@ -50,7 +50,9 @@ MAKERS = pytest.mark.parametrize("make", [coreset, infobatch])
 
 @MAKERS
 @given(created=st.integers(0, 5), read_in=st.integers(0, 5), before=st.integers(0, 25))
-def test_an_iterator_serves_the_epoch_that_is_due_or_refuses(make: Any, created: int, read_in: int, before: int) -> None:
+def test_an_iterator_serves_the_epoch_that_is_due_or_refuses(
+    make: Any, created: int, read_in: int, before: int
+) -> None:
     """For any two epochs and any number of positions read in the first: the due epoch's positions, or ScheduleError."""
     s = make()
     s.set_epoch(created)
