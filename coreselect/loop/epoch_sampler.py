@@ -9,7 +9,9 @@ import torch
 from torch.utils.data import Sampler
 
 from coreselect.errors import ScheduleError
+from coreselect.loop import ranks
 from coreselect.loop.epoch_iterator import EpochIterator
+from coreselect.loop.readers import check_readers
 from coreselect.support.seeding import generator as seeded
 from coreselect.types import Int64
 
@@ -22,17 +24,44 @@ class EpochSampler(Sampler[int]):
     Args:
         seed: of the order.
         shuffle: whether the order is random and new every epoch; else it is that of `_positions`.
-        rank, world_size: this process's share of the epoch. All shares have the same length, padded from the front.
+        rank, world_size: this process's share of the epoch; None means those of the process group, 0 of 1 without one. All
+            shares have the same length, padded from the front.
+    Raises:
+        ScheduleError: not 0 ≤ rank < world_size.
     """
 
-    def __init__(self, seed: int, shuffle: bool, rank: int, world_size: int) -> None:
-        self.seed, self.shuffle, self.rank, self.world_size = seed, shuffle, rank, world_size
+    def __init__(self, seed: int, shuffle: bool, rank: int | None, world_size: int | None) -> None:
+        self.seed, self.shuffle, self._rank, self._world_size = seed, shuffle, rank, world_size
+        if not 0 <= self.rank < self.world_size:
+            raise ScheduleError(
+                f"a share of an epoch needs 0 ≤ rank < world_size, got {self.rank} of {self.world_size}: give both, or none in a "
+                "process group."
+            )
         self.epoch: int | None = None
         self.order: list[int] | None = None  # what iterators of this epoch read; None: no iterator has begun
         self._told = False  # whether the epoch was told, by set_epoch or a state
         self._told_before_load: int | None = None  # the epoch that was told when a state was loaded
         self._unread: int | None = None  # the highest epoch that was told since an iterator began
         self._passed = False  # whether a pass over an epoch that nobody told has ended
+
+    @property
+    def rank(self) -> int:
+        """Which share of the epoch this process reads."""
+        return ranks.rank() if self._rank is None else self._rank
+
+    @property
+    def world_size(self) -> int:
+        """Into how many shares the epoch is dealt out."""
+        return ranks.world_size() if self._world_size is None else self._world_size
+
+    @property
+    @abstractmethod
+    def pool_size(self) -> int:
+        """N, the number of examples in the pool."""
+
+    @abstractmethod
+    def _known_state(self) -> str:
+        """Describe what was selected or learnt, so that ranks can compare it."""
 
     @abstractmethod
     def _positions(self) -> Int64:
@@ -49,13 +78,16 @@ class EpochSampler(Sampler[int]):
     def set_epoch(self, epoch: int) -> None:
         """Start an epoch: do what the schedule needs for it. A second call for the same epoch changes nothing.
 
-        Iterators that have begun in another epoch end with a ScheduleError.
+        Iterators that have begun in another epoch end with a ScheduleError. In a process group every rank must call it.
 
         Args:
             epoch: ≥ 0.
         Raises:
-            ScheduleError: the epoch is negative.
+            ScheduleError: the epoch is negative; ranks differ in epoch, schedule or state, one failed, or one does not answer.
         """
+        if ranks.world_size() > 1:
+            schedule = {"sampler": type(self).__name__, "epoch": epoch, **self._schedule()}
+            ranks.agree(schedule, (self.rank, self.world_size), self._known_state())
         if epoch < 0:
             raise ScheduleError(f"epochs count from 0, got {epoch}.")
         changed = self._prepare(epoch)
@@ -72,7 +104,7 @@ class EpochSampler(Sampler[int]):
 
         Raises:
             ScheduleError: a pass over an epoch that nobody told has ended before, or the epoch went back to one before the
-                epoch that was told and never read.
+                epoch that was told and never read; or the loader around is not one for this pool and these ranks.
         """
         if not self._told:
             if self._passed:
@@ -90,14 +122,19 @@ class EpochSampler(Sampler[int]):
                 f"its epoch (Accelerate: loader.set_epoch({self._unread}))."
             )
         self._unread = None
-        if self.order is None:
-            order = self._positions()
-            if self.shuffle:
-                order = order[torch.randperm(len(order), generator=seeded(self.seed, "order", self.epoch)).numpy()]
-            if self.world_size > 1:
-                order = np.resize(order, self._share(len(order)) * self.world_size)[self.rank :: self.world_size]
-            self.order = order.tolist()
-        return self.order
+        check_readers(self.pool_size, self.world_size)
+        order = self._dealt().tolist() if self.order is None else self.order
+        self.order = order
+        return order
+
+    def _dealt(self) -> Int64:
+        """Return this rank's share of the epoch, in its order."""
+        order = self._positions()
+        if self.shuffle:
+            order = order[torch.randperm(len(order), generator=seeded(self.seed, "order", self.epoch or 0)).numpy()]
+        if self.world_size == 1:
+            return order
+        return np.resize(order, self._share(len(order)) * self.world_size)[self.rank :: self.world_size]
 
     def finish(self) -> None:
         """Note that an iterator has yielded its last position; only iterators call this."""

@@ -6,16 +6,17 @@ method that never renews (random) keeps its first selection.
 """
 
 from dataclasses import asdict
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
 from coreselect.budget import Budget, resolve
 from coreselect.choosing import require, select
 from coreselect.errors import ScheduleError
+from coreselect.loop import ranks
 from coreselect.loop.epoch_sampler import EpochSampler
 from coreselect.protocols import Selector
 from coreselect.support.records import settings_of
@@ -34,7 +35,8 @@ class CoresetSampler(EpochSampler):
         every: λ ≥ 1, epochs between selections; published 20.
         seed: of selections and orders.
         shuffle: whether the order is random and new every epoch; else pool order, or pick order.
-        rank, world_size: this process's share of the epoch; all shares have the same length, padded from the front.
+        rank, world_size: this process's share of the epoch; all shares have the same length, padded from the front. None
+            means those of the torch process group. Under a wrapper that deals batches out itself, give 0 and 1.
 
     `set_epoch` does all the work, in the main process. In a process group every rank selects, and rank 0's selection is used.
     `__len__` and `__iter__` select nothing, but for a first pass without `set_epoch`, which is epoch 0.
@@ -53,13 +55,11 @@ class CoresetSampler(EpochSampler):
         seed: int = 0,
         *,
         shuffle: bool = True,
-        rank: int = 0,
-        world_size: int = 1,
+        rank: int | None = None,
+        world_size: int | None = None,
     ) -> None:
-        if warmup < 0 or every < 1 or not 0 <= rank < world_size:
-            raise ScheduleError(
-                f"a schedule needs warmup ≥ 0, every ≥ 1 and 0 ≤ rank < world_size, got {warmup}, {every}, {rank} of {world_size}."
-            )
+        if warmup < 0 or every < 1:
+            raise ScheduleError(f"a schedule needs warmup ≥ 0 and every ≥ 1, got {warmup} and {every}.")
         require(selector, task.provides)
         if selector.renew not in ("never", "round", "epoch"):
             raise ScheduleError(
@@ -97,10 +97,25 @@ class CoresetSampler(EpochSampler):
 
     def _select(self, round: int) -> Selection:
         """Select for a round, under the model as it is now."""
-        chosen = select(self.task, self.selector, self.k, self.seed, round=round)
+        chosen = ranks.together(lambda: select(self.task, self.selector, self.k, self.seed, round=round), "select")
         if self._restored is not None and round > self._restored.provenance.round:
             self._restored = None  # the run has gone on from the state
-        return _from_rank_0(chosen) if self.world_size > 1 else chosen
+        if ranks.world_size() == 1:
+            return chosen
+        return Selection.from_plain(ranks.of_rank_0(asdict(chosen)))  # models may differ in statistics or a last bit
+
+    @property
+    def pool_size(self) -> int:
+        """N, the number of examples in the pool."""
+        return self.task.n
+
+    def _known_state(self) -> str:
+        known = {
+            s.provenance.round: blake2b(s.indices.tobytes(), digest_size=4).hexdigest()
+            for s in (self._restored, self.selection)
+            if s is not None
+        }
+        return ", ".join(f"the selection {name} of round {r}" for r, name in sorted(known.items())) or "no selection"
 
     def __len__(self) -> int:
         """Return how many positions of the current epoch (epoch 0 before the first `set_epoch`) this rank sees."""
@@ -171,15 +186,6 @@ class CoresetSampler(EpochSampler):
             "every": self.every,
             "seed": self.seed,
         }
-
-
-def _from_rank_0(chosen: Selection) -> Selection:
-    """Return rank 0's selection on every rank: all ranks have selected, but accelerators may differ in a last bit."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return chosen
-    plain = [asdict(chosen)]
-    dist.broadcast_object_list(plain, src=0)
-    return Selection.from_plain(plain[0])
 
 
 def _tensors(value: Any) -> Any:

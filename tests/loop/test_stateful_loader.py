@@ -144,7 +144,8 @@ def test_in_other_forms(make: Any, more: Any) -> None:
     loader, loader2 = loader_of(s, 0, **more), loader_of(s2, 0, **more)
     s.set_epoch(0)
     iterator = iter(loader)
-    next(iterator), next(iterator)
+    for _ in range(2):
+        next(iterator)
     loader2.load_state_dict(copied(loader.state_dict()))
     assert [b[-1].tolist() if hasattr(b[-1], "tolist") else b[-1] for b in loader2] == [
         b[-1].tolist() if hasattr(b[-1], "tolist") else b[-1] for b in iterator
