@@ -96,6 +96,37 @@ class EpochSampler(Sampler[int]):
             self._unread = epoch if self._unread is None else max(self._unread, epoch)
         self.epoch, self._told, self._told_before_load = epoch, True, None
 
+    @abstractmethod
+    def _length_in(self, epoch: int) -> int:
+        """Return how many positions of the pool an epoch sees, over all ranks; the upper bound where it is not known yet."""
+
+    def lengths(self, epochs: int) -> list[int]:
+        """Return how many positions this rank sees in each of the epochs 0 … epochs − 1. Nothing is selected.
+
+        For `CoresetSampler` the numbers are exact. `InfoBatchSampler` drops by losses that are not known yet: the numbers are
+        exact for epochs that drop nothing, and upper bounds for the others.
+
+        Raises:
+            ScheduleError: epochs is negative.
+        """
+        if epochs < 0:
+            raise ScheduleError(f"lengths needs a number of epochs ≥ 0, got {epochs}.")
+        return [self._share(self._length_in(epoch)) for epoch in range(epochs)]
+
+    def total_steps(self, epochs: int, batch_size: int, drop_last: bool = False) -> int:
+        """Return how many batches a loader yields over the epochs 0 … epochs − 1, for schedules of the learning rate.
+
+        Args:
+            epochs: ≥ 0.
+            batch_size: ≥ 1, of this rank.
+            drop_last: whether the loader leaves out the last batch of an epoch if it is not full.
+        Raises:
+            ScheduleError: epochs or batch_size is out of range.
+        """
+        if batch_size < 1:
+            raise ScheduleError(f"total_steps needs batch_size ≥ 1, got {batch_size}.")
+        return sum(n // batch_size if drop_last else -(-n // batch_size) for n in self.lengths(epochs))
+
     def __iter__(self) -> Iterator[int]:
         return EpochIterator.over(self)
 

@@ -94,6 +94,9 @@ class InfoBatchSampler(EpochSampler):
         """Return how many positions of the current epoch this rank sees; before the first `set_epoch`, of a whole epoch."""
         return self._share(int(self._kept.sum()))
 
+    def _length_in(self, epoch: int) -> int:
+        return int(self._kept.sum()) if epoch == self.epoch else self.n
+
     def _positions(self) -> Int64:
         return np.flatnonzero(self._kept)
 

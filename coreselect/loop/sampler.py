@@ -119,7 +119,10 @@ class CoresetSampler(EpochSampler):
 
     def __len__(self) -> int:
         """Return how many positions of the current epoch (epoch 0 before the first `set_epoch`) this rank sees."""
-        return self._share(self.k if self.round_of(self.epoch or 0) is not None else self.task.n)
+        return self._share(self._length_in(self.epoch or 0))
+
+    def _length_in(self, epoch: int) -> int:
+        return self.task.n if self.round_of(epoch) is None else self.k
 
     def _positions(self) -> Int64:
         if self.round_of(self.epoch or 0) is None:
