@@ -1,13 +1,18 @@
 """CoresetSampler: when to select, and which examples an epoch sees; the user's training loop stays as it is.
 
-The first `warmup` epochs see the whole pool. Later epochs see a selection, which is renewed when (epoch − warmup) mod every = 0,
-and at once if a run starts or resumes inside an interval without a selection. A method that renews every epoch (rs2) does so; a
-method that never renews (random) keeps its first selection.
+The first ω = `warmup` epochs see the whole pool. Later epochs see a selection, which is renewed every λ = `every` epochs, and at
+once if a run starts or resumes inside an interval without a selection. A method that renews every epoch (rs2) does so; a method
+that never renews (random) keeps its first selection.
+
+    align="warmup":    select in the epochs e ≥ ω with (e − ω) mod λ = 0
+    align="absolute":  select in the epochs e ≥ ω with e mod λ = 0; before the first of them the whole pool is seen
+
+The second is Algorithm 2 of Xu et al., NeurIPS 2023. Where λ divides ω, the two are the same.
 """
 
 from dataclasses import asdict
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,6 +28,8 @@ from coreselect.support.records import settings_of
 from coreselect.task.task import Task
 from coreselect.types import Int64, Selection
 
+Align = Literal["warmup", "absolute"]
+
 
 class CoresetSampler(EpochSampler):
     """Yield the pool positions of the epoch given to `set_epoch`, for a DataLoader over a dataset in the pool's order.
@@ -33,6 +40,7 @@ class CoresetSampler(EpochSampler):
         budget: a count or a fraction of the pool.
         warmup: ω ≥ 0, how many epochs see the whole pool first; published 100 of 1000.
         every: λ ≥ 1, epochs between selections; published 20.
+        align: from where intervals are counted: "warmup", from epoch ω, or "absolute", from epoch 0 as in Algorithm 2.
         seed: of selections and orders.
         shuffle: whether the order is random and new every epoch; else pool order, or pick order.
         rank, world_size: this process's share of the epoch; all shares have the same length, padded from the front. None
@@ -54,12 +62,15 @@ class CoresetSampler(EpochSampler):
         every: int = 10,
         seed: int = 0,
         *,
+        align: Align = "warmup",
         shuffle: bool = True,
         rank: int | None = None,
         world_size: int | None = None,
     ) -> None:
         if warmup < 0 or every < 1:
             raise ScheduleError(f"a schedule needs warmup ≥ 0 and every ≥ 1, got {warmup} and {every}.")
+        if align not in ("warmup", "absolute"):
+            raise ScheduleError(f'align is "warmup" or "absolute", got {align!r}.')
         require(selector, task.provides)
         if selector.renew not in ("never", "round", "epoch"):
             raise ScheduleError(
@@ -67,6 +78,7 @@ class CoresetSampler(EpochSampler):
             )
         super().__init__(seed, shuffle, rank, world_size)
         self.task, self.selector, self.warmup, self.every = task, selector, warmup, every
+        self.align: Align = align
         self.k = resolve(budget, task.n)
         self.selection: Selection | None = None
         self._restored: Selection | None = None  # that of the last state, until a later round is selected
@@ -77,9 +89,10 @@ class CoresetSampler(EpochSampler):
 
     def round_of(self, epoch: int) -> int | None:
         """Return the round of selection that an epoch trains on, or None for the whole pool."""
-        if epoch < self.warmup:
+        first = self.warmup if self.align == "warmup" else -(-self.warmup // self.every) * self.every
+        since = epoch - first
+        if since < 0:
             return None
-        since = epoch - self.warmup
         return {"never": 0, "round": since // self.every, "epoch": since}[self.selector.renew]
 
     def _prepare(self, epoch: int) -> bool:
@@ -164,7 +177,7 @@ class CoresetSampler(EpochSampler):
         Raises:
             ScheduleError: the state was saved with another schedule, selector, budget or pool.
         """
-        self._check_state(state)
+        self._check_state({"align": "warmup", **state})  # states of version 0.1 have no align
         kept = None if state["selection"] is None else Selection.from_plain(_arrays(state["selection"]))
         if kept is not None:
             pool = self.task.fingerprint()
@@ -187,6 +200,7 @@ class CoresetSampler(EpochSampler):
             "pool_size": self.task.n,
             "warmup": self.warmup,
             "every": self.every,
+            "align": self.align,
             "seed": self.seed,
         }
 
