@@ -44,7 +44,7 @@ class EpochIterator(chain):
         calls was. An epoch that `set_epoch` has told counts.
         """
         same = self._pass.sampler.settle(state["epoch"])
-        self._pass.start = state["position"] if same else 0
+        self._pass.start, self._pass.restored = state["position"] if same else 0, True
 
 
 class _Pass:
@@ -52,6 +52,7 @@ class _Pass:
 
     def __init__(self, sampler: EpochSampler) -> None:
         self.sampler, self.start = sampler, 0
+        self.restored = False  # by a loader, which may draw an epoch that it then gives up
         self.epoch: int | None = None  # None: not begun
         self.order: list[int] = []
         self.count = 0
@@ -63,6 +64,7 @@ class _Pass:
         self.epoch, self.count = self.sampler.epoch, len(self.order)
         self.reader = iter(self.order)
         self.reader.__setstate__(min(self.start, self.count))  # type: ignore[attr-defined]  # of a list's iterator
+        self.sampler.reader = None if self.restored else self.reader
         yield self.reader
         if self.order is not self.sampler.order:
             raise ScheduleError(

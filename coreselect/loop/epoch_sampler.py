@@ -1,17 +1,19 @@
 """What every sampler of this package shares: an epoch, an order fixed by (seed, epoch), and each rank's share of it."""
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Iterator
+from operator import length_hint
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import Sampler
 
-from coreselect.errors import ScheduleError
+from coreselect.errors import CoreselectWarning, ScheduleError
 from coreselect.loop import ranks
 from coreselect.loop.epoch_iterator import EpochIterator
-from coreselect.loop.readers import check_readers
+from coreselect.loop.readers import check_readers, no_batch_seen
 from coreselect.support.seeding import generator as seeded
 from coreselect.types import Int64
 
@@ -42,7 +44,10 @@ class EpochSampler(Sampler[int]):
         self._told = False  # whether the epoch was told, by set_epoch or a state
         self._told_before_load: int | None = None  # the epoch that was told when a state was loaded
         self._unread: int | None = None  # the highest epoch that was told since an iterator began
-        self._passed = False  # whether a pass over an epoch that nobody told has ended
+        self._passed = False  # whether a pass has ended since the last state was loaded
+        self.reader: Iterator[int] | None = None  # of the last pass that has begun, until its end is noted
+        self._by_loader = False  # whether a loader reads that pass
+        self._weights_asked = False  # also True once the warning was given
 
     @property
     def rank(self) -> int:
@@ -58,6 +63,10 @@ class EpochSampler(Sampler[int]):
     @abstractmethod
     def pool_size(self) -> int:
         """N, the number of examples in the pool."""
+
+    @abstractmethod
+    def _needs_weights(self, by_loader: bool) -> bool:
+        """Return whether training on the current epoch without `weights` is wrong; `by_loader`: whether a loader reads it."""
 
     @abstractmethod
     def _known_state(self) -> str:
@@ -90,6 +99,7 @@ class EpochSampler(Sampler[int]):
             ranks.agree(schedule, (self.rank, self.world_size), self._known_state())
         if epoch < 0:
             raise ScheduleError(f"epochs count from 0, got {epoch}.")
+        self._note_end()
         changed = self._prepare(epoch)
         if changed or epoch != self.epoch:
             self._turn()
@@ -137,6 +147,7 @@ class EpochSampler(Sampler[int]):
             ScheduleError: a pass over an epoch that nobody told has ended before, or the epoch went back to one before the
                 epoch that was told and never read; or the loader around is not one for this pool and these ranks.
         """
+        self._note_end()
         if not self._told:
             if self._passed:
                 raise ScheduleError(
@@ -153,7 +164,7 @@ class EpochSampler(Sampler[int]):
                 f"its epoch (Accelerate: loader.set_epoch({self._unread}))."
             )
         self._unread = None
-        check_readers(self.pool_size, self.world_size)
+        self._by_loader = check_readers(self.pool_size, self.world_size)
         order = self._dealt().tolist() if self.order is None else self.order
         self.order = order
         return order
@@ -169,7 +180,26 @@ class EpochSampler(Sampler[int]):
 
     def finish(self) -> None:
         """Note that an iterator has yielded its last position; only iterators call this."""
-        self._passed = True
+        if self._by_loader and not no_batch_seen():
+            self._note_end()
+
+    def _note_end(self) -> None:
+        """If a pass has been read to its end, note it, and warn once if its weights were needed and never asked for.
+
+        It may be called late: a loader with workers may draw a whole epoch before its user sees a batch, and a batch sampler
+        may draw exactly as many positions as there are.
+        """
+        if self.reader is None or length_hint(self.reader):
+            return
+        self.reader, self._passed = None, True
+        if not self._weights_asked and self._needs_weights(self._by_loader):
+            self._weights_asked = True
+            warnings.warn(
+                "an epoch has ended whose examples have weights, and sampler.weights was never called: train on "
+                "(losses * sampler.weights(indices)).mean(), with DataLoader(Indexed(pool), sampler=sampler) for the indices.",
+                CoreselectWarning,
+                stacklevel=3,
+            )
 
     def settle(self, epoch: int | None) -> bool:
         """After a loader has loaded a state of `epoch`: return to the epoch that was told before, if it is another.
@@ -204,7 +234,7 @@ class EpochSampler(Sampler[int]):
         self._told_before_load = self.epoch if self._told else None
         self._turn()
         self.epoch = self._unread = epoch
-        self._told, self._passed = epoch is not None, False
+        self._told, self._passed, self.reader = epoch is not None, False, None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "order": None}  # a copy has no iterators
+        return {**self.__dict__, "order": None, "reader": None}  # a copy has no iterators

@@ -108,6 +108,7 @@ class InfoBatchSampler(EpochSampler):
         Raises:
             ScheduleError: the current epoch has dropped a position, or it is outside the pool.
         """
+        self._weights_asked = True
         at = self._check_positions(indices)
         if not self._kept[at].all():
             raise ScheduleError("the current epoch has dropped an index: ask for weights of the batch's own indices.")
@@ -159,6 +160,9 @@ class InfoBatchSampler(EpochSampler):
     def pool_size(self) -> int:
         """N, the number of examples in the pool."""
         return self.n
+
+    def _needs_weights(self, by_loader: bool) -> bool:
+        return by_loader and self.r > 0 and bool((self._easy & self._kept).any())
 
     def _known_state(self) -> str:
         return f"the losses {self._exchanged}" if self._exchanged else "no losses"

@@ -14,8 +14,8 @@ from coreselect.errors import ScheduleError
 _READING = ("__iter__", "__next__", "__getitem__", "_iter", "_next", "_try_put_index", "_reset", "reset")
 
 
-def readers() -> Iterator[tuple[str, Any]]:
-    """Yield (name of the method, object) of the methods that read, from the innermost on.
+def readers() -> Iterator[Any]:
+    """Yield the objects whose methods read, from the innermost on.
 
     Only methods with names of reading are looked into: looking keeps a frame's variables alive, so training's must be left alone.
     """
@@ -23,21 +23,25 @@ def readers() -> Iterator[tuple[str, Any]]:
     while frame is not None:
         code = frame.f_code
         if code.co_varnames[:1] == ("self",) and code.co_name.startswith(_READING):
-            yield code.co_name, frame.f_locals.get("self")
+            yield frame.f_locals.get("self")
         frame = frame.f_back
 
 
-def check_readers(n: int, world_size: int) -> None:
+def check_readers(n: int, world_size: int) -> bool:
     """Refuse a loader over another dataset than the pool, and a wrapper that deals the shares of ranks out again.
 
     Args:
         n: examples in the pool.
         world_size: into how many shares the sampler deals its epoch.
+    Returns:
+        whether a loader reads.
     Raises:
         ScheduleError: the length of a loader's dataset is not n, or a wrapper deals out again.
     """
-    for _, reader in readers():
+    by_loader = False
+    for reader in readers():
         if isinstance(reader, _BaseDataLoaderIter):
+            by_loader = True
             _check_dataset(reader._dataset, n)
         again = _deals(reader)
         if world_size > 1 and again > 1:
@@ -45,11 +49,12 @@ def check_readers(n: int, world_size: int) -> None:
                 f"the epoch is dealt out twice, to {world_size} ranks by the sampler and to {again} by "
                 f"{type(reader).__name__}: give the sampler rank=0, world_size=1, or take the wrapper away."
             )
+    return by_loader
 
 
-def still_prefetching() -> bool:
-    """Return whether a loader is still filling its workers' queues, so that its user has not seen a batch yet."""
-    return any(name == "_reset" and isinstance(reader, _BaseDataLoaderIter) for name, reader in readers())
+def no_batch_seen() -> bool:
+    """Return whether a loader reads whose user has not seen a batch of it yet: it fetches the first, or fills workers' queues."""
+    return any(isinstance(reader, _BaseDataLoaderIter) and reader._num_yielded == 0 for reader in readers())
 
 
 def _check_dataset(dataset: Any, n: int) -> None:

@@ -122,6 +122,10 @@ class CoresetSampler(EpochSampler):
         """N, the number of examples in the pool."""
         return self.task.n
 
+    def _needs_weights(self, by_loader: bool) -> bool:
+        weights = None if self.round_of(self.epoch or 0) is None or self.selection is None else self.selection.weights
+        return weights is not None and bool(np.ptp(weights) > 0)
+
     def _known_state(self) -> str:
         known = {
             s.provenance.round: blake2b(s.indices.tobytes(), digest_size=4).hexdigest()
@@ -151,6 +155,7 @@ class CoresetSampler(EpochSampler):
         Raises:
             ScheduleError: a position is not in the current selection.
         """
+        self._weights_asked = True
         selection = None if self.epoch is None or self.round_of(self.epoch) is None else self.selection
         if selection is None or selection.weights is None:
             return torch.ones(indices.shape, device=indices.device)
