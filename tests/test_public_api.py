@@ -78,7 +78,16 @@ def test_parameters() -> None:
     accepts(select, "task", "selector", "budget", seed=0)
     accepts(certify, "selection", "task", "method")
     accepts(
-        CoresetSampler, "task", "selector", "budget", warmup=10, every=10, seed=0, shuffle=True, rank=0, world_size=1
+        CoresetSampler,
+        "task",
+        "selector",
+        "budget",
+        warmup=10,
+        every=10,
+        seed=0,
+        shuffle=True,
+        rank=None,
+        world_size=None,
     )
     accepts(PGD, "radius", "step", "steps", norm="linf", random_start=True)
     accepts(

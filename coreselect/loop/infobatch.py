@@ -9,6 +9,7 @@ and nothing is dropped in the last (1 − δ)·C of C epochs. An example without
 """
 
 from fractions import Fraction
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,10 @@ import torch.distributed as dist
 from torch import Tensor
 
 from coreselect.errors import NonFiniteError, ScheduleError, ShapeError, first_few
-from coreselect.loop.epoch_sampler import EpochSampler, check_epoch
+from coreselect.loop import ranks
+from coreselect.loop.epoch_sampler import EpochSampler
 from coreselect.support.seeding import seeds
-from coreselect.types import Int64
+from coreselect.types import Float64, Int64
 
 
 class InfoBatchSampler(EpochSampler):
@@ -35,8 +37,8 @@ class InfoBatchSampler(EpochSampler):
         delta: δ in [0, 1], the share of the epochs that drop; published 0.875.
         seed: of drops and orders.
         shuffle: whether the order is random and new every epoch; else ascending.
-        rank, world_size: this process's share of the epoch; all shares have the same length. Losses are exchanged in
-            `set_epoch`.
+        rank, world_size: this process's share of the epoch; all shares have the same length. None means those of the torch
+            process group; under a wrapper that deals batches out itself, give 0 and 1. In a group, `set_epoch` exchanges losses.
 
     Raises:
         ScheduleError: a setting is out of range.
@@ -51,13 +53,12 @@ class InfoBatchSampler(EpochSampler):
         seed: int = 0,
         *,
         shuffle: bool = True,
-        rank: int = 0,
-        world_size: int = 1,
+        rank: int | None = None,
+        world_size: int | None = None,
     ) -> None:
-        if n < 1 or epochs < 1 or not 0 <= r < 1 or not 0 <= delta <= 1 or not 0 <= rank < world_size:
+        if n < 1 or epochs < 1 or not 0 <= r < 1 or not 0 <= delta <= 1:
             raise ScheduleError(
-                "InfoBatch needs n, epochs ≥ 1, r in [0, 1), delta in [0, 1] and 0 ≤ rank < world_size, got "
-                f"{n}, {epochs}, {r}, {delta}, {rank} of {world_size}."
+                f"InfoBatch needs n, epochs ≥ 1, r in [0, 1) and delta in [0, 1], got {n}, {epochs}, {r} and {delta}."
             )
         super().__init__(seed, shuffle, rank, world_size)
         self.n, self.epochs, self.r, self.delta = n, epochs, r, delta
@@ -65,22 +66,19 @@ class InfoBatchSampler(EpochSampler):
         self._new = np.zeros(n, dtype=bool)  # has a loss that ranks have not exchanged yet [N]
         self._easy = np.zeros(n, dtype=bool)  # H < mean at the start of the epoch [N]
         self._kept = np.ones(n, dtype=bool)  # in the current epoch [N]
+        self._exchanged = (
+            ""  # a digest of the losses after the last exchange, the same on all ranks; "" before any loss
+        )
 
     def drops(self, epoch: int) -> bool:
         """Return whether an epoch may drop examples: epoch < δ·C, computed exactly from the decimal number."""
         return epoch < Fraction(str(self.delta)) * self.epochs
 
-    def set_epoch(self, epoch: int) -> None:
-        """Start an epoch: decide what it drops. A second call for the same epoch changes nothing.
-
-        Args:
-            epoch: ≥ 0.
-        Raises:
-            ScheduleError: the epoch is negative.
-        """
-        check_epoch(epoch)
+    def _prepare(self, epoch: int) -> bool:
+        """Decide what an epoch drops, from the losses of all ranks."""
         if epoch == self.epoch:
-            return
+            return False
+        self.losses, self._new = self.losses.copy(), self._new.copy()  # states keep those of the epoch before
         self.gather()
         seen = ~np.isnan(self.losses)
         self._easy = np.zeros(self.n, dtype=bool)
@@ -90,11 +88,14 @@ class InfoBatchSampler(EpochSampler):
         easy = np.flatnonzero(self._easy)
         draws = seeds(self.seed, "infobatch", epoch, indices=easy).astype(np.float64) / 2.0**63  # uniform in [0, 1]
         self._kept[easy] = draws >= self.r
-        self.epoch = epoch
+        return True
 
     def __len__(self) -> int:
         """Return how many positions of the current epoch this rank sees; before the first `set_epoch`, of a whole epoch."""
         return self._share(int(self._kept.sum()))
+
+    def _length_in(self, epoch: int) -> int:
+        return int(self._kept.sum()) if epoch == self.epoch else self.n
 
     def _positions(self) -> Int64:
         return np.flatnonzero(self._kept)
@@ -107,6 +108,7 @@ class InfoBatchSampler(EpochSampler):
         Raises:
             ScheduleError: the current epoch has dropped a position, or it is outside the pool.
         """
+        self._weights_asked = True
         at = self._check_positions(indices)
         if not self._kept[at].all():
             raise ScheduleError("the current epoch has dropped an index: ask for weights of the batch's own indices.")
@@ -145,19 +147,36 @@ class InfoBatchSampler(EpochSampler):
 
         `set_epoch` calls it. Call it before `state_dict` if one rank's state shall hold the losses of all ranks.
         """
-        if self.world_size > 1 and dist.is_available() and dist.is_initialized():
+        if ranks.world_size() > 1:
             mine = np.flatnonzero(self._new)
-            every: list[Any] = [None] * dist.get_world_size()
+            every: list[Any] = [None] * ranks.world_size()
             dist.all_gather_object(every, (mine, self.losses[mine]))
             for at, values in every:  # in the order of ranks: if two have seen an example, all store the same loss
                 self.losses[at] = values
         self._new[:] = False
+        self._exchanged = _digest(self.losses)
+
+    @property
+    def pool_size(self) -> int:
+        """N, the number of examples in the pool."""
+        return self.n
+
+    def _needs_weights(self, by_loader: bool) -> bool:
+        return by_loader and self.r > 0 and bool((self._easy & self._kept).any())
+
+    def _known_state(self) -> str:
+        return f"the losses {self._exchanged}" if self._exchanged else "no losses"
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the schedule, the losses and the current epoch as plain values and tensors (safe for weights-only loading)."""
+        """Return the schedule, the losses and the current epoch as plain values and tensors (safe for weights-only loading).
+
+        The tensors share memory with the sampler until its next epoch. So a loader that asks for the state when it draws a
+        batch, ahead of training, still saves the losses of all batches that were trained on. A run that resumes in the middle
+        of an epoch gives the losses of the batches that were left again.
+        """
         arrays = {"losses": self.losses, "since": self._new, "easy": self._easy, "kept": self._kept}
-        plain = {name: torch.from_numpy(a.copy()) for name, a in arrays.items()}
-        return {"epoch": self.epoch, **self._schedule(), **plain}
+        plain = {name: torch.from_numpy(a) for name, a in arrays.items()}
+        return {"epoch": self.epoch, **self._schedule(), "exchanged": self._exchanged, **plain}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where a run stopped: in the same epoch, with the same drops from here on.
@@ -169,7 +188,8 @@ class InfoBatchSampler(EpochSampler):
         self.losses, self._new, self._easy, self._kept = (
             state[name].cpu().numpy().copy() for name in ("losses", "since", "easy", "kept")
         )
-        self.epoch = state["epoch"]
+        self._exchanged = state.get("exchanged", _digest(self.losses))  # states of version 0.1 have none
+        self._loaded(state["epoch"])
 
     def _schedule(self) -> dict[str, Any]:
         return {"pool_size": self.n, "epochs": self.epochs, "r": self.r, "delta": self.delta, "seed": self.seed}
@@ -180,3 +200,8 @@ class InfoBatchSampler(EpochSampler):
         if len(at) and not (at.min() >= 0 and at.max() < self.n):
             raise ScheduleError(f"positions lie in 0…{self.n - 1}, got {at.min()} to {at.max()}.")
         return at
+
+
+def _digest(losses: Float64) -> str:
+    """Return a short digest of losses; "" if there is none."""
+    return "" if np.isnan(losses).all() else blake2b(losses.tobytes(), digest_size=4).hexdigest()

@@ -1,26 +1,34 @@
 """CoresetSampler: when to select, and which examples an epoch sees; the user's training loop stays as it is.
 
-The first `warmup` epochs see the whole pool. Later epochs see a selection, which is renewed when (epoch − warmup) mod every = 0,
-and at once if a run starts or resumes inside an interval without a selection. A method that renews every epoch (rs2) does so; a
-method that never renews (random) keeps its first selection.
+The first ω = `warmup` epochs see the whole pool. Later epochs see a selection, which is renewed every λ = `every` epochs, and at
+once if a run starts or resumes inside an interval without a selection. A method that renews every epoch (rs2) does so; a method
+that never renews (random) keeps its first selection.
+
+    align="warmup":    select in the epochs e ≥ ω with (e − ω) mod λ = 0
+    align="absolute":  select in the epochs e ≥ ω with e mod λ = 0; before the first of them the whole pool is seen
+
+The second is Algorithm 2 of Xu et al., NeurIPS 2023. Where λ divides ω, the two are the same.
 """
 
 from dataclasses import asdict
-from typing import Any
+from hashlib import blake2b
+from typing import Any, Literal
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
 from coreselect.budget import Budget, resolve
 from coreselect.choosing import require, select
 from coreselect.errors import ScheduleError
-from coreselect.loop.epoch_sampler import EpochSampler, check_epoch
+from coreselect.loop import ranks
+from coreselect.loop.epoch_sampler import EpochSampler
 from coreselect.protocols import Selector
 from coreselect.support.records import settings_of
 from coreselect.task.task import Task
 from coreselect.types import Int64, Selection
+
+Align = Literal["warmup", "absolute"]
 
 
 class CoresetSampler(EpochSampler):
@@ -32,12 +40,14 @@ class CoresetSampler(EpochSampler):
         budget: a count or a fraction of the pool.
         warmup: ω ≥ 0, how many epochs see the whole pool first; published 100 of 1000.
         every: λ ≥ 1, epochs between selections; published 20.
+        align: from where intervals are counted: "warmup", from epoch ω, or "absolute", from epoch 0 as in Algorithm 2.
         seed: of selections and orders.
         shuffle: whether the order is random and new every epoch; else pool order, or pick order.
-        rank, world_size: this process's share of the epoch; all shares have the same length, padded from the front.
+        rank, world_size: this process's share of the epoch; all shares have the same length, padded from the front. None
+            means those of the torch process group. Under a wrapper that deals batches out itself, give 0 and 1.
 
     `set_epoch` does all the work, in the main process. In a process group every rank selects, and rank 0's selection is used.
-    `__len__` and `__iter__` compute nothing.
+    `__len__` and `__iter__` select nothing, but for a first pass without `set_epoch`, which is epoch 0.
 
     Raises:
         ScheduleError, BudgetError, RequirementError: a setting is not possible, or the task lacks what the selector needs.
@@ -52,14 +62,15 @@ class CoresetSampler(EpochSampler):
         every: int = 10,
         seed: int = 0,
         *,
+        align: Align = "warmup",
         shuffle: bool = True,
-        rank: int = 0,
-        world_size: int = 1,
+        rank: int | None = None,
+        world_size: int | None = None,
     ) -> None:
-        if warmup < 0 or every < 1 or not 0 <= rank < world_size:
-            raise ScheduleError(
-                f"a schedule needs warmup ≥ 0, every ≥ 1 and 0 ≤ rank < world_size, got {warmup}, {every}, {rank} of {world_size}."
-            )
+        if warmup < 0 or every < 1:
+            raise ScheduleError(f"a schedule needs warmup ≥ 0 and every ≥ 1, got {warmup} and {every}.")
+        if align not in ("warmup", "absolute"):
+            raise ScheduleError(f'align is "warmup" or "absolute", got {align!r}.')
         require(selector, task.provides)
         if selector.renew not in ("never", "round", "epoch"):
             raise ScheduleError(
@@ -67,34 +78,68 @@ class CoresetSampler(EpochSampler):
             )
         super().__init__(seed, shuffle, rank, world_size)
         self.task, self.selector, self.warmup, self.every = task, selector, warmup, every
+        self.align: Align = align
         self.k = resolve(budget, task.n)
         self.selection: Selection | None = None
+        self._restored: Selection | None = None  # that of the last state, until a later round is selected
+        self._replaced: Selection | None = None  # what the last state has replaced, until the next set_epoch
+        self._plain: tuple[Selection, Any] | None = (
+            None  # a selection and its plain form, since loaders ask at every batch
+        )
 
     def round_of(self, epoch: int) -> int | None:
         """Return the round of selection that an epoch trains on, or None for the whole pool."""
-        if epoch < self.warmup:
+        first = self.warmup if self.align == "warmup" else -(-self.warmup // self.every) * self.every
+        since = epoch - first
+        if since < 0:
             return None
-        since = epoch - self.warmup
         return {"never": 0, "round": since // self.every, "epoch": since}[self.selector.renew]
 
-    def set_epoch(self, epoch: int) -> None:
-        """Start an epoch: select, if the schedule needs a selection that does not exist yet.
+    def _prepare(self, epoch: int) -> bool:
+        """Select, if the schedule needs a selection that does not exist yet."""
+        round, before = self.round_of(epoch), self.selection
+        if round is not None:
+            self.selection = self._known(round) or self._select(round)
+        self._replaced = None
+        return round is not None and self.selection is not before
 
-        Args:
-            epoch: ≥ 0.
-        Raises:
-            ScheduleError: the epoch is negative.
-        """
-        check_epoch(epoch)
-        round = self.round_of(epoch)
-        if round is not None and (self.selection is None or self.selection.provenance.round != round):
-            chosen = select(self.task, self.selector, self.k, self.seed, round=round)
-            self.selection = _from_rank_0(chosen) if self.world_size > 1 else chosen
-        self.epoch = epoch
+    def _known(self, round: int) -> Selection | None:
+        """Return the selection of a round: the current one, that of the last state, or that which the state has replaced."""
+        known = (self.selection, self._restored, self._replaced)
+        return next((s for s in known if s is not None and s.provenance.round == round), None)
+
+    def _select(self, round: int) -> Selection:
+        """Select for a round, under the model as it is now."""
+        chosen = ranks.together(lambda: select(self.task, self.selector, self.k, self.seed, round=round), "select")
+        if self._restored is not None and round > self._restored.provenance.round:
+            self._restored = None  # the run has gone on from the state
+        if ranks.world_size() == 1:
+            return chosen
+        return Selection.from_plain(ranks.of_rank_0(asdict(chosen)))  # models may differ in statistics or a last bit
+
+    @property
+    def pool_size(self) -> int:
+        """N, the number of examples in the pool."""
+        return self.task.n
+
+    def _needs_weights(self, by_loader: bool) -> bool:
+        weights = None if self.round_of(self.epoch or 0) is None or self.selection is None else self.selection.weights
+        return weights is not None and bool(np.ptp(weights) > 0)
+
+    def _known_state(self) -> str:
+        known = {
+            s.provenance.round: blake2b(s.indices.tobytes(), digest_size=4).hexdigest()
+            for s in (self._restored, self.selection)
+            if s is not None
+        }
+        return ", ".join(f"the selection {name} of round {r}" for r, name in sorted(known.items())) or "no selection"
 
     def __len__(self) -> int:
         """Return how many positions of the current epoch (epoch 0 before the first `set_epoch`) this rank sees."""
-        return self._share(self.k if self.round_of(self.epoch or 0) is not None else self.task.n)
+        return self._share(self._length_in(self.epoch or 0))
+
+    def _length_in(self, epoch: int) -> int:
+        return self.task.n if self.round_of(epoch) is None else self.k
 
     def _positions(self) -> Int64:
         if self.round_of(self.epoch or 0) is None:
@@ -110,6 +155,7 @@ class CoresetSampler(EpochSampler):
         Raises:
             ScheduleError: a position is not in the current selection.
         """
+        self._weights_asked = True
         selection = None if self.epoch is None or self.round_of(self.epoch) is None else self.selection
         if selection is None or selection.weights is None:
             return torch.ones(indices.shape, device=indices.device)
@@ -125,17 +171,18 @@ class CoresetSampler(EpochSampler):
         """Return the epoch, the schedule and the selection as plain values and tensors (safe for weights-only loading)."""
         state: dict[str, Any] = {"epoch": self.epoch, **self._schedule(), "selection": None}
         if self.selection is not None:
-            plain = asdict(self.selection)
-            state["selection"] = _tensors(plain)
+            if self._plain is None or self._plain[0] is not self.selection:
+                self._plain = self.selection, _tensors(asdict(self.selection))
+            state["selection"] = self._plain[1]
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where a run stopped: with the same subset, without selecting again.
+        """Continue where a run stopped: in the same epoch, with the same subset, without selecting again.
 
         Raises:
             ScheduleError: the state was saved with another schedule, selector, budget or pool.
         """
-        self._check_state(state)
+        self._check_state({"align": "warmup", **state})  # states of version 0.1 have no align
         kept = None if state["selection"] is None else Selection.from_plain(_arrays(state["selection"]))
         if kept is not None:
             pool = self.task.fingerprint()
@@ -144,7 +191,8 @@ class CoresetSampler(EpochSampler):
                     f"the state's selection was made from the pool {kept.provenance.fingerprint}, this sampler's is {pool}: "
                     "resume with the same data, read in the same evaluation view."
                 )
-        self.selection, self.epoch = kept, state["epoch"]
+        self._replaced, self._restored, self.selection = self.selection, kept, kept
+        self._loaded(state["epoch"])
 
     def _schedule(self) -> dict[str, Any]:
         settings = settings_of(self.selector)
@@ -157,17 +205,9 @@ class CoresetSampler(EpochSampler):
             "pool_size": self.task.n,
             "warmup": self.warmup,
             "every": self.every,
+            "align": self.align,
             "seed": self.seed,
         }
-
-
-def _from_rank_0(chosen: Selection) -> Selection:
-    """Return rank 0's selection on every rank: all ranks have selected, but accelerators may differ in a last bit."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return chosen
-    plain = [asdict(chosen)]
-    dist.broadcast_object_list(plain, src=0)
-    return Selection.from_plain(plain[0])
 
 
 def _tensors(value: Any) -> Any:

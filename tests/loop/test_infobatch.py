@@ -215,8 +215,9 @@ def test_refusals() -> None:
             InfoBatchSampler(**{"n": 5, "epochs": 5, **settings})
     fresh = InfoBatchSampler(5, 5)
     assert len(fresh) == 5
+    assert sorted(fresh) == list(range(5))
     with pytest.raises(ScheduleError, match="set_epoch"):
-        iter(fresh)
+        list(fresh)
     with pytest.raises(ScheduleError, match="from 0"):
         fresh.set_epoch(-1)
     with pytest.raises(ShapeError, match="reduction='none'"):

@@ -58,12 +58,13 @@ class TestResuming:
                 assert list(second) == epochs[epoch]
 
     def test_before_the_first_epoch_there_is_a_state_too(self) -> None:
-        """A sampler before its first set_epoch can be saved and restored, and still needs set_epoch."""
+        """A sampler before its first set_epoch can be saved and restored, and still serves epoch 0 for one pass."""
         s, _ = sampler()
         fresh, _ = sampler()
         fresh.load_state_dict(s.state_dict())
+        assert sorted(fresh) == list(range(20))
         with pytest.raises(ScheduleError, match="set_epoch"):
-            iter(fresh)
+            list(fresh)
 
     @pytest.mark.parametrize("other", [{"warmup": 3}, {"every": 7}, {"seed": 1}, {"budget": 5}, {"n": 21}])
     def test_a_state_of_another_schedule_is_refused(self, other: Any) -> None:

@@ -90,14 +90,6 @@ def test_order_is_fixed_by_seed_and_epoch() -> None:
     assert list(plain) == plain.selection.indices.tolist()
 
 
-def test_a_missing_set_epoch_is_refused() -> None:
-    """Iterating before set_epoch raises an error that names the missing call; the length is known."""
-    s, _ = sampler()
-    with pytest.raises(ScheduleError, match="set_epoch"):
-        iter(s)
-    assert len(s) == 20
-
-
 def test_bad_schedules_are_refused_at_once() -> None:
     """Impossible schedules, budgets and missing requirements raise an error at construction; negative epochs in set_epoch."""
     for settings in ({"warmup": -1}, {"every": 0}, {"rank": 2, "world_size": 2}, {"rank": -1}):

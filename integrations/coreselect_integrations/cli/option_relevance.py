@@ -36,7 +36,7 @@ RELEVANCE: tuple[tuple[tuple[str, ...], HasEffect, str], ...] = (
         "methods that pass over the pool",
     ),
 )
-SCHEDULE = ("fraction", "warmup", "every", "select_attack_steps")  # of a coreset; they need a selector
+SCHEDULE = ("fraction", "warmup", "every", "align", "select_attack_steps")  # of a coreset; they need a selector
 
 
 def without_effect(given: Collection[str], settings: Settings, selector: Selector | None, *, named: bool) -> str | None:

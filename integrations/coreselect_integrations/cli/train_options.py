@@ -29,6 +29,14 @@ class CoresetOptions:
     selector: Selector = None
     fraction: Fraction = None
     capture: Capture = None
+    align: Annotated[
+        str | None,
+        typer.Option(
+            help="Count --every from the warmup, or absolute: from epoch 0, as in Algorithm 2 of RCS.",
+            show_default="warmup",
+            rich_help_panel=CORESET,
+        ),
+    ] = None
     select_batch_size: Annotated[
         int | None,
         typer.Option(

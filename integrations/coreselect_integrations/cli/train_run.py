@@ -53,7 +53,7 @@ def run(
     )
     plan = "all of them"
     if method is not None:
-        plan = f"{settings.fraction:.3g} by {selector} from epoch {settings.warmup + 1} on"
+        plan = f"{settings.fraction:.3g} by {selector} from epoch {settings.first_selection + 1} on"
     talk.print(f"{counted(settings.epochs, 'epoch')} on {device}, {plan}, in {out}")
     for words in notes(settings):
         talk.print(words, style="yellow")

@@ -69,6 +69,12 @@ def check(settings: Settings, method: Selector | None, given: Collection[str], *
             f"nothing would be chosen: --warmup is {settings.warmup} of {counted(settings.epochs, 'epoch')} in all, make "
             "it smaller or --epochs larger.",
         ),
+        (
+            method is not None and settings.first_selection >= settings.epochs,
+            f"nothing would be chosen: the first multiple of --every {settings.every} from --warmup {settings.warmup} on is "
+            f"{settings.first_selection}, of {counted(settings.epochs, 'epoch')} in all: make --every smaller, or leave out "
+            "--align absolute.",
+        ),
         (not settings.radius, "--radius 0 leaves attacks no room: the systems without an attack are standard and cl."),
     ):
         if wrong:

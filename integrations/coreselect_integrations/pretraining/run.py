@@ -108,6 +108,7 @@ def pretrain(
     sampler = CoresetSampler(
         recipe if progress is None else recipe.reporting(progress), selector or Random(), settings.fraction,
         warmup=settings.epochs if selector is None else settings.warmup, every=settings.every, seed=settings.seed,
+        align=settings.align,
     )  # fmt: skip
     workers, seen = generator(settings.seed, "workers"), SeenExamples(n)
     batches = NonSingletonBatches(sampler, settings.batch_size)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from functools import partial
 from math import inf
 from types import MappingProxyType
+from typing import Literal
 
 import torch
 
@@ -26,6 +27,7 @@ from coreselect_integrations.training.schedule import Curve, constant, cosine, s
 
 AUTOCAST_DTYPES: Mapping[str, torch.dtype | None] = MappingProxyType({"fp32": None, "bf16": torch.bfloat16})
 PRECISIONS = tuple(AUTOCAST_DTYPES)
+ALIGNMENTS = ("warmup", "absolute")
 CAPTURES = ("head", "all")
 
 
@@ -49,6 +51,7 @@ class Settings:
         flip: whether images are mirrored; None mirrors images with more than one channel, so not digits or letters.
         fraction, warmup, every: of the coreset: its share of the pool, the epochs on the whole pool before it, and the
             epochs between selections.
+        align: from where these epochs are counted, see `CoresetSampler`: from the `warmup`, or `absolute`.
         select_attack_steps: steps of the training attack while a selection captures gradients, 1¼ radii in all. Fewer steps
             are a faster approximation; None means the attack of training.
         capture: the parameters whose gradients a selection computes: those of the `head`, or `all`, sketched.
@@ -88,6 +91,7 @@ class Settings:
     fraction: float = 0.1
     warmup: int = 10
     every: int = 10
+    align: Literal["warmup", "absolute"] = "warmup"
     select_attack_steps: int | None = None
     capture: str = "head"
     rd_steps: int = 3
@@ -99,7 +103,12 @@ class Settings:
     def __post_init__(self) -> None:
         look_up(SYSTEMS, self.system, "training system")
         maker_of(self.arch)
-        for name, known in (("precision", PRECISIONS), ("optimiser", OPTIMISERS), ("capture", CAPTURES)):
+        for name, known in (
+            ("precision", PRECISIONS),
+            ("optimiser", OPTIMISERS),
+            ("capture", CAPTURES),
+            ("align", ALIGNMENTS),
+        ):
             if getattr(self, name) not in known:
                 why = f"{name} is one of {' and '.join(known)}, got {getattr(self, name)!r}."
                 raise UnknownNameError(why)
@@ -121,6 +130,11 @@ class Settings:
             )
             raise RequirementError(why)
         self.rate_curve()
+
+    @property
+    def first_selection(self) -> int:
+        """The first epoch on a coreset."""
+        return self.warmup if self.align == "warmup" else -(-self.warmup // self.every) * self.every
 
     @property
     def attack(self) -> PGD | None:
@@ -195,4 +209,6 @@ def _short_attack(radius: float, steps: int) -> PGD:
 
 SETTING_NAMES = tuple(f.name for f in fields(Settings))
 # Values that older versions used without writing them down.
-OLD_DEFAULTS: Mapping[str, object] = MappingProxyType({"capture": "head", "select_precision": "fp32"})
+OLD_DEFAULTS: Mapping[str, object] = MappingProxyType(
+    {"capture": "head", "select_precision": "fp32", "align": "warmup"}
+)

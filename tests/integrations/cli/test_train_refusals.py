@@ -29,7 +29,8 @@ IGNORED = [
     ("acl", "--interval", 2), ("acl", "--rate", 0.5), ("dynacl", "--form", "kl"), ("dynacl-air", "--key-momentum", 0),
     ("standard", "--attack-steps", 1), ("standard", "--radius", 0.1), ("cl", "--step", 0.1), ("fast-at", "--lr-warmup", 1),
     ("sat", "--milestones", "5"), ("sat", "--eta", 0.1), ("sat", "--rd-steps", 1), ("sat", "--select-batch-size", 8),
-    ("sat", "--fraction", 0.1), ("sat", "--warmup", 1), ("sat", "--every", 1), ("sat", "--select-attack-steps", 1),
+    ("sat", "--fraction", 0.1), ("sat", "--warmup", 1), ("sat", "--every", 1), ("sat", "--align", "absolute"),
+    ("sat", "--select-attack-steps", 1),
 ]  # fmt: skip
 
 
@@ -64,6 +65,14 @@ def test_an_option_that_the_method_overrides_is_wrong_usage(
     got = command("train", "sat", "--selector", selector, option, value, "--out", tmp_path)
     assert got.exit_code == 2
     assert f"{option} would be without effect" in " ".join(got.stderr.split())
+
+
+def test_a_first_multiple_after_the_last_epoch_is_wrong_usage(tmp_path: Path) -> None:
+    """Counted from epoch 0, the first selection may come later than the warm-up ends, and so never."""
+    words = ("sat", "--selector", "rs2", "--epochs", 10, "--warmup", 3, "--every", 10, "--align", "absolute")
+    got = command("train", *words, "--out", tmp_path)
+    assert got.exit_code == 2
+    assert "the first multiple of --every 10 from --warmup 3 on is 10" in " ".join(got.stderr.split())
 
 
 def test_every_arm_of_a_comparison_takes_the_same_plan() -> None:
@@ -112,6 +121,7 @@ def test_wrong_usage_is_exit_code_2(words: tuple[Any, ...], tmp_path: Path) -> N
         (("sat", "--curve", "square"), "no curve is called 'square'"),
         (("sat", "--curve", "stairs"), "needs milestones for the curve stairs"),
         (("sat", "--lr", 0), "needs a rate above 0"),
+        (("sat", "--selector", "rs2", "--align", "epoch"), "align is one of warmup and absolute"),
         (("sat", "--momentum", 1), "needs a momentum in [0, 1)"),
         (("acl", "--temperature", 0), "needs a temperature above 0"),
         (("sat", "--arch", "small", "--stem", "imagenet"), "stem"),

@@ -135,6 +135,12 @@ def test_without_a_selector_every_epoch_sees_the_whole_pool(tmp_path: Path) -> N
     assert not (tmp_path / "coreset.npz").exists()
 
 
+def test_intervals_can_be_counted_from_epoch_0(tmp_path: Path) -> None:
+    """With ω = 1 and λ = 2 the first coreset is that of epoch 2, and not of epoch 1."""
+    result = run(tmp_path, tiny("standard", every=2, align="absolute"), selector=RS2())
+    assert [r["examples"] for r in result.records] == [N, N, N // 4]
+
+
 def test_what_was_seen_is_counted_over_all_epochs(tmp_path: Path) -> None:
     """A fixed quarter sees a quarter of the pool; three disjoint quarters see three quarters."""
     fixed = run(tmp_path / "random", tiny("standard", warmup=0), selector=Random())
