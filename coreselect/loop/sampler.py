@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from coreselect.budget import Budget, resolve
-from coreselect.choosing import require, select
+from coreselect.choosing import check_ranges, require, select
 from coreselect.errors import ScheduleError
 from coreselect.loop.epoch_sampler import EpochSampler, check_epoch
 from coreselect.protocols import Selector
@@ -61,6 +61,7 @@ class CoresetSampler(EpochSampler):
                 f"a schedule needs warmup ≥ 0, every ≥ 1 and 0 ≤ rank < world_size, got {warmup}, {every}, {rank} of {world_size}."
             )
         require(selector, task.provides)
+        check_ranges(selector, task)
         if selector.renew not in ("never", "round", "epoch"):
             raise ScheduleError(
                 f"the selector {selector.name!r} has renew={selector.renew!r}; it must be 'never', 'round' or 'epoch'."

@@ -76,6 +76,7 @@ class RCS:
     certify: Method | None = "instance"
     name = "rcs"
     renew = "round"
+    attacks = frozenset({"pool", "validation"})
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "objective", find_objective(self.objective))

@@ -1,12 +1,15 @@
 """Check the datasets and the history that a task with a model is made of."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from coreselect.data.reading import Unpack, read
 from coreselect.errors import DataError, ShapeError
 from coreselect.history import History
+from coreselect.support.bounds import Range, range_of
 from coreselect.support.seeding import rng_kept
 
 
@@ -29,11 +32,19 @@ def length_of(dataset: Any, what: str) -> int:
     return n
 
 
-def has_labels(dataset: Any, unpack: Unpack) -> bool:
-    """Return whether the first item carries a label; no global random state moves."""
+@dataclass(frozen=True)
+class FirstItem:
+    """What the first item of a dataset shows: whether it carries a label, and the range of its input, None for integers."""
+
+    labelled: bool
+    range: Range | None
+
+
+def first_item(dataset: Any, unpack: Unpack) -> FirstItem:
+    """Read the first item of a dataset; no global random state moves."""
     with rng_kept():
-        _, _, y = next(read(dataset, [np.zeros(1, np.int64)], seed=0, path=("labels",), unpack=unpack))
-        return y is not None
+        _, x, y = next(read(dataset, [np.zeros(1, np.int64)], seed=0, path=("labels",), unpack=unpack))
+        return FirstItem(y is not None, range_of(x) if isinstance(x, Tensor) and x.is_floating_point() else None)
 
 
 def check_history(history: History | None, n: int) -> History | None:

@@ -13,6 +13,7 @@ from coreselect.gradients.rows import Groups, Rows
 from coreselect.gradients.sketch import Sketch
 from coreselect.network.layout import Layout
 from coreselect.network.network import Network
+from coreselect.objectives.following import as_used
 from coreselect.objectives.objective import Objective
 from coreselect.objectives.on_validation import ValidationObjective
 from coreselect.protocols import Loss
@@ -87,6 +88,9 @@ class ModelSnapshot(Snapshot):
         task = self.task
         described = {"loss": task.loss, "attack": task.attack, "head": task.head, "capture": task.capture}
         return {**settings_of(described), "weights": digest_of(self.model.state_dict())}
+
+    def as_used(self, selector: Any) -> Any:
+        return as_used(selector, self.task.attack)
 
     def misclassified(self) -> Tensor | None:
         return self._rows.misclassified()

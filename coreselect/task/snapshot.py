@@ -99,6 +99,10 @@ class Snapshot(ABC):
         """Describe the model, loss and attack that the rows came from; empty without a model."""
         return {}
 
+    def as_used(self, selector: Any) -> Any:
+        """Return a selector for the record: with the attacks that its objectives have used."""
+        return selector
+
     def misclassified(self) -> Tensor | None:
         """Return which examples are wrong on the inputs that the loss trains on, bool [n]; None if that is unknown."""
         return None
@@ -200,7 +204,9 @@ class Snapshot(ABC):
             nested=nested,
             certificate=certificate,
             diagnostics=diagnostics,
-            provenance=provenance(self.context, selector, len(indices), self.n, task, notes, settings or {}),
+            provenance=provenance(
+                self.context, self.as_used(selector), len(indices), self.n, task, notes, settings or {}
+            ),
         )
 
 

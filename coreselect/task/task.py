@@ -19,7 +19,7 @@ from coreselect.losses import loss as find_loss
 from coreselect.network.network import default_call
 from coreselect.protocols import Attack, Call, Loss, MakeViews
 from coreselect.task.arrays import check_arrays
-from coreselect.task.datasets import check_history, has_labels, length_of
+from coreselect.task.datasets import check_history, first_item, length_of
 from coreselect.task.opening import array_fingerprint, model_fingerprint, open_arrays, open_model
 from coreselect.task.recipe import ArrayRecipe, ModelRecipe, Recipe
 from coreselect.task.snapshot import Snapshot
@@ -92,7 +92,12 @@ class Task(Recipe):
         if batch_size < 1:
             raise ShapeError(f"batch_size must be at least 1, got {batch_size}.")
         read_items = unpack or default_unpack
-        n = length_of(pool, "pool")
+        n, first = length_of(pool, "pool"), first_item(pool, read_items)
+        held = (
+            first_item(validation, read_items)
+            if validation is not None and length_of(validation, "validation") > 0
+            else None
+        )
         return ModelTask(
             n=n,
             history=check_history(history, n),
@@ -110,10 +115,9 @@ class Task(Recipe):
             num_workers=num_workers,
             device=None if device is None else torch.device(device),
             ids=ids,
-            pool_has_labels=has_labels(pool, read_items),
-            validation_has_labels=validation is not None
-            and length_of(validation, "validation") > 0
-            and has_labels(validation, read_items),
+            pool_has_labels=first.labelled,
+            validation_has_labels=held is not None and held.labelled,
+            first_ranges={"pool": first.range, "validation": None if held is None else held.range},
         )
 
     @staticmethod

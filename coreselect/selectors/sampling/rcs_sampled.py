@@ -38,6 +38,7 @@ class RCSSampled:
     temperature: float = 2.0
     name = "rcs_sampled"
     renew = "round"
+    attacks = frozenset({"pool", "validation"})
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "objective", find_objective(self.objective))
