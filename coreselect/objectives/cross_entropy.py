@@ -26,6 +26,7 @@ class AdversarialCE(Objective):
     attack: Attack | None = field(default=None, kw_only=True)
     name: ClassVar[str] = "adversarial_ce"
     needs_labels: ClassVar[bool] = True
+    softmax: ClassVar[bool] = True
 
     def value(self, adversarial: Tensor, natural: Tensor, labels: Tensor | None) -> Tensor:
         assert labels is not None  # `ValidationObjective` has checked needs_labels
@@ -45,6 +46,7 @@ class CEPlusRD(Objective):
     attack: Attack | None = field(default=None, kw_only=True)
     name: ClassVar[str] = "ce_plus_rd"
     needs_labels: ClassVar[bool] = True
+    softmax: ClassVar[bool] = True
 
     def value(self, adversarial: Tensor, natural: Tensor, labels: Tensor | None) -> Tensor:
         assert labels is not None

@@ -52,6 +52,10 @@ class RD(Objective):
         return self.sets if getattr(divergence(self.divergence), "setwise", False) else None
 
     @property
+    def softmax(self) -> bool:  # type: ignore[override]  # derived from `divergence`
+        return getattr(divergence(self.divergence), "softmax", False)
+
+    @property
     def flat_at_start(self) -> bool:
         return True
 

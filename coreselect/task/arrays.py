@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from coreselect.errors import DataError, NonFiniteError, ShapeError
+from coreselect.errors import DataError, NonFiniteError, ShapeError, first_few
 from coreselect.support.array_checks import as_array, integers, matrix
 
 
@@ -29,6 +29,11 @@ def check_arrays(
     }
     members = integers("groups", groups)
     classes = integers("labels", labels)
+    if classes is not None and (wrong := np.flatnonzero(classes < 0)).size:
+        raise ShapeError(
+            f"{len(wrong)} labels are below 0 (rows {first_few(wrong.tolist())}): number the classes from 0 "
+            "(numpy.unique(labels, return_inverse=True)[1]), or leave out the rows of examples without a label."
+        )
     query = None if validation_gradient is None else as_array("validation_gradient", validation_gradient)
     lengths = {k: len(v) for k, v in {**arrays, "labels": classes}.items() if v is not None}
     if members is not None:
