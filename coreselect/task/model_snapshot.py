@@ -38,6 +38,7 @@ class ModelSnapshot(Snapshot):
         self.device, self.dtype = self._opened.device, self._opened.dtype
         self.batch_loss = not task.loss.per_example
         self.stratified_by_labels = task.loss.needs_labels
+        self.attacks_training = task.loss.streams[-1][0] == "adversarial"
 
     @property
     def provides(self) -> frozenset[str]:
@@ -94,6 +95,12 @@ class ModelSnapshot(Snapshot):
 
     def misclassified(self) -> Tensor | None:
         return self._rows.misclassified()
+
+    def misclassified_clean(self) -> Tensor | None:
+        cached: tuple[Tensor, Tensor] | None = vars(self).get(
+            "_natural"
+        )  # a score that shares this snapshot has read them
+        return self._rows.misclassified_clean(None if cached is None else cached[1])
 
     def attacked_logits(self) -> Tensor:
         streams = [s for s in self.task.loss.streams if s[0] == "adversarial"]
