@@ -3,7 +3,8 @@
     x₀ = Π(x + r·u),  u ~ U[−1, 1]        x_{t+1} = Π(x_t + α·sign ∇ₓ f(x_t))          (l∞)
     x₀ = Π(x + r·v),  v uniform in the unit ball   x_{t+1} = Π(x_t + α·∇ₓf/‖∇ₓf‖₂)      (l₂)
 
-Π projects onto the ball of radius r around x, and then onto the bounds of the inputs. Only gradients of inputs are computed.
+Π projects onto the ball of radius r around x, and then onto the bounds of the inputs. Inputs outside the bounds are refused,
+because Π would move them further than r. Only gradients of inputs are computed; a NaN in ∇ₓf counts as 0.
 Source: Madry et al., *Towards deep learning models resistant to adversarial attacks*, 2018.
 """
 
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from coreselect.errors import ShapeError
 from coreselect.protocols import Views
+from coreselect.support.bounds import check_range, range_of
 
 NORMS = ("linf", "l2")
 
@@ -30,9 +32,10 @@ class PGD:
         steps: the number of gradient steps, ≥ 0; with 0 steps the attack returns its random start.
         norm: `linf` or `l2`.
         random_start: start at a uniform random point of the ball, otherwise at x.
-        bounds: (low, high), the range of valid inputs, or None.
+        bounds: (low, high), the range of valid inputs, or None, which fits inputs of any range.
     Raises:
         ShapeError: one of the settings is out of range.
+        OutOfBoundsError: the attack is called with inputs outside the bounds by more than 0.0001 of their width.
 
     Source: Madry et al. 2018, section 2.1; all views together as in Kim et al. 2020 (RoCL) and Jiang et al. 2020 (ACL).
     """
@@ -63,7 +66,12 @@ class PGD:
             noise: uniform in [−1, 1), one tensor [B, …] for each view; each example has its own draws.
         Returns:
             One detached tensor [B, …] for each view, inside the ball and the bounds.
+        Raises:
+            OutOfBoundsError: inputs lie outside the bounds.
         """
+        if self.bounds is not None:
+            for x in inputs:
+                check_range(range_of(x), self.bounds)
         at = tuple(
             self._project(x + self._start(n), x) if self.random_start else x for x, n in zip(inputs, noise, strict=True)
         )
@@ -91,9 +99,12 @@ class PGD:
 
     def _direction(self, slope: Tensor) -> Tensor:
         if self.norm == "linf":
-            return slope.sign()
-        length = slope.flatten(1).norm(dim=1).clamp_min(1e-30)  # [B]
-        return slope / _per_example(length, slope)
+            return torch.nan_to_num(slope.sign(), nan=0.0)
+        slope = torch.nan_to_num(slope, nan=0.0)  # one bad entry moves no other; infinity becomes the largest number
+        slope = slope / _per_example(
+            _or_one(slope.flatten(1).abs().amax(dim=1)), slope
+        )  # squares neither vanish nor overflow
+        return slope / _per_example(_or_one(slope.flatten(1).norm(dim=1)), slope)
 
     def _project(self, at: Tensor, centre: Tensor) -> Tensor:
         if self.norm == "linf":
@@ -103,6 +114,11 @@ class PGD:
             length = away.flatten(1).norm(dim=1)  # [B]
             at = centre + away * _per_example((self.radius / length.clamp_min(1e-30)).clamp_max(1.0), away)
         return at if self.bounds is None else at.clamp(*self.bounds)
+
+
+def _or_one(lengths: Tensor) -> Tensor:
+    """Replace lengths of zero by one, so that a zero vector divided by its length stays zero."""
+    return torch.where(lengths > 0, lengths, torch.ones_like(lengths))
 
 
 def _per_example(values: Tensor, like: Tensor) -> Tensor:

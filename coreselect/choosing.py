@@ -7,7 +7,10 @@ import torch
 
 from coreselect.budget import Budget, resolve
 from coreselect.errors import CoreselectError, RequirementError
+from coreselect.objectives.following import following, parts
 from coreselect.protocols import Selector, TaskLike
+from coreselect.support.bounds import bounds_of, check_range
+from coreselect.task.recipe import ModelRecipe
 from coreselect.types import Selection
 
 _REMEDIES = {  # for each requirement of a selector, how a user can provide it
@@ -38,12 +41,14 @@ def select(task: TaskLike, selector: Selector, budget: Budget, seed: int = 0, *,
     Raises:
         BudgetError: the budget is out of range.
         RequirementError: the task lacks something that the selector needs, or seed or round is negative.
+        OutOfBoundsError: inputs lie outside the bounds of an attack of this selection.
         CoreselectError: the selector returned a wrong number of picks, or picks that are not unique positions.
     """
     if seed < 0 or round < 0:
         raise RequirementError(f"seed and round must be 0 or more, got {seed} and {round}.")
     k = resolve(budget, task.n)
     require(selector, task.provides)
+    check_ranges(selector, task)
     selection = selector.select(task, k, generator=torch.Generator().manual_seed(seed), round=round)
     indices = selection.indices
     fault = (
@@ -69,3 +74,26 @@ def require(selector: Selector, provides: Iterable[str]) -> None:
         raise RequirementError(
             f"the selector {selector.name!r} needs {what.replace('_', ' ')}, and this task has none: {remedy}."
         )
+
+
+def check_ranges(selector: Selector, task: TaskLike) -> None:
+    """Refuse a task whose first inputs lie outside the bounds of an attack that is certain to act on them.
+
+    Nothing is read: the task has seen its first inputs when it was made. A selector says what it attacks in `attacks`, a set
+    of "pool" (by the task's attack, if its loss reads attacked inputs) and "validation" (by the attack of its objective).
+    The attack itself looks at every input.
+
+    Raises:
+        OutOfBoundsError: see above.
+    """
+    if not isinstance(task, ModelRecipe):
+        return
+    loss_attacks = any(route == "adversarial" for route, _ in task.loss.streams)
+    pool = task.attack if loss_attacks and task.views is None else None  # a view may have another range than its image
+    for part in parts(selector):
+        objective = getattr(part, "objective", None)
+        validation = None if objective is None else following(objective, task.attack).attack
+        for what, attack in (("pool", pool), ("validation", validation)):
+            seen = task.first_ranges.get(what)
+            if what in getattr(part, "attacks", ()) and seen is not None:
+                check_range(seen, bounds_of(attack), f"{what} inputs")

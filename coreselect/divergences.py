@@ -27,12 +27,14 @@ from coreselect.support.lookup import make_named
 class KL:
     """KL(softmax h(x̃) ‖ softmax h(x)) of each example, in nats: [B, C], [B, C] → [B].
 
-    `fisher` is its second derivative at x̃ = x, in units of diag p − p pᵀ. `setwise` says whether it compares two sets.
+    `fisher` is its second derivative at x̃ = x, in units of diag p − p pᵀ. `setwise` says whether it compares two sets,
+    and `softmax` whether it needs two outputs or more.
     """
 
     name = "kl"
     fisher: ClassVar[float] = 1.0
     setwise: ClassVar[bool] = False
+    softmax: ClassVar[bool] = True
 
     def __call__(self, adversarial: Tensor, natural: Tensor) -> Tensor:
         return F.kl_div(natural.log_softmax(1), adversarial.log_softmax(1), log_target=True, reduction="none").sum(1)
@@ -45,6 +47,7 @@ class JS:
     name = "js"
     fisher: ClassVar[float] = 0.25
     setwise: ClassVar[bool] = False
+    softmax: ClassVar[bool] = True
 
     def __call__(self, adversarial: Tensor, natural: Tensor) -> Tensor:
         a, n = adversarial.log_softmax(1), natural.log_softmax(1)  # [B, C]

@@ -15,6 +15,10 @@ class ShapeError(CoreselectError):
     """An array or tensor with a wrong shape, length or dtype, or a number out of its range."""
 
 
+class OutOfBoundsError(ShapeError):
+    """Inputs outside the bounds of an attack, which would clip them."""
+
+
 class HeadError(CoreselectError):
     """A model that cannot be split into features and head as asked."""
 

@@ -99,7 +99,8 @@ class Selector(Protocol):
 
     `requires` names what a task must provide: `labels`, `features`, `logits`, `gradients`, `example_gradients`, `inputs`,
     `validation`, `validation_labels`, `history` (of logits) or `losses`. `renew` says when another call returns another
-    selection: `never`, `round` or `epoch`.
+    selection: `never`, `round` or `epoch`. A selector may also say what it attacks, in `attacks`, a set of `pool` (by the task's
+    attack) and `validation` (by that of its `objective`): inputs outside the bounds are then refused before any training.
     """
 
     @property

@@ -61,7 +61,10 @@ class Diagnostics:
     Attributes:
         query_pool_cosine: cosine of the query with the mean gradient of the pool, in [−1, 1].
         query_loss_cosine: cosine of the query with the gradient of the adversarial loss on validation, in [−1, 1].
-        misclassified, misclassified_pool: share of misclassified picks, and of the pool's examples, in [0, 1].
+        misclassified, misclassified_pool: share of misclassified picks, and of the pool's examples, in [0, 1], on the inputs
+            that the loss trains on.
+        misclassified_attacked: whether those inputs are attacked; None if that was not recorded.
+        misclassified_clean, misclassified_clean_pool: the same shares on natural inputs, if their logits were at hand.
         effective_classes: exp(entropy of the class histogram of the picks), in [1, `classes`].
         classes: the number of classes.
         gain_loss_correlation: rank correlation of gain with loss, in [−1, 1].
@@ -76,6 +79,9 @@ class Diagnostics:
     query_loss_cosine: float | None = None
     misclassified: float | None = None
     misclassified_pool: float | None = None
+    misclassified_attacked: bool | None = None
+    misclassified_clean: float | None = None
+    misclassified_clean_pool: float | None = None
     effective_classes: float | None = None
     classes: int | None = None
     gain_loss_correlation: float | None = None
@@ -87,32 +93,9 @@ class Diagnostics:
 
     def trouble(self) -> tuple[str, ...]:
         """Describe each problem in one sentence; empty if there is none."""
-        out: list[str] = []
-        if self.query_pool_cosine is not None and self.query_pool_cosine < 0:
-            out.append(
-                f"the objective's gradient opposes the pool's mean gradient (cosine {self.query_pool_cosine:+.2f}): "
-                "lowering the objective raises the training loss"
-            )
-        if self.query_loss_cosine is not None and self.query_loss_cosine < 0:
-            out.append(
-                f"the objective's gradient opposes the adversarial loss on validation (cosine {self.query_loss_cosine:+.2f})"
-            )
-        if self.misclassified is not None and self.misclassified_pool is not None:
-            worse = self.misclassified - self.misclassified_pool
-            if self.misclassified > 0.9 or worse > 0.15:
-                out.append(
-                    f"{self.misclassified:.0%} of the picks are misclassified (pool: {self.misclassified_pool:.0%})"
-                )
-        if self.effective_classes is not None and self.classes and self.effective_classes < 0.7 * self.classes:
-            out.append(f"the picks cover {self.effective_classes:.1f} effective classes of {self.classes}")
-        if self.gain_loss_correlation is not None and self.gain_loss_correlation > 0.5:
-            out.append(f"gain mostly ranks by loss (rank correlation {self.gain_loss_correlation:.2f})")
-        if self.rd_before and self.rd_after_recrafted is not None and self.rd_after_recrafted > self.rd_before:
-            out.append(
-                f"with attacks re-crafted the objective rises ({self.rd_before:.4g} → {self.rd_after_recrafted:.4g}): "
-                "a smaller eta, or recraft, is needed"
-            )
-        return tuple(out)
+        from coreselect.trouble import trouble  # it reads this record
+
+        return trouble(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,9 +80,13 @@ def given(page: str) -> dict[str, Any]:
         "optimizer": torch.optim.SGD(model.parameters(), 0.05),
     }  # fmt: skip
     if page == "docs/how-to/normalised-inputs.md":
-        names["old_weights"] = model.state_dict()
+        x, y = images().tensors
+        shifted = holdout(TensorDataset(4 * x - 2, y), 20, 0)
+        names |= {"old_weights": model.state_dict(), "normalised_pool": shifted[0], "normalised_validation": shifted[1]}
     if page == "docs/how-to/model-and-head.md":
-        names["dict_model"] = DictNet()
+        x, y = images().tensors
+        two = holdout(TensorDataset(x, y % 2), 20, 0)
+        names |= {"dict_model": DictNet(), "two_class_pool": two[0], "two_class_validation": two[1]}
     if page == "docs/how-to/data-and-labels.md":
         names |= {"dataset_of_dicts": Scans(), "plain": images(), "augmented": images()}
     if page == "docs/how-to/no-labels.md":

@@ -156,3 +156,46 @@ def test_impossible_settings_are_refused(settings: Any, word: str) -> None:
     """Each impossible setting is refused by name when the attack is made."""
     with pytest.raises(ShapeError, match=word):
         PGD(**settings)
+
+
+@given(st.integers(-38, 37), st.integers(1, 2), st.sampled_from([torch.float32, torch.float64]))
+def test_slopes_of_any_size_give_steps_of_one_length(power: int, steps: int, dtype: torch.dtype) -> None:
+    """l₂ steps are as long for slopes of 1e-38 as of 1e37, whose squares vanish or overflow in float32."""
+    x = X.to(dtype)
+    direction = (torch.rand(x.shape, generator=torch.Generator().manual_seed(2), dtype=dtype) + 0.1) * 10.0**power
+    attack = PGD(1.0, 0.2, steps, norm="l2", random_start=False, bounds=None)
+    got = attack(lambda v: (v[0] * direction).sum(), (x,), (x,))[0]
+    assert torch.allclose((got - x).flatten(1).norm(dim=1), torch.full((5,), 0.2 * steps, dtype=dtype), rtol=1e-4)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+def test_one_bad_slope_moves_no_other_entry(norm: Any, bad: float) -> None:
+    """A NaN entry counts as 0, so its pixel stays and the others step; an infinite one is the largest; zeros do not step."""
+    slope = torch.ones_like(X)
+    slope[1, 0, 2, 3] = bad
+    slope[2] = 0
+
+    class Slopes(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            return x.sum()
+
+        @staticmethod
+        def backward(ctx: Any, *_: Any) -> Any:
+            return slope
+
+    attack = PGD(1.0, 0.2, 1, norm=norm, random_start=False, bounds=None)
+    moved = attack(lambda v: Slopes.apply(v[0]), (X,), (NOISE,))[0] - X
+    assert bool(moved.isfinite().all())
+    assert float(moved[2].abs().max()) == 0
+    at, others = float(moved[1, 0, 2, 3]), torch.cat([moved[1].flatten()[:15], moved[1].flatten()[16:]])
+    assert float(moved[0].abs().min()) > 0
+    if bad != bad:
+        assert at == 0
+        assert float(others.min()) > 0
+    elif norm == "linf":
+        assert at == pytest.approx(0.2 if bad > 0 else -0.2)
+        assert float(others.min()) == pytest.approx(0.2)
+    else:
+        assert at == pytest.approx(0.2 if bad > 0 else -0.2)

@@ -18,7 +18,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("support", "budget"),
     ("io", "data"),
-    ("types",),
+    ("types", "trouble"),
     ("protocols",),
     ("attacks", "divergences", "losses", "network", "history"),
     ("objectives",),

@@ -40,6 +40,7 @@ def diagnose(
     projected = rows.project(query)
     gains = rows.scores(projected)  # [M]
     misclassified = snapshot.misclassified()
+    clean = None if misclassified is None or snapshot.attacks_training is False else snapshot.misclassified_clean()
     labels = snapshot.labels() if "labels" in snapshot.provides and snapshot.stratified_by_labels else None
     classes = None if labels is None else np.bincount(labels[picks], minlength=int(labels.max()) + 1)
     objective = held if isinstance(held, ValidationObjective) else None
@@ -47,8 +48,11 @@ def diagnose(
     return Diagnostics(
         query_pool_cosine=_cosine(projected, rows.mean()),
         query_loss_cosine=None if loss_gradient is None else _cosine(query, loss_gradient),
-        misclassified=None if misclassified is None else float(misclassified.cpu().numpy()[picks].mean()),
-        misclassified_pool=None if misclassified is None else float(misclassified.float().mean()),
+        misclassified=_share(misclassified, picks),
+        misclassified_pool=_share(misclassified),
+        misclassified_attacked=None if misclassified is None else snapshot.attacks_training,
+        misclassified_clean=_share(clean, picks),
+        misclassified_clean_pool=_share(clean),
         effective_classes=None if classes is None else effective_classes(classes),
         classes=None if labels is None else len(np.unique(labels)),
         gain_loss_correlation=None if losses is None else rank_correlation(gains, losses),
@@ -60,6 +64,14 @@ def diagnose(
         rd_after_recrafted=None if objective is None else objective.recrafted_value(final),
         rd_clean=None if objective is None else objective.clean_value(theta),
     )
+
+
+def _share(wrong: Tensor | None, picks: Int64 | None = None) -> float | None:
+    """Return the share of wrong examples among the picks, or among all."""
+    if wrong is None:
+        return None
+    held = wrong.cpu().numpy()
+    return float((held if picks is None else held[picks]).mean())
 
 
 def effective_classes(counts: Int64) -> float:

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from coreselect.errors import DataError, RequirementError
+from coreselect.errors import DataError, RequirementError, ShapeError
 from coreselect.io.atomic import atomic_file
+from coreselect.network.normalized import Normalized
 from coreselect.protocols import Call, MakeViews, Progress
 from coreselect.support.factories import resolve
 
@@ -61,6 +62,29 @@ def from_factory(
     )
 
 
+def normalised(prepared: PreparedModel, mean: str, std: str) -> PreparedModel:
+    """Put the normalisation of images into the user's model.
+
+    Args:
+        mean, std: numbers with commas between them, one for each channel, or one number.
+    Raises:
+        ShapeError: they are no such numbers.
+    """
+    try:
+        numbers = [[float(number) for number in words.split(",")] for words in (mean, std)]
+    except ValueError as why:
+        raise ShapeError(
+            f"--mean and --std are numbers with commas between them, 0.49,0.48,0.45, got {mean!r} and {std!r}."
+        ) from why
+    device = next((t.device for t in (*prepared.model.parameters(), *prepared.model.buffers())), None)
+    return replace(
+        prepared,
+        model=Normalized(prepared.model, *numbers).to(device),
+        said=f"{prepared.said}, on images normalised by mean {mean} and std {std}",
+        record={**prepared.record, "mean": numbers[0], "std": numbers[1]},
+    )
+
+
 def load_weights(model: nn.Module, path: Path) -> None:
     """Load a state dict, or one under "model", "state_dict" or "model_state_dict". Names may begin with "module.".
 
@@ -99,9 +123,12 @@ def warmed(pool: Any, *, device: torch.device, progress: Progress, **settings: A
         RequirementError: no function is registered.
     """
     model, record = _registered("coreselect.warmup")(pool, device=device, progress=progress, **settings)
-    said = (
-        f"no model was given: a {settings['arch']!r} network was trained adversarially for {settings['epochs']} epochs of the pool "
+    epochs = settings["epochs"]
+    said = f"no model was given: a {settings['arch']!r} network " + (
+        f"was trained adversarially for {epochs} epoch{'' if epochs == 1 else 's'} of the pool "
         f"({record.seconds:.0f} s, {settings['attack_steps']}-step attack)"
+        if epochs
+        else "with random weights was taken, without training (--warmup-epochs 0)"
     )
     return PreparedModel(model, record.call, record.views, said, {**record.settings, "warmup_seconds": record.seconds})
 

@@ -67,6 +67,11 @@ def select(
             raise typer.BadParameter("nothing is attacked over arrays: leave --precision out.")
     if (model.checkpoint and not model.model) or (model.save_model and model.model):
         raise typer.BadParameter("--checkpoint needs --model, and --save-model needs a network that is warmed up.")
+    normalised = (model.mean, model.std)
+    if any(normalised) and not (all(normalised) and model.model):
+        raise typer.BadParameter(
+            "--mean and --std go together and are for the network of --model: the built-in networks take images in [0, 1]."
+        )
     if passes.precision not in PRECISIONS:
         raise typer.BadParameter(f"--precision is {' or '.join(PRECISIONS)}, got {passes.precision!r}.")
     share = pool.validation or 0.0

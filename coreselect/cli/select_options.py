@@ -23,6 +23,18 @@ class ModelOptions:
         Path | None,
         typer.Option(help="Weights of --model. No code in the file is run.", rich_help_panel=MODEL),
     ] = None
+    mean: Annotated[
+        str | None,
+        typer.Option(
+            help="Means of the channels by which --model expects images normalised: 0.49,0.48,0.45, or one number. Images stay "
+            "in [0, 1], and the model normalises.",
+            rich_help_panel=MODEL,
+        ),
+    ] = None
+    std: Annotated[
+        str | None,
+        typer.Option(help="Standard deviations of the channels, as --mean.", rich_help_panel=MODEL),
+    ] = None
     head: Annotated[
         str | None,
         typer.Option(help="Name of the module that is the head.", show_default="found", rich_help_panel=MODEL),

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from coreselect.choosing import select as choose
-from coreselect.cli.model import PreparedModel, from_factory, save_weights, warmed
+from coreselect.cli.model import PreparedModel, from_factory, normalised, save_weights, warmed
 from coreselect.cli.options import AttackOptions, MachineOptions, PoolOptions, RcsOptions, WarmupOptions
 from coreselect.cli.plain_values import as_json
 from coreselect.cli.progress import progress
@@ -121,7 +121,8 @@ def _model(request: Request, loss: Loss, pool: Any, device: torch.device, report
     """Load the user's model, or warm up a small network."""
     model, warmup = request.model, request.warmup
     if model.model is not None:
-        return from_factory(model.model, model.checkpoint, model.views, loss.views, device)
+        ready = from_factory(model.model, model.checkpoint, model.views, loss.views, device)
+        return ready if model.mean is None else normalised(ready, model.mean, model.std or "")
     ready = warmed(
         pool, device=device, progress=report, arch=warmup.arch, loss=warmup.loss, epochs=warmup.warmup_epochs,
         attack_steps=model.warmup_attack_steps, radius=request.radius, seed=request.seed,
@@ -143,9 +144,12 @@ def _task(
     """Make the task of a model."""
     # a CPU maps the activations of larger batches anew at every pass, which is slower
     batch_size = request.passes.batch_size or (64 if device.type == "cpu" else 256)
+    inside = "" if request.model.mean is None else "model."  # the user's names, inside `Normalized`
+    head, capture = request.model.head, request.model.capture
     return Task.from_model(
         ready.model, pool, held, loss=loss,
-        attack=None if attack is None else IN_PRECISION[request.passes.precision or "fp32"](attack), head=request.model.head,
-        capture=request.model.capture, call=ready.call, views=ready.views, batch_size=batch_size,
-        num_workers=request.machine.num_workers, timeout=request.machine.read_timeout, device=device,
+        attack=None if attack is None else IN_PRECISION[request.passes.precision or "fp32"](attack),
+        head=head and inside + head, capture=capture and (capture if capture == "all" else inside + capture),
+        call=ready.call, views=ready.views, batch_size=batch_size, num_workers=request.machine.num_workers,
+        timeout=request.machine.read_timeout, device=device,
     )  # fmt: skip

@@ -139,7 +139,11 @@ def _trouble(selection: Selection) -> RenderableType:
         return Text("not looked for", "dim")
     words = diagnostics.trouble()
     lines = [_item("!", line, "bold yellow") for line in words] if words else [Text("no sign of it", "green")]
-    measures = _SEPARATOR.join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in known.items())
+    attacked = known.pop("misclassified_attacked", False)
+    more = {"misclassified": " under attack", "misclassified_pool": " under attack"} if attacked else {}
+    measures = _SEPARATOR.join(
+        f"{name.replace('_', ' ')}{more.get(name, '')} {value:.4g}" for name, value in known.items()
+    )
     return Group(*lines, _item("measured", measures))
 
 

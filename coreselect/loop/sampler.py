@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from coreselect.budget import Budget, resolve
-from coreselect.choosing import require, select
+from coreselect.choosing import check_ranges, require, select
 from coreselect.errors import ScheduleError
 from coreselect.loop import ranks
 from coreselect.loop.epoch_sampler import EpochSampler
@@ -72,6 +72,7 @@ class CoresetSampler(EpochSampler):
         if align not in ("warmup", "absolute"):
             raise ScheduleError(f'align is "warmup" or "absolute", got {align!r}.')
         require(selector, task.provides)
+        check_ranges(selector, task)
         if selector.renew not in ("never", "round", "epoch"):
             raise ScheduleError(
                 f"the selector {selector.name!r} has renew={selector.renew!r}; it must be 'never', 'round' or 'epoch'."

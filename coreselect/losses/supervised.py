@@ -13,14 +13,16 @@ from torch import Tensor
 from coreselect.attacks import PGD
 from coreselect.divergences import KL
 from coreselect.protocols import Views
+from coreselect.support.one_logit import refuse_one_logit
 
 
 class _Supervised:
-    """What the supervised losses share: one view, labels, and one value for each example."""
+    """What the supervised losses share: one view, labels, one value for each example, and a softmax of two outputs or more."""
 
     views = 1
     per_example = True
     needs_labels = True
+    softmax = True
 
 
 @dataclass(frozen=True)
@@ -76,4 +78,5 @@ class TRADES(_Supervised):
 
 def _cross_entropy(outputs: Tensor, labels: Tensor | None) -> Tensor:
     assert labels is not None  # needs_labels is checked where a task is opened
+    refuse_one_logit(outputs.shape[-1], "cross-entropy")
     return F.cross_entropy(outputs, labels, reduction="none")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from coreselect.errors import HeadError, first_few
+from coreselect.network.called_head import CalledHead, find_called_head
 from coreselect.network.network import ROUTES, HeadArguments, HeadSplit, WholeModel
 from coreselect.network.split_checks import (
     refuse_batch_dependence,
@@ -52,6 +53,8 @@ def split(
         name = _smallest_head(model, traces["adversarial"]) if head is None else _existing(model, head)
         arguments: dict[Route, HeadArguments] = {route: trace.head_arguments(name) for route, trace in traces.items()}
     except HeadError:
+        if names is None and (found := _under_call(model, call, probe, traces, head, routes, width)) is not None:
+            return found
         if names is None or head is not None:
             raise
         return WholeModel(model, call, names, routes, width)
@@ -62,7 +65,30 @@ def split(
     if not out.captured:
         raise HeadError(f"the head {name!r} holds no Linear to capture: name parameters with capture=.")
     refuse_tied_parameters(model, name, out.captured)
-    refuse_wrong_split(out, probe, traces)
+    try:
+        refuse_wrong_split(out, probe, traces)
+    except HeadError:
+        if names is None and (found := _under_call(model, call, probe, traces, head, routes, width)) is not None:
+            return found
+        raise
+    return out
+
+
+def _under_call(
+    model: nn.Module, call: Call, probe: Tensor, traces: dict[Route, Trace], head: str | None, routes: int, width: int
+) -> HeadSplit | None:
+    """Return the split at the head of the model's own output, of which `call` makes another; None if that is not exact."""
+    found = find_called_head(model, traces, head)
+    if found is None:
+        return None
+    out = CalledHead(model, call, found[0], found[1], _linear_parameters(model, found[0]), routes, width)
+    try:
+        refuse_tied_parameters(model, out.name, out.captured)
+        refuse_wrong_split(out, probe, traces)
+    except (
+        Exception
+    ):  # the user's call may do anything with a head that is not the model; the caller names the head's fault
+        return None
     return out
 
 

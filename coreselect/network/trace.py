@@ -51,6 +51,10 @@ class Trace:
         calls = self._calls.get(name, [])
         return len(calls) == 1 and calls[0][2] is self.output
 
+    def first_call(self, name: str) -> tuple[tuple[Any, ...], dict[str, Any], Any] | None:
+        """Return arguments, keyword arguments and output of the first call of a submodule ("" is the model), if it was called."""
+        return next(iter(self._calls.get(name, [])), None)
+
     def head_arguments(self, name: str) -> HeadArguments:
         """Return how the submodule `name` was called, so that it can be called again as the head.
 

@@ -10,7 +10,6 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor
 
-from coreselect.attacks import PGD
 from coreselect.divergences import KL
 from coreselect.objectives.objective import Objective
 from coreselect.protocols import Attack
@@ -21,12 +20,13 @@ class AdversarialCE(Objective):
     """The cross-entropy of attacked validation inputs, in nats; it needs validation labels.
 
     Args:
-        attack: the attack that raises the cross-entropy.
+        attack: the attack that raises the cross-entropy; None: as for `RD`.
     """
 
-    attack: Attack = field(default=PGD(8 / 255, 10 / 765, 3), kw_only=True)
+    attack: Attack | None = field(default=None, kw_only=True)
     name: ClassVar[str] = "adversarial_ce"
     needs_labels: ClassVar[bool] = True
+    softmax: ClassVar[bool] = True
 
     def value(self, adversarial: Tensor, natural: Tensor, labels: Tensor | None) -> Tensor:
         assert labels is not None  # `ValidationObjective` has checked needs_labels
@@ -39,13 +39,14 @@ class CEPlusRD(Objective):
 
     Args:
         beta: β ≥ 0, the weight of RD.
-        attack: the attack that raises the divergence.
+        attack: the attack that raises the divergence; None: as for `RD`.
     """
 
     beta: float = 6.0
-    attack: Attack = field(default=PGD(8 / 255, 10 / 765, 3), kw_only=True)
+    attack: Attack | None = field(default=None, kw_only=True)
     name: ClassVar[str] = "ce_plus_rd"
     needs_labels: ClassVar[bool] = True
+    softmax: ClassVar[bool] = True
 
     def value(self, adversarial: Tensor, natural: Tensor, labels: Tensor | None) -> Tensor:
         assert labels is not None

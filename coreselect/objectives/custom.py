@@ -6,7 +6,6 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from coreselect.attacks import PGD
 from coreselect.errors import ShapeError
 from coreselect.objectives.objective import Objective
 from coreselect.protocols import Attack
@@ -19,13 +18,13 @@ class Custom(Objective):
     Args:
         function: (adversarial outputs [B, C], natural outputs [B, C], labels int64 [B] or None) → [B] or a scalar,
             differentiable in both outputs; labels are None where validation has none.
-        attack: the attack that raises the sum of the function.
+        attack: the attack that raises the sum of the function; None: as for `RD`.
     Raises:
         ShapeError: the function returns another shape.
     """
 
     function: Callable[[Tensor, Tensor, Tensor | None], Tensor]
-    attack: Attack = field(default=PGD(8 / 255, 10 / 765, 3), kw_only=True)
+    attack: Attack | None = field(default=None, kw_only=True)
     name: ClassVar[str] = "custom"
 
     def value(self, adversarial: Tensor, natural: Tensor, labels: Tensor | None) -> Tensor:

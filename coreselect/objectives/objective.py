@@ -12,12 +12,15 @@ class Objective(ABC):
     """L(U; θ), the mean of `value` over U; lower is better.
 
     Subclasses are frozen dataclasses, so that equal settings are equal objects and `coreselect.support.records` can
-    describe them. `natural_route` is the route of natural inputs; adversarial inputs always use the adversarial route.
+    describe them. `attack` may be None: then it follows the task's attack (`objectives/following.py`). `softmax` says whether
+    the value compares softmaxes, which need two or more outputs. `natural_route` is the route of natural inputs; adversarial
+    inputs always use the adversarial route.
     """
 
     name: ClassVar[str]
     needs_labels: ClassVar[bool] = False
-    attack: Attack
+    softmax: ClassVar[bool] = False
+    attack: Attack | None
     natural_route: Route = "natural"
 
     @abstractmethod

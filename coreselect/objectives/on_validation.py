@@ -13,6 +13,7 @@ from coreselect.errors import NonFiniteError, RequirementError, first_few
 from coreselect.network.layout import Layout
 from coreselect.network.network import Network
 from coreselect.network.precision import at_least, without_autocast
+from coreselect.objectives.following import following
 from coreselect.objectives.objective import Objective
 from coreselect.protocols import Params
 from coreselect.support.clock import Clock
@@ -48,12 +49,14 @@ class ValidationObjective:
             raise RequirementError(
                 f"the objective {objective.name!r} needs validation labels, and validation has none: use 'rd'."
             )
+        objective = following(objective, None)
+        assert objective.attack is not None
         one = net.routes == 1 or objective.natural_route == "adversarial"
         if objective.flat_at_start and one and not objective.attack.random_start:
             raise RequirementError(
                 "an attack on a divergence has zero gradient at x̃ = x when both inputs use one route: use random_start=True."
             )
-        self.objective, self.labels = objective, labels
+        self.objective, self.labels, self._attack = objective, labels, objective.attack
         self._net, self._layout, self._inputs, self._noise, self._clock = net, layout, inputs, noise, clock
         everything = torch.arange(len(inputs), device=inputs.device)
         self._batches = everything.split(batch)
@@ -140,7 +143,7 @@ class ValidationObjective:
                     with without_autocast(attacked):
                         return self.objective.ascend(at_least(attacked, natural.dtype), natural, labels)
 
-                out.append(self.objective.attack(ascend, (x,), (self._noise(self._attacks, part),))[0])
+                out.append(self._attack(ascend, (x,), (self._noise(self._attacks, part),))[0])
             self._attacks += 1
         return torch.cat(out)
 

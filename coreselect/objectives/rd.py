@@ -11,7 +11,6 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from coreselect.attacks import PGD
 from coreselect.divergences import divergence
 from coreselect.objectives.objective import Objective
 from coreselect.protocols import Attack, Divergence, Route
@@ -23,7 +22,8 @@ class RD(Objective):
 
     Args:
         divergence: `"kl"` (published), `"js"`, `"ot"`, or a callable (adversarial [B, C], natural [B, C]) → [B] or scalar.
-        attack: the attack that raises d; published: PGD with radius 8/255 and 3 steps of 10/765.
+        attack: the attack that raises d; None: 3 steps in the ball of the task's attack and its bounds;
+            published: PGD with radius 8/255 and 3 steps of 10/765.
         routes: for a model with two normalisation routes: `"both"` sends natural inputs through the natural route
             (published), `"one"` sends all inputs through the adversarial route, so that RD(x, x) = 0.
         sets: how many validation examples form a set, for a divergence between sets (optimal transport).
@@ -32,7 +32,7 @@ class RD(Objective):
     """
 
     divergence: str | Divergence = "kl"
-    attack: Attack = field(default=PGD(8 / 255, 10 / 765, 3), kw_only=True)
+    attack: Attack | None = field(default=None, kw_only=True)
     routes: Literal["both", "one"] = field(default="both", kw_only=True)
     sets: int = field(default=256, kw_only=True)
     name: ClassVar[str] = "rd"
@@ -50,6 +50,10 @@ class RD(Objective):
     @property
     def set_size(self) -> int | None:
         return self.sets if getattr(divergence(self.divergence), "setwise", False) else None
+
+    @property
+    def softmax(self) -> bool:  # type: ignore[override]  # derived from `divergence`
+        return getattr(divergence(self.divergence), "softmax", False)
 
     @property
     def flat_at_start(self) -> bool:

@@ -1,10 +1,11 @@
-"""What selectors read from a snapshot, with a check that it is finite: features as a tensor, other values as an array."""
+"""What selectors read from a snapshot, with a check that it is finite, or not zero: features, values, the first query."""
 
 import math
 
 import torch
 from torch import Tensor
 
+from coreselect.errors import RequirementError
 from coreselect.support.finite_checks import check_finite
 from coreselect.task.snapshot import Snapshot
 from coreselect.types import Float64, Int64
@@ -37,3 +38,20 @@ def finite_array(values: Tensor, what: str, positions: Int64) -> Float64:
     values = values.detach()
     check_finite(values, what, positions)
     return values.to("cpu", torch.float64).numpy()
+
+
+def nonzero_query(query: Tensor, name: str) -> Tensor:
+    """Return the first query of a selection, q(θ) [P].
+
+    Args:
+        name: of the method, for the message.
+    Raises:
+        RequirementError: it is exactly zero, so every gain is 0 and the picks would be in index order.
+    """
+    if not bool(query.any()):
+        raise RequirementError(
+            f"{name!r} got a validation gradient that is exactly zero, so no example is better than another: look for an attack "
+            "of radius 0, a network whose outputs do not change with its input or its captured parameters (dead or saturated), "
+            "or a validation gradient of zeros."
+        )
+    return query

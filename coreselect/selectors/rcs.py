@@ -27,6 +27,7 @@ from coreselect.objectives import objective as find_objective
 from coreselect.objectives.on_validation import ValidationObjective
 from coreselect.protocols import TaskLike
 from coreselect.search import SEARCHES, search
+from coreselect.selectors.checks import nonzero_query
 from coreselect.solvers.greedy import Recraft, greedy
 from coreselect.support.seeding import generator as seeded
 from coreselect.task.groups import deal, default_size
@@ -76,6 +77,7 @@ class RCS:
     certify: Method | None = "instance"
     name = "rcs"
     renew = "round"
+    attacks = frozenset({"pool", "validation"})
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "objective", find_objective(self.objective))
@@ -181,10 +183,11 @@ class RCS:
         assert isinstance(self.objective, Objective)
         objective = snapshot.objective(self.objective)
         check_method(self.certify, objective, sketched=sketch is not None)
-        rows, losses = snapshot.rows(groups, sketch)
         theta = snapshot.theta()
+        query = nonzero_query(objective.query(theta), self.name)  # before the sweep, which is most of the work
+        rows, losses = snapshot.rows(groups, sketch)
         problem = GreedyProblem(rows, objective, snapshot.layout(), theta, self.eta, k, snapshot.seed)
-        return problem, objective.query(theta), losses
+        return problem, query, losses
 
     def _groups(self, snapshot: Snapshot, k: int) -> Groups:
         """Return the candidate groups."""

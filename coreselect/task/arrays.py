@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from coreselect.data.labels import refuse_sparse
-from coreselect.errors import DataError, NonFiniteError, ShapeError
+from coreselect.errors import DataError, NonFiniteError, ShapeError, first_few
 from coreselect.support.array_checks import as_array, integers, matrix
 
 
@@ -30,6 +30,11 @@ def check_arrays(
     }
     members = integers("groups", groups)
     classes = integers("labels", labels)
+    if classes is not None and (wrong := np.flatnonzero(classes < 0)).size:
+        raise ShapeError(
+            f"{len(wrong)} labels are below 0 (rows {first_few(wrong.tolist())}): number the classes from 0 "
+            "(numpy.unique(labels, return_inverse=True)[1]), or leave out the rows of examples without a label."
+        )
     if classes is not None:
         refuse_sparse(classes, "the array of labels")
     query = None if validation_gradient is None else as_array("validation_gradient", validation_gradient)

@@ -2,9 +2,15 @@
 
 from typing import Any
 
+import numpy as np
+from torch import Tensor
+
 from coreselect.data.items import refuse_stream
+from coreselect.data.reading import Unpack, read
 from coreselect.errors import DataError, ShapeError
 from coreselect.history import History
+from coreselect.support.bounds import Range, range_of
+from coreselect.support.seeding import rng_kept
 
 
 def length_of(dataset: Any, what: str) -> int:
@@ -25,6 +31,13 @@ def length_of(dataset: Any, what: str) -> int:
     if n == 0:
         raise DataError(f"the {what} is empty.")
     return n
+
+
+def first_range(dataset: Any, unpack: Unpack) -> Range | None:
+    """Return the smallest and the largest value of the first input, None for integers; no global random state moves."""
+    with rng_kept():
+        _, x, _ = next(read(dataset, [np.zeros(1, np.int64)], seed=0, path=("labels",), unpack=unpack))
+        return range_of(x) if isinstance(x, Tensor) and x.is_floating_point() else None
 
 
 def check_history(history: History | None, n: int) -> History | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from coreselect.data.collate import Collate, Failure
 from coreselect.data.images import labels_of
@@ -18,6 +19,7 @@ from coreselect.data.reading import unpack as default_unpack
 from coreselect.data.subsets import refuse_positions
 from coreselect.errors import CoreselectWarning, DataError, first_few
 from coreselect.io.fingerprint import item_bytes
+from coreselect.support.bounds import Range, range_of
 from coreselect.support.seeding import rng_kept
 from coreselect.task.datasets import length_of
 
@@ -34,10 +36,14 @@ class HiddenRandomnessWarning(CoreselectWarning):
 
 @dataclass(frozen=True)
 class FirstLook:
-    """What the first items show: whether they carry labels, and whether these are the ones that the dataset lists."""
+    """What the first items show: whether they carry labels, whether these are the ones that the dataset lists, and the range.
+
+    `range` is the smallest and the largest value of the inputs; None for integers.
+    """
 
     has_labels: bool
     labels_agree: bool
+    range: Range | None
 
 
 @dataclass(frozen=True)
@@ -102,9 +108,10 @@ def first_look(
             HiddenRandomnessWarning,
             stacklevel=3,
         )
-    _, y = unpack(batch)
+    x, y = unpack(batch)
     agree = not usual or y is None or compare_labels(dataset, dict(zip(places.tolist(), labels, strict=True)), what)
-    return FirstLook(y is not None, agree)
+    seen = range_of(x) if isinstance(x, Tensor) and x.is_floating_point() else None
+    return FirstLook(y is not None, agree, seen)
 
 
 def compare_labels(dataset: Any, seen: Mapping[int, int | None], what: str) -> bool:

@@ -7,20 +7,26 @@ from torch import Tensor
 from coreselect.gradients.inputs import out_of_range, refuse_labels
 from coreselect.gradients.loss_value import loss_value
 from coreselect.network.layout import Layout
+from coreselect.objectives.following import following
 from coreselect.objectives.objective import Objective
 from coreselect.objectives.on_validation import ValidationObjective
 from coreselect.protocols import Loss, Stream
 from coreselect.support import seeding
+from coreselect.support.one_logit import refuse_one_logit
 from coreselect.task.open_model import OpenModel
 
 
 def open_objective(opened: OpenModel, spec: Objective) -> ValidationObjective:
-    """Open an objective on the validation inputs, attacked at θ.
+    """Open an objective on the validation inputs, attacked at θ; without an attack of its own it follows the task's.
 
     Raises:
+        ShapeError: the objective compares softmaxes, and the network has one output.
         RequirementError: there is no validation, or the objective needs labels and validation has none.
         NonFiniteError: validation inputs or outputs are not finite.
     """
+    spec = following(spec, opened.task.attack)
+    if spec.softmax:
+        refuse_one_logit(opened.net.outputs, f"the objective {spec.name!r}")
     context, validation = opened.context, opened.validation()
     x, labels = validation.inputs, validation.labels
     if spec.needs_labels and labels is not None:

@@ -128,6 +128,21 @@ class ModelRows:
             return None
         return self._head_outputs(self.pool, self._loss.streams[-1]).argmax(1) != self.pool.labels
 
+    def misclassified_clean(self, logits: Tensor | None) -> Tensor | None:
+        """Return which examples are wrong on natural inputs, bool [n]; None if nothing is cached that says so.
+
+        Args:
+            logits: the natural logits [n, C], if they are known; else those of the loss's own natural stream are used.
+        """
+        if self.factored is None or self.pool.labels is None:
+            return None
+        if logits is None:
+            natural = next((s for s in self.pool.prepared if s[0] == "natural"), None)
+            if natural is None:
+                return None
+            logits = self._head_outputs(self.pool, natural)
+        return logits.argmax(1) != self.pool.labels
+
     def attacked_outputs(self, stream: Stream) -> Tensor:
         """Return the outputs [n, C] for an adversarial stream of the loss."""
         if isinstance(self._opened.net, HeadSplit):

@@ -14,6 +14,7 @@ from coreselect.gradients.rows import Groups, Rows
 from coreselect.gradients.sketch import Sketch
 from coreselect.network.layout import Layout
 from coreselect.network.network import Network
+from coreselect.objectives.following import as_used
 from coreselect.objectives.objective import Objective
 from coreselect.objectives.on_validation import ValidationObjective
 from coreselect.protocols import Loss
@@ -38,6 +39,7 @@ class ModelSnapshot(Snapshot):
         self.device, self.dtype = self.opened.device, self.opened.dtype
         self.batch_loss = not task.loss.per_example
         self.stratified_by_labels = task.loss.needs_labels
+        self.attacks_training = task.loss.streams[-1][0] == "adversarial"
 
     @property
     def provides(self) -> frozenset[str]:
@@ -92,8 +94,17 @@ class ModelSnapshot(Snapshot):
         described = {"loss": task.loss, "attack": task.attack, "head": task.head, "capture": task.capture}
         return {**settings_of(described), "weights": digest_of(self.model.state_dict())}
 
+    def as_used(self, selector: Any) -> Any:
+        return as_used(selector, self.task.attack)
+
     def misclassified(self) -> Tensor | None:
         return self.model_rows.misclassified()
+
+    def misclassified_clean(self) -> Tensor | None:
+        cached: tuple[Tensor, Tensor] | None = vars(self).get(
+            "_natural"
+        )  # a score that shares this snapshot has read them
+        return self.model_rows.misclassified_clean(None if cached is None else cached[1])
 
     def attacked_logits(self) -> Tensor:
         streams = [s for s in self.task.loss.streams if s[0] == "adversarial"]

@@ -13,6 +13,7 @@ from coreselect.gradients.inputs import refuse_inputs, to_model
 from coreselect.gradients.sweep import Batches, PreparedBatch, Sweeper
 from coreselect.network.network import HeadSplit, Network
 from coreselect.network.split import split
+from coreselect.support.one_logit import refuse_one_logit
 from coreselect.task.context import Context
 from coreselect.task.recipe import ModelRecipe
 from coreselect.task.validation import Validation, read_validation
@@ -84,6 +85,8 @@ class OpenModel:
     def sweeper(self) -> Sweeper:
         """What reads and attacks the pool; it also looks for validation inputs in it, where indices could not prove that."""
         task, context = self.task, self.context
+        if getattr(task.loss, "softmax", False):
+            refuse_one_logit(self.net.outputs, f"the loss {task.loss.name!r}")
         return context.cached(
             "sweeper",
             lambda: Sweeper(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -14,6 +14,7 @@ from torch import nn
 from coreselect.data.reading import Unpack, read_labels
 from coreselect.history import History
 from coreselect.protocols import Attack, Call, Loss, MakeViews, Progress
+from coreselect.support.bounds import Range
 from coreselect.support.seeding import rng_kept
 from coreselect.types import Int64
 
@@ -59,7 +60,10 @@ class Recipe:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ModelRecipe(Recipe):
-    """A model, its pool and its validation inputs, and how they are read, attacked and called."""
+    """A model, its pool and its validation inputs, and how they are read, attacked and called.
+
+    `first_ranges` are the smallest and the largest value of the first input of "pool" and "validation", where known.
+    """
 
     model: nn.Module
     pool: Any
@@ -78,6 +82,7 @@ class ModelRecipe(Recipe):
     ids: Sequence[int | str] | None
     pool_has_labels: bool
     validation_has_labels: bool
+    first_ranges: Mapping[str, Range | None] = field(default_factory=dict)
 
     @property
     def provides(self) -> frozenset[str]:

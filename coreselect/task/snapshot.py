@@ -37,6 +37,7 @@ class Snapshot(ABC):
         needs_sketch: whether rows are too long to be stored in full.
         batch_loss: whether a row needs a whole group (the loss has no value for one example).
         stratified_by_labels: whether `stratify="auto"` balances groups over the classes.
+        attacks_training: whether the last stream of the loss is of attacked inputs; None if there is no loss.
         fixed_groups: groups that came with the task, or None.
         pool_history: what training has recorded about the whole pool, or None.
     """
@@ -44,6 +45,7 @@ class Snapshot(ABC):
     needs_sketch = False
     batch_loss = False
     stratified_by_labels = False
+    attacks_training: bool | None = None
     fixed_groups: Groups | None = None
     pool_history: History | None = None
 
@@ -99,8 +101,16 @@ class Snapshot(ABC):
         """Describe the model, loss and attack that the rows came from; empty without a model."""
         return {}
 
+    def as_used(self, selector: Any) -> Any:
+        """Return a selector for the record: with the attacks that its objectives have used."""
+        return selector
+
     def misclassified(self) -> Tensor | None:
         """Return which examples are wrong on the inputs that the loss trains on, bool [n]; None if that is unknown."""
+        return None
+
+    def misclassified_clean(self) -> Tensor | None:
+        """Return which examples are wrong on natural inputs, bool [n]; None where that would cost a pass over the pool."""
         return None
 
     def attacked_logits(self) -> Tensor:
@@ -200,7 +210,9 @@ class Snapshot(ABC):
             nested=nested,
             certificate=certificate,
             diagnostics=diagnostics,
-            provenance=provenance(self.context, selector, len(indices), self.n, task, notes, settings or {}),
+            provenance=provenance(
+                self.context, self.as_used(selector), len(indices), self.n, task, notes, settings or {}
+            ),
         )
 
 

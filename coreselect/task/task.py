@@ -134,6 +134,7 @@ class Task(Recipe):
             ids=ids,
             pool_has_labels=in_pool.has_labels,
             validation_has_labels=in_validation is not None and in_validation.has_labels,
+            first_ranges={"pool": in_pool.range, "validation": None if in_validation is None else in_validation.range},
         )
 
     @staticmethod
@@ -150,14 +151,14 @@ class Task(Recipe):
 
         Args:
             features: float [N, D].
-            labels: int [N].
+            labels: int [N], ≥ 0.
             logits: float [N, C].
             gradients: float [N, P], one per example, or [M, P], one per group, together with `groups`.
             groups: int [N], the group 0…M−1 of each example; every group has a member.
             validation_gradient: float [P], q(θ); it stays the same at every pick, because there is no model.
             history: what training has recorded about the N examples.
         Raises:
-            ShapeError: no array was given, or lengths or widths disagree.
+            ShapeError: no array was given, lengths or widths disagree, or a label is below 0.
             DataError: the arrays are empty.
             NonFiniteError: an array holds NaN or infinity; `indices` are its rows.
         """

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from coreselect import Selection
 from coreselect.cli.app import build
-from coreselect.errors import DataError
+from coreselect.errors import DataError, ShapeError
 
 
 def command(*words: object):
@@ -173,3 +173,66 @@ def test_a_precision_that_means_nothing_is_wrong_usage(tmp_path, words, said):
     got = command("select", "--fraction", 0.1, *words, "--out", tmp_path / "a.npz")
     assert got.exit_code == 2
     assert said in " ".join(got.stderr.replace("│", "").split())
+
+
+NORMALISED = (
+    MODEL
+    + """
+class Seen(nn.Module):
+    def __init__(self):
+        super().__init__()
+        *body, self.fc = plain()
+        self.body = nn.Sequential(*body)
+    def forward(self, x):
+        assert x.min() < -1 and x.max() > 2 or len(x) < 16, "this network wants normalised images"
+        return self.fc(self.body(x))
+"""
+)
+
+
+@pytest.mark.parametrize(("mean", "std"), [("0.5", "0.2"), ("0.4", "0.25")])
+def test_mean_and_std_normalise_inside_the_users_network(tmp_path, mean, std):
+    """The network sees normalised images, the attack images in [0, 1], and a head keeps the user's name for it."""
+    pytest.importorskip("sklearn", reason="digits come with scikit-learn")
+    (tmp_path / "nets.py").write_text(NORMALISED)
+    got = command("select", "--rows", 120, "--validation", 16, "--count", 32, "--attack-steps", 1, "--model",
+                  f"{tmp_path}/nets.py:Seen", "--mean", mean, "--std", std, "--head", "fc", "--json",
+                  "--out", tmp_path / "a.npz")  # fmt: skip
+    assert got.exit_code == 0, got.output
+    assert Selection.load(tmp_path / "a.npz").provenance.task["head"] == "model.fc"
+    assert f"normalised by mean {mean} and std {std}" in " ".join(got.stderr.split())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--mean", "0.5"], ["--std", "0.2"], ["--mean", "0.5", "--std", "0.2"], ["--model", "MODEL", "--mean", "0.5"]],
+)
+def test_mean_and_std_without_each_other_or_without_a_network_are_refused(tmp_path, words):
+    """Both are needed, and they are for the user's own network; nothing is trained before."""
+    (tmp_path / "nets.py").write_text(MODEL)
+    words = [f"{tmp_path}/nets.py:plain" if word == "MODEL" else word for word in words]
+    got = command("select", "--count", 8, "--out", tmp_path / "a.npz", *words)
+    assert got.exit_code == 2
+    assert "built-in networks take images in [0, 1]" in " ".join(got.output.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("mean", "std"), [("a", "0.2"), ("0.5,0.5", "0.2"), ("0.5", "0"), ("0.5,0.5,0.5", "0.2,0.2,0.2")]
+)
+def test_numbers_that_do_not_fit_are_refused(tmp_path, mean, std):
+    """Words, other lengths, a std of 0, and three channels for grey images."""
+    pytest.importorskip("sklearn", reason="digits come with scikit-learn")
+    (tmp_path / "nets.py").write_text(MODEL)
+    got = command("select", "--rows", 60, "--validation", 8, "--count", 8, "--model", f"{tmp_path}/nets.py:plain",
+                  "--mean", mean, "--std", std, "--out", tmp_path / "a.npz")  # fmt: skip
+    assert isinstance(got.exception, ShapeError)
+
+
+def test_an_untrained_network_is_not_called_trained(tmp_path):
+    """With 0 epochs of warm-up, the line about the network says that it has random weights."""
+    pytest.importorskip("sklearn", reason="digits come with scikit-learn")
+    got = command("select", "--rows", 100, "--validation", 16, "--count", 16, "--attack-steps", 1, "--warmup-epochs", 0,
+                  "--out", tmp_path / "a.npz")  # fmt: skip
+    assert got.exit_code == 0, got.output
+    assert "without training" in got.stderr
+    assert "trained adversarially" not in got.stderr

@@ -12,7 +12,8 @@ from contract import photograph, random_states
 from torch import Tensor, nn
 
 from coreselect import CoreselectError, select
-from coreselect.errors import HeadError
+from coreselect.errors import HeadError, RequirementError, ShapeError
+from coreselect.objectives import AdversarialCE
 from coreselect.selectors import RCSSampled
 
 
@@ -194,21 +195,25 @@ def test_integer_and_frozen_buffers_are_not_captured() -> None:
 
 @pytest.mark.parametrize("capture", [None, "all"])
 def test_a_model_with_one_output(capture: Any) -> None:
-    """One output has a softmax that is always 1: every gradient is zero, and the budget is still met."""
+    """One output has a softmax that is always 1: every gradient is zero, so it is refused with the way out."""
     model = cases.built(lambda: cases.ConvNet(classes=1))
     pool = cases.Items(cases.images(12), torch.zeros(12, dtype=torch.int64))
-    chosen = select(cases.sat_task(model=model, pool=pool, capture=capture), cases.rcs(), 5)
-    assert len(set(chosen.indices.tolist())) == 5
+    with pytest.raises(ShapeError, match="softmax of one logit is always 1"):
+        select(cases.sat_task(model=model, pool=pool, capture=capture), cases.rcs(), 5)
 
 
 def test_a_confident_model_is_not_called_diverged() -> None:
-    """Logits of ±10⁴ give zero gradients for correct examples and finite gradients for wrong ones."""
+    """Logits of ±10⁴ give zero gradients for correct examples and finite gradients for wrong ones; RD alone is zero."""
     model = cases.built(cases.ConvNet, dtype=torch.float32)
     with torch.no_grad():
         model.fc.weight.mul_(1e5)  # type: ignore[union-attr, operator]
-    chosen = select(cases.sat_task(16, model=model, dtype=torch.float32), cases.rcs(), 7)
-    assert np.isfinite(chosen.gains).all()
-    sampled = select(cases.sat_task(16, model=model, dtype=torch.float32), RCSSampled(objective=cases.RD_WEAK), 7)
+    wrong = AdversarialCE(attack=cases.WEAK)
+    task = cases.sat_task(16, model=model, dtype=torch.float32)
+    assert np.isfinite(select(task, cases.rcs(objective=wrong), 7).gains).all()
+    for selector in (cases.rcs(), RCSSampled(objective=cases.RD_WEAK)):
+        with pytest.raises(RequirementError, match="saturated"):
+            select(task, selector, 7)
+    sampled = select(task, RCSSampled(objective=wrong), 7)
     assert sampled.weights is not None
     assert np.isfinite(sampled.weights).all()
 

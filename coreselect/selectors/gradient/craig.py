@@ -125,6 +125,7 @@ class ACSCraig(CRAIG):
     """
 
     name = "acs_craig"
+    attacks = frozenset({"pool"})
 
     @property
     def requires(self) -> frozenset[str]:

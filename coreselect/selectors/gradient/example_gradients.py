@@ -14,6 +14,7 @@ from coreselect.gradients.sketch import Sketch
 from coreselect.losses import CE
 from coreselect.objectives import AdversarialCE, Objective
 from coreselect.protocols import Attack, Views
+from coreselect.selectors.checks import nonzero_query
 from coreselect.task.model_snapshot import ModelSnapshot
 from coreselect.task.snapshot import Snapshot
 
@@ -101,7 +102,7 @@ def validation_query(snapshot: Snapshot, name: str, spec: Objective) -> Tensor:
     Args:
         name: of the method, for an error message.
     Raises:
-        RequirementError: validation has no labels.
+        RequirementError: validation has no labels, or the gradient is exactly zero.
         NonFiniteError: the gradient is not finite.
     """
     if isinstance(snapshot, ModelSnapshot) and "validation_labels" not in snapshot.provides:
@@ -111,7 +112,7 @@ def validation_query(snapshot: Snapshot, name: str, spec: Objective) -> Tensor:
     query = snapshot.objective(spec).query(snapshot.theta())
     if not bool(torch.isfinite(query).all()):
         raise NonFiniteError("the validation gradient is not finite: check whether the model has diverged.")
-    return query
+    return nonzero_query(query, name)
 
 
 def natural_gradients(snapshot: Any, name: str) -> tuple[Snapshot, Tensor, Rows, tuple[str, ...]]:

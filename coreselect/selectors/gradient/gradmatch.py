@@ -117,6 +117,7 @@ class ACSGradMatch(GradMatch):
     """
 
     name = "acs_gradmatch"
+    attacks = frozenset({"pool"})
 
     @property
     def requires(self) -> frozenset[str]:

@@ -18,6 +18,7 @@ from coreselect.gradients.sketch import Sketch
 from coreselect.objectives import Objective
 from coreselect.objectives import objective as find_objective
 from coreselect.protocols import TaskLike
+from coreselect.selectors.checks import nonzero_query
 from coreselect.selectors.sampling.inclusion import inclusion_probabilities, systematic_sample
 from coreselect.support.seeding import generator as seeded
 from coreselect.types import Float64, Selection
@@ -38,6 +39,7 @@ class RCSSampled:
     temperature: float = 2.0
     name = "rcs_sampled"
     renew = "round"
+    attacks = frozenset({"pool", "validation"})
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "objective", find_objective(self.objective))
@@ -58,7 +60,7 @@ class RCSSampled:
         assert isinstance(self.objective, Objective)
         with task.snapshot(generator.initial_seed(), round) as snapshot:
             k, n = resolve(budget, snapshot.n), snapshot.n
-            query = snapshot.objective(self.objective).query(snapshot.theta())
+            query = nonzero_query(snapshot.objective(self.objective).query(snapshot.theta()), self.name)
             rows, _ = snapshot.rows(single_examples(n), Sketch() if snapshot.needs_sketch else None)
             gains = rows.scores(rows.project(query)).double().cpu().numpy()  # [n]
             pi = probabilities(gains, k, self.alpha, self.temperature)

@@ -36,6 +36,10 @@ class _ByPrediction(Ranked):
     attacked: bool = False
 
     @property
+    def attacks(self) -> frozenset[str]:
+        return frozenset({"pool"} if self.attacked else ())
+
+    @property
     def requires(self) -> frozenset[str]:
         return frozenset({"logits", "inputs"} if self.attacked else {"logits"})
 
@@ -105,6 +109,10 @@ class _ByPredictionAndLabel(Ranked):
 
     attacked: bool = False
     from_history: bool = False
+
+    @property
+    def attacks(self) -> frozenset[str]:
+        return frozenset({"pool"} if self.attacked and not self.from_history else ())
 
     @property
     def requires(self) -> frozenset[str]:

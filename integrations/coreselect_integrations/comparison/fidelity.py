@@ -23,7 +23,7 @@ import torch
 from coreselect import Selection, Selector, Task, select
 from coreselect.attacks import PGD
 from coreselect.budget import resolve
-from coreselect.choosing import require
+from coreselect.choosing import check_ranges, require
 from coreselect.errors import BudgetError, RequirementError
 from coreselect.gradients.sketch import Sketch
 from coreselect.network.precision import HalfPrecision
@@ -78,6 +78,7 @@ def fidelity(
     methods = {name: rcs if name == "rcs" else comparable(method, rcs) for name, method in methods.items()}
     for method in (rcs, *methods.values()):
         require(method, task.provides)
+        check_ranges(method, task)
     k = resolve(budget, task.n)
     if k == task.n:
         raise BudgetError(

@@ -14,8 +14,11 @@ from typing import Any
 
 import torch
 
+from coreselect.data.reading import unpack
 from coreselect.errors import RequirementError
 from coreselect.io.fingerprint import fingerprint
+from coreselect.support.bounds import check_range
+from coreselect.task.datasets import first_range
 from coreselect_integrations.comparison.cell_files import RECORD, TRACEBACK, check_terms, finished, write_record
 from coreselect_integrations.comparison.cell_run import EMPTY_RECORD, run_cell
 from coreselect_integrations.comparison.equal_time import settings_of
@@ -72,6 +75,7 @@ def _check(study: Study, sets: Mapping[str, Any], runtime: Runtime) -> None:
     """Check that the clock, the evaluations and the names of folders can be used.
 
     Raises:
+        OutOfBoundsError: the first image of a set lies outside [0, 1].
         RequirementError: see `compare`; or two cells would share a folder, or a folder's name is too long.
     """
     where = torch.device(runtime.device or "cpu")
@@ -82,6 +86,12 @@ def _check(study: Study, sets: Mapping[str, Any], runtime: Runtime) -> None:
         if (name := EvaluationMode.parse(evaluation).where) not in sets:
             why = f"no set is called {name!r}, which the evaluation {evaluation!r} needs: give it by --transfer, or in others."
             raise RequirementError(why)
+    for name, both in sets.items():
+        for part, held in zip(PARTS, both, strict=True):
+            if (seen := first_range(held, unpack)) is not None:
+                check_range(
+                    seen, (0.0, 1.0), f"{part} inputs" + (name and f" of {name}"), "every attack of a comparison"
+                )
     names = [cell.name for cell in cells(study)]
     for name in names:
         if names.count(name) > 1 or len(name) > LONGEST:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -17,7 +18,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from coreselect.attacks import PGD
 from coreselect.protocols import Attack, Call, Progress, Route, Views
+from coreselect.support.bounds import check_inputs
 from coreselect.support.seeding import noise, seeds
+from coreselect_integrations.evaluation.checks import check_finite
 from coreselect_integrations.evaluation.reading import CorrectExamples, Unpack, logits_of
 from coreselect_integrations.training.contexts import evaluation_mode
 
@@ -65,21 +68,32 @@ def evaluate(
         progress: called with ("evaluation", examples done, examples in all) after each batch.
     Raises:
         RequirementError: there are no examples.
+        OutOfBoundsError: inputs lie outside the bounds of the attack.
+        ShapeError, DataError: the model gives no logits of two or more classes, or the labels are no class numbers of it.
+        NonFiniteError: outputs at natural or attacked inputs hold NaN or infinity; `indices` are positions in the data.
     """
     start, robust = perf_counter(), 0
     logits = logits_of(model, call, route)
     correct = CorrectExamples(
-        logits, data, "evaluation", batch_size=batch_size, unpack=unpack, device=device, progress=progress
-    )
+        logits, data, "evaluation", batch_size=batch_size, unpack=unpack, device=device, progress=progress,
+        check_inputs=partial(check_inputs, attack=attack),
+    )  # fmt: skip
     with evaluation_mode(model):
         for batch in correct:
             own_seeds = seeds(seed, "evaluation", indices=batch.positions.numpy())  # [B']
             if len(batch.x):
-                robust += count_robust(logits, batch.x, batch.y, attack, noise(batch.x, own_seeds))
+                robust += count_robust(logits, batch.x, batch.y, attack, noise(batch.x, own_seeds), batch.positions)
     return Evaluation(correct.correct / correct.n, robust / correct.n, correct.n, perf_counter() - start)
 
 
-def count_robust(logits: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, attack: Attack, start: Tensor) -> int:
+def count_robust(
+    logits: Callable[[Tensor], Tensor],
+    x: Tensor,
+    y: Tensor,
+    attack: Attack,
+    start: Tensor,
+    positions: Tensor | None = None,
+) -> int:
     """Count the examples that no iterate of the attack fools.
 
     Args:
@@ -87,15 +101,21 @@ def count_robust(logits: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, attac
         x, y: [B, …] and [B].
         attack: see `evaluate`.
         start: uniform in [−1, 1), of the shape of x.
+        positions: int64 [B], of the examples in the data, for an error; None: 0…B−1.
+    Raises:
+        NonFiniteError: outputs at an iterate hold NaN or infinity.
     """
     fooled = torch.zeros_like(y, dtype=torch.bool)  # [B]
+    finite = torch.ones_like(fooled)  # [B]
 
     def ascend(views: Views) -> Tensor:
         out = logits(views[0])  # [B, classes]
         fooled.logical_or_(out.detach().argmax(1) != y)
+        finite.logical_and_(out.detach().isfinite().all(1))
         return F.cross_entropy(out, y, reduction="sum")
 
     final = attack(ascend, (x,), (start,))
     with torch.no_grad():
         ascend(final)
+    check_finite(finite, torch.arange(len(y)) if positions is None else positions, "attacked inputs")
     return len(y) - int(fooled.sum())

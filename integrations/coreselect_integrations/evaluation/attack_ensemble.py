@@ -15,7 +15,8 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor
 
-from coreselect.errors import RequirementError, ShapeError, UnknownNameError, missing_extra
+from coreselect.errors import OutOfBoundsError, RequirementError, ShapeError, UnknownNameError, missing_extra
+from coreselect.support.bounds import TOLERANCE, range_of
 
 STANDARD = ("apgd-ce", "apgd-t", "fab-t", "square")
 NORMS = {"linf": "Linf", "l2": "L2", "l1": "L1"}  # our name -> the name in the package
@@ -107,12 +108,14 @@ def check_inputs(x: Tensor, names: Sequence[str], norm: str) -> None:
     """Check that the attacks can run on these inputs.
 
     Raises:
-        ShapeError: inputs outside [0, 1], or of a shape that Square cannot attack.
+        OutOfBoundsError: inputs outside [0, 1] by more than rounding, 0.0001.
+        ShapeError: inputs of a shape that Square cannot attack.
     """
-    if len(x) and not bool(((x >= 0) & (x <= 1)).all()):
-        raise ShapeError(
-            f"AutoAttack needs inputs in [0, 1], but these are between {float(x.min()):g} and {float(x.max()):g}: "
-            f"put the normalisation into the model."
+    low, high = range_of(x)
+    if not (low >= -TOLERANCE and high <= 1 + TOLERANCE):  # also for NaN
+        raise OutOfBoundsError(
+            f"AutoAttack attacks inputs in [0, 1] only, but these are between {low:.4g} and {high:.4g}: give images in [0, 1] and "
+            "put the normalisation into the model, coreselect.Normalized(model, mean, std)."
         )
     least = 1 if norm == "linf" else 5
     if "square" in names and (x.dim() != 4 or min(x.shape[2:]) < least):
@@ -122,15 +125,12 @@ def check_inputs(x: Tensor, names: Sequence[str], norm: str) -> None:
 
 
 def check_classes(out: Tensor, names: Sequence[str]) -> None:
-    """Check that there are enough classes for the attacks.
+    """Check that logits [B, classes] have enough classes for the attacks.
 
     Raises:
-        ShapeError: these are not logits of at least 2 classes.
         RequirementError: an attack needs more classes.
     """
-    classes = out.shape[1] if out.dim() == 2 else 0
-    if classes < 2:
-        raise ShapeError(f"AutoAttack needs logits [B, classes] of at least 2 classes, got {list(out.shape)}.")
+    classes = out.shape[1]
     if classes < 4 and "apgd-t" in names:
         rest = tuple(name for name in STANDARD if name != "apgd-t")
         raise RequirementError(f"apgd-t needs at least 4 classes, but the model has {classes}: give attacks={rest}.")

@@ -33,6 +33,7 @@ from coreselect_integrations.evaluation.attack_ensemble import (
     check_names,
     load_package,
 )
+from coreselect_integrations.evaluation.checks import check_finite
 from coreselect_integrations.evaluation.reading import CorrectExamples, Unpack, logits_of
 from coreselect_integrations.training.contexts import evaluation_mode
 
@@ -95,7 +96,11 @@ def autoattack(
         UnknownNameError: another norm or attack.
         RequirementError: there are no examples, a number is out of range, or there are too few classes for an attack. (`apgd-t`
             needs four: its DLR divides by a difference between the best and the third and fourth logit.)
-        ShapeError: inputs outside [0, 1], or of a shape that Square cannot attack.
+        OutOfBoundsError: inputs outside [0, 1].
+        ShapeError: inputs of a shape that Square cannot attack, no logits of two or more classes, or labels that are no class
+            numbers.
+        DataError: labels are fractions.
+        NonFiniteError: logits at natural or attacked inputs hold NaN or infinity; `indices` are positions in the data.
 
     Source: Croce & Hein 2020, section 6 (the standard version).
     """
@@ -110,15 +115,15 @@ def autoattack(
     )  # fmt: skip
     with evaluation_mode(model), _random_states_kept():
         for i, batch in enumerate(correct):
-            x, y = batch.x.contiguous(), batch.y.long()  # [B', C, H, W], [B']
+            x, y, at = batch.x.clamp(0, 1).contiguous(), batch.y, batch.positions  # [B', C, H, W], [B'], [B']
             for name in names:
                 if len(x):
                     own_seed = derive(seed, "autoattack", name, i)
-                    logits = _for_package(forward, x.dtype)
+                    logits = _for_package(forward, x, at)
                     attack = ensemble.attack(name, logits, batch.classes, x.device, own_seed)
                     adversarial = attack.perturb(x.float().clone(), y.clone()).to(x)  # [B', C, H, W]
                     alive = ~fooled(forward, x, y, adversarial, radius, norm)  # [B']
-                    x, y = x[alive], y[alive]
+                    x, y, at = x[alive], y[alive], at[alive.cpu()]
                 left[name] += len(x)
     after = {name: alive / correct.n for name, alive in left.items()}
     standard = correct.correct / correct.n
@@ -146,9 +151,26 @@ def fooled(
         return inside & (forward(adversarial).argmax(1) != y)
 
 
-def _for_package(forward: Callable[[Tensor], Tensor], dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
-    """Take float32 inputs and give a new float32 tensor of logits: Square overwrites the logits that it gets."""
-    return lambda x: forward(x.to(dtype)).float().clone()
+def _for_package(forward: Callable[[Tensor], Tensor], natural: Tensor, positions: Tensor) -> Callable[[Tensor], Tensor]:
+    """Take float32 inputs and give a new float32 tensor of logits: Square overwrites the logits that it gets.
+
+    Args:
+        natural: [B, …], the examples that are attacked; a bad input is named by the example that is nearest.
+        positions: int64 [B], theirs in the data.
+    Raises:
+        NonFiniteError: logits of an attacked input hold NaN or infinity.
+    """
+
+    def logits(x: Tensor) -> Tensor:
+        out = forward(x.to(natural.dtype)).float().clone()  # [B', classes]
+        bad = ~out.isfinite().all(1)
+        if bool(bad.any()):
+            near = torch.cdist(x[bad].flatten(1).double(), natural.flatten(1).double()).argmin(1).unique()
+            finite = torch.ones(len(natural), dtype=torch.bool, device=near.device).index_fill(0, near, False)
+            check_finite(finite, positions, "attacked inputs")
+        return out
+
+    return logits
 
 
 @contextmanager

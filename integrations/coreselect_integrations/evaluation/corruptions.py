@@ -24,6 +24,7 @@ from coreselect.data import Images
 from coreselect.data.arrays import read_array
 from coreselect.errors import DataError, UnknownNameError
 from coreselect.protocols import Call, Progress, Route
+from coreselect_integrations.evaluation.checks import check_finite, check_logits, class_numbers
 from coreselect_integrations.evaluation.reading import batches, logits_of
 from coreselect_integrations.evaluation.severities import SEVERITIES, severity_rows
 from coreselect_integrations.training.contexts import evaluation_mode
@@ -120,6 +121,8 @@ def evaluate_corruptions(
         DataError: the folder, a file or the labels are missing or damaged, or have a wrong dtype, shape or length; there are
             fewer images than `rows`; or a severity is not in 1…5.
         UnknownNameError: the folder has no such file, and it is not one of the 15 corruptions.
+        ShapeError: the model gives no logits of two or more classes, or a label is none of its classes.
+        NonFiniteError: logits hold NaN or infinity; `indices` are rows of the severity.
     """
     start, folder = perf_counter(), Path(folder)
     severities = _check_severities(severities)
@@ -133,11 +136,14 @@ def evaluate_corruptions(
     accuracy: dict[str, dict[int, float]] = {}
     with evaluation_mode(model), torch.no_grad():
         for (name, severity), images in sets.items():
-            correct = 0
+            correct = seen = 0
             for x, y in batches(images, batch_size):
                 x, y = x.to(device), y.to(device)  # [B, C, H, W], [B]
-                correct += int((forward(x).argmax(1) == y).sum())
-                done += len(x)
+                out = check_logits(forward(x), len(x))  # [B, classes]
+                check_finite(out.isfinite().all(1), seen + torch.arange(len(x)), f"images of {name} {severity}")
+                y = class_numbers(y, seen, len(x), out.shape[1], "corruption").to(out.device)
+                correct += int((out.argmax(1) == y).sum())
+                done, seen = done + len(x), seen + len(x)
                 if progress is not None:
                     progress("corruptions", done, total)
             accuracy.setdefault(name, {})[severity] = correct / len(images)

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from coreselect.errors import RequirementError
 from coreselect.protocols import Call, Progress, Route
 from coreselect.support.seeding import generator
+from coreselect_integrations.evaluation.checks import check_finite, check_logits, class_numbers
 
 Unpack = Callable[[Any], tuple[Tensor, Tensor]]  # batch -> (x, y)
 Check = Callable[[Tensor], None]  # raises an error for inputs or outputs that an evaluation cannot use
@@ -47,6 +48,11 @@ class CorrectExamples:
         check_inputs, check_outputs: called with x and with the logits of each batch.
 
     After the loop, `n` is the number of examples and `correct` the number of correct ones.
+
+    Raises:
+        ShapeError: the model gives no logits of two or more classes, or the labels are no class numbers.
+        DataError: the labels are fractions.
+        NonFiniteError: logits hold NaN or infinity; `indices` are positions in the data.
     """
 
     def __init__(
@@ -70,13 +76,15 @@ class CorrectExamples:
     def __iter__(self) -> Iterator[CorrectBatch]:
         total = count(self.data)
         for x, y in batches(self.data, self.batch_size, self.unpack):
-            x, y = x.to(self.device), y.to(self.device)  # [B, …], [B]
+            x, start = x.to(self.device), self.n  # [B, …]
             self.check_inputs(x)
             with torch.no_grad():
-                out = self.forward(x)  # [B, classes]
+                out = check_logits(self.forward(x), len(x))  # [B, classes]
             self.check_outputs(out)
+            check_finite(out.isfinite().all(1), start + torch.arange(len(x)), "natural inputs")
+            y = class_numbers(y, start, len(x), out.shape[1]).to(out.device)  # [B]
             keep = (out.argmax(1) == y).nonzero().squeeze(1)  # [B']
-            start, self.n, self.correct = self.n, self.n + len(x), self.correct + len(keep)
+            self.n, self.correct = start + len(x), self.correct + len(keep)
             yield CorrectBatch(x[keep], y[keep], start + keep.cpu(), out.shape[1])
             if self.progress is not None:
                 self.progress(self.part, self.n, max(total, self.n))

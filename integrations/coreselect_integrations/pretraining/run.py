@@ -22,6 +22,7 @@ from coreselect.history import History
 from coreselect.io.fingerprint import fingerprint
 from coreselect.protocols import Progress
 from coreselect.selectors import Random
+from coreselect.support.bounds import check_range
 from coreselect.support.records import settings_of
 from coreselect.support.seeding import derive, generator, rng_kept, seed_everything
 from coreselect_integrations.networks import NetworkSpec, RoutedNetwork, make, route_call, save_network
@@ -84,6 +85,7 @@ def pretrain(
         until: stop before this epoch, as if killed there; the folder then has no `model.pt`.
     Raises:
         RequirementError: the folder holds a run with other settings, or on other data.
+        OutOfBoundsError: the first image lies outside [0, 1], and the system attacks.
         NonFiniteError: training diverged; the folder holds the epoch before.
     """
     where, folder, n = torch.device(device or "cpu"), Path(folder), len(pool)
@@ -105,6 +107,8 @@ def pretrain(
         capture=None if settings.capture == "head" else settings.capture, views=settings.views(0),
         batch_size=select_batch_size, num_workers=num_workers, timeout=timeout, device=where, history=history,
     )  # fmt: skip
+    if settings.attack is not None and (seen := recipe.first_ranges["pool"]) is not None:
+        check_range(seen, settings.attack.bounds, "pool inputs")
     sampler = CoresetSampler(
         recipe if progress is None else recipe.reporting(progress), selector or Random(), settings.fraction,
         warmup=settings.epochs if selector is None else settings.warmup, every=settings.every, seed=settings.seed,

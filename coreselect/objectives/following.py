@@ -1,0 +1,69 @@
+"""The attack of an objective that has none of its own: it follows the attack of the task.
+
+steps of 1.25·r/3, three of them (Xu et al. 2023: r = 8/255, three steps of 10/765), in the ball of the task's attack
+"""
+
+from collections.abc import Iterator
+from copy import copy
+from typing import Any
+
+from coreselect.attacks import PGD
+from coreselect.network.precision import HalfPrecision
+from coreselect.objectives.objective import Objective
+from coreselect.protocols import Attack
+
+PUBLISHED = PGD(8 / 255, 10 / 765, 3)
+
+
+def following(objective: Objective, attack: Attack | None) -> Objective:
+    """Return the objective with its own attack, or else with one that follows the attack of the task.
+
+    That is the task's PGD with 3 steps of 1.25·radius/3, the published proportion, from a random start: the same ball, norm
+    and bounds, and the same class. It runs in full precision, also where the task's attack runs in half precision. An attack
+    that is no PGD is used as it is. Without an attack of the task the published one is used, 8/255 in [0, 1].
+    """
+    if objective.attack is not None:
+        return objective
+    return _with(objective, attack=_short(attack))
+
+
+def _short(attack: Attack | None) -> Attack:
+    while isinstance(attack, HalfPrecision):
+        attack = attack.attack
+    if attack is None:
+        return PUBLISHED
+    if not isinstance(attack, PGD):
+        return attack
+    return _with(attack, step=1.25 * attack.radius / 3 or 1.0, steps=3, random_start=True)
+
+
+def _with(frozen: Any, **values: Any) -> Any:
+    """Return a copy with other values, also of a subclass whose constructor has other arguments."""
+    out = copy(frozen)
+    for name, value in values.items():
+        object.__setattr__(out, name, value)
+    return out
+
+
+def parts(selector: Any) -> Iterator[Any]:
+    """Yield a selector and the selectors and scores inside it."""
+    yield selector
+    for inner in (*_inner(selector, "selector"), *_inner(selector, "score"), *getattr(selector, "selectors", ())):
+        yield from parts(inner)
+
+
+def as_used(selector: Any, attack: Attack | None) -> Any:
+    """Return a selector, for a record, with the attacks that its objectives use where the task has this attack."""
+    changes: dict[str, Any] = {}
+    if isinstance(getattr(selector, "objective", None), Objective):
+        changes["objective"] = following(selector.objective, attack)
+    if _inner(selector, "selector"):
+        changes["selector"] = as_used(selector.selector, attack)
+    if getattr(selector, "selectors", ()):
+        changes["selectors"] = tuple(as_used(one, attack) for one in selector.selectors)
+    return _with(selector, **changes) if changes else selector
+
+
+def _inner(selector: Any, name: str) -> tuple[Any, ...]:
+    inner = getattr(selector, name, None)
+    return () if inner is None or not hasattr(inner, "requires") else (inner,)
