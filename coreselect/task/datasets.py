@@ -34,7 +34,10 @@ def length_of(dataset: Any, what: str) -> int:
 
 @dataclass(frozen=True)
 class FirstItem:
-    """What the first item of a dataset shows: whether it carries a label, and the range of its input, None for integers."""
+    """What the first item of a dataset shows: whether it carries a label, and the range of its input.
+
+    The range is None for integers, and for values that are not finite, which other checks name better.
+    """
 
     labelled: bool
     range: Range | None
@@ -44,7 +47,8 @@ def first_item(dataset: Any, unpack: Unpack) -> FirstItem:
     """Read the first item of a dataset; no global random state moves."""
     with rng_kept():
         _, x, y = next(read(dataset, [np.zeros(1, np.int64)], seed=0, path=("labels",), unpack=unpack))
-        return FirstItem(y is not None, range_of(x) if isinstance(x, Tensor) and x.is_floating_point() else None)
+        seen = range_of(x) if isinstance(x, Tensor) and x.is_floating_point() else None
+        return FirstItem(y is not None, seen if seen is not None and np.isfinite(seen).all() else None)
 
 
 def check_history(history: History | None, n: int) -> History | None:
