@@ -40,18 +40,26 @@ def finite_array(values: Tensor, what: str, positions: Int64) -> Float64:
     return values.to("cpu", torch.float64).numpy()
 
 
-def nonzero_query(query: Tensor, name: str) -> Tensor:
+ZERO_QUERY = "the given validation gradient is exactly zero, so no example is better than another"
+
+
+def nonzero_query(query: Tensor, snapshot: Snapshot, name: str) -> Tensor:
     """Return the first query of a selection, q(θ) [P].
 
     Args:
         name: of the method, for the message.
     Raises:
-        RequirementError: it is exactly zero, so every gain is 0 and the picks would be in index order.
+        RequirementError: a model's query is exactly zero, so every gain is 0 and the picks would be in index order. A gradient
+            of zeros that the user gives is used as it is; `zero_note` says so.
     """
-    if not bool(query.any()):
+    if "inputs" in snapshot.provides and not bool(query.any()):
         raise RequirementError(
             f"{name!r} got a validation gradient that is exactly zero, so no example is better than another: look for an attack "
-            "of radius 0, a network whose outputs do not change with its input or its captured parameters (dead or saturated), "
-            "or a validation gradient of zeros."
+            "of radius 0, or a network whose outputs do not change with its input or its captured parameters (dead or saturated)."
         )
     return query
+
+
+def zero_note(query: Tensor) -> tuple[str, ...]:
+    """Return a note if the first query is exactly zero."""
+    return () if bool(query.any()) else (ZERO_QUERY,)

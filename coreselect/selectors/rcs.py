@@ -27,7 +27,7 @@ from coreselect.objectives import objective as find_objective
 from coreselect.objectives.on_validation import ValidationObjective
 from coreselect.protocols import TaskLike
 from coreselect.search import SEARCHES, search
-from coreselect.selectors.checks import nonzero_query
+from coreselect.selectors.checks import nonzero_query, zero_note
 from coreselect.solvers.greedy import Recraft, greedy
 from coreselect.support.seeding import generator as seeded
 from coreselect.task.groups import deal, default_size
@@ -157,7 +157,7 @@ class RCS:
                 nested=True,
                 certificate=certified,
                 diagnostics=diagnostics,
-                notes=() if isinstance(problem.objective, ValidationObjective) else (FIXED_QUERY,),
+                notes=() if isinstance(problem.objective, ValidationObjective) else (FIXED_QUERY, *zero_note(query)),
                 settings={"group_size": max(len(g) for g in rows.groups), "candidate_groups": len(rows.groups)},
             )
 
@@ -184,7 +184,9 @@ class RCS:
         objective = snapshot.objective(self.objective)
         check_method(self.certify, objective, sketched=sketch is not None)
         theta = snapshot.theta()
-        query = nonzero_query(objective.query(theta), self.name)  # before the sweep, which is most of the work
+        query = nonzero_query(
+            objective.query(theta), snapshot, self.name
+        )  # before the sweep, which is most of the work
         rows, losses = snapshot.rows(groups, sketch)
         problem = GreedyProblem(rows, objective, snapshot.layout(), theta, self.eta, k, snapshot.seed)
         return problem, query, losses

@@ -1,5 +1,6 @@
 """The range of inputs against the bounds of an attack, which would otherwise clip what lies outside without a word."""
 
+import math
 from typing import Any
 
 import torch
@@ -26,6 +27,15 @@ def range_of(x: Tensor) -> Range:
         return 0.0, 0.0
     low, high = torch.stack(torch.aminmax(x.detach())).tolist()  # one transfer from an accelerator
     return low, high
+
+
+def known_range(x: Any) -> Range | None:
+    """Return the smallest and the largest value of inputs.
+
+    It is None for integers, and for values that are not finite, which other checks name better.
+    """
+    seen = range_of(x) if isinstance(x, Tensor) and x.is_floating_point() else None
+    return seen if seen is not None and all(map(math.isfinite, seen)) else None
 
 
 def check_range(seen: Range, bounds: Range | None, what: str = "inputs", who: str = "the attack") -> None:

@@ -3,13 +3,12 @@
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from coreselect.data.items import refuse_stream
 from coreselect.data.reading import Unpack, read
 from coreselect.errors import DataError, ShapeError
 from coreselect.history import History
-from coreselect.support.bounds import Range, range_of
+from coreselect.support.bounds import Range, known_range
 from coreselect.support.seeding import rng_kept
 
 
@@ -34,10 +33,10 @@ def length_of(dataset: Any, what: str) -> int:
 
 
 def first_range(dataset: Any, unpack: Unpack) -> Range | None:
-    """Return the smallest and the largest value of the first input, None for integers; no global random state moves."""
+    """Return the known range of the first input of a dataset; no global random state moves."""
     with rng_kept():
         _, x, _ = next(read(dataset, [np.zeros(1, np.int64)], seed=0, path=("labels",), unpack=unpack))
-        return range_of(x) if isinstance(x, Tensor) and x.is_floating_point() else None
+        return known_range(x)
 
 
 def check_history(history: History | None, n: int) -> History | None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from coreselect.data.collate import Collate, Failure
 from coreselect.data.images import labels_of
@@ -19,7 +18,7 @@ from coreselect.data.reading import unpack as default_unpack
 from coreselect.data.subsets import refuse_positions
 from coreselect.errors import CoreselectWarning, DataError, first_few
 from coreselect.io.fingerprint import item_bytes
-from coreselect.support.bounds import Range, range_of
+from coreselect.support.bounds import Range, known_range
 from coreselect.support.seeding import rng_kept
 from coreselect.task.datasets import length_of
 
@@ -38,7 +37,7 @@ class HiddenRandomnessWarning(CoreselectWarning):
 class FirstLook:
     """What the first items show: whether they carry labels, whether these are the ones that the dataset lists, and the range.
 
-    `range` is the smallest and the largest value of the inputs; None for integers.
+    `range` is the smallest and the largest value of the inputs; None for integers and for values that are not finite.
     """
 
     has_labels: bool
@@ -110,8 +109,7 @@ def first_look(
         )
     x, y = unpack(batch)
     agree = not usual or y is None or compare_labels(dataset, dict(zip(places.tolist(), labels, strict=True)), what)
-    seen = range_of(x) if isinstance(x, Tensor) and x.is_floating_point() else None
-    return FirstLook(y is not None, agree, seen)
+    return FirstLook(y is not None, agree, known_range(x))
 
 
 def compare_labels(dataset: Any, seen: Mapping[int, int | None], what: str) -> bool:

@@ -15,8 +15,8 @@ from coreselect.selectors import RCS
 @given(st.floats(-1, 1))
 def test_a_cosine_that_is_printed_as_zero_is_no_problem(cosine: float) -> None:
     """It is one exactly where two decimals show a number below zero."""
-    for field in ("query_pool_cosine", "query_loss_cosine"):
-        words = Diagnostics(**{field: cosine}).trouble()
+    for found in (Diagnostics(query_pool_cosine=cosine), Diagnostics(query_loss_cosine=cosine)):
+        words = found.trouble()
         assert bool(words) == (float(f"{cosine:.2f}") < 0)
         assert "-0.00" not in " ".join(words)
 

@@ -17,7 +17,7 @@ from coreselect.objectives.following import PUBLISHED, following
 from coreselect.selectors import RCS, Mixture, PerClass, Random, RCSSampled
 from coreselect.support.records import settings_of
 
-OBJECTIVES = [RD(), RD("js"), AdversarialCE(), CEPlusRD(), Custom(lambda a, n, y: ((a - n) ** 2).sum(1))]
+OBJECTIVES: list[Any] = [RD(), RD("js"), AdversarialCE(), CEPlusRD(), Custom(lambda a, n, y: ((a - n) ** 2).sum(1))]
 
 
 class Far(PGD):
@@ -45,9 +45,10 @@ def test_it_takes_three_steps_in_the_ball_of_the_task(
 ) -> None:
     """Ball, norm and bounds are the task's, the steps are the published share of the radius, from a random start."""
     task = PGD(radius, 1.0, 20, norm=norm, random_start=False, bounds=bounds)
-    got = following(objective, HalfPrecision(task) if half else task).attack
+    own: Any = following(objective, HalfPrecision(task) if half else task)
+    got = own.attack
     assert got == PGD(radius, 1.25 * radius / 3 or 1.0, 3, norm=norm, bounds=bounds)
-    assert replace(following(objective, task), attack=None) == objective, "nothing else changes"
+    assert replace(own, attack=None) == objective, "nothing else changes"
 
 
 def test_the_published_attack_is_what_follows_the_published_training() -> None:

@@ -97,18 +97,23 @@ def test_a_first_query_of_zeros_is_refused(selector: Any, width: int, why: str, 
     assert "sweep" not in parts
 
 
-@pytest.mark.parametrize("name", ["rcs", "rcs_sampled", "glister", "less"])
-def test_a_validation_gradient_of_zeros_is_refused(name: str) -> None:
-    """Over arrays too, where nothing can be attacked."""
+@pytest.mark.parametrize("name", ["rcs", "rcs_sampled", "less"])
+def test_a_given_validation_gradient_of_zeros_is_noted(name: str) -> None:
+    """Over arrays the user's gradient is used as it is, and the notes say plainly what it means."""
     rng = np.random.default_rng(0)
-    task = Task.from_arrays(
-        gradients=rng.normal(size=(24, 5)), validation_gradient=np.zeros(5), labels=np.arange(24) % 3
-    )
-    selector = get_selector(name)
-    if not set(selector.requires) <= task.provides:
-        task = cases.sat_task(24, validation=perfect(cases.built(cases.ConvNet)), model=saturated())
+    for zero in (True, False):
+        query = np.zeros(5) if zero else rng.normal(size=5)
+        task = Task.from_arrays(gradients=rng.normal(size=(24, 5)), validation_gradient=query)
+        notes = select(task, get_selector(name), 8).provenance.notes
+        assert any("exactly zero, so no example is better" in note for note in notes) == zero
+
+
+@pytest.mark.parametrize("name", ["rcs", "rcs_sampled", "glister", "less"])
+def test_a_saturated_network_is_refused(name: str) -> None:
+    """A network that is certain of the right class has a validation gradient of zeros."""
+    task = cases.sat_task(24, validation=right(), model=saturated())
     with pytest.raises(RequirementError, match="exactly zero"):
-        select(task, selector, 8)
+        select(task, get_selector(name), 8)
 
 
 def saturated() -> nn.Module:
@@ -120,7 +125,7 @@ def saturated() -> nn.Module:
     return model
 
 
-def perfect(model: nn.Module) -> cases.Items:
+def right() -> cases.Items:
     """Validation images that all have class 0."""
     return cases.Items(cases.images(10), torch.zeros(10, dtype=torch.int64))
 

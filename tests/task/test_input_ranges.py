@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coreselect import CoresetSampler, Task, get_selector, select
+from coreselect import CoresetSampler, get_selector, select
 from coreselect.attacks import PGD
 from coreselect.errors import OutOfBoundsError
 from coreselect.gradients.rows import single_examples
@@ -27,7 +27,7 @@ def moved(n: int, seen: tuple[float, float], *, seed: int = 0) -> cases.Items:
     return cases.Items(seen[0] + (x - low) / (high - low) * seen[1], cases.classes(n, seed=seed))
 
 
-def task(seen: tuple[float, float], **settings: Any) -> Task:
+def task(seen: tuple[float, float], **settings: Any) -> Any:
     """A supervised task on inputs of this range."""
     return cases.sat_task(pool=moved(24, seen), validation=moved(10, seen, seed=3), **settings)
 

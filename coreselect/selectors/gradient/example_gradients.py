@@ -14,7 +14,7 @@ from coreselect.gradients.sketch import Sketch
 from coreselect.losses import CE
 from coreselect.objectives import AdversarialCE, Objective
 from coreselect.protocols import Attack, Views
-from coreselect.selectors.checks import nonzero_query
+from coreselect.selectors.checks import nonzero_query, zero_note
 from coreselect.task.model_snapshot import ModelSnapshot
 from coreselect.task.snapshot import Snapshot
 
@@ -35,7 +35,7 @@ class NoAttack:
 class NaturalCE(Objective):
     """Cross-entropy of natural validation inputs, in nats; needs validation labels."""
 
-    attack: Attack = field(default=NoAttack(), kw_only=True)
+    attack: Attack | None = field(default=NoAttack(), kw_only=True)
     name: ClassVar[str] = "natural_ce"
     needs_labels: ClassVar[bool] = True
 
@@ -112,7 +112,7 @@ def validation_query(snapshot: Snapshot, name: str, spec: Objective) -> Tensor:
     query = snapshot.objective(spec).query(snapshot.theta())
     if not bool(torch.isfinite(query).all()):
         raise NonFiniteError("the validation gradient is not finite: check whether the model has diverged.")
-    return nonzero_query(query, name)
+    return nonzero_query(query, snapshot, name)
 
 
 def natural_gradients(snapshot: Any, name: str) -> tuple[Snapshot, Tensor, Rows, tuple[str, ...]]:
@@ -127,7 +127,8 @@ def natural_gradients(snapshot: Any, name: str) -> tuple[Snapshot, Tensor, Rows,
     """
     snapshot = with_natural_loss(snapshot, name)
     query = validation_query(snapshot, name, NaturalCE())
-    return snapshot, query, *example_rows(snapshot, name)
+    rows, notes = example_rows(snapshot, name)
+    return snapshot, query, rows, (*notes, *zero_note(query))
 
 
 def attacked_objective(snapshot: Snapshot) -> Objective:

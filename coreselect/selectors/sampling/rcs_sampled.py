@@ -18,7 +18,7 @@ from coreselect.gradients.sketch import Sketch
 from coreselect.objectives import Objective
 from coreselect.objectives import objective as find_objective
 from coreselect.protocols import TaskLike
-from coreselect.selectors.checks import nonzero_query
+from coreselect.selectors.checks import nonzero_query, zero_note
 from coreselect.selectors.sampling.inclusion import inclusion_probabilities, systematic_sample
 from coreselect.support.seeding import generator as seeded
 from coreselect.types import Float64, Selection
@@ -60,13 +60,15 @@ class RCSSampled:
         assert isinstance(self.objective, Objective)
         with task.snapshot(generator.initial_seed(), round) as snapshot:
             k, n = resolve(budget, snapshot.n), snapshot.n
-            query = nonzero_query(snapshot.objective(self.objective).query(snapshot.theta()), self.name)
+            query = nonzero_query(snapshot.objective(self.objective).query(snapshot.theta()), snapshot, self.name)
             rows, _ = snapshot.rows(single_examples(n), Sketch() if snapshot.needs_sketch else None)
             gains = rows.scores(rows.project(query)).double().cpu().numpy()  # [n]
             pi = probabilities(gains, k, self.alpha, self.temperature)
             draws = seeded(snapshot.draw_seed, "rcs_sampled", round)
             picks = systematic_sample(pi, draws)
-            return snapshot.selection(self, picks, gains=gains[picks], weights=k / (n * pi[picks]), scores=gains)
+            return snapshot.selection(
+                self, picks, gains=gains[picks], weights=k / (n * pi[picks]), scores=gains, notes=zero_note(query)
+            )
 
 
 def probabilities(gains: Float64, k: int, alpha: float, temperature: float) -> Float64:

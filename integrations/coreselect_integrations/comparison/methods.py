@@ -28,7 +28,7 @@ from coreselect_integrations.pretraining.systems import SYSTEMS
 
 MAX_STEPS = 10_000  # of an attack
 RUN_SETTINGS = ("capture", "select_attack_steps", "rd_steps")
-OBJECTIVES: Mapping[str, Callable[[Attack], Objective]] = MappingProxyType(
+OBJECTIVES: Mapping[str, Callable[[Attack | None], Objective]] = MappingProxyType(
     {
         "rd": lambda attack: RD("kl", attack=attack),
         "js": lambda attack: RD("js", attack=attack),
