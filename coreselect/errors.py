@@ -56,7 +56,7 @@ class MissingExtraError(CoreselectError):
 
 
 class ScheduleError(CoreselectError):
-    """A sampler that is used without `set_epoch`, or restored into another schedule."""
+    """A sampler that is read out of its schedule: without `set_epoch`, in another epoch, or by other ranks than it deals to."""
 
 
 class CoreselectWarning(UserWarning):
