@@ -4,7 +4,7 @@ The head is the smallest submodule that holds a Linear and whose output is the m
 caller names. The split is checked: head(features(x)) must equal model(x) on both routes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
 
 import torch
@@ -23,7 +23,13 @@ from coreselect.protocols import Call, Route
 
 
 def split(
-    model: nn.Module, call: Call, probe: Tensor, *, head: str | None = None, capture: Sequence[str] | str | None = None
+    model: nn.Module,
+    call: Call,
+    probe: Tensor,
+    *,
+    head: str | None = None,
+    capture: Sequence[str] | str | None = None,
+    fixed: Collection[str] = (),
 ) -> HeadSplit | WholeModel:
     """Split a model into features and head, or return it as a whole where the captured parameters lie outside the head.
 
@@ -35,6 +41,8 @@ def split(
             model's output.
         capture: None: the weights and biases of the Linears in the head; `"all"`: every parameter; or patterns
             (`fnmatch`) for the names of the model's parameters.
+        fixed: the names of the parameters that are not trained. None and `"all"` leave them out, unless nothing else is
+            there; patterns take them.
     Raises:
         HeadError: there is no such head or parameter, head(features(x)) is not model(x), or the model computes in half
             precision or mixes the inputs of a batch.
@@ -45,7 +53,7 @@ def split(
     width = outputs[0].shape[1]
     refuse_half_precision(model, outputs[0])
     refuse_batch_dependence(model, call, probe, outputs[1])
-    names = None if capture is None else _matching_parameters(model, capture)
+    names = None if capture is None else _matching_parameters(model, capture, fixed)
     if names is not None and capture == "all":
         return WholeModel(model, call, names, routes, width)
     try:
@@ -58,7 +66,7 @@ def split(
     inside = [f"{name}.{n}" if name else n for n, _ in model.get_submodule(name).named_parameters()]
     if names is not None and not set(names) <= set(inside):
         return WholeModel(model, call, names, routes, width)
-    out = HeadSplit(model, call, name, arguments, names or _linear_parameters(model, name), routes, width)
+    out = HeadSplit(model, call, name, arguments, names or _linear_parameters(model, name, fixed), routes, width)
     if not out.captured:
         raise HeadError(f"the head {name!r} holds no Linear to capture: name parameters with capture=.")
     refuse_tied_parameters(model, name, out.captured)
@@ -93,17 +101,22 @@ def _existing(model: nn.Module, head: str) -> str:
     return head
 
 
-def _linear_parameters(model: nn.Module, head: str) -> list[str]:
-    """Return the names of the parameters of the head's Linears, those of parametrizations (weight_norm) included."""
+def _linear_parameters(model: nn.Module, head: str, fixed: Collection[str]) -> list[str]:
+    """Return the names of the parameters of the head's Linears that are trained, those of parametrizations included."""
     held = {id(p) for m in model.get_submodule(head).modules() if isinstance(m, nn.Linear) for p in m.parameters()}
-    return [n for n, p in model.named_parameters() if id(p) in held]
+    return _trained([n for n, p in model.named_parameters() if id(p) in held], fixed)
 
 
-def _matching_parameters(model: nn.Module, capture: Sequence[str] | str) -> list[str]:
+def _trained(names: list[str], fixed: Collection[str]) -> list[str]:
+    """Return the names that are not fixed, or all where every one is: a model that is only evaluated trains nothing."""
+    return [n for n in names if n not in fixed] or names
+
+
+def _matching_parameters(model: nn.Module, capture: Sequence[str] | str, fixed: Collection[str]) -> list[str]:
     """Return the names of the floating-point parameters that match the patterns, in the model's order."""
     names = [n for n, p in model.named_parameters() if p.is_floating_point()]
     if capture == "all":
-        return names
+        return _trained(names, fixed)
     patterns = [capture] if isinstance(capture, str) else list(capture)
     for pattern in patterns:
         if not any(fnmatchcase(n, pattern) for n in names):

@@ -25,6 +25,8 @@ from coreselect.task.recipe import ModelRecipe
 from coreselect.task.snapshot import Snapshot, missing
 from coreselect.types import Int64
 
+NAMED = 20  # how many captured parameters a record names
+
 
 class ModelSnapshot(Snapshot):
     """What one selection computes of a model, its pool and its validation inputs."""
@@ -86,7 +88,9 @@ class ModelSnapshot(Snapshot):
     def record(self) -> dict[str, Any]:
         task = self.task
         described = {"loss": task.loss, "attack": task.attack, "head": task.head, "capture": task.capture}
-        return {**settings_of(described), "weights": digest_of(self.model.state_dict())}
+        names = list(self.net.captured)
+        shown = names if len(names) <= NAMED else [*names[:NAMED], f"and {len(names) - NAMED} more"]
+        return {**settings_of(described), "captured": shown, "weights": digest_of(self.model.state_dict())}
 
     def misclassified(self) -> Tensor | None:
         return self._rows.misclassified()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from coreselect.data.reading import chunks, read
 from coreselect.gradients.inputs import refuse_inputs, to_model
 from coreselect.gradients.sweep import Batches, PreparedBatch, Sweeper
-from coreselect.network.network import HeadSplit, Network
+from coreselect.network.network import HeadSplit, Network, WholeModel
 from coreselect.network.split import split
 from coreselect.task.context import Context
 from coreselect.task.recipe import ModelRecipe
@@ -38,18 +38,19 @@ class OpenModel:
     @property
     def net(self) -> Network:
         """The model, split as the task's capture asks."""
-        task = self.task
-        return self.context.cached(
-            "net", lambda: split(self.model, task.call, self.probe(), head=task.head, capture=task.capture)
-        )
+        return self.context.cached("net", lambda: self._split(self.task.capture))
 
     @property
     def head_split(self) -> Network:
         """The model as features → head, whatever is captured."""
         if isinstance(self.net, HeadSplit):
             return self.net
-        task = self.task
-        return self.context.cached("head split", lambda: split(self.model, task.call, self.probe(), head=task.head))
+        return self.context.cached("head split", lambda: self._split(None))
+
+    def _split(self, capture: Sequence[str] | str | None) -> HeadSplit | WholeModel:
+        """Split the model; these parameters are captured."""
+        task, fixed = self.task, self.context.fixed
+        return split(self.model, task.call, self.probe(), head=task.head, capture=capture, fixed=fixed)
 
     def probe(self) -> Tensor:
         """Return up to four pool inputs to probe the model with, [b, …]."""

@@ -74,7 +74,7 @@ class Task(Recipe):
             head: name of the submodule that is the head; None: the smallest one that holds a Linear and whose output is the
                 model's output.
             capture: parameters whose gradients are rows. None: the head's Linear weights and biases; `"all"`; or `fnmatch`
-                patterns of parameter names.
+                patterns of parameter names. None and `"all"` leave out what has no `requires_grad`, unless nothing has.
             call: (model, x, route) → output; None: model(x).
             views: (x [1, …], generator) → tuple of views; None: (x,).
             unpack: collated batch of items → (x, y or None); None: tensors, tuples, and mappings with the usual names.

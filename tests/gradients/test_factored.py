@@ -41,7 +41,7 @@ class TestFactored:
         task = cases.sat_task(9, model=cases.built(cases.DeepHead), head="head")
         with task.snapshot(0, 0) as shot:
             rows, _ = shot.rows([np.array([i]) for i in range(9)])
-            pool = shot._pool()
+            pool = shot._rows.pool
             parts, _ = factors(shot.net, task.loss, pool.prepared, pool.labels, batch=4)
             again = FactoredRows(parts, shot.layout())
             assert torch.allclose(again.dense(torch.arange(9)), rows.dense(torch.arange(9)), **TOL)

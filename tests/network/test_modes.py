@@ -30,8 +30,8 @@ class Merging(nn.Linear):
             self.merged = not mode
         return self
 
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) + (0 if self.merged else x @ self.a.T @ self.b.T)
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input) + (0 if self.merged else input @ self.a.T @ self.b.T)
 
 
 class OneWay(Merging):
