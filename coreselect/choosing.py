@@ -62,8 +62,9 @@ def select(task: TaskLike, selector: Selector, budget: Budget, seed: int = 0, *,
 
 def require(selector: Selector, provides: Iterable[str]) -> None:
     """Raise RequirementError if the selector needs something that is not in `provides`."""
-    missing = sorted(set(selector.requires) - set(provides))
-    if missing:
+    provides = set(provides)
+    missing = sorted(set(selector.requires) - provides)
+    if missing and not getattr(selector, "or_else", {missing[0]}) <= provides:
         what = missing[0]
         remedy = _REMEDIES.get(what, "provide it")
         raise RequirementError(

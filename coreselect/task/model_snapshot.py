@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from coreselect.gradients.rows import Groups, Rows
 from coreselect.gradients.sketch import Sketch
+from coreselect.losses import CE
+from coreselect.losses.natural import is_natural
 from coreselect.network.layout import Layout
 from coreselect.network.network import Network
 from coreselect.objectives.objective import Objective
@@ -100,6 +102,12 @@ class ModelSnapshot(Snapshot):
         if not streams or self.batch_loss:
             return super().attacked_logits()
         return self._rows.attacked_outputs(streams[0])
+
+    def natural_losses(self) -> Tensor | None:
+        if type(self.task.loss) is CE or not is_natural(self.task.loss):
+            return None
+        with self.clock("features"):
+            return self._opened.natural_losses()
 
     def inputs(self) -> Iterator[tuple[Int64, Tensor, Tensor | None]]:
         return numbered(self._opened.inputs())

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from coreselect.data.reading import chunks, read
 from coreselect.gradients.inputs import refuse_inputs, to_model
+from coreselect.gradients.loss_value import loss_value
 from coreselect.gradients.sweep import Batches, PreparedBatch, Sweeper
 from coreselect.network.network import HeadSplit, Network, WholeModel
 from coreselect.network.split import split
@@ -115,6 +116,16 @@ class OpenModel:
                 features.append(z.flatten(1))
                 logits.append(net.apply(net.captured, z, "natural"))
         return torch.cat(features), torch.cat(logits)
+
+    def natural_losses(self) -> Tensor:
+        """Return the task's natural loss of each of the snapshot's examples, [n]."""
+        net, loss, out = self.head_split, self.task.loss, []
+        for _, x, labels in self.inputs():
+            with torch.no_grad():
+                outputs = net.apply(net.captured, net.prepare(x, "natural"), "natural")
+                labels = None if labels is None else labels.to(outputs.device)
+                out.append(loss_value(loss, {("natural", 0): outputs}, labels))
+        return torch.cat(out)
 
 
 def numbered(batches: Iterator[tuple[Int64, Tensor, Tensor | None]]) -> Iterator[tuple[Int64, Tensor, Tensor | None]]:

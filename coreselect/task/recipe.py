@@ -13,6 +13,7 @@ from torch import nn
 
 from coreselect.data.reading import Unpack, read_labels
 from coreselect.history import History
+from coreselect.losses.natural import is_natural
 from coreselect.protocols import Attack, Call, Loss, MakeViews, Progress
 from coreselect.support.seeding import rng_kept
 from coreselect.types import Int64
@@ -86,6 +87,8 @@ class ModelRecipe(Recipe):
             out.add("example_gradients")
         if self.pool_has_labels:
             out.add("labels")
+        if is_natural(self.loss) and (self.pool_has_labels or not self.loss.needs_labels):
+            out.add("natural_losses")
         if self.history is not None:
             out.add("losses")
             if self.loss.needs_labels or self.history.attacked is not None:  # logits of classes are, or were, recorded
