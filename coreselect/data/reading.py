@@ -12,8 +12,9 @@ from torch.utils.data import DataLoader, Dataset
 from coreselect.data.images import labels_of
 from coreselect.errors import DataError
 from coreselect.support import seeding
+from coreselect.support.structure import is_structure
 
-Unpack = Callable[[Any], tuple[Tensor, Tensor | None]]
+Unpack = Callable[[Any], tuple[Any, Any]]  # a batch of items -> (inputs, targets or None)
 _IMAGES = ("image", "images", "pixel_values", "img", "x", "input", "inputs")
 _LABELS = ("label", "labels", "y", "target", "targets")
 
@@ -35,8 +36,11 @@ class EvaluationView(Dataset[Any]):
         return self.dataset[index]
 
 
-def unpack(batch: Any) -> tuple[Tensor, Tensor | None]:
-    """Return the inputs and the labels (or None) of a batch: a tensor, (x,), (x, y, …), or a mapping with usual names.
+def unpack(batch: Any) -> tuple[Any, Any]:
+    """Return the inputs and the targets (or None) of a batch: a tensor, (x,), (x, y, …), or a mapping with usual names.
+
+    Inputs and targets may be tensors, or dictionaries, lists and tuples of tensors. A mapping with `input_ids` is tokenised
+    text: everything but its labels is the input.
 
     Raises:
         DataError: the batch has another form; the user can read it with `unpack=`.
@@ -45,10 +49,13 @@ def unpack(batch: Any) -> tuple[Tensor, Tensor | None]:
         return batch, None
     if isinstance(batch, Mapping):
         x = next((batch[k] for k in _IMAGES if k in batch), None)
-        if isinstance(x, Tensor):
+        if "input_ids" in batch:
+            x = {k: v for k, v in batch.items() if k not in _LABELS and is_structure(v)}
+        if is_structure(x):
             return x, next((batch[k] for k in _LABELS if k in batch), None)
-    elif isinstance(batch, Sequence) and batch and isinstance(batch[0], Tensor):
-        return batch[0], batch[1] if len(batch) > 1 and isinstance(batch[1], Tensor) else None
+    elif isinstance(batch, Sequence) and batch and is_structure(batch[0]):
+        x = tuple(batch[0]) if isinstance(batch[0], list) else batch[0]  # a loader makes lists of tuples
+        return x, batch[1] if len(batch) > 1 and is_structure(batch[1]) else None
     form = f"a mapping with keys {sorted(map(str, batch))}" if isinstance(batch, Mapping) else type(batch).__name__
     raise DataError(f"an item batch is {form}, not a tensor, (x, y) or a mapping with an image: read it with unpack=.")
 
@@ -64,7 +71,8 @@ def read(
     path: tuple[int | str, ...],
     unpack: Unpack = unpack,
     num_workers: int = 0,
-) -> Iterator[tuple[NDArray[np.int64], Tensor, Tensor | None]]:
+    raw: bool = False,
+) -> Iterator[tuple[NDArray[np.int64], Any, Any]]:
     """Yield (positions, x [B, …], labels int64 [B] or None) for each batch of positions, in order.
 
     Random draws depend only on (seed, path, position). The global random states change, so call this inside
@@ -75,6 +83,7 @@ def read(
         seed, path: what the draws of the items depend on.
         unpack: batch of items → (x, labels or None).
         num_workers: as for `torch.utils.data.DataLoader`.
+        raw: yield targets as the items carry them, in place of class numbers.
     """
     loader: DataLoader[Any] = DataLoader(
         EvaluationView(dataset, seed, *path),
@@ -84,12 +93,16 @@ def read(
     )
     for positions, batch in zip(batches, loader, strict=True):
         x, y = unpack(batch)
-        yield positions, x, None if y is None else _classes(y, len(positions))
+        yield positions, x, y if raw else class_numbers(y, len(positions))
 
 
-def _classes(y: Tensor, n: int) -> Tensor | None:
-    """Return y as class numbers int64 [n], or None if it has not one number for each item (one-hot, boxes, …)."""
-    if y.numel() != n:
+def class_numbers(y: Any, n: int) -> Tensor | None:
+    """Return y as class numbers int64 [n], or None if it has not one number for each item (one-hot, boxes, …).
+
+    Raises:
+        DataError: the numbers are fractions.
+    """
+    if not isinstance(y, Tensor) or y.numel() != n:
         return None
     if y.is_floating_point() and not torch.equal(y, y.round()):
         raise DataError(

@@ -60,7 +60,7 @@ class CoresetSampler(EpochSampler):
             raise ScheduleError(
                 f"a schedule needs warmup ≥ 0, every ≥ 1 and 0 ≤ rank < world_size, got {warmup}, {every}, {rank} of {world_size}."
             )
-        require(selector, task.provides)
+        require(selector, task.provides, getattr(task, "lacks", {}))
         if selector.renew not in ("never", "round", "epoch"):
             raise ScheduleError(
                 f"the selector {selector.name!r} has renew={selector.renew!r}; it must be 'never', 'round' or 'epoch'."

@@ -16,11 +16,12 @@ from coreselect.protocols import Views
 
 
 class _Supervised:
-    """What the supervised losses share: one view, labels, and one value for each example."""
+    """What the supervised losses share: one view, labels that are class numbers, and one value for each example."""
 
     views = 1
     per_example = True
     needs_labels = True
+    reads_classes = True
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ caller names. The split is checked: head(features(x)) must equal model(x) on bot
 
 from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from coreselect.errors import HeadError, first_few
 from coreselect.network.network import ROUTES, HeadArguments, HeadSplit, WholeModel
@@ -25,7 +26,7 @@ from coreselect.protocols import Call, Route
 def split(
     model: nn.Module,
     call: Call,
-    probe: Tensor,
+    probe: Any,
     *,
     head: str | None = None,
     capture: Sequence[str] | str | None = None,
@@ -36,7 +37,7 @@ def split(
     Args:
         model: in evaluation mode, without wrappers such as DistributedDataParallel.
         call: (model, x, route) → output [B, C].
-        probe: a few inputs [B, …] to run.
+        probe: a few inputs [B, …] to run, as one tensor, or a dictionary, list or tuple of tensors.
         head: the name of the submodule that is the head; None: the smallest that holds a Linear and whose output is the
             model's output.
         capture: None: the weights and biases of the Linears in the head; `"all"`: every parameter; or patterns

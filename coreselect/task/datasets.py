@@ -7,7 +7,9 @@ import numpy as np
 from coreselect.data.reading import Unpack, read
 from coreselect.errors import DataError, ShapeError
 from coreselect.history import History
+from coreselect.protocols import Loss
 from coreselect.support.seeding import rng_kept
+from coreselect.task.targets import Targets, kind_of
 
 
 def length_of(dataset: Any, what: str) -> int:
@@ -29,11 +31,11 @@ def length_of(dataset: Any, what: str) -> int:
     return n
 
 
-def has_labels(dataset: Any, unpack: Unpack) -> bool:
-    """Return whether the first item carries a label; no global random state moves."""
+def targets_of(dataset: Any, unpack: Unpack, loss: Loss) -> Targets | None:
+    """Say what targets the first item carries, None if it has none; no global random state moves."""
     with rng_kept():
-        _, _, y = next(read(dataset, [np.zeros(1, np.int64)], seed=0, path=("labels",), unpack=unpack))
-        return y is not None
+        _, _, y = next(read(dataset, [np.zeros(1, np.int64)], seed=0, path=("labels",), unpack=unpack, raw=True))
+        return kind_of(y, loss)
 
 
 def check_history(history: History | None, n: int) -> History | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from coreselect.errors import RequirementError
 from coreselect.gradients.rows import Groups, Rows
 from coreselect.gradients.sketch import Sketch
 from coreselect.losses import CE
@@ -25,6 +26,7 @@ from coreselect.task.model_rows import ModelRows
 from coreselect.task.open_model import OpenModel, numbered
 from coreselect.task.recipe import ModelRecipe
 from coreselect.task.snapshot import Snapshot, missing
+from coreselect.task.targets import why_no_classes
 from coreselect.types import Int64
 
 NAMED = 20  # how many captured parameters a record names
@@ -40,7 +42,7 @@ class ModelSnapshot(Snapshot):
         self._rows = ModelRows(self._opened)
         self.device, self.dtype = self._opened.device, self._opened.dtype
         self.batch_loss = not task.loss.per_example
-        self.stratified_by_labels = task.loss.needs_labels
+        self.stratified_by_labels = task.loss.needs_labels and why_no_classes(task.pool_targets) is None
 
     @property
     def provides(self) -> frozenset[str]:
@@ -67,6 +69,9 @@ class ModelSnapshot(Snapshot):
     def labels(self) -> Int64:
         labels = self.task.pool_labels()
         if labels is None:
+            why = why_no_classes(self.task.pool_targets)
+            if why:
+                raise RequirementError(f"classes are needed, and {why}: give items that are (x, class number).")
             raise missing("labels", "give a pool whose items are (x, y), or a selector that needs none")
         return labels[self.positions]
 
@@ -120,7 +125,7 @@ class ModelSnapshot(Snapshot):
             raise missing(
                 "classifier", "its network is trained without labels; give a supervised loss, such as loss='sat'"
             )
-        kept = {key: self.context.cache[key] for key in ("net", "factors hold") if key in self.context.cache}
+        kept = {key: self.context.cache[key] for key in ("net", "factors hold", "probe") if key in self.context.cache}
         task = replace(self.task, loss=loss, attack=loss.default_attack)
         inner = ModelSnapshot(task, self.model, replace(self.context, cache=kept), self.positions)
         inner.draw_seed = self.draw_seed
@@ -130,4 +135,4 @@ class ModelSnapshot(Snapshot):
         loss = self.task.loss
         if not (self.net.caches and loss.per_example and loss.views == 1):
             return None
-        return loss_gradient(loss, self.net.outputs, self.layout(), self.theta(), held)
+        return loss_gradient(loss, self._opened, self.layout(), self.theta(), held)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from coreselect.data.reading import chunks, read
-from coreselect.gradients.inputs import refuse_inputs, to_model
+from coreselect.gradients.inputs import refuse_attack, refuse_inputs, to_model
+from coreselect.gradients.loss_check import refuse_wrong_loss
 from coreselect.gradients.loss_value import loss_value
 from coreselect.gradients.sweep import Batches, PreparedBatch, Sweeper
+from coreselect.losses.targets import for_loss, reads_classes
 from coreselect.network.network import HeadSplit, Network, WholeModel
 from coreselect.network.split import split
+from coreselect.support.structure import mapped
 from coreselect.task.context import Context
 from coreselect.task.recipe import ModelRecipe
 from coreselect.task.validation import Validation, read_validation
@@ -53,19 +57,42 @@ class OpenModel:
         task, fixed = self.task, self.context.fixed
         return split(self.model, task.call, self.probe(), head=task.head, capture=capture, fixed=fixed)
 
-    def probe(self) -> Tensor:
+    def probe(self) -> Any:
         """Return up to four pool inputs to probe the model with, [b, …]."""
-        _, x, _ = next(self._read([self.positions[:4]]))
-        return x
+        return self._probed[0]
 
-    def inputs(self) -> Iterator[tuple[Int64, Tensor, Tensor | None]]:
-        """Yield (pool positions [B], natural inputs [B, …], labels [B] or None) in batches, on the model's device."""
-        return self._read(chunks(self.positions, self.task.batch_size))
+    @property
+    def _probed(self) -> tuple[Any, Any]:
+        """The inputs that probe the model, read once, and their targets as the items carry them."""
+        return self.context.cached("probe", lambda: next(self._read([self.positions[:4]], raw=True))[1:])
 
-    def _read(self, batches: list[Int64]) -> Iterator[tuple[Int64, Tensor, Tensor | None]]:
+    def check_loss(self) -> None:
+        """Refuse a loss that does not give one value for each example."""
+        self.context.cached("loss holds", self._check_loss)
+
+    def _check_loss(self) -> bool:
+        if reads_classes(self.task.loss) or not self.task.loss.per_example:
+            return True
+        x, y = self._probed
+        with torch.no_grad():
+            outputs = self.task.call(self.model, x, "natural")
+        refuse_wrong_loss(self.task.loss, outputs, mapped(lambda t: t.to(outputs.device), y))
+        return True
+
+    def inputs(self, *, raw: bool = False) -> Iterator[tuple[Int64, Any, Any]]:
+        """Yield (pool positions [B], natural inputs [B, …], labels [B] or None) in batches, on the model's device.
+
+        Args:
+            raw: yield targets as the items carry them, in place of class numbers.
+        """
+        return self._read(chunks(self.positions, self.task.batch_size), raw=raw)
+
+    def _read(self, batches: list[Int64], *, raw: bool = False) -> Iterator[tuple[Int64, Any, Any]]:
         task, seed = self.task, self.context.seed
         path = ("pool", self.context.round)
-        items = read(task.pool, batches, seed=seed, path=path, unpack=task.unpack, num_workers=task.num_workers)
+        items = read(
+            task.pool, batches, seed=seed, path=path, unpack=task.unpack, num_workers=task.num_workers, raw=raw
+        )
         for positions, x, labels in items:
             x = to_model(x, self.device, self.dtype)
             refuse_inputs(positions, x)
@@ -110,7 +137,7 @@ class OpenModel:
         """Return the natural features [n, D] and logits [n, C] of the snapshot's examples."""
         net = self.head_split
         features, logits = [], []
-        for _, x, _ in self.inputs():
+        for _, x, _ in self.inputs(raw=True):
             with torch.no_grad():
                 z = net.prepare(x, "natural")
                 features.append(z.flatten(1))
@@ -120,17 +147,23 @@ class OpenModel:
     def natural_losses(self) -> Tensor:
         """Return the task's natural loss of each of the snapshot's examples, [n]."""
         net, loss, out = self.head_split, self.task.loss, []
-        for _, x, labels in self.inputs():
+        self.check_loss()
+        for _, x, y in self.inputs(raw=True):
             with torch.no_grad():
                 outputs = net.apply(net.captured, net.prepare(x, "natural"), "natural")
-                labels = None if labels is None else labels.to(outputs.device)
-                out.append(loss_value(loss, {("natural", 0): outputs}, labels))
+                y = mapped(lambda t, to=outputs.device: t.to(to), for_loss(loss, y, len(outputs)))
+                out.append(loss_value(loss, {("natural", 0): outputs}, y))
         return torch.cat(out)
 
 
-def numbered(batches: Iterator[tuple[Int64, Tensor, Tensor | None]]) -> Iterator[tuple[Int64, Tensor, Tensor | None]]:
-    """Replace the pool positions of batches that come in order by 0…n−1, and move the labels to the device of the inputs."""
+def numbered(batches: Iterator[tuple[Int64, Any, Any]]) -> Iterator[tuple[Int64, Tensor, Tensor | None]]:
+    """Replace the pool positions of batches that come in order by 0…n−1, and move the labels to the device of the inputs.
+
+    Raises:
+        ShapeError: the inputs are not one floating-point tensor, as those who read them here need.
+    """
     done = 0
     for _, x, labels in batches:
+        refuse_attack(x)
         yield np.arange(done, done + len(x)), x, None if labels is None else labels.to(x.device)
         done += len(x)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from numpy.typing import ArrayLike
-from torch import nn
+from torch import Tensor, nn
 
 from coreselect.data.reading import Unpack
 from coreselect.data.reading import unpack as default_unpack
@@ -19,7 +19,7 @@ from coreselect.losses import loss as find_loss
 from coreselect.network.network import default_call
 from coreselect.protocols import Attack, Call, Loss, MakeViews
 from coreselect.task.arrays import check_arrays
-from coreselect.task.datasets import check_history, has_labels, length_of
+from coreselect.task.datasets import check_history, length_of, targets_of
 from coreselect.task.opening import array_fingerprint, model_fingerprint, open_arrays, open_model
 from coreselect.task.recipe import ArrayRecipe, ModelRecipe, Recipe
 from coreselect.task.snapshot import Snapshot
@@ -46,7 +46,7 @@ class Task(Recipe):
         pool: Any,
         validation: Any = None,
         *,
-        loss: str | Loss = "sat",
+        loss: str | Loss | Callable[..., Tensor] = "sat",
         attack: Attack | None = None,
         head: str | None = None,
         capture: Sequence[str] | str | None = None,
@@ -69,7 +69,9 @@ class Task(Recipe):
             validation: disjoint map-style dataset; None for selectors that need none. Subsets of one dataset are compared
                 by index. Other datasets are compared by hashes of their inputs, which cannot recognise an image that
                 random augmentation changes.
-            loss: `"sat"`, `"trades"`, `"cl"`, `"acl"`, or an object (`coreselect.protocols.Loss`).
+            loss: `"ce"`, `"sat"`, `"trades"`, `"cl"`, `"acl"`, a function (outputs [B, C], targets) → [B], a module such as
+                `nn.MSELoss(reduction="none")`, or an object (`coreselect.protocols.Loss`). A loss of your own gets the targets
+                as the items carry them.
             attack: makes the loss's adversarial inputs; None: the loss's published attack.
             head: name of the submodule that is the head; None: the smallest one that holds a Linear and whose output is the
                 model's output.
@@ -77,7 +79,8 @@ class Task(Recipe):
                 patterns of parameter names. None and `"all"` leave out what has no `requires_grad`, unless nothing has.
             call: (model, x, route) → output; None: model(x).
             views: (x [1, …], generator) → tuple of views; None: (x,).
-            unpack: collated batch of items → (x, y or None); None: tensors, tuples, and mappings with the usual names.
+            unpack: collated batch of items → (x, y or None); None: tensors, tuples, and mappings with the usual names. Both
+                may be tensors, or dictionaries, lists and tuples of tensors.
             batch_size: of forward passes. It changes memory use only, never the answer. On a CPU, smaller batches (64) are
                 often faster, because large activations are allocated again in every pass.
             num_workers: processes that read the pool.
@@ -86,7 +89,7 @@ class Task(Recipe):
             history: what training has recorded about the pool; read when a selection is made.
         Raises:
             DataError: the pool or validation is empty, or its items have an unknown form.
-            ShapeError: the history is about another number of examples.
+            ShapeError: the history is about another number of examples, or the loss gives one value for a batch.
         """
         loss_object = find_loss(loss)
         if batch_size < 1:
@@ -110,10 +113,10 @@ class Task(Recipe):
             num_workers=num_workers,
             device=None if device is None else torch.device(device),
             ids=ids,
-            pool_has_labels=has_labels(pool, read_items),
-            validation_has_labels=validation is not None
-            and length_of(validation, "validation") > 0
-            and has_labels(validation, read_items),
+            pool_targets=targets_of(pool, read_items, loss_object),
+            validation_targets=targets_of(validation, read_items, loss_object)
+            if validation is not None and length_of(validation, "validation")
+            else None,
         )
 
     @staticmethod

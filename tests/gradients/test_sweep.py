@@ -90,7 +90,7 @@ def attacked(task: Any, views: Sequence[Tensor], numbers: Sequence[int], members
 def crafted(task: Any, members: Sequence[int]) -> Any:
     """Return what the sweep makes of one group."""
     with task.snapshot(0, 0) as shot:
-        return next(shot._sweeper().sweep([[np.asarray(members)]])).prepared
+        return next(shot._opened.sweeper.sweep([[np.asarray(members)]])).prepared
 
 
 def three_rows(task: Any, names: Sequence[str], groups: Sequence[Any]) -> Tensor:
@@ -135,7 +135,7 @@ def test_the_attack_gets_only_the_attacked_views() -> None:
     watching, members = Watching(), [4, 0, 7]
     task = three_task(8, attack=watching, call=counting)
     with task.snapshot(0, 0) as shot:
-        sweeper = shot._sweeper()
+        sweeper = shot._opened.sweeper
         sizes.clear()  # probing is over
         next(sweeper.sweep([[np.asarray(members)]]))
     views = views_of(task, members)

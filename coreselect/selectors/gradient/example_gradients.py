@@ -18,11 +18,14 @@ from coreselect.objectives import AdversarialCE, Objective
 from coreselect.protocols import Attack, Loss, Views
 from coreselect.task.model_snapshot import ModelSnapshot
 from coreselect.task.snapshot import Snapshot
+from coreselect.task.targets import why_no_classes
 
 
 @dataclass(frozen=True)
 class NoAttack:
     """The attack that changes nothing."""
+
+    changes_nothing = True
 
     @property
     def random_start(self) -> bool:
@@ -88,8 +91,9 @@ def with_natural_loss(snapshot: Any, name: str) -> Compared:
     loss, notes = natural_loss(snapshot.task.loss)
     if type(loss) is CE:
         if "labels" not in snapshot.provides:
+            why = why_no_classes(snapshot.task.pool_targets) or "the pool's items have no labels"
             raise RequirementError(
-                f"{name!r} reads gradients of cross-entropy, and the pool's items have no labels: give (x, y) items, "
+                f"{name!r} reads gradients of cross-entropy, and {why}: give (x, y) items, "
                 f"or choose without labels by 'rcs'."
             )
         return Compared(snapshot.with_loss(loss), NaturalCE(), notes)
