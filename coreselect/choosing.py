@@ -1,6 +1,6 @@
 """The function `select`: it checks the request, runs the selector, and checks the selection."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
@@ -47,7 +47,7 @@ def select(task: TaskLike, selector: Selector, budget: Budget, seed: int = 0, *,
     if seed < 0 or round < 0:
         raise RequirementError(f"seed and round must be 0 or more, got {seed} and {round}.")
     k = resolve(budget, task.n)
-    require(selector, task.provides)
+    require(selector, task.provides, getattr(task, "lacks", {}))
     check_ranges(selector, task)
     selection = selector.select(task, k, generator=torch.Generator().manual_seed(seed), round=round)
     indices = selection.indices
@@ -65,11 +65,22 @@ def select(task: TaskLike, selector: Selector, budget: Budget, seed: int = 0, *,
     return selection
 
 
-def require(selector: Selector, provides: Iterable[str]) -> None:
-    """Raise RequirementError if the selector needs something that is not in `provides`."""
-    missing = sorted(set(selector.requires) - set(provides))
-    if missing:
+def require(selector: Selector, provides: Iterable[str], lacks: Mapping[str, str] | None = None) -> None:
+    """Raise RequirementError if the selector needs something that is not in `provides`.
+
+    Args:
+        lacks: why the task does not provide something, if there is more to say than that it has none.
+    """
+    provides = set(provides)
+    missing = sorted(set(selector.requires) - provides)
+    if missing and not getattr(selector, "or_else", {missing[0]}) <= provides:
         what = missing[0]
+        why = (lacks or {}).get(what)
+        if why:
+            raise RequirementError(
+                f"the selector {selector.name!r} needs {what.replace('_', ' ')} of classes, and {why}: "
+                "give items that are (x, class number), or choose a method that needs no classes, such as 'rcs' or 'rs2'."
+            )
         remedy = _REMEDIES.get(what, "provide it")
         raise RequirementError(
             f"the selector {selector.name!r} needs {what.replace('_', ' ')}, and this task has none: {remedy}."

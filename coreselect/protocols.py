@@ -14,8 +14,8 @@ Route = str  # "natural" or "adversarial": the normalisation statistics that a f
 Stream = tuple[Route, int]  # (route, view): one forward pass of a loss
 Views = tuple[Tensor, ...]  # one tensor [B, …] for each view
 Params = Mapping[str, Tensor]
-Call = Callable[[nn.Module, Tensor, Route], Tensor]  # (model, x, route) -> output
-MakeViews = Callable[[Tensor, torch.Generator], Views]  # (x [1, …], generator) -> views, each [1, …]
+Call = Callable[[nn.Module, Any, Route], Tensor]  # (model, x, route) -> output
+MakeViews = Callable[[Any, torch.Generator], Views]  # (x [1, …], generator) -> views, each [1, …]
 Progress = Callable[[str, int, int], None]  # (part, done, total)
 
 
@@ -55,7 +55,9 @@ class Loss(Protocol):
 
     `views` is the number of views, `streams` lists the (route, view) pairs that the loss reads. The attack raises `ascend`
     on all adversarial streams together. A per-example loss returns [B]; a batch loss (NT-Xent) returns a scalar, the mean
-    over its batch. `default_attack` is used where the task gives no attack.
+    over its batch. `default_attack` is used where the task gives no attack. `labels` are the targets as the items carry them:
+    a tensor [B, …], or a dictionary, list or tuple of tensors; a loss with `reads_classes = True` gets class numbers, int64 [B],
+    checked against the number of outputs.
     """
 
     @property
@@ -71,11 +73,11 @@ class Loss(Protocol):
     @property
     def default_attack(self) -> Attack | None: ...
 
-    def ascend(self, adversarial: Views, natural: Views, labels: Tensor | None) -> Tensor:
+    def ascend(self, adversarial: Views, natural: Views, labels: Any) -> Tensor:
         """Compute the scalar that the attack raises, summed over examples, from outputs [B, C] of each view."""
         ...
 
-    def __call__(self, adversarial: Views, natural: Views, labels: Tensor | None) -> Tensor:
+    def __call__(self, adversarial: Views, natural: Views, labels: Any) -> Tensor:
         """Compute the loss from outputs [B, C] of each view: [B] for a per-example loss, else a scalar."""
         ...
 

@@ -222,6 +222,11 @@ class SelectorContract:
         assert not set(chosen.source_indices.tolist()) & set(validation.indices)
         assert chosen.source_indices.tolist() == [pool.indices[i] for i in chosen.indices]
 
+    def test_works_with_a_head_of_two_widths(self, selector: Selector) -> None:
+        """A head whose Linears differ in width, as in VGG, gives exactly k."""
+        task = cases.sat_task(N, model=cases.built(cases.DeepHead), head="head")
+        well_formed(select(task, selector, 7), 7, N)
+
     def test_copes_with_duplicates(self, selector: Selector) -> None:
         """A pool in which every image occurs four times still gives k unique positions, the same each time."""
         x, y = cases.images(N // 4).repeat(4, 1, 1, 1), cases.classes(N // 4).repeat(4)

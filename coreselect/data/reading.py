@@ -15,8 +15,9 @@ from coreselect.data.items import loaded
 from coreselect.data.labels import LABEL_KEYS, refuse_sparse
 from coreselect.errors import DataError
 from coreselect.support import seeding
+from coreselect.support.structure import is_structure
 
-Unpack = Callable[[Any], tuple[Tensor, Tensor | None]]
+Unpack = Callable[[Any], tuple[Any, Any]]  # a batch of items -> (inputs, targets or None)
 
 
 class EvaluationView(Dataset[Any]):
@@ -36,8 +37,11 @@ class EvaluationView(Dataset[Any]):
         return self.dataset[index]
 
 
-def unpack(batch: Any) -> tuple[Tensor, Tensor | None]:
-    """Return the inputs and the labels (or None) of a batch: a tensor, (x,), (x, y, …), or a mapping with usual names.
+def unpack(batch: Any) -> tuple[Any, Any]:
+    """Return the inputs and the targets (or None) of a batch: a tensor, (x,), (x, y, …), or a mapping with usual names.
+
+    Inputs and targets may be tensors, or dictionaries, lists and tuples of tensors. A mapping with `input_ids` is tokenised
+    text: everything but its labels is the input.
 
     Raises:
         DataError: the batch has another form; the user can read it with `unpack=`.
@@ -46,10 +50,13 @@ def unpack(batch: Any) -> tuple[Tensor, Tensor | None]:
         return batch, None
     if isinstance(batch, Mapping):
         x = next((batch[k] for k in IMAGE_KEYS if k in batch), None)
-        if isinstance(x, Tensor):
+        if "input_ids" in batch:
+            x = {k: v for k, v in batch.items() if k not in LABEL_KEYS and is_structure(v)}
+        if is_structure(x):
             return x, next((batch[k] for k in LABEL_KEYS if k in batch), None)
-    elif isinstance(batch, Sequence) and batch and isinstance(batch[0], Tensor):
-        return batch[0], batch[1] if len(batch) > 1 and isinstance(batch[1], Tensor) else None
+    elif isinstance(batch, Sequence) and batch and is_structure(batch[0]):
+        x = tuple(batch[0]) if isinstance(batch[0], list) else batch[0]  # a loader makes lists of tuples
+        return x, batch[1] if len(batch) > 1 and is_structure(batch[1]) else None
     form = f"a mapping with keys {sorted(map(str, batch))}" if isinstance(batch, Mapping) else type(batch).__name__
     raise DataError(f"an item batch is {form}, not a tensor, (x, y) or a mapping with an image: read it with unpack=.")
 
@@ -66,7 +73,8 @@ def read(
     unpack: Unpack = unpack,
     num_workers: int = 0,
     timeout: float = 0,
-) -> Iterator[tuple[NDArray[np.int64], Tensor, Tensor | None]]:
+    raw: bool = False,
+) -> Iterator[tuple[NDArray[np.int64], Any, Any]]:
     """Yield (positions, x [B, …], labels int64 [B] or None) for each batch of positions, in order.
 
     Random draws depend only on (seed, path, position). The global random states change, so call this inside
@@ -79,6 +87,7 @@ def read(
         unpack: batch of items → (x, labels or None).
         num_workers: as for `torch.utils.data.DataLoader`.
         timeout: seconds to wait for a batch of the workers; 0 waits for ever.
+        raw: yield targets as the items carry them, in place of class numbers.
     Raises:
         DataError: an item raises or cannot be put into a batch, a worker dies or does not answer, or a batch has another
             form than `unpack` knows.
@@ -93,12 +102,16 @@ def read(
     )
     for positions, batch in zip(batches, source, strict=True):
         x, y = unpack(batch)
-        yield positions, x, None if y is None else _classes(y, len(positions))
+        yield positions, x, y if raw else class_numbers(y, len(positions))
 
 
-def _classes(y: Tensor, n: int) -> Tensor | None:
-    """Return y as class numbers int64 [n], or None if it has not one number for each item (one-hot, boxes, …)."""
-    if y.numel() != n:
+def class_numbers(y: Any, n: int) -> Tensor | None:
+    """Return y as class numbers int64 [n], or None if it has not one number for each item (one-hot, boxes, …).
+
+    Raises:
+        DataError: the numbers are fractions.
+    """
+    if not isinstance(y, Tensor) or y.numel() != n:
         return None
     if y.is_floating_point() and not torch.equal(y, y.round()):
         raise DataError(

@@ -1,6 +1,7 @@
 """The row of one group, r_m = ∇_θ L(B_m; θ), by `torch.func`; a per-example loss is averaged over the group."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,13 +14,13 @@ from coreselect.protocols import Loss, Params, Stream
 
 
 def group_row(
-    net: Network, layout: Layout, loss: Loss, prepared: Mapping[Stream, Tensor], labels: Tensor | None
+    net: Network, layout: Layout, loss: Loss, prepared: Mapping[Stream, Any], labels: Any
 ) -> tuple[Tensor, Tensor]:
     """Compute the row [P] and the loss (a scalar) of one group.
 
     Args:
         prepared: for each stream, what the network prepared for the members of the group, [B, …].
-        labels: int64 [B], or None.
+        labels: targets as the loss reads them, [B, …], or None.
     """
 
     def value(theta: Params) -> Tensor:

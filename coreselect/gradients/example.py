@@ -1,6 +1,7 @@
 """The row of every single example of a batch, by `torch.func.vmap` over `torch.func.grad`."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,10 +11,11 @@ from coreselect.gradients.loss_value import loss_value
 from coreselect.network.layout import Layout
 from coreselect.network.network import Network
 from coreselect.protocols import Loss, Params, Stream
+from coreselect.support.structure import taken
 
 
 def example_rows(
-    net: Network, layout: Layout, loss: Loss, prepared: Mapping[Stream, Tensor], labels: Tensor | None
+    net: Network, layout: Layout, loss: Loss, prepared: Mapping[Stream, Any], labels: Any
 ) -> tuple[Tensor, Tensor]:
     """Compute the rows [B, P] and the losses [B] of a per-example loss, for any captured parameters.
 
@@ -21,12 +23,12 @@ def example_rows(
 
     Args:
         prepared: for each stream, what the network prepared for the examples, [B, …].
-        labels: int64 [B], or None.
+        labels: targets as the loss reads them, [B, …], or None.
     """
 
-    def value(theta: Params, one: Mapping[Stream, Tensor], label: Tensor | None) -> Tensor:
-        outputs = {s: net.apply(theta, z[None], s[0]) for s, z in one.items()}
-        return loss_value(loss, outputs, None if label is None else label[None]).squeeze(0)
+    def value(theta: Params, one: Mapping[Stream, Any], label: Any) -> Tensor:
+        outputs = {s: net.apply(theta, taken(z, None), s[0]) for s, z in one.items()}
+        return loss_value(loss, outputs, taken(label, None)).squeeze(0)
 
     with torch.enable_grad():
         slopes, losses = vmap(grad_and_value(value), in_dims=(None, 0, None if labels is None else 0))(

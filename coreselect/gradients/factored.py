@@ -8,6 +8,8 @@ exactly, with C + D stored numbers for an example instead of C·D. The row of a 
 the same factors give the row of any group. Source: Goodfellow, *Efficient per-example gradient computations*, 2015.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -95,23 +97,16 @@ class FactoredRows:
         ⟨Σ_f δ_f a_fᵀ, Σ_g δ_g a_gᵀ⟩ = Σ_{f, g of one parameter} (δ_f·δ_g)(a_f·a_g)
         """
         total = self.parts[0].delta.new_zeros(len(a), len(b))
-        for f in self.parts:
-            for g in self.parts:
-                shared = (f.weight is not None and f.weight == g.weight, f.bias is not None and f.bias == g.bias)
-                if any(shared):
-                    weights, biases = shared
-                    total += (f.delta[a] @ g.delta[b].T) * (weights * (f.inputs[a] @ g.inputs[b].T) + biases)
+        for f, g, weights, biases in self._pairs():
+            d = f.delta[a] @ g.delta[b].T
+            total += d * (f.inputs[a] @ g.inputs[b].T + biases) if weights else d
         return total
 
     def norms(self) -> Tensor:
         squares = self.parts[0].delta.new_zeros(self.count, dtype=torch.float64)  # [N]
-        for f in self.parts:
-            for g in self.parts:
-                d = (f.delta.double() * g.delta.double()).sum(1)
-                if f.weight is not None and f.weight == g.weight:
-                    squares += d * (f.inputs.double() * g.inputs.double()).sum(1)
-                if f.bias is not None and f.bias == g.bias:
-                    squares += d
+        for f, g, weights, biases in self._pairs():
+            d = (f.delta.double() * g.delta.double()).sum(1)
+            squares += d * ((f.inputs.double() * g.inputs.double()).sum(1) + biases) if weights else d
         return squares.clamp(min=0).sqrt()
 
     def mean_of(self, members: NDArray[np.int64]) -> Tensor:
@@ -142,6 +137,18 @@ class FactoredRows:
             if f.bias is not None:
                 out[f.bias] += d.sum(0)
         return self.layout.flatten(out)
+
+    def _pairs(self) -> Iterator[tuple[Factor, Factor, bool, bool]]:
+        """Yield the pairs of calls whose gradients meet, and whether they share a weight, and a bias.
+
+        Calls of different parameters never meet, so their widths may differ.
+        """
+        for f in self.parts:
+            for g in self.parts:
+                weights = f.weight is not None and f.weight == g.weight
+                biases = f.bias is not None and f.bias == g.bias
+                if weights or biases:
+                    yield f, g, weights, biases
 
     def _zeros(self, *batch: int) -> dict[str, Tensor]:
         like = self.parts[0].delta

@@ -18,6 +18,7 @@ from torch import Tensor
 from coreselect.gradients.loss_value import loss_value
 from coreselect.network.network import HeadSplit
 from coreselect.protocols import Loss, Stream
+from coreselect.support.structure import taken
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Factor:
 
 
 def factors(
-    net: HeadSplit, loss: Loss, prepared: Mapping[Stream, Tensor], labels: Tensor | None, batch: int = 8192
+    net: HeadSplit, loss: Loss, prepared: Mapping[Stream, Tensor], labels: Any, batch: int = 8192
 ) -> tuple[list[Factor], Tensor]:
     """Compute the factors of every captured Linear for a per-example loss, and the losses [N].
 
@@ -43,14 +44,14 @@ def factors(
 
     Args:
         prepared: the features of each stream, [N, …].
-        labels: int64 [N], or None.
+        labels: targets as the loss reads them, [N, …], or None.
         batch: how many examples one pass takes (memory only).
     """
     n = len(next(iter(prepared.values())))
     parts: list[tuple[list[Factor], Tensor]] = []
     for at in range(0, n, batch):
         piece = {s: f[at : at + batch] for s, f in prepared.items()}
-        parts.append(_factors(net, loss, piece, None if labels is None else labels[at : at + batch]))
+        parts.append(_factors(net, loss, piece, taken(labels, slice(at, at + batch))))
     if len(parts) == 1:
         return parts[0]
     joined = [
@@ -60,9 +61,7 @@ def factors(
     return joined, torch.cat([p[1] for p in parts])
 
 
-def _factors(
-    net: HeadSplit, loss: Loss, prepared: Mapping[Stream, Tensor], labels: Tensor | None
-) -> tuple[list[Factor], Tensor]:
+def _factors(net: HeadSplit, loss: Loss, prepared: Mapping[Stream, Tensor], labels: Any) -> tuple[list[Factor], Tensor]:
     run = run_recorded(net, prepared)
     with torch.enable_grad():
         losses = loss_value(loss, run.outputs, labels)  # [B]

@@ -1,6 +1,7 @@
 """Checks of the inputs and labels that reach a model, and their move to its device and precision."""
 
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,40 +10,69 @@ from torch import Tensor
 
 from coreselect.data.labels import one_based
 from coreselect.errors import NonFiniteError, ShapeError, first_few
+from coreselect.support.structure import described, leaves, mapped
 
 
-def digest(x: Tensor) -> bytes:
+def digest(x: Any) -> bytes:
     """Return a digest of the bytes of one input: equal digests in two datasets mean a shared input."""
-    plain = x.detach().cpu().contiguous().reshape(-1).view(torch.uint8)  # numpy has no bfloat16
-    return blake2b(plain.numpy().tobytes(), digest_size=16).digest()
+    out = blake2b(digest_size=16)
+    for part in leaves(x):
+        plain = part.detach().cpu().contiguous().reshape(-1).view(torch.uint8)  # numpy has no bfloat16
+        out.update(plain.numpy().tobytes())
+    return out.digest()
 
 
-def to_model(x: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
+def to_model(x: Any, device: torch.device, dtype: torch.dtype) -> Any:
     """Move inputs to the device of the model; floating-point inputs also take its precision."""
-    return x.to(device=device, dtype=dtype) if x.is_floating_point() else x.to(device)
+    return mapped(lambda t: t.to(device=device, dtype=dtype) if t.is_floating_point() else t.to(device), x)
 
 
-def refuse_inputs(positions: NDArray[np.int64], x: Tensor, where: str = "pool") -> None:
-    """Refuse inputs without a gradient, or with values that are not finite.
+def finite_examples(x: Any) -> Tensor:
+    """Return which examples of [B, …] hold only finite numbers: bool [B]."""
+    parts = [torch.isfinite(t).reshape(len(t), -1).all(dim=1) for t in leaves(x) if t.is_floating_point()]
+    first = leaves(x)[0]
+    return torch.stack(parts).all(dim=0) if parts else torch.ones(len(first), dtype=torch.bool, device=first.device)
+
+
+def refuse_inputs(positions: NDArray[np.int64], x: Any, where: str = "pool") -> None:
+    """Refuse inputs with values that are not finite.
 
     Args:
         positions: int64 [B], the positions that a message names.
-        x: [B, …].
+        x: [B, …], or a dictionary, list or tuple of such tensors.
         where: the dataset that a message names.
     Raises:
-        ShapeError: the inputs are not floating-point numbers.
+        ShapeError: a tensor has another number of examples.
         NonFiniteError: inputs hold NaN or infinity; `indices` are their positions.
     """
-    if not x.is_floating_point():
+    lengths = {len(t) if t.dim() else 0 for t in leaves(x)}
+    if lengths != {len(positions)}:
         raise ShapeError(
-            f"{where} inputs are {x.dtype}, floating-point images in [0, 1] are needed: convert them in the dataset."
+            f"{where} inputs of {len(positions)} items came as tensors of {sorted(lengths)}: return tensors [B, …] from unpack=."
         )
-    finite = torch.isfinite(x).flatten(1).all(dim=1)
+    finite = finite_examples(x)
     if not bool(finite.all()):
         bad = sorted(positions[(~finite).cpu().numpy()].tolist())
         raise NonFiniteError(
             f"{len(bad)} {where} inputs hold NaN or infinity (positions {first_few(bad)}): remove or correct them.", bad
         )
+
+
+def refuse_attack(x: Any, where: str = "pool") -> None:
+    """Refuse inputs that an attack cannot change: anything but one floating-point tensor.
+
+    Raises:
+        ShapeError: the inputs are integers, or several tensors.
+    """
+    if isinstance(x, Tensor) and x.is_floating_point():
+        return
+    ways = "use a loss that attacks nothing (loss='ce', or your own) and a method without attacks"
+    if isinstance(x, Tensor):
+        raise ShapeError(
+            f"{where} inputs are {x.dtype}, and an attack needs floating-point images in [0, 1]: convert them in the dataset, "
+            f"or {ways}."
+        )
+    raise ShapeError(f"{where} inputs are {described(x)}, and an attack changes one floating-point tensor: {ways}.")
 
 
 def out_of_range(labels: Tensor, outputs: int) -> Tensor:

@@ -15,6 +15,7 @@ from coreselect.network.layout import Layout
 from coreselect.network.network import Network
 from coreselect.protocols import Loss
 from coreselect.support.clock import Clock
+from coreselect.support.structure import taken
 
 
 def row_matrix(
@@ -43,8 +44,8 @@ def row_matrix(
     for batch in batches:
         with clock("rows"):
             for piece in _pieces(batch, layout.size * like.element_size()) if per_example else batch.groups:
-                prepared = {stream: z[piece] for stream, z in batch.prepared.items()}
-                labels = None if batch.labels is None else batch.labels[piece]
+                prepared = {stream: taken(z, piece) for stream, z in batch.prepared.items()}
+                labels = taken(batch.labels, piece)
                 rows, values = (example_rows if per_example else group_row)(net, layout, loss, prepared, labels)
                 rows, values = rows.detach().view(-1, layout.size), values.detach().view(-1)  # [1 or B, P], [1 or B]
                 matrix[at : at + len(rows)] = sketch(rows) if sketch else rows

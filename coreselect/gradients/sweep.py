@@ -8,6 +8,7 @@ depend on batches, workers or ranks.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,12 +18,14 @@ from torch import Tensor, nn
 from coreselect.data.labels import why_unlabelled
 from coreselect.data.reading import Unpack, read
 from coreselect.errors import NonFiniteError, OverlapError, RequirementError, ShapeError, first_few
-from coreselect.gradients.inputs import digest, refuse_inputs, refuse_labels, to_model
+from coreselect.gradients.inputs import digest, finite_examples, refuse_attack, refuse_inputs, refuse_labels, to_model
+from coreselect.losses.targets import for_loss, reads_classes
 from coreselect.network.network import Network
 from coreselect.network.precision import at_least, without_autocast
 from coreselect.protocols import Attack, Call, Loss, MakeViews, Stream, Views
 from coreselect.support import seeding
 from coreselect.support.clock import Clock
+from coreselect.support.structure import described, joined, mapped, taken
 
 
 @dataclass(frozen=True)
@@ -33,13 +36,13 @@ class PreparedBatch:
         positions: int64 [B], positions in the pool.
         groups: one slice of the batch for each group.
         prepared: for each stream, what the network prepared, [B, …].
-        labels: int64 [B], or None where the loss needs none.
+        labels: the targets as the loss reads them, [B, …], or None where the loss needs none.
     """
 
     positions: NDArray[np.int64]
     groups: Sequence[slice]
-    prepared: dict[Stream, Tensor]
-    labels: Tensor | None
+    prepared: dict[Stream, Any]
+    labels: Any
 
 
 @dataclass(frozen=True)
@@ -87,26 +90,33 @@ class Sweeper:
                 unpack=self.unpack,
                 num_workers=self.num_workers,
                 timeout=self.timeout,
+                raw=True,
             )
         for groups in batches:
             with self.clock("read"):
                 positions, x, labels = next(source)
                 self._refuse_overlap(positions, x)
                 x = to_model(x, self.device, self.dtype)
-                labels = None if labels is None else labels.to(self.device)
+                given = labels
+                labels = mapped(lambda t: t.to(self.device), for_loss(self.loss, given, len(positions)))
             refuse_inputs(positions, x)
             if self.loss.needs_labels and labels is None:
+                if given is None:
+                    raise RequirementError(
+                        f"the loss {self.loss.name!r} needs labels and the pool's items have none"
+                        f"{why_unlabelled(self.dataset)}: give (x, y) items, or unpack=."
+                    )
                 raise RequirementError(
-                    f"the loss {self.loss.name!r} needs labels and the pool's items have none{why_unlabelled(self.dataset)}: give "
-                    "(x, y) items, or unpack=."
+                    f"the loss {self.loss.name!r} needs class numbers, and the pool's targets are {described(given)}: give items "
+                    "that are (x, class number), or a loss that reads these targets."
                 )
-            if self.loss.needs_labels and labels is not None:
+            if reads_classes(self.loss) and labels is not None:
                 refuse_labels(positions, labels, self.net.outputs)
             edges = np.cumsum([0, *(len(g) for g in groups)])
             slices = [slice(int(a), int(b)) for a, b in pairwise(edges)]
             prepared = self._prepare(positions, x, labels, slices)
             for z in prepared.values():
-                finite = torch.isfinite(z).flatten(1).all(dim=1)
+                finite = finite_examples(z)
                 if not bool(finite.all()):
                     bad = sorted(positions[(~finite).cpu().numpy()].tolist())
                     raise NonFiniteError(
@@ -116,9 +126,9 @@ class Sweeper:
                     )
             yield PreparedBatch(positions, slices, prepared, labels if self.loss.needs_labels else None)
 
-    def _prepare(
-        self, positions: NDArray[np.int64], x: Tensor, labels: Tensor | None, slices: Sequence[slice]
-    ) -> dict[Stream, Tensor]:
+    def _prepare(self, positions: NDArray[np.int64], x: Any, labels: Any, slices: Sequence[slice]) -> dict[Stream, Any]:
+        if any(route == "adversarial" for route, _ in self.loss.streams):
+            refuse_attack(x)
         with self.clock("views"):
             views = self._make_views(positions, x)
         out: dict[Stream, Tensor] = {}
@@ -134,7 +144,7 @@ class Sweeper:
                     out[stream] = self.net.prepare(x, "adversarial")
         return out
 
-    def _make_views(self, positions: NDArray[np.int64], x: Tensor) -> Views:
+    def _make_views(self, positions: NDArray[np.int64], x: Any) -> Views:
         if self.views is None:
             if self.loss.views != 1:
                 raise RequirementError(
@@ -144,23 +154,23 @@ class Sweeper:
         own = seeding.seeds(self.seed, "views", self.round, indices=positions).tolist()
         generator = torch.Generator()
         made = []
-        for one, s in zip(x, own, strict=True):
+        for i, s in enumerate(own):
             seeding.seed_everything(s)  # a view function may also draw from a global state
-            made.append(self.views(one[None], generator.manual_seed(s)))
+            made.append(self.views(taken(x, slice(i, i + 1)), generator.manual_seed(s)))
         if any(not isinstance(m, tuple | list) or len(m) != self.loss.views for m in made):
             got = len(made[0]) if isinstance(made[0], tuple | list) else type(made[0]).__name__
             raise ShapeError(
                 f"views= must return a tuple of {self.loss.views} tensors for the loss {self.loss.name!r}, got {got}."
             )
-        return tuple(torch.cat(each) for each in zip(*made, strict=True))
+        return tuple(joined(each) for each in zip(*made, strict=True))
 
     def _attack(
         self,
         positions: NDArray[np.int64],
         views: Views,
         numbers: Sequence[int],
-        prepared: dict[Stream, Tensor],
-        labels: Tensor | None,
+        prepared: dict[Stream, Any],
+        labels: Any,
         slices: Sequence[slice],
     ) -> Views:
         """Attack the views with the given numbers together, in that order; other views are not attacked and cost nothing."""
@@ -193,7 +203,7 @@ class Sweeper:
                         self.loss.ascend(
                             tuple(o[p] for o in outputs),
                             tuple(o[p] for o in natural),
-                            None if labels is None else labels[p],
+                            taken(labels, p),
                         )
                         for p in pieces
                     ]
@@ -201,10 +211,10 @@ class Sweeper:
 
             return self.attack(ascend, tuple(views[i] for i in numbers), noise)
 
-    def _refuse_overlap(self, positions: NDArray[np.int64], x: Tensor) -> None:
+    def _refuse_overlap(self, positions: NDArray[np.int64], x: Any) -> None:
         if not self.validation_digests:
             return
-        shared = [int(p) for p, one in zip(positions, x, strict=True) if digest(one) in self.validation_digests]
+        shared = [int(p) for i, p in enumerate(positions) if digest(taken(x, i)) in self.validation_digests]
         if shared:
             raise OverlapError(
                 f"{len(shared)} pool examples are also validation examples (pool positions {first_few(shared)}): "

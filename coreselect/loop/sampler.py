@@ -71,7 +71,7 @@ class CoresetSampler(EpochSampler):
             raise ScheduleError(f"a schedule needs warmup ≥ 0 and every ≥ 1, got {warmup} and {every}.")
         if align not in ("warmup", "absolute"):
             raise ScheduleError(f'align is "warmup" or "absolute", got {align!r}.')
-        require(selector, task.provides)
+        require(selector, task.provides, getattr(task, "lacks", {}))
         check_ranges(selector, task)
         if selector.renew not in ("never", "round", "epoch"):
             raise ScheduleError(

@@ -2,22 +2,26 @@
 
 from collections.abc import Callable
 
+from torch import Tensor
+
 from coreselect.losses.contrastive import ACL, CL, Divided, nt_xent, nt_xent_each
+from coreselect.losses.own import CallableLoss, own_loss
 from coreselect.losses.supervised import CE, SAT, TRADES
 from coreselect.protocols import Loss
 from coreselect.support.lookup import make_named
 
 LOSSES: dict[str, Callable[[], Loss]] = {"ce": CE, "sat": SAT, "trades": TRADES, "cl": CL, "acl": ACL}
 
-__all__ = ["ACL", "CE", "CL", "LOSSES", "SAT", "TRADES", "Divided", "loss", "nt_xent", "nt_xent_each"]
+__all__ = ["ACL", "CE", "CL", "LOSSES", "SAT", "TRADES", "CallableLoss", "Divided", "loss", "nt_xent", "nt_xent_each"]
 
 
-def loss(which: str | Loss) -> Loss:
-    """Return the loss with this name and its published settings, or the given object.
+def loss(which: str | Loss | Callable[..., Tensor]) -> Loss:
+    """Return the loss with this name and its published settings, the given object, or a callable as `CallableLoss`.
 
     Raises:
         UnknownNameError: no loss has that name.
+        ShapeError: the object is no loss, or gives one value for a batch.
     """
     if not isinstance(which, str):
-        return which
-    return make_named("loss", which, LOSSES, otherwise="an object of your own")
+        return own_loss(which)
+    return make_named("loss", which, LOSSES, otherwise="an object or a function of your own")

@@ -17,12 +17,13 @@ from coreselect.support.one_logit import refuse_one_logit
 
 
 class _Supervised:
-    """What the supervised losses share: one view, labels, one value for each example, and a softmax of two outputs or more."""
+    """What the supervised losses share: one view, class numbers as labels, a value per example, a softmax of 2 outputs or more."""
 
     views = 1
     per_example = True
     needs_labels = True
     softmax = True
+    reads_classes = True
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import cast
 import torch
 from torch import nn
 
+from coreselect.network.modes import evaluating
 from coreselect.support.seeding import rng_kept
 
 
@@ -26,11 +27,11 @@ def frozen(model: nn.Module) -> Iterator[nn.Module]:
     """Give the model without wrappers, in evaluation mode and with no `requires_grad`, and restore everything afterwards.
 
     The guard restores the training flag of every module, `requires_grad` of every parameter, the content of every buffer
-    and every global random state, also when the body raises. Inside, the caller's autocast, `no_grad` and inference mode
-    are off, so that they do not change a selection. The guard never touches `.grad`.
+    and every global random state, also when the body raises. Layers whose `train()` or `eval()` change more than a flag get
+    their parameters and contents back too (`coreselect.network.modes`). Inside, the caller's autocast, `no_grad` and
+    inference mode are off, so that they do not change a selection. The guard never touches `.grad`.
     """
     bare = unwrap(model)
-    modes = [(m, m.training) for m in model.modules()]
     grads = [(p, p.requires_grad) for p in bare.parameters()]
     buffers = [
         (m, name, b, b.detach().clone()) for m in bare.modules() for name, b in m._buffers.items() if b is not None
@@ -38,14 +39,12 @@ def frozen(model: nn.Module) -> Iterator[nn.Module]:
     device = next((p.device.type for p in bare.parameters()), "cpu")
     with rng_kept():
         try:
-            bare.eval()
-            for p, _ in grads:
-                p.requires_grad_(False)
-            with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False):
-                yield bare
+            with evaluating(bare):
+                for p in bare.parameters():
+                    p.requires_grad_(False)
+                with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False):
+                    yield bare
         finally:
-            for m, mode in modes:
-                m.training = mode
             for p, asked in grads:
                 p.requires_grad_(asked)
             with torch.no_grad():

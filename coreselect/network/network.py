@@ -28,11 +28,11 @@ class Network(Protocol):
     routes: int  # 1 if both routes give the same output, else 2
     outputs: int  # C
 
-    def prepare(self, x: Tensor, route: Route) -> Tensor:
+    def prepare(self, x: Any, route: Route) -> Any:
         """Compute the part of the model that does not depend on θ: x [B, …] → [B, …], differentiable in x."""
         ...
 
-    def apply(self, params: Params, prepared: Tensor, route: Route) -> Tensor:
+    def apply(self, params: Params, prepared: Any, route: Route) -> Tensor:
         """Compute the outputs [B, C] with the captured parameters set to `params`."""
         ...
 
@@ -77,7 +77,7 @@ class HeadSplit:
         self.captured = {n: known[n].detach() for n in captured}
         self._prefix = f"{name}." if name else ""
 
-    def prepare(self, x: Tensor, route: Route) -> Tensor:
+    def prepare(self, x: Any, route: Route) -> Tensor:
         caught: list[Tensor] = []
         hook = self.head.register_forward_pre_hook(_catching(caught), with_kwargs=True)
         try:
@@ -129,10 +129,10 @@ class WholeModel:
         known = dict(model.named_parameters())
         self.captured = {n: known[n].detach() for n in captured}
 
-    def prepare(self, x: Tensor, route: Route) -> Tensor:
+    def prepare(self, x: Any, route: Route) -> Any:
         return x
 
-    def apply(self, params: Params, prepared: Tensor, route: Route) -> Tensor:
+    def apply(self, params: Params, prepared: Any, route: Route) -> Tensor:
         return functional_call(self._called, {f"model.{n}": p for n, p in params.items()}, (prepared, route))
 
 
@@ -143,10 +143,15 @@ class _Called(nn.Module):
         super().__init__()
         self.model, self.call = model, call
 
-    def forward(self, x: Tensor, route: Route) -> Tensor:
+    def forward(self, x: Any, route: Route) -> Tensor:
         return self.call(self.model, x, route)
 
 
-def default_call(model: nn.Module, x: Tensor, route: Route) -> Tensor:
-    """Call a model that has no routes: model(x)."""
-    return cast(Tensor, model(x))
+def default_call(model: nn.Module, x: Any, route: Route) -> Tensor:
+    """Call a model that has no routes: model(x); a dictionary gives its keyword arguments, a list or tuple its arguments.
+
+    Where the model returns an object with `logits`, as models of transformers do, these are the output.
+    """
+    out = model(x) if isinstance(x, Tensor) else model(**x) if isinstance(x, Mapping) else model(*x)
+    logits = None if isinstance(out, Tensor) else getattr(out, "logits", None)
+    return cast(Tensor, out if logits is None else logits)

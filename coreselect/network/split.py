@@ -4,11 +4,12 @@ The head is the smallest submodule that holds a Linear and whose output is the m
 caller names. The split is checked: head(features(x)) must equal model(x) on both routes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from coreselect.errors import HeadError, first_few
 from coreselect.network.called_head import CalledHead, find_called_head
@@ -24,18 +25,26 @@ from coreselect.protocols import Call, Route
 
 
 def split(
-    model: nn.Module, call: Call, probe: Tensor, *, head: str | None = None, capture: Sequence[str] | str | None = None
+    model: nn.Module,
+    call: Call,
+    probe: Any,
+    *,
+    head: str | None = None,
+    capture: Sequence[str] | str | None = None,
+    fixed: Collection[str] = (),
 ) -> HeadSplit | WholeModel:
     """Split a model into features and head, or return it as a whole where the captured parameters lie outside the head.
 
     Args:
         model: in evaluation mode, without wrappers such as DistributedDataParallel.
         call: (model, x, route) → output [B, C].
-        probe: a few inputs [B, …] to run.
+        probe: a few inputs [B, …] to run, as one tensor, or a dictionary, list or tuple of tensors.
         head: the name of the submodule that is the head; None: the smallest that holds a Linear and whose output is the
             model's output.
         capture: None: the weights and biases of the Linears in the head; `"all"`: every parameter; or patterns
             (`fnmatch`) for the names of the model's parameters.
+        fixed: the names of the parameters that are not trained. None and `"all"` leave them out, unless nothing else is
+            there; patterns take them.
     Raises:
         HeadError: there is no such head or parameter, head(features(x)) is not model(x), or the model computes in half
             precision or mixes the inputs of a batch.
@@ -46,14 +55,14 @@ def split(
     width = outputs[0].shape[1]
     refuse_half_precision(model, outputs[0])
     refuse_batch_dependence(model, call, probe, outputs[1])
-    names = None if capture is None else _matching_parameters(model, capture)
+    names = None if capture is None else _matching_parameters(model, capture, fixed)
     if names is not None and capture == "all":
         return WholeModel(model, call, names, routes, width)
     try:
         name = _smallest_head(model, traces["adversarial"]) if head is None else _existing(model, head)
         arguments: dict[Route, HeadArguments] = {route: trace.head_arguments(name) for route, trace in traces.items()}
     except HeadError:
-        if names is None and (found := _under_call(model, call, probe, traces, head, routes, width)) is not None:
+        if names is None and (found := _under_call(model, call, probe, traces, head, routes, width, fixed)) is not None:
             return found
         if names is None or head is not None:
             raise
@@ -61,27 +70,34 @@ def split(
     inside = [f"{name}.{n}" if name else n for n, _ in model.get_submodule(name).named_parameters()]
     if names is not None and not set(names) <= set(inside):
         return WholeModel(model, call, names, routes, width)
-    out = HeadSplit(model, call, name, arguments, names or _linear_parameters(model, name), routes, width)
+    out = HeadSplit(model, call, name, arguments, names or _linear_parameters(model, name, fixed), routes, width)
     if not out.captured:
         raise HeadError(f"the head {name!r} holds no Linear to capture: name parameters with capture=.")
     refuse_tied_parameters(model, name, out.captured)
     try:
         refuse_wrong_split(out, probe, traces)
     except HeadError:
-        if names is None and (found := _under_call(model, call, probe, traces, head, routes, width)) is not None:
+        if names is None and (found := _under_call(model, call, probe, traces, head, routes, width, fixed)) is not None:
             return found
         raise
     return out
 
 
 def _under_call(
-    model: nn.Module, call: Call, probe: Tensor, traces: dict[Route, Trace], head: str | None, routes: int, width: int
+    model: nn.Module,
+    call: Call,
+    probe: Any,
+    traces: dict[Route, Trace],
+    head: str | None,
+    routes: int,
+    width: int,
+    fixed: Collection[str],
 ) -> HeadSplit | None:
     """Return the split at the head of the model's own output, of which `call` makes another; None if that is not exact."""
     found = find_called_head(model, traces, head)
     if found is None:
         return None
-    out = CalledHead(model, call, found[0], found[1], _linear_parameters(model, found[0]), routes, width)
+    out = CalledHead(model, call, found[0], found[1], _linear_parameters(model, found[0], fixed), routes, width)
     try:
         refuse_tied_parameters(model, out.name, out.captured)
         refuse_wrong_split(out, probe, traces)
@@ -119,17 +135,22 @@ def _existing(model: nn.Module, head: str) -> str:
     return head
 
 
-def _linear_parameters(model: nn.Module, head: str) -> list[str]:
-    """Return the names of the parameters of the head's Linears, those of parametrizations (weight_norm) included."""
+def _linear_parameters(model: nn.Module, head: str, fixed: Collection[str]) -> list[str]:
+    """Return the names of the parameters of the head's Linears that are trained, those of parametrizations included."""
     held = {id(p) for m in model.get_submodule(head).modules() if isinstance(m, nn.Linear) for p in m.parameters()}
-    return [n for n, p in model.named_parameters() if id(p) in held]
+    return _trained([n for n, p in model.named_parameters() if id(p) in held], fixed)
 
 
-def _matching_parameters(model: nn.Module, capture: Sequence[str] | str) -> list[str]:
+def _trained(names: list[str], fixed: Collection[str]) -> list[str]:
+    """Return the names that are not fixed, or all where every one is: a model that is only evaluated trains nothing."""
+    return [n for n in names if n not in fixed] or names
+
+
+def _matching_parameters(model: nn.Module, capture: Sequence[str] | str, fixed: Collection[str]) -> list[str]:
     """Return the names of the floating-point parameters that match the patterns, in the model's order."""
     names = [n for n, p in model.named_parameters() if p.is_floating_point()]
     if capture == "all":
-        return names
+        return _trained(names, fixed)
     patterns = [capture] if isinstance(capture, str) else list(capture)
     for pattern in patterns:
         if not any(fnmatchcase(n, pattern) for n in names):

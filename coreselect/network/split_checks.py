@@ -1,6 +1,7 @@
 """Checks that a model and its head can be split: precision, independence of inputs, tied weights, equal outputs."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +10,7 @@ from coreselect.errors import HeadError, first_few
 from coreselect.network.network import ROUTES, HeadSplit
 from coreselect.network.trace import Trace
 from coreselect.protocols import Call, Route
+from coreselect.support.structure import mapped, size, taken
 
 
 def refuse_half_precision(model: nn.Module, output: Tensor) -> None:
@@ -20,17 +22,17 @@ def refuse_half_precision(model: nn.Module, output: Tensor) -> None:
         )
 
 
-def refuse_batch_dependence(model: nn.Module, call: Call, probe: Tensor, together: Tensor) -> None:
+def refuse_batch_dependence(model: nn.Module, call: Call, probe: Any, together: Tensor) -> None:
     """Refuse a model whose output for an input depends on the rest of its batch, so that batch_size would matter.
 
     Args:
         probe: inputs [B, …].
         together: their outputs [B, C] on the adversarial route, computed in one batch.
     """
-    if len(probe) < 3 or not bool(torch.isfinite(together).all()):
+    if size(probe) < 3 or not bool(torch.isfinite(together).all()):
         return
     with torch.no_grad():
-        apart = call(model, probe[1:], "adversarial")
+        apart = call(model, taken(probe, slice(1, None)), "adversarial")
     tolerance = 8 * torch.finfo(together.dtype).eps ** 0.5 * float(together.abs().max())
     off = float((apart - together[1:]).abs().max())
     if off > tolerance:
@@ -52,7 +54,12 @@ def refuse_tied_parameters(model: nn.Module, head: str, captured: Mapping[str, T
         )
 
 
-def refuse_wrong_split(net: HeadSplit, probe: Tensor, traces: Mapping[Route, Trace]) -> None:
+def _other_values(t: Tensor) -> Tensor:
+    """Return other inputs of the same kind: integers stay among those that were there."""
+    return 0.7 * t.roll(1, 0) + 0.1 if t.is_floating_point() else t.roll(1, 0)
+
+
+def refuse_wrong_split(net: HeadSplit, probe: Any, traces: Mapping[Route, Trace]) -> None:
     """Refuse a split where head(features(x)) is not model(x), on one of the routes.
 
     Both routes are prepared first, and then other inputs pass through the model. So the head cannot rely on what the last
@@ -61,7 +68,7 @@ def refuse_wrong_split(net: HeadSplit, probe: Tensor, traces: Mapping[Route, Tra
     with torch.no_grad():
         prepared = {route: net.prepare(probe, route) for route in ROUTES}
         for route in ROUTES:
-            net.prepare(0.7 * probe.roll(1, 0) + 0.1, route)
+            net.prepare(mapped(_other_values, probe), route)
         for route in ROUTES:
             want, z = traces[route].output, prepared[route]
             bad = [i for i, o in enumerate(want) if not bool(torch.isfinite(o).all())]

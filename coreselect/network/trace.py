@@ -5,9 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from coreselect.errors import HeadError
+from coreselect.errors import HeadError, ShapeError
 from coreselect.network.network import HeadArguments
 from coreselect.protocols import Call, Route
+from coreselect.support.structure import described, size
 
 
 class Trace:
@@ -18,9 +19,10 @@ class Trace:
         x: inputs [B, …].
     Raises:
         HeadError: the output is not one tensor [B, C].
+        ShapeError: the model fails on inputs that are not one floating-point tensor.
     """
 
-    def __init__(self, model: nn.Module, call: Call, x: Tensor, route: Route) -> None:
+    def __init__(self, model: nn.Module, call: Call, x: Any, route: Route) -> None:
         self._calls: dict[str, list[tuple[tuple[Any, ...], dict[str, Any], Any]]] = {}
         hooks = [
             m.register_forward_hook(
@@ -32,6 +34,13 @@ class Trace:
         try:
             with torch.no_grad():
                 output = call(model, x, route)
+        except (RuntimeError, TypeError, ValueError) as why:
+            if isinstance(x, Tensor) and x.is_floating_point():
+                raise
+            raise ShapeError(
+                f"the model cannot be run on inputs that are {described(x)} ({type(why).__name__}: "
+                f"{' '.join(str(why).split())[:160]}): convert images to floating-point in [0, 1], or say with call= how it is run."
+            ) from why
         finally:
             for h in hooks:
                 h.remove()
@@ -40,9 +49,9 @@ class Trace:
                 f"the model's output is a {type(output).__name__}, not one tensor: choose the tensor with "
                 "call=lambda model, x, route: …"
             )
-        if output.dim() != 2 or len(output) != len(x):
+        if output.dim() != 2 or len(output) != size(x):
             raise HeadError(
-                f"the model's output must be [B, C], got {list(output.shape)} for {len(x)} inputs: flatten it in call=."
+                f"the model's output must be [B, C], got {list(output.shape)} for {size(x)} inputs: flatten it in call=."
             )
         self.output = output
 

@@ -5,6 +5,7 @@ With the inputs fixed at x̃(θ), the value is a lower bound on L(U; θ′). It 
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from coreselect.objectives.following import following
 from coreselect.objectives.objective import Objective
 from coreselect.protocols import Params
 from coreselect.support.clock import Clock
+from coreselect.support.structure import joined, leaves, size, taken
 
 
 class ValidationObjective:
@@ -24,7 +26,7 @@ class ValidationObjective:
 
     Args:
         inputs: [|U|, …], the natural validation inputs; each counts once.
-        labels: int64 [|U|], or None.
+        labels: int64 [|U|], or None; an objective made of a loss of its own gets targets as the items carry them.
         noise: (number of the attack, 0, 1, …; positions) → uniform starts [B, …] in [−1, 1).
         batch: how many examples one forward pass takes (memory only).
         clock: measures the seconds of the parts "validation" and "query".
@@ -38,8 +40,8 @@ class ValidationObjective:
         objective: Objective,
         net: Network,
         layout: Layout,
-        inputs: Tensor,
-        labels: Tensor | None,
+        inputs: Any,
+        labels: Any,
         noise: Callable[[int, Tensor], Tensor],
         *,
         batch: int,
@@ -58,9 +60,9 @@ class ValidationObjective:
             )
         self.objective, self.labels, self._attack = objective, labels, objective.attack
         self._net, self._layout, self._inputs, self._noise, self._clock = net, layout, inputs, noise, clock
-        everything = torch.arange(len(inputs), device=inputs.device)
+        everything = torch.arange(size(inputs), device=leaves(inputs)[0].device)
         self._batches = everything.split(batch)
-        self._sets = everything.split(objective.set_size or (len(inputs) if net.caches else batch))
+        self._sets = everything.split(objective.set_size or (len(everything) if net.caches else batch))
         with clock("validation"), torch.no_grad():
             self._natural = self._prepare(inputs, objective.natural_route)  # [|U|, …]
         self._attacks = 0
@@ -108,8 +110,8 @@ class ValidationObjective:
     def outputs(self, params: Params, part: Tensor) -> tuple[Tensor, Tensor]:
         """Return the adversarial and the natural outputs, [B, C] each, of some validation positions."""
         return (
-            self._net.apply(params, self._attacked[part], "adversarial"),
-            self._net.apply(params, self._natural[part], self.objective.natural_route),
+            self._net.apply(params, taken(self._attacked, part), "adversarial"),
+            self._net.apply(params, taken(self._natural, part), self.objective.natural_route),
         )
 
     @property
@@ -120,14 +122,16 @@ class ValidationObjective:
     @property
     def size(self) -> int:
         """|U|, the number of validation inputs."""
-        return len(self._inputs)
+        return size(self._inputs)
 
     def _mean(self, params: Params, part: Tensor) -> Tensor:
         """Compute what this part of U adds to the mean over U."""
-        out = self.objective.value(*self.outputs(params, part), None if self.labels is None else self.labels[part])
+        out = self.objective.value(*self.outputs(params, part), taken(self.labels, part))
         return out.sum() / self.size if out.dim() else out * (len(part) / self.size)
 
-    def _craft(self, params: Params) -> Tensor:
+    def _craft(self, params: Params) -> Any:
+        if getattr(self.objective.attack, "changes_nothing", False):
+            return self._inputs
         out = []
         with self._clock("validation"):
             for part in self._batches if self.objective.set_size is None else self._sets:
@@ -147,14 +151,17 @@ class ValidationObjective:
             self._attacks += 1
         return torch.cat(out)
 
-    def _prepare(self, x: Tensor, route: str) -> Tensor:
+    def _prepare(self, x: Any, route: str) -> Any:
         with torch.no_grad():
-            return torch.cat([self._net.prepare(x[part], route) for part in self._batches])  # type: ignore[arg-type]
+            return joined([self._net.prepare(taken(x, part), route) for part in self._batches])
 
-    def _prepare_attacked(self) -> Tensor:
+    def _prepare_attacked(self) -> Any:
+        if getattr(self.objective.attack, "changes_nothing", False) and self._net.routes == 1:
+            return self._natural
         with self._clock("validation"):
             out = self._prepare(self.adversarial, "adversarial")
-        bad = (~torch.isfinite(out).flatten(1).all(dim=1)).nonzero().flatten().tolist()
+        finite = [torch.isfinite(t).reshape(len(t), -1).all(dim=1) for t in leaves(out) if t.is_floating_point()]
+        bad = [] if not finite else (~torch.stack(finite).all(dim=0)).nonzero().flatten().tolist()
         if bad:
             raise NonFiniteError(
                 f"attacked validation inputs give features that are not finite (validation positions {first_few(bad)}): "

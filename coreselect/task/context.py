@@ -17,6 +17,7 @@ class Context:
         source: int64 [N], pool position → position in the dataset that `holdout` was given.
         fingerprint: identity of the pool.
         validation_indices: positions of the validation examples in their dataset, or None.
+        fixed: the names of the parameters of the model that are not trained.
         disjoint: how pool and validation were shown to be disjoint, or None without validation.
         cache: results that do not depend on a restriction.
     """
@@ -29,6 +30,7 @@ class Context:
     fingerprint: str
     validation_indices: Int64 | None
     disjoint: str | None
+    fixed: frozenset[str] = frozenset()
     cache: dict[Any, Any] = field(default_factory=dict)
 
     def cached(self, key: Any, compute: Callable[[], Any]) -> Any:

@@ -35,7 +35,7 @@ def length_of(dataset: Any, what: str) -> int:
 def first_range(dataset: Any, unpack: Unpack) -> Range | None:
     """Return the known range of the first input of a dataset; no global random state moves."""
     with rng_kept():
-        _, x, _ = next(read(dataset, [np.zeros(1, np.int64)], seed=0, path=("labels",), unpack=unpack))
+        _, x, _ = next(read(dataset, [np.zeros(1, np.int64)], seed=0, path=("labels",), unpack=unpack, raw=True))
         return known_range(x)
 
 

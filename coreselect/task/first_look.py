@@ -18,9 +18,12 @@ from coreselect.data.reading import unpack as default_unpack
 from coreselect.data.subsets import refuse_positions
 from coreselect.errors import CoreselectWarning, DataError, first_few
 from coreselect.io.fingerprint import item_bytes
+from coreselect.protocols import Loss
 from coreselect.support.bounds import Range, known_range
 from coreselect.support.seeding import rng_kept
+from coreselect.support.structure import mapped
 from coreselect.task.datasets import length_of
+from coreselect.task.targets import Targets, kind_of
 
 LOOKED_AT = 4  # how many items are read twice: the first, the last, and some between
 
@@ -35,12 +38,13 @@ class HiddenRandomnessWarning(CoreselectWarning):
 
 @dataclass(frozen=True)
 class FirstLook:
-    """What the first items show: whether they carry labels, whether these are the ones that the dataset lists, and the range.
+    """What the first items show: their targets, whether these are the labels that the dataset lists, and the range.
 
-    `range` is the smallest and the largest value of the inputs; None for integers and for values that are not finite.
+    `targets` is what the first item carries beside its input, None if that is nothing. `range` is the smallest and the largest
+    value of the inputs; None for integers and for values that are not finite.
     """
 
-    has_labels: bool
+    targets: Targets | None
     labels_agree: bool
     range: Range | None
 
@@ -59,13 +63,14 @@ class _Look:
 
 
 def first_look(
-    dataset: Any, unpack: Unpack, *, what: str, has_ids: bool, num_workers: int = 0, timeout: float = 0
+    dataset: Any, unpack: Unpack, *, loss: Loss, what: str, has_ids: bool, num_workers: int = 0, timeout: float = 0
 ) -> FirstLook:
     """Read a few items twice with the same seeds.
 
     Args:
         dataset: N ≥ 1 items.
         unpack: batch of items → (x, labels or None).
+        loss: decides what counts as class numbers.
         what: "pool" or "validation".
         has_ids: whether the user gave `ids=`, which identify the pool without its items.
         num_workers: with any, one worker reads the items, so that an item that kills a process does not kill this one.
@@ -109,7 +114,8 @@ def first_look(
         )
     x, y = unpack(batch)
     agree = not usual or y is None or compare_labels(dataset, dict(zip(places.tolist(), labels, strict=True)), what)
-    return FirstLook(y is not None, agree, known_range(x))
+    first = mapped(lambda t: t[:1] if t.dim() else t, y)  # the target of one item, as a batch of one
+    return FirstLook(kind_of(first, loss), agree, known_range(x))
 
 
 def compare_labels(dataset: Any, seen: Mapping[int, int | None], what: str) -> bool:

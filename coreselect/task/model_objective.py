@@ -4,8 +4,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coreselect.gradients.inputs import out_of_range, refuse_labels
+from coreselect.errors import RequirementError
+from coreselect.gradients.inputs import out_of_range, refuse_attack, refuse_labels
 from coreselect.gradients.loss_value import loss_value
+from coreselect.losses.targets import reads_classes
 from coreselect.network.layout import Layout
 from coreselect.objectives.following import following
 from coreselect.objectives.objective import Objective
@@ -13,7 +15,9 @@ from coreselect.objectives.on_validation import ValidationObjective
 from coreselect.protocols import Loss, Stream
 from coreselect.support import seeding
 from coreselect.support.one_logit import refuse_one_logit
+from coreselect.support.structure import taken
 from coreselect.task.open_model import OpenModel
+from coreselect.task.targets import why_no_classes
 
 
 def open_objective(opened: OpenModel, spec: Objective) -> ValidationObjective:
@@ -29,13 +33,23 @@ def open_objective(opened: OpenModel, spec: Objective) -> ValidationObjective:
         refuse_one_logit(opened.net.outputs, f"the objective {spec.name!r}")
     context, validation = opened.context, opened.validation()
     x, labels = validation.inputs, validation.labels
-    if spec.needs_labels and labels is not None:
-        refuse_labels(np.arange(len(x)), labels, opened.net.outputs, "validation")
+    if not getattr(spec.attack, "changes_nothing", False):
+        refuse_attack(x, "validation")
+    own: Loss | None = getattr(spec, "loss", None)
+    if own is not None:
+        opened.check_loss()
+        labels = labels if reads_classes(own) else validation.targets
+    if spec.needs_labels:
+        why = why_no_classes(opened.task.validation_targets)
+        if why:
+            raise RequirementError(f"the objective {spec.name!r} needs classes of validation, and {why}: use 'rd'.")
+        if labels is not None:
+            refuse_labels(np.arange(len(labels)), labels, opened.net.outputs, "validation")
 
     def noise(crafting: int, part: Tensor) -> Tensor:
         indices = part.cpu().numpy()
         return seeding.noise(
-            x[part], seeding.seeds(context.seed, "validation attack", context.round, crafting, indices=indices)
+            taken(x, part), seeding.seeds(context.seed, "validation attack", context.round, crafting, indices=indices)
         )
 
     layout = Layout.of(opened.net.captured)
@@ -44,19 +58,22 @@ def open_objective(opened: OpenModel, spec: Objective) -> ValidationObjective:
     )
 
 
-def loss_gradient(loss: Loss, outputs: int, layout: Layout, theta: Tensor, held: ValidationObjective) -> Tensor | None:
+def loss_gradient(
+    loss: Loss, opened: OpenModel, layout: Layout, theta: Tensor, held: ValidationObjective
+) -> Tensor | None:
     """Return the gradient of a training loss on the held validation inputs, [P].
 
     Args:
         loss: one view, per example.
-        outputs: C, how many outputs the network has.
+        opened: the model, with its validation inputs.
     Returns:
         None if the loss needs labels and validation has none, or labels outside 0…C−1.
     """
-    labels = held.labels
+    validation = opened.validation()
+    labels = validation.labels if reads_classes(loss) else validation.targets
     if loss.needs_labels and labels is None:
         return None
-    if labels is not None and bool(out_of_range(labels, outputs).any()):
+    if reads_classes(loss) and labels is not None and bool(out_of_range(labels, opened.net.outputs).any()):
         return None
     theta = theta.requires_grad_()
     with torch.enable_grad():

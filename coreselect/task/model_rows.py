@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from coreselect.data.reading import class_numbers
 from coreselect.errors import RequirementError
 from coreselect.gradients.batch import group_row
 from coreselect.gradients.factor_check import factors_are_exact
@@ -22,16 +24,17 @@ from coreselect.gradients.sweep import pack
 from coreselect.network.layout import Layout
 from coreselect.network.network import ROUTES, HeadSplit
 from coreselect.protocols import Stream
+from coreselect.support.structure import joined
 from coreselect.task.open_model import OpenModel
 from coreselect.types import Int64
 
 
 @dataclass(frozen=True)
 class PreparedPool:
-    """The pool as the head will read it: prepared inputs of each stream [n, …], and labels [n] or None."""
+    """The pool as the head will read it: prepared inputs of each stream [n, …], and targets [n, …] or None."""
 
-    prepared: dict[Stream, Tensor]
-    labels: Tensor | None
+    prepared: dict[Stream, Any]
+    labels: Any
 
 
 class ModelRows:
@@ -57,6 +60,7 @@ class ModelRows:
             raise RequirementError(
                 f"the loss {self._loss.name!r} needs a batch, so single examples have no rows: use rcs with groups='batch'."
             )
+        self._opened.check_loss()
         if self.factored is None:
             return self._swept(groups, sketch, single)
         rows, losses = self.factored
@@ -95,8 +99,8 @@ class ModelRows:
         parts = list(self._opened.sweep(self._opened.all_batches()))
         labels = [p.labels for p in parts if p.labels is not None]
         return PreparedPool(
-            {s: torch.cat([p.prepared[s] for p in parts]) for s in parts[0].prepared},
-            torch.cat(labels) if labels else None,
+            {s: joined([p.prepared[s] for p in parts]) for s in parts[0].prepared},
+            joined(labels) if labels else None,
         )
 
     def _swept(self, groups: Groups, sketch: Sketch | None, single: bool) -> tuple[Rows, Tensor]:
@@ -124,9 +128,10 @@ class ModelRows:
 
     def misclassified(self) -> Tensor | None:
         """Return which examples are wrong on the loss's last stream, bool [n]; None without factored rows or labels."""
-        if self.factored is None or self.pool.labels is None:
+        if self.factored is None or self.pool.labels is None or not self._opened.task.pool_has_labels:
             return None
-        return self._head_outputs(self.pool, self._loss.streams[-1]).argmax(1) != self.pool.labels
+        labels = class_numbers(self.pool.labels, len(self._positions))
+        return self._head_outputs(self.pool, self._loss.streams[-1]).argmax(1) != labels
 
     def misclassified_clean(self, logits: Tensor | None) -> Tensor | None:
         """Return which examples are wrong on natural inputs, bool [n]; None if nothing is cached that says so.
@@ -150,7 +155,7 @@ class ModelRows:
         # more than a head is captured and the pool was not kept: sweep it again, split into features → head
         sweeper = replace(self._opened.sweeper, net=self._opened.head_split)
         parts = sweeper.sweep(self._opened.all_batches())
-        return self._head_outputs(PreparedPool({stream: torch.cat([p.prepared[stream] for p in parts])}, None), stream)
+        return self._head_outputs(PreparedPool({stream: joined([p.prepared[stream] for p in parts])}, None), stream)
 
     def _head_outputs(self, pool: PreparedPool, stream: Stream) -> Tensor:
         net = self._opened.head_split

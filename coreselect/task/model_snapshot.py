@@ -10,8 +10,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from coreselect.data.labels import why_unlabelled
+from coreselect.errors import RequirementError
 from coreselect.gradients.rows import Groups, Rows
 from coreselect.gradients.sketch import Sketch
+from coreselect.losses import CE
+from coreselect.losses.natural import is_natural
 from coreselect.network.layout import Layout
 from coreselect.network.network import Network
 from coreselect.objectives.following import as_used
@@ -25,7 +28,10 @@ from coreselect.task.model_rows import ModelRows
 from coreselect.task.open_model import OpenModel, numbered
 from coreselect.task.recipe import ModelRecipe
 from coreselect.task.snapshot import Snapshot, missing
+from coreselect.task.targets import why_no_classes
 from coreselect.types import Int64
+
+NAMED = 20  # how many captured parameters a record names
 
 
 class ModelSnapshot(Snapshot):
@@ -38,7 +44,7 @@ class ModelSnapshot(Snapshot):
         self.model_rows = ModelRows(self.opened)
         self.device, self.dtype = self.opened.device, self.opened.dtype
         self.batch_loss = not task.loss.per_example
-        self.stratified_by_labels = task.loss.needs_labels
+        self.stratified_by_labels = task.loss.needs_labels and why_no_classes(task.pool_targets) is None
         self.attacks_training = task.loss.streams[-1][0] == "adversarial"
 
     @property
@@ -66,6 +72,9 @@ class ModelSnapshot(Snapshot):
     def labels(self) -> Int64:
         labels = self.task.pool_labels()
         if labels is None:
+            why = why_no_classes(self.task.pool_targets)
+            if why:
+                raise RequirementError(f"classes are needed, and {why}: give items that are (x, class number).")
             raise missing(
                 f"labels{why_unlabelled(self.task.pool)}",
                 "give a pool whose items are (x, y), or a selector that needs none",
@@ -92,7 +101,9 @@ class ModelSnapshot(Snapshot):
     def record(self) -> dict[str, Any]:
         task = self.task
         described = {"loss": task.loss, "attack": task.attack, "head": task.head, "capture": task.capture}
-        return {**settings_of(described), "weights": digest_of(self.model.state_dict())}
+        names = list(self.net.captured)
+        shown = names if len(names) <= NAMED else [*names[:NAMED], f"and {len(names) - NAMED} more"]
+        return {**settings_of(described), "captured": shown, "weights": digest_of(self.model.state_dict())}
 
     def as_used(self, selector: Any) -> Any:
         return as_used(selector, self.task.attack)
@@ -112,6 +123,12 @@ class ModelSnapshot(Snapshot):
             return super().attacked_logits()
         return self.model_rows.attacked_outputs(streams[0])
 
+    def natural_losses(self) -> Tensor | None:
+        if type(self.task.loss) is CE or not is_natural(self.task.loss):
+            return None
+        with self.clock("features"):
+            return self.opened.natural_losses()
+
     def inputs(self) -> Iterator[tuple[Int64, Tensor, Tensor | None]]:
         return numbered(self.opened.inputs())
 
@@ -123,7 +140,7 @@ class ModelSnapshot(Snapshot):
             raise missing(
                 "classifier", "its network is trained without labels; give a supervised loss, such as loss='sat'"
             )
-        kept = {key: self.context.cache[key] for key in ("net", "factors hold") if key in self.context.cache}
+        kept = {key: self.context.cache[key] for key in ("net", "factors hold", "probe") if key in self.context.cache}
         task = replace(self.task, loss=loss, attack=loss.default_attack)
         inner = ModelSnapshot(task, self.model, replace(self.context, cache=kept), self.positions)
         inner.draw_seed = self.draw_seed
@@ -133,4 +150,4 @@ class ModelSnapshot(Snapshot):
         loss = self.task.loss
         if not (self.net.caches and loss.per_example and loss.views == 1):
             return None
-        return loss_gradient(loss, self.net.outputs, self.layout(), self.theta(), held)
+        return loss_gradient(loss, self.opened, self.layout(), self.theta(), held)

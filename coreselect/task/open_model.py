@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from coreselect.data.reading import chunks, read
-from coreselect.gradients.inputs import refuse_inputs, to_model
+from coreselect.gradients.inputs import refuse_attack, refuse_inputs, to_model
+from coreselect.gradients.loss_check import refuse_wrong_loss
+from coreselect.gradients.loss_value import loss_value
 from coreselect.gradients.sweep import Batches, PreparedBatch, Sweeper
-from coreselect.network.network import HeadSplit, Network
+from coreselect.losses.targets import for_loss, reads_classes
+from coreselect.network.network import HeadSplit, Network, WholeModel
 from coreselect.network.split import split
 from coreselect.support.one_logit import refuse_one_logit
+from coreselect.support.structure import mapped
 from coreselect.task.context import Context
 from coreselect.task.recipe import ModelRecipe
 from coreselect.task.validation import Validation, read_validation
@@ -39,33 +44,55 @@ class OpenModel:
     @property
     def net(self) -> Network:
         """The model, split as the task's capture asks."""
-        task = self.task
-        return self.context.cached(
-            "net", lambda: split(self.model, task.call, self.probe(), head=task.head, capture=task.capture)
-        )
+        return self.context.cached("net", lambda: self._split(self.task.capture))
 
     @property
     def head_split(self) -> Network:
         """The model as features → head, whatever is captured."""
         if isinstance(self.net, HeadSplit):
             return self.net
-        task = self.task
-        return self.context.cached("head split", lambda: split(self.model, task.call, self.probe(), head=task.head))
+        return self.context.cached("head split", lambda: self._split(None))
 
-    def probe(self) -> Tensor:
+    def _split(self, capture: Sequence[str] | str | None) -> HeadSplit | WholeModel:
+        """Split the model; these parameters are captured."""
+        task, fixed = self.task, self.context.fixed
+        return split(self.model, task.call, self.probe(), head=task.head, capture=capture, fixed=fixed)
+
+    def probe(self) -> Any:
         """Return up to four pool inputs to probe the model with, [b, …]."""
-        _, x, _ = next(self._read([self.positions[:4]]))
-        return x
+        return self._probed[0]
 
-    def inputs(self) -> Iterator[tuple[Int64, Tensor, Tensor | None]]:
-        """Yield (pool positions [B], natural inputs [B, …], labels [B] or None) in batches, on the model's device."""
-        return self._read(chunks(self.positions, self.task.batch_size))
+    @property
+    def _probed(self) -> tuple[Any, Any]:
+        """The inputs that probe the model, read once, and their targets as the items carry them."""
+        return self.context.cached("probe", lambda: next(self._read([self.positions[:4]], raw=True))[1:])
 
-    def _read(self, batches: list[Int64]) -> Iterator[tuple[Int64, Tensor, Tensor | None]]:
+    def check_loss(self) -> None:
+        """Refuse a loss that does not give one value for each example."""
+        self.context.cached("loss holds", self._check_loss)
+
+    def _check_loss(self) -> bool:
+        if reads_classes(self.task.loss) or not self.task.loss.per_example:
+            return True
+        x, y = self._probed
+        with torch.no_grad():
+            outputs = self.task.call(self.model, x, "natural")
+        refuse_wrong_loss(self.task.loss, outputs, mapped(lambda t: t.to(outputs.device), y))
+        return True
+
+    def inputs(self, *, raw: bool = False) -> Iterator[tuple[Int64, Any, Any]]:
+        """Yield (pool positions [B], natural inputs [B, …], labels [B] or None) in batches, on the model's device.
+
+        Args:
+            raw: yield targets as the items carry them, in place of class numbers.
+        """
+        return self._read(chunks(self.positions, self.task.batch_size), raw=raw)
+
+    def _read(self, batches: list[Int64], *, raw: bool = False) -> Iterator[tuple[Int64, Any, Any]]:
         task, seed = self.task, self.context.seed
         items = read(
             task.pool, batches, seed=seed, path=("pool", self.context.round), unpack=task.unpack,
-            num_workers=task.num_workers, timeout=task.timeout,
+            num_workers=task.num_workers, timeout=task.timeout, raw=raw,
         )  # fmt: skip
         for positions, x, labels in items:
             x = to_model(x, self.device, self.dtype)
@@ -113,17 +140,33 @@ class OpenModel:
         """Return the natural features [n, D] and logits [n, C] of the snapshot's examples."""
         net = self.head_split
         features, logits = [], []
-        for _, x, _ in self.inputs():
+        for _, x, _ in self.inputs(raw=True):
             with torch.no_grad():
                 z = net.prepare(x, "natural")
                 features.append(z.flatten(1))
                 logits.append(net.apply(net.captured, z, "natural"))
         return torch.cat(features), torch.cat(logits)
 
+    def natural_losses(self) -> Tensor:
+        """Return the task's natural loss of each of the snapshot's examples, [n]."""
+        net, loss, out = self.head_split, self.task.loss, []
+        self.check_loss()
+        for _, x, y in self.inputs(raw=True):
+            with torch.no_grad():
+                outputs = net.apply(net.captured, net.prepare(x, "natural"), "natural")
+                y = mapped(lambda t, to=outputs.device: t.to(to), for_loss(loss, y, len(outputs)))
+                out.append(loss_value(loss, {("natural", 0): outputs}, y))
+        return torch.cat(out)
 
-def numbered(batches: Iterator[tuple[Int64, Tensor, Tensor | None]]) -> Iterator[tuple[Int64, Tensor, Tensor | None]]:
-    """Replace the pool positions of batches that come in order by 0…n−1, and move the labels to the device of the inputs."""
+
+def numbered(batches: Iterator[tuple[Int64, Any, Any]]) -> Iterator[tuple[Int64, Tensor, Tensor | None]]:
+    """Replace the pool positions of batches that come in order by 0…n−1, and move the labels to the device of the inputs.
+
+    Raises:
+        ShapeError: the inputs are not one floating-point tensor, as those who read them here need.
+    """
     done = 0
     for _, x, labels in batches:
+        refuse_attack(x)
         yield np.arange(done, done + len(x)), x, None if labels is None else labels.to(x.device)
         done += len(x)

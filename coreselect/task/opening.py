@@ -40,6 +40,7 @@ def open_model(task: ModelRecipe, seed: int, round: int) -> Iterator[Snapshot]:
         clock=Clock(device),
         progress=task.progress,
         fingerprint=model_fingerprint(task),
+        fixed=frozenset(n for n, p in bare.named_parameters() if not p.requires_grad),
         **_origins(task),
     )
     positions = np.arange(len(task.pool), dtype=np.int64) if task.positions is None else task.positions

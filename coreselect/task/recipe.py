@@ -13,9 +13,12 @@ from torch import nn
 
 from coreselect.data.reading import Unpack, read_labels
 from coreselect.history import History
+from coreselect.losses.natural import is_natural
+from coreselect.losses.targets import reads_classes
 from coreselect.protocols import Attack, Call, Loss, MakeViews, Progress
 from coreselect.support.bounds import Range
 from coreselect.support.seeding import rng_kept
+from coreselect.task.targets import Targets, why_no_classes
 from coreselect.types import Int64
 
 
@@ -80,26 +83,43 @@ class ModelRecipe(Recipe):
     timeout: float
     device: torch.device | None
     ids: Sequence[int | str] | None
-    pool_has_labels: bool
-    validation_has_labels: bool
+    pool_targets: Targets | None
+    validation_targets: Targets | None
     first_ranges: Mapping[str, Range | None] = field(default_factory=dict)
+
+    @property
+    def pool_has_labels(self) -> bool:
+        """Whether the pool's items carry class numbers."""
+        return self.pool_targets is not None and self.pool_targets.classes
+
+    @property
+    def lacks(self) -> Mapping[str, str]:
+        """Why something is not in `provides`, where the reason is that targets are no classes."""
+        pool, held = why_no_classes(self.pool_targets), why_no_classes(self.validation_targets)
+        out = dict.fromkeys(("labels", "logits", "history"), pool) | {"validation_labels": held}
+        return {what: why for what, why in out.items() if why}
 
     @property
     def provides(self) -> frozenset[str]:
         out = {"features", "gradients", "inputs"}
-        if self.loss.needs_labels:  # the outputs of a network trained without labels are not classes
+        trained = self.pool_targets is not None or not self.loss.needs_labels
+        classes = self.loss.needs_labels and why_no_classes(self.pool_targets) is None
+        if classes:  # the outputs of a network trained without labels are not classes
             out.add("logits")
         if self.loss.per_example or self.n == 1:
             out.add("example_gradients")
         if self.pool_has_labels:
             out.add("labels")
+        if is_natural(self.loss) and trained:
+            out.add("natural_losses")
         if self.history is not None:
             out.add("losses")
-            if self.loss.needs_labels or self.history.attacked is not None:  # logits of classes are, or were, recorded
+            if classes or self.history.attacked is not None:  # logits of classes are, or were, recorded
                 out.add("history")
         if self.validation is not None:
             out.add("validation")
-            if self.validation_has_labels:
+            held = self.validation_targets
+            if held is not None and (held.classes or (is_natural(self.loss) and not reads_classes(self.loss))):
                 out.add("validation_labels")
         return frozenset(out)
 

@@ -117,6 +117,10 @@ class Snapshot(ABC):
         """Return the logits of the attacked inputs that the loss trains on, [n, C]; raise RequirementError without any."""
         raise missing("attacked inputs", "give a model and an adversarial loss, such as loss='sat'")
 
+    def natural_losses(self) -> Tensor | None:
+        """Return the task's own loss of every natural input, [n]; None without a natural loss other than cross-entropy."""
+        return None
+
     def history(self) -> Record:
         """Return what training has recorded about the n examples; raise RequirementError if it recorded nothing."""
         if self.pool_history is None:

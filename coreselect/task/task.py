@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from numpy.typing import ArrayLike
-from torch import nn
+from torch import Tensor, nn
 
 from coreselect.data.items import check_timeout
 from coreselect.data.reading import Unpack
@@ -49,7 +49,7 @@ class Task(Recipe):
         pool: Any,
         validation: Any = None,
         *,
-        loss: str | Loss = "sat",
+        loss: str | Loss | Callable[..., Tensor] = "sat",
         attack: Attack | None = None,
         head: str | None = None,
         capture: Sequence[str] | str | None = None,
@@ -73,15 +73,18 @@ class Task(Recipe):
             validation: disjoint map-style dataset; None for selectors that need none. Subsets of one dataset are compared
                 by index. Other datasets are compared by hashes of their inputs, which cannot recognise an image that
                 random augmentation changes.
-            loss: `"sat"`, `"trades"`, `"cl"`, `"acl"`, or an object (`coreselect.protocols.Loss`).
+            loss: `"ce"`, `"sat"`, `"trades"`, `"cl"`, `"acl"`, a function (outputs [B, C], targets) → [B], a module such as
+                `nn.MSELoss(reduction="none")`, or an object (`coreselect.protocols.Loss`). A loss of your own gets the targets
+                as the items carry them.
             attack: makes the loss's adversarial inputs; None: the loss's published attack.
             head: name of the submodule that is the head; None: the smallest one that holds a Linear and whose output is the
                 model's output.
             capture: parameters whose gradients are rows. None: the head's Linear weights and biases; `"all"`; or `fnmatch`
-                patterns of parameter names.
+                patterns of parameter names. None and `"all"` leave out what has no `requires_grad`, unless nothing has.
             call: (model, x, route) → output; None: model(x).
             views: (x [1, …], generator) → tuple of views; None: (x,).
-            unpack: collated batch of items → (x, y or None); None: tensors, tuples, and mappings with the usual names.
+            unpack: collated batch of items → (x, y or None); None: tensors, tuples, and mappings with the usual names. Both
+                may be tensors, or dictionaries, lists and tuples of tensors.
             batch_size: of forward passes. It changes memory use only, never the answer. On a CPU, smaller batches (64) are
                 often faster, because large activations are allocated again in every pass.
             num_workers: processes that read the pool.
@@ -94,7 +97,7 @@ class Task(Recipe):
             DataError: the pool or validation is empty, a stream, or a Subset with repeated or negative positions; its items
                 have an unknown form, or cannot be read or put into a batch; or two reads of an item with one seed differ,
                 and there are no ids.
-            ShapeError: the history is about another number of examples.
+            ShapeError: the history is about another number of examples, or the loss gives one value for a batch.
             RequirementError: a timeout without workers.
         Warns:
             CoreselectWarning: a dataset lists other labels than its items carry (then the items count); or two reads of an
@@ -108,7 +111,7 @@ class Task(Recipe):
         n = length_of(pool, "pool")
         if validation is not None:
             length_of(validation, "validation")
-        look = partial(first_look, unpack=read_items, has_ids=ids is not None, timeout=timeout)
+        look = partial(first_look, unpack=read_items, loss=loss_object, has_ids=ids is not None, timeout=timeout)
         in_pool = look(pool, what="pool", num_workers=num_workers)
         in_validation = None
         if validation is not None:
@@ -132,8 +135,8 @@ class Task(Recipe):
             timeout=timeout,
             device=None if device is None else torch.device(device),
             ids=ids,
-            pool_has_labels=in_pool.has_labels,
-            validation_has_labels=in_validation is not None and in_validation.has_labels,
+            pool_targets=in_pool.targets,
+            validation_targets=None if in_validation is None else in_validation.targets,
             first_ranges={"pool": in_pool.range, "validation": None if in_validation is None else in_validation.range},
         )
 

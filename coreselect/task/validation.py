@@ -1,14 +1,16 @@
 """The validation inputs of one selection: read once, in their evaluation view, in an order fixed by the seed."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from coreselect.data.reading import chunks, read
+from coreselect.data.reading import chunks, class_numbers, read
 from coreselect.errors import RequirementError
 from coreselect.gradients.inputs import digest, refuse_inputs, to_model
+from coreselect.support.structure import joined, mapped, taken
 from coreselect.task.recipe import ModelRecipe
 
 
@@ -18,12 +20,14 @@ class Validation:
 
     Attributes:
         inputs: [|U|, …] on the model's device.
-        labels: int64 [|U|], or None.
+        labels: class numbers int64 [|U|], or None.
+        targets: as the items carry them, [|U|, …], or None.
         digests: of the inputs as they were read; empty unless pool and validation are compared by hashes.
     """
 
-    inputs: Tensor
+    inputs: Any
     labels: Tensor | None
+    targets: Any
     digests: frozenset[bytes]
 
 
@@ -40,8 +44,8 @@ def read_validation(
     """
     if task.validation is None:
         raise RequirementError("this task has no validation set: split one off with coreselect.holdout.")
-    inputs: list[Tensor] = []
-    labels: list[Tensor | None] = []
+    inputs: list[Any] = []
+    targets: list[Any] = []
     digests: set[bytes] = set()
     everything = chunks(np.arange(len(task.validation), dtype=np.int64), task.batch_size)
     workers = task.num_workers if task.timeout else 0
@@ -53,14 +57,15 @@ def read_validation(
         unpack=task.unpack,
         num_workers=workers,
         timeout=task.timeout,
+        raw=True,
     ):
         if hashed:
-            digests.update(digest(one) for one in x)
+            digests.update(digest(taken(x, i)) for i in range(len(positions)))
         x = to_model(x, device, dtype)
         refuse_inputs(positions, x, "validation")
         inputs.append(x)
-        labels.append(y)
-    known = [y for y in labels if y is not None]
-    return Validation(
-        torch.cat(inputs), torch.cat(known).to(device) if len(known) == len(labels) else None, frozenset(digests)
-    )
+        targets.append(y)
+    y = None if any(part is None for part in targets) else mapped(lambda t: t.to(device), joined(targets))
+    classes = task.validation_targets is not None and task.validation_targets.classes
+    labels = class_numbers(y, len(task.validation)) if classes else None
+    return Validation(joined(inputs), labels, y, frozenset(digests))

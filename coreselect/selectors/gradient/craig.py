@@ -17,7 +17,12 @@ from coreselect.budget import Budget, largest_remainder, resolve
 from coreselect.errors import ShapeError
 from coreselect.gradients.rows import Rows
 from coreselect.protocols import TaskLike
-from coreselect.selectors.gradient.example_gradients import example_rows, with_attacked_loss, with_natural_loss
+from coreselect.selectors.gradient.example_gradients import (
+    Compared,
+    example_rows,
+    with_attacked_loss,
+    with_natural_loss,
+)
 from coreselect.solvers.coverage import CoverResult, maximise
 from coreselect.solvers.distance_cover import AT_ONCE, ClassDistances, DistanceCover, distances
 from coreselect.solvers.omp import row_of
@@ -27,8 +32,9 @@ from coreselect.types import Certificate, Float64, Int64, Selection
 
 @dataclass(frozen=True)
 class CRAIG:
-    """Choose examples near all others in gradient space, weighted by how many examples each represents; natural cross-entropy.
+    """Choose examples near all others in gradient space, weighted by how many examples each represents.
 
+    The gradients are those of the task's own loss if that is natural, else of natural cross-entropy; a note says so.
     The selection's weights are γ_j·k/N, with mean 1, so (1/k) Σ weight_j·g_j approximates the pool's mean gradient. A pick
     represents itself; an example between equally near picks belongs to the one of lowest index.
 
@@ -55,7 +61,8 @@ class CRAIG:
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as snapshot:
             k, n = resolve(budget, snapshot.n), snapshot.n
-            snapshot = self._with_loss(snapshot)
+            compared = self._compared(snapshot)
+            snapshot = compared.snapshot
             rows, notes = example_rows(snapshot, self.name)
             labels = snapshot.labels() if self.per_class and "labels" in snapshot.provides else np.zeros(n, np.int64)
             classes = [np.flatnonzero(labels == y) for y in np.unique(labels)]
@@ -86,11 +93,11 @@ class CRAIG:
                 weights=counts * (k / n),
                 nested=len(classes) == 1,
                 certificate=certificate,
-                notes=(*notes, *self._notes([len(m) for m, _ in parts], len(lost), snapshot, rows)),
+                notes=(*compared.notes, *notes, *self._notes([len(m) for m, _ in parts], len(lost), snapshot, rows)),
             )
 
-    def _with_loss(self, snapshot: Snapshot) -> Snapshot:
-        """Return the snapshot whose gradients are compared."""
+    def _compared(self, snapshot: Snapshot) -> Compared:
+        """Return whose gradients are compared."""
         return with_natural_loss(snapshot, self.name)
 
     def _cover(self, rows: Rows, members: Int64, k: int) -> tuple[CoverResult, Int64, Float64]:
@@ -131,7 +138,7 @@ class ACSCraig(CRAIG):
     def requires(self) -> frozenset[str]:
         return frozenset({"gradients", "example_gradients"})
 
-    def _with_loss(self, snapshot: Snapshot) -> Snapshot:
+    def _compared(self, snapshot: Snapshot) -> Compared:
         return with_attacked_loss(snapshot, self.name)
 
 

@@ -9,19 +9,24 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from coreselect.errors import NonFiniteError, RequirementError
+from coreselect.gradients.loss_value import loss_value
 from coreselect.gradients.rows import Rows, single_examples
 from coreselect.gradients.sketch import Sketch
 from coreselect.losses import CE
+from coreselect.losses.natural import natural_loss
 from coreselect.objectives import AdversarialCE, Objective
-from coreselect.protocols import Attack, Views
+from coreselect.protocols import Attack, Loss, Views
 from coreselect.selectors.checks import nonzero_query, zero_note
 from coreselect.task.model_snapshot import ModelSnapshot
 from coreselect.task.snapshot import Snapshot
+from coreselect.task.targets import why_no_classes
 
 
 @dataclass(frozen=True)
 class NoAttack:
     """The attack that changes nothing."""
+
+    changes_nothing = True
 
     @property
     def random_start(self) -> bool:
@@ -44,24 +49,60 @@ class NaturalCE(Objective):
         return F.cross_entropy(natural, labels, reduction="none")
 
 
-def with_natural_loss(snapshot: Any, name: str) -> Snapshot:
-    """Return a snapshot whose rows are gradients of natural cross-entropy; gradients that came as arrays stay as they are.
+@dataclass(frozen=True, eq=False)
+class NaturalLoss(Objective):
+    """The task's own natural loss of validation inputs; needs the targets that the loss reads."""
+
+    loss: Loss
+    attack: Attack | None = field(default=NoAttack(), kw_only=True)
+    name: ClassVar[str] = "natural_loss"
+    needs_labels: ClassVar[bool] = False  # the loss itself says what it reads
+
+    def value(self, adversarial: Tensor, natural: Tensor, labels: Tensor | None) -> Tensor:
+        return loss_value(self.loss, {("natural", 0): natural}, labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """Whose gradients a method compares.
+
+    Attributes:
+        snapshot: its rows are those gradients.
+        objective: the same loss on validation.
+        notes: what differs from the task's own loss, for provenance.
+    """
+
+    snapshot: Snapshot
+    objective: Objective
+    notes: tuple[str, ...] = ()
+
+
+def with_natural_loss(snapshot: Any, name: str) -> Compared:
+    """Compare gradients of the task's own loss if that is natural, else of natural cross-entropy.
+
+    Gradients that came as arrays stay as they are.
 
     Args:
         name: of the method, for an error message.
     Raises:
-        RequirementError: there is a model, and its pool has no labels or it was trained without labels.
+        RequirementError: cross-entropy is compared, and the pool has no labels or its model was trained without labels.
     """
-    if "inputs" in snapshot.provides and "labels" not in snapshot.provides:
-        raise RequirementError(
-            f"{name!r} reads gradients of cross-entropy, and the pool's items have no labels: give (x, y) items, "
-            f"or choose without labels by 'rcs'."
-        )
-    return snapshot.with_loss(CE())
+    if not isinstance(snapshot, ModelSnapshot):
+        return Compared(snapshot, NaturalCE())
+    loss, notes = natural_loss(snapshot.task.loss)
+    if type(loss) is CE:
+        if "labels" not in snapshot.provides:
+            why = why_no_classes(snapshot.task.pool_targets) or "the pool's items have no labels"
+            raise RequirementError(
+                f"{name!r} reads gradients of cross-entropy, and {why}: give (x, y) items, "
+                f"or choose without labels by 'rcs'."
+            )
+        return Compared(snapshot.with_loss(loss), NaturalCE(), notes)
+    return Compared(snapshot, NaturalLoss(loss), notes)
 
 
-def with_attacked_loss(snapshot: Snapshot, name: str) -> Snapshot:
-    """Return the snapshot itself: its rows are gradients of the task's own loss at attacked inputs.
+def with_attacked_loss(snapshot: Snapshot, name: str) -> Compared:
+    """Compare gradients of the task's own loss at attacked inputs, with cross-entropy of validation attacked likewise.
 
     Args:
         name: of the method, for an error message.
@@ -75,7 +116,7 @@ def with_attacked_loss(snapshot: Snapshot, name: str) -> Snapshot:
             f"{name!r} reads gradients at attacked inputs, and the loss {snapshot.task.loss.name!r} attacks no inputs: "
             f"give an adversarial loss, such as loss='sat', or choose {name.removeprefix('acs_')!r}."
         )
-    return snapshot
+    return Compared(snapshot, attacked_objective(snapshot))
 
 
 def example_rows(snapshot: Snapshot, name: str) -> tuple[Rows, tuple[str, ...]]:
@@ -105,7 +146,8 @@ def validation_query(snapshot: Snapshot, name: str, spec: Objective) -> Tensor:
         RequirementError: validation has no labels, or the gradient is exactly zero.
         NonFiniteError: the gradient is not finite.
     """
-    if isinstance(snapshot, ModelSnapshot) and "validation_labels" not in snapshot.provides:
+    reads = spec.loss.needs_labels if isinstance(spec, NaturalLoss) else True
+    if isinstance(snapshot, ModelSnapshot) and reads and "validation_labels" not in snapshot.provides:
         raise RequirementError(
             f"{name!r} reads the gradient of cross-entropy on validation, whose items have no labels: give (x, y) items."
         )
@@ -115,20 +157,20 @@ def validation_query(snapshot: Snapshot, name: str, spec: Objective) -> Tensor:
     return nonzero_query(query, snapshot, name)
 
 
-def natural_gradients(snapshot: Any, name: str) -> tuple[Snapshot, Tensor, Rows, tuple[str, ...]]:
+def natural_gradients(snapshot: Any, name: str) -> tuple[Compared, Tensor, Rows, tuple[str, ...]]:
     """Return what methods need that compare natural gradients with validation's.
 
     Args:
         name: of the method, for an error message.
     Returns:
-        The snapshot with natural cross-entropy as its loss, validation's gradient [P], one row per example, and notes.
+        Whose gradients are compared, validation's gradient [P], one row per example, and notes.
     Raises:
         RequirementError, NonFiniteError: as `with_natural_loss`, `validation_query` and `example_rows` say.
     """
-    snapshot = with_natural_loss(snapshot, name)
-    query = validation_query(snapshot, name, NaturalCE())
-    rows, notes = example_rows(snapshot, name)
-    return snapshot, query, rows, (*notes, *zero_note(query))
+    compared = with_natural_loss(snapshot, name)
+    query = validation_query(compared.snapshot, name, compared.objective)
+    rows, notes = example_rows(compared.snapshot, name)
+    return compared, query, rows, (*compared.notes, *notes, *zero_note(query))
 
 
 def attacked_objective(snapshot: Snapshot) -> Objective:

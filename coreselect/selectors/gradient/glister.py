@@ -17,14 +17,16 @@ from coreselect.budget import Budget, resolve
 from coreselect.errors import ShapeError
 from coreselect.protocols import TaskLike
 from coreselect.search import search
-from coreselect.selectors.gradient.example_gradients import NaturalCE, natural_gradients
+from coreselect.selectors.gradient.example_gradients import natural_gradients
 from coreselect.solvers.greedy import greedy
 from coreselect.types import Selection
 
 
 @dataclass(frozen=True)
 class GLISTER:
-    """Choose examples whose gradient step lowers validation cross-entropy most; natural inputs on both sides.
+    """Choose examples whose gradient step lowers the loss on validation most; natural inputs on both sides.
+
+    The loss is the task's own if that is natural, else natural cross-entropy; a note says so.
 
     Args:
         eta: η in (0, 10⁶], the step per pick; if it is too large, θ_S diverges after many picks.
@@ -46,11 +48,12 @@ class GLISTER:
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as snapshot:
             k = resolve(budget, snapshot.n)
-            snapshot, query, rows, notes = natural_gradients(snapshot, self.name)
+            compared, query, rows, notes = natural_gradients(snapshot, self.name)
+            snapshot = compared.snapshot
             with snapshot.clock("greedy"):
                 trace, _ = greedy(
                     rows,
-                    snapshot.objective(NaturalCE()),
+                    snapshot.objective(compared.objective),
                     search("auto", rows),
                     theta=snapshot.theta(),
                     eta=self.eta,

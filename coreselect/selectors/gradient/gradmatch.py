@@ -16,11 +16,9 @@ import torch
 
 from coreselect.budget import Budget, resolve
 from coreselect.errors import RequirementError, ShapeError
-from coreselect.objectives import Objective
 from coreselect.protocols import TaskLike
 from coreselect.selectors.gradient.example_gradients import (
-    NaturalCE,
-    attacked_objective,
+    Compared,
     example_rows,
     validation_query,
     with_attacked_loss,
@@ -33,7 +31,9 @@ from coreselect.types import Certificate, Selection
 
 @dataclass(frozen=True)
 class GradMatch:
-    """Choose and weigh examples so that their gradients of natural cross-entropy add up to the pool's mean.
+    """Choose and weigh examples so that their gradients add up to the pool's mean.
+
+    The gradients are those of the task's own loss if that is natural, else of natural cross-entropy; a note says so.
 
     The selection's weights are k·w_i, so (1/k) Σ weight_i·ℓ_i has the matched gradient.
 
@@ -71,9 +71,11 @@ class GradMatch:
                     f"{self.name!r} needs a {k}×{k} factor of {8 * k * k / 2**20:.0f} MiB, and dense_up_to={self.dense_up_to}: "
                     f"match class by class (per_class), window by window (windowed), or raise dense_up_to."
                 )
-            snapshot = self._with_loss(snapshot)
-            query = None if self.target == "train" else validation_query(snapshot, self.name, self._objective(snapshot))
+            compared = self._compared(snapshot)
+            snapshot = compared.snapshot
+            query = None if self.target == "train" else validation_query(snapshot, self.name, compared.objective)
             rows, notes = example_rows(snapshot, self.name)
+            notes = (*compared.notes, *notes)
             b = rows.mean() if query is None else rows.project(query)  # [W]
             with snapshot.clock("greedy"):
                 found = omp(
@@ -99,13 +101,9 @@ class GradMatch:
                 certificate=_certificate(found, float(b.double().norm())),
             )
 
-    def _with_loss(self, snapshot: Snapshot) -> Snapshot:
-        """Return the snapshot whose gradients are matched."""
+    def _compared(self, snapshot: Snapshot) -> Compared:
+        """Return whose gradients are matched, in the pool and on validation."""
         return with_natural_loss(snapshot, self.name)
-
-    def _objective(self, snapshot: Snapshot) -> Objective:
-        """Return the objective whose gradient is matched on validation."""
-        return NaturalCE()
 
 
 @dataclass(frozen=True)
@@ -123,11 +121,8 @@ class ACSGradMatch(GradMatch):
     def requires(self) -> frozenset[str]:
         return super().requires | {"example_gradients"}
 
-    def _with_loss(self, snapshot: Snapshot) -> Snapshot:
+    def _compared(self, snapshot: Snapshot) -> Compared:
         return with_attacked_loss(snapshot, self.name)
-
-    def _objective(self, snapshot: Snapshot) -> Objective:
-        return attacked_objective(snapshot)
 
 
 def _completed(found: Matching, k: int) -> str:

@@ -17,7 +17,7 @@ from coreselect.types import Selection
 
 @dataclass(frozen=True)
 class GraNd:
-    """Choose the examples with the largest gradient of natural cross-entropy.
+    """Choose the examples with the largest gradient of the task's own natural loss, or else of natural cross-entropy.
 
     θ is what the task captures. The default, the head's Linears, approximates the paper's norm over all parameters;
     `capture="all"` takes all of them and estimates the norms from a sketch. The paper averages over about ten networks early in
@@ -31,8 +31,11 @@ class GraNd:
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as snapshot:
             k = resolve(budget, snapshot.n)
-            snapshot = with_natural_loss(snapshot, self.name)
+            compared = with_natural_loss(snapshot, self.name)
+            snapshot = compared.snapshot
             rows, notes = example_rows(snapshot, self.name)
             scores = rows.norms().cpu().numpy()  # [N]
             picks = np.argsort(-scores, kind="stable")[:k]  # ties to the lowest index
-            return snapshot.selection(self, picks, gains=scores[picks], scores=scores, nested=True, notes=notes)
+            return snapshot.selection(
+                self, picks, gains=scores[picks], scores=scores, nested=True, notes=(*compared.notes, *notes)
+            )

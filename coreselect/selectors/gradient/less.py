@@ -21,7 +21,9 @@ from coreselect.types import Float64, Int64, Selection
 
 @dataclass(frozen=True)
 class LESS:
-    """Choose the examples whose gradient has the largest cosine with validation's; natural cross-entropy on both sides.
+    """Choose the examples whose gradient has the largest cosine with validation's, on natural inputs.
+
+    The loss on both sides is the task's own if that is natural, else natural cross-entropy; a note says so.
 
     An example whose gradient is zero has cosine 0. With a model, validation needs labels; a validation gradient that the user
     gives is used unchanged.
@@ -34,9 +36,11 @@ class LESS:
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as snapshot:
             k = resolve(budget, snapshot.n)
-            snapshot, query, rows, notes = natural_gradients(snapshot, self.name)
+            compared, query, rows, notes = natural_gradients(snapshot, self.name)
             picks, scores = largest_cosines(rows, rows.project(query), k)
-            return snapshot.selection(self, picks, gains=scores[picks], scores=scores, nested=True, notes=notes)
+            return compared.snapshot.selection(
+                self, picks, gains=scores[picks], scores=scores, nested=True, notes=notes
+            )
 
 
 def largest_cosines(rows: Rows, query: torch.Tensor, k: int) -> tuple[Int64, Float64]:

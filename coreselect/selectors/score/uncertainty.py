@@ -5,7 +5,7 @@ el2n               ‖p − e_y‖₂, keep highest        Paul, Ganguli, Dziuga
 entropy            −Σ_c p_c log p_c, highest       Settles, "Active Learning Literature Survey", 2009, section 3.1, also for
 least_confidence   1 − p₁, highest                 the next two
 margin             p₁ − p₂, lowest
-loss               −log p_y, highest               Loshchilov, Hutter, "Online Batch Selection for Faster Training of Neural
+loss               the training loss, highest      Loshchilov, Hutter, "Online Batch Selection for Faster Training of Neural
                                                    Networks", ICLR workshop 2016 (its ranking by loss)
 
 `attacked=True` reads the logits of the attacked inputs that the loss trains on; `el2n_adv` and `margin_adv` are el2n and margin
@@ -13,14 +13,16 @@ with this setting. The published el2n is a mean over about ten runs early in tra
 """
 
 from abc import abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.special import entr
 
 from coreselect.history import Record
+from coreselect.selectors.checks import finite_array
 from coreselect.selectors.score.predictions import class_labels, log_probabilities, training_record
 from coreselect.selectors.score.ranking import Ranked, Scores
+from coreselect.task.model_snapshot import ModelSnapshot
 from coreselect.task.snapshot import Snapshot
 from coreselect.types import Float64, Int64
 
@@ -170,7 +172,7 @@ class EL2NAdv(EL2N):
 
 @dataclass(frozen=True)
 class Loss(_ByPredictionAndLabel):
-    """Keep the examples of highest cross-entropy.
+    """Keep the examples of highest loss: the task's own loss if it is natural, else cross-entropy −log p_y; a note says so.
 
     Args:
         attacked: score attacked inputs; else natural ones.
@@ -178,6 +180,23 @@ class Loss(_ByPredictionAndLabel):
     """
 
     name = "loss"
+
+    @property
+    def or_else(self) -> frozenset[str]:
+        """What a task may provide instead of what `requires` lists: a natural loss of its own, over any targets."""
+        return self.requires if self.attacked or self.from_history else frozenset({"natural_losses"})
+
+    def score(self, snapshot: Snapshot) -> Scores:
+        if self.from_history:
+            return super().score(snapshot)
+        own = None if self.attacked else snapshot.natural_losses()
+        if own is not None:
+            return Scores(finite_array(own, "losses", snapshot.positions))
+        loss = snapshot.task.loss.name if isinstance(snapshot, ModelSnapshot) else "ce"
+        same = loss == ("sat" if self.attacked else "ce")
+        where = "attacked" if self.attacked else "natural"
+        note = f"cross-entropy of {where} inputs was compared; the task's loss is {loss}"
+        return replace(super().score(snapshot), notes=() if same else (note,))
 
     def of(self, log_p: Float64, y: Int64) -> Float64:
         return -log_p[np.arange(len(log_p)), y]

@@ -77,7 +77,7 @@ def fidelity(
             raise RequirementError(why)
     methods = {name: rcs if name == "rcs" else comparable(method, rcs) for name, method in methods.items()}
     for method in (rcs, *methods.values()):
-        require(method, task.provides)
+        require(method, task.provides, getattr(task, "lacks", {}))
         check_ranges(method, task)
     k = resolve(budget, task.n)
     if k == task.n:
