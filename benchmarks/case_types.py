@@ -175,4 +175,29 @@ class StartupCase:
     )
 
 
-Case = SweepCase | SelectionCase | SearchCase | SamplerCase | AttackCase | FacilityCase | BaselineCase | StartupCase
+@dataclass(frozen=True)
+class CheckCase:
+    """The share of a selection's processor time that checks of the input take."""
+
+    kind: ClassVar[str] = "checks"
+    pool: int
+    validation: int
+    budget: int
+    group_size: int = 64
+    batch_size: int = BATCH
+    attack: PGD = field(default=PGD(EPSILON, 10 / 255, 1))  # with one step, the share of checks is largest
+    seed: int = 0
+    thresholds: tuple[Threshold, ...] = (Threshold("share", "at most", 0.01),)
+
+
+Case = (
+    SweepCase
+    | SelectionCase
+    | SearchCase
+    | SamplerCase
+    | AttackCase
+    | FacilityCase
+    | BaselineCase
+    | StartupCase
+    | CheckCase
+)

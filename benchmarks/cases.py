@@ -8,6 +8,7 @@ from benchmarks.case_types import (
     AttackCase,
     BaselineCase,
     Case,
+    CheckCase,
     FacilityCase,
     SamplerCase,
     SearchCase,
@@ -98,6 +99,10 @@ CASES: dict[str, Case] = {
     ),
     "startup-small": StartupCase(runs=3),
     "startup-full": StartupCase(runs=11),
+    "checks-small": CheckCase(  # so few images leave the fixed costs a larger share
+        pool=512, validation=64, budget=128, thresholds=(Threshold("share", "at most", 0.05),)
+    ),
+    "checks-full": CheckCase(pool=10_000, validation=100, budget=1000),
 }  # fmt: skip
 
 SETS: dict[str, tuple[str, ...]] = {

@@ -26,6 +26,7 @@ from benchmarks.case_types import (
     AttackCase,
     BaselineCase,
     Case,
+    CheckCase,
     FacilityCase,
     SamplerCase,
     SearchCase,
@@ -80,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
 
 def measured(case: Case, args: argparse.Namespace) -> dict[str, Any]:
     """Run the benchmark of a case and return its measures."""
-    from benchmarks import attack, baselines, facility, sampler, search, selection, startup, sweep
+    from benchmarks import attack, baselines, checks, facility, sampler, search, selection, startup, sweep
 
     match case:
         case SweepCase():
@@ -99,6 +100,8 @@ def measured(case: Case, args: argparse.Namespace) -> dict[str, Any]:
             return baselines.run(case)
         case StartupCase():
             return startup.run(case)
+        case CheckCase():
+            return checks.run(case, data=args.data)
 
 
 def result_of(name: str, args: argparse.Namespace, measured: Measure) -> dict[str, Any]:
