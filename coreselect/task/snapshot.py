@@ -204,7 +204,9 @@ class Snapshot(ABC):
             nested=nested,
             certificate=certificate,
             diagnostics=diagnostics,
-            provenance=provenance(self.context, selector, len(indices), self.n, task, notes, settings or {}),
+            provenance=provenance(
+                self.context, selector, len(indices), self.n, task, (*notes, *self.context.notes), settings or {}
+            ),
         )
 
 
