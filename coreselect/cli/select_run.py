@@ -111,7 +111,7 @@ def _model(request: Request, loss: Loss, pool: Any, device: torch.device, report
     """Load the user's model, or warm up a small network."""
     model, warmup = request.model, request.warmup
     if model.model is not None:
-        return from_factory(model.model, model.checkpoint, model.views, loss.views, device)
+        return from_factory(model.model, model.checkpoint, model.views, loss.views, device, model.routes)
     ready = warmed(
         pool, device=device, progress=report, arch=warmup.arch, loss=warmup.loss, epochs=warmup.warmup_epochs,
         attack_steps=model.warmup_attack_steps, radius=request.radius, seed=request.seed,

@@ -151,10 +151,16 @@ class WholeModel:
 
 
 def default_call(model: nn.Module, x: Any, route: Route) -> Tensor:
-    """Call a model that has no routes: model(x); a dictionary gives its keyword arguments, a list or tuple its arguments.
+    """Call a model that has no routes: model(x); see `run`."""
+    return run(model, x, {})
+
+
+def run(model: nn.Module, x: Any, more: Mapping[str, Any]) -> Tensor:
+    """Call a model with an input and further arguments; a dictionary gives keyword arguments, a list or tuple arguments.
 
     Where the model returns an object with `logits`, as models of transformers do, these are the output.
     """
-    out = model(x) if isinstance(x, Tensor) else model(**x) if isinstance(x, Mapping) else model(*x)
+    args = (x,) if isinstance(x, Tensor) else () if isinstance(x, Mapping) else x
+    out = model(*args, **(x if isinstance(x, Mapping) else {}), **more)
     logits = None if isinstance(out, Tensor) else getattr(out, "logits", None)
     return cast(Tensor, out if logits is None else logits)
