@@ -1,6 +1,5 @@
 """The model of `coreselect select`: from the user's factory and checkpoint, or a small network that is warmed up first."""
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
@@ -12,7 +11,9 @@ from torch import nn
 
 from coreselect.errors import DataError, RequirementError, ShapeError
 from coreselect.io.atomic import atomic_file
+from coreselect.network.frozen import unwrap
 from coreselect.network.normalized import Normalized
+from coreselect.network.routes import routed_call
 from coreselect.protocols import Call, MakeViews, Progress
 from coreselect.support.factories import resolve
 
@@ -29,11 +30,17 @@ class PreparedModel:
 
 
 def from_factory(
-    spec: str, checkpoint: Path | None, views: str | None, loss_views: int, device: torch.device
+    spec: str,
+    checkpoint: Path | None,
+    views: str | None,
+    loss_views: int,
+    device: torch.device,
+    routes: str | None = None,
 ) -> PreparedModel:
     """Make the user's model and load its weights. No code in the checkpoint is run.
 
-    A model is called with the route if the second argument of its `forward` is named route, bn or bn_name.
+    A model is called with the route if the second argument of its `forward` is named route, bn or bn_name. How it names its routes
+    is recognised, or said by `routes`.
 
     Args:
         spec: the factory, `package.module:factory` or `path/to/file.py:factory`.
@@ -41,23 +48,25 @@ def from_factory(
         views: the function that makes two views, written like `spec`; None takes a registered one where the loss needs it.
         loss_views: how many views the loss reads.
         device: where the model is moved.
+        routes: its names of the natural and the adversarial route, such as `normal,pgd`.
     Raises:
         DataError: the factory returns no module, or the checkpoint does not fit the model.
+        HeadError: the model takes no routes, or their names cannot be recognised.
     """
     model = resolve(spec, "model")()
     if not isinstance(model, nn.Module):
         raise DataError(f"the model factory {spec} returned a {type(model).__name__}, a torch.nn.Module is needed.")
     if checkpoint is not None:
         load_weights(model, checkpoint)
-    routed = _takes_route(model)
+    routed = routed_call(unwrap(model), None if routes is None else routes.split(","))
     said = f"model {spec}" + (
         f", weights from {checkpoint.name}" if checkpoint else ", weights as the factory made them"
     )
     return PreparedModel(
         model.to(device),
-        (lambda m, x, route: m(x, route)) if routed else None,
+        routed,
         resolve(views, "views") if views is not None else _registered("coreselect.views") if loss_views > 1 else None,
-        said + (", called with routes" if routed else ""),
+        said + (f", called with routes {routed.names[0]} and {routed.names[1]}" if routed else ""),
         {"model": spec, "checkpoint": None if checkpoint is None else checkpoint.name},
     )
 
@@ -143,10 +152,3 @@ def _registered(group: str) -> Any:
     if not found:
         raise RequirementError(f"no installed package registers {group!r}: give --model and --views of your own.")
     return found[0].load()
-
-
-def _takes_route(model: nn.Module) -> bool:
-    """Whether the second argument of the model's `forward` is a route."""
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    names = [p.name for p in inspect.signature(model.forward).parameters.values() if p.kind in kinds]
-    return len(names) > 1 and names[1] in ("route", "bn", "bn_name")

@@ -44,6 +44,14 @@ class ModelOptions:
         str | None,
         typer.Option(help="Function that makes two views of an image: module:function.", rich_help_panel=MODEL),
     ] = None
+    routes: Annotated[
+        str | None,
+        typer.Option(
+            help="The model's names of its natural and its adversarial route: normal,pgd.",
+            show_default="recognised",
+            rich_help_panel=MODEL,
+        ),
+    ] = None
     warmup_attack_steps: Annotated[
         int, typer.Option(min=1, help="Attack steps of the warm-up.", rich_help_panel=MODEL)
     ] = 2

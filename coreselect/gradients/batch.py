@@ -1,16 +1,19 @@
-"""The row of one group, r_m = ∇_θ L(B_m; θ), by `torch.func`; a per-example loss is averaged over the group."""
+"""The row of one group, r_m = ∇_θ L(B_m; θ), by plain autograd; a per-example loss is averaged over the group.
+
+Plain autograd takes any model, also those that `torch.func` refuses: hooks on saved tensors, gradient checkpointing, autograd
+functions of the old form, backward hooks.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.func import grad_and_value
 
 from coreselect.gradients.loss_value import loss_value
 from coreselect.network.layout import Layout
 from coreselect.network.network import Network
-from coreselect.protocols import Loss, Params, Stream
+from coreselect.protocols import Loss, Stream
 
 
 def group_row(
@@ -22,11 +25,10 @@ def group_row(
         prepared: for each stream, what the network prepared for the members of the group, [B, …].
         labels: targets as the loss reads them, [B, …], or None.
     """
-
-    def value(theta: Params) -> Tensor:
-        outputs = {s: net.apply(theta, z, s[0]) for s, z in prepared.items()}
-        return loss_value(loss, outputs, labels).mean()
-
     with torch.enable_grad():
-        slope, at = grad_and_value(value)(dict(net.captured))
-    return layout.flatten(slope), at
+        theta = {n: p.detach().clone().requires_grad_() for n, p in net.captured.items()}
+        with net.holding(theta):
+            outputs = {s: net.apply(theta, z, s[0]) for s, z in prepared.items()}
+            value = loss_value(loss, outputs, labels).mean()
+            slopes = torch.autograd.grad(value, list(theta.values()), materialize_grads=True)
+    return layout.flatten(dict(zip(theta, slopes, strict=True))), value.detach()

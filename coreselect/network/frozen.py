@@ -1,7 +1,8 @@
 """The guard around everything that a selection does with a model: it restores the model afterwards, also on failure."""
 
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import cast
 
 import torch
@@ -22,6 +23,13 @@ def unwrap(model: nn.Module) -> nn.Module:
             return model
 
 
+def uncompiled() -> AbstractContextManager[object]:
+    """Run compiled parts of a model as plain Python: hooks and exchanged parameters do not reach into a cached graph."""
+    if "torch._dynamo" not in sys.modules or not hasattr(torch.compiler, "set_stance"):  # nothing is compiled
+        return nullcontext()
+    return torch.compiler.set_stance("force_eager")
+
+
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[nn.Module]:
     """Give the model without wrappers, in evaluation mode and with no `requires_grad`, and restore everything afterwards.
@@ -29,20 +37,30 @@ def frozen(model: nn.Module) -> Iterator[nn.Module]:
     The guard restores the training flag of every module, `requires_grad` of every parameter, the content of every buffer
     and every global random state, also when the body raises. Layers whose `train()` or `eval()` change more than a flag get
     their parameters and contents back too (`coreselect.network.modes`). Inside, the caller's autocast, `no_grad` and
-    inference mode are off, so that they do not change a selection. The guard never touches `.grad`.
+    inference mode are off and compiled parts run as plain Python, so that none of these changes a selection. The guard
+    never touches `.grad`.
     """
     bare = unwrap(model)
-    grads = [(p, p.requires_grad) for p in bare.parameters()]
+    grads = [(p, p.requires_grad) for p in bare.parameters() if not nn.parameter.is_lazy(p)]
     buffers = [
-        (m, name, b, b.detach().clone()) for m in bare.modules() for name, b in m._buffers.items() if b is not None
+        (m, name, b, b.detach().clone())
+        for m in bare.modules()
+        for name, b in m._buffers.items()
+        if b is not None and not nn.parameter.is_lazy(b)
     ]
     device = next((p.device.type for p in bare.parameters()), "cpu")
     with rng_kept():
         try:
             with evaluating(bare):
                 for p in bare.parameters():
-                    p.requires_grad_(False)
-                with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False):
+                    if not nn.parameter.is_lazy(p):
+                        p.requires_grad_(False)
+                with (
+                    uncompiled(),
+                    torch.inference_mode(False),
+                    torch.enable_grad(),
+                    torch.autocast(device, enabled=False),
+                ):
                     yield bare
         finally:
             for p, asked in grads:

@@ -9,12 +9,13 @@ Both have the same two methods: `prepare(x, route)` returns what can be cached, 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 from torch import Tensor, nn
-from torch.func import functional_call
 
+from coreselect.network.substitution import Substitution
 from coreselect.protocols import Call, Params, Route
 
 ROUTES: tuple[Route, Route] = ("natural", "adversarial")
@@ -34,6 +35,10 @@ class Network(Protocol):
 
     def apply(self, params: Params, prepared: Any, route: Route) -> Tensor:
         """Compute the outputs [B, C] with the captured parameters set to `params`."""
+        ...
+
+    def holding(self, params: Params) -> AbstractContextManager[object]:
+        """Keep the captured parameters set to `params`, also for a backward pass that runs layers again (checkpointing)."""
         ...
 
 
@@ -76,6 +81,7 @@ class HeadSplit:
         known = dict(model.named_parameters())
         self.captured = {n: known[n].detach() for n in captured}
         self._prefix = f"{name}." if name else ""
+        self._substituted = Substitution(model, captured)
 
     def prepare(self, x: Any, route: Route) -> Tensor:
         caught: list[Tensor] = []
@@ -89,8 +95,11 @@ class HeadSplit:
     def apply(self, params: Params, prepared: Tensor, route: Route) -> Tensor:
         arguments = self.arguments[route]
         prepared = prepared.clone() if self.overwrites else prepared
-        local = {n.removeprefix(self._prefix): p for n, p in params.items()}
-        return functional_call(self.head, local, (prepared, *arguments.rest), dict(arguments.kwargs))
+        with self.holding(params):
+            return self.head(prepared, *arguments.rest, **arguments.kwargs)
+
+    def holding(self, params: Params) -> AbstractContextManager[object]:
+        return self._substituted(params)
 
     def linears(self) -> dict[str, nn.Linear] | None:
         """Return the Linears that hold θ by their names in the model, or None if θ is not only weights and biases of Linears."""
@@ -125,7 +134,8 @@ class WholeModel:
 
     def __init__(self, model: nn.Module, call: Call, captured: Sequence[str], routes: int, outputs: int) -> None:
         self.routes, self.outputs = routes, outputs
-        self._called = _Called(model, call)
+        self.model, self.call = model, call
+        self._substituted = Substitution(model, captured)
         known = dict(model.named_parameters())
         self.captured = {n: known[n].detach() for n in captured}
 
@@ -133,25 +143,24 @@ class WholeModel:
         return x
 
     def apply(self, params: Params, prepared: Any, route: Route) -> Tensor:
-        return functional_call(self._called, {f"model.{n}": p for n, p in params.items()}, (prepared, route))
+        with self.holding(params):
+            return self.call(self.model, prepared, route)
 
-
-class _Called(nn.Module):
-    """The call of the model as a module, so that `functional_call` can replace its parameters."""
-
-    def __init__(self, model: nn.Module, call: Call) -> None:
-        super().__init__()
-        self.model, self.call = model, call
-
-    def forward(self, x: Any, route: Route) -> Tensor:
-        return self.call(self.model, x, route)
+    def holding(self, params: Params) -> AbstractContextManager[object]:
+        return self._substituted(params)
 
 
 def default_call(model: nn.Module, x: Any, route: Route) -> Tensor:
-    """Call a model that has no routes: model(x); a dictionary gives its keyword arguments, a list or tuple its arguments.
+    """Call a model that has no routes: model(x); see `run`."""
+    return run(model, x, {})
+
+
+def run(model: nn.Module, x: Any, more: Mapping[str, Any]) -> Tensor:
+    """Call a model with an input and further arguments; a dictionary gives keyword arguments, a list or tuple arguments.
 
     Where the model returns an object with `logits`, as models of transformers do, these are the output.
     """
-    out = model(x) if isinstance(x, Tensor) else model(**x) if isinstance(x, Mapping) else model(*x)
+    args = (x,) if isinstance(x, Tensor) else () if isinstance(x, Mapping) else x
+    out = model(*args, **(x if isinstance(x, Mapping) else {}), **more)
     logits = None if isinstance(out, Tensor) else getattr(out, "logits", None)
     return cast(Tensor, out if logits is None else logits)

@@ -17,8 +17,11 @@ from coreselect.network.network import ROUTES, HeadArguments, HeadSplit, WholeMo
 from coreselect.network.split_checks import (
     refuse_batch_dependence,
     refuse_half_precision,
+    refuse_scripted_parameters,
     refuse_tied_parameters,
+    refuse_unmade_parameters,
     refuse_wrong_split,
+    scripted,
 )
 from coreselect.network.trace import Trace
 from coreselect.protocols import Call, Route
@@ -49,6 +52,7 @@ def split(
         HeadError: there is no such head or parameter, head(features(x)) is not model(x), or the model computes in half
             precision or mixes the inputs of a batch.
     """
+    refuse_unmade_parameters(model)
     traces: dict[Route, Trace] = {route: Trace(model, call, probe, route) for route in ROUTES}
     outputs = [t.output for t in traces.values()]
     routes = 1 if torch.equal(*outputs) else 2
@@ -56,6 +60,7 @@ def split(
     refuse_half_precision(model, outputs[0])
     refuse_batch_dependence(model, call, probe, outputs[1])
     names = None if capture is None else _matching_parameters(model, capture, fixed)
+    refuse_scripted_parameters(model, names or ())
     if names is not None and capture == "all":
         return WholeModel(model, call, names, routes, width)
     try:
@@ -73,6 +78,7 @@ def split(
     out = HeadSplit(model, call, name, arguments, names or _linear_parameters(model, name, fixed), routes, width)
     if not out.captured:
         raise HeadError(f"the head {name!r} holds no Linear to capture: name parameters with capture=.")
+    refuse_scripted_parameters(model, out.captured)
     refuse_tied_parameters(model, name, out.captured)
     try:
         refuse_wrong_split(out, probe, traces)
@@ -118,6 +124,11 @@ def _smallest_head(model: nn.Module, trace: Trace) -> str:
         and (n or isinstance(m, nn.Linear))
     ]
     if not fits:
+        if scripted(model):
+            raise HeadError(
+                f"the model's output comes out of TorchScript ({scripted(model)[0] or 'the whole model'}), whose inside cannot be "
+                "seen: select with the Python module that was scripted."
+            )
         raise HeadError(
             "no submodule that holds a Linear produces the model's output: name the head with head=, "
             "or say with call= how its output is computed."

@@ -1,6 +1,6 @@
 """Checks that a model and its head can be split: precision, independence of inputs, tied weights, equal outputs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -11,6 +11,31 @@ from coreselect.network.network import ROUTES, HeadSplit
 from coreselect.network.trace import Trace
 from coreselect.protocols import Call, Route
 from coreselect.support.structure import mapped, size, taken
+
+
+def refuse_unmade_parameters(model: nn.Module) -> None:
+    """Refuse a model whose lazy modules have not seen an input yet."""
+    unmade = [n for n, p in (*model.named_parameters(), *model.named_buffers()) if nn.parameter.is_lazy(p)]
+    if unmade:
+        raise HeadError(
+            f"the model's parameters {first_few(unmade, 6)} are not made yet (lazy modules): run one batch through it "
+            "before selecting."
+        )
+
+
+def refuse_scripted_parameters(model: nn.Module, captured: Iterable[str]) -> None:
+    """Refuse captured parameters inside TorchScript, which keeps its own and ignores those that it is given."""
+    inside = [n for n in captured if any(n.startswith(f"{s}.") or not s for s in scripted(model))]
+    if inside:
+        raise HeadError(
+            f"the captured parameters {first_few(inside, 6)} lie in TorchScript, where no gradient of single examples can be "
+            "computed: select with the Python module that was scripted, or name other parameters with head= or capture=."
+        )
+
+
+def scripted(model: nn.Module) -> list[str]:
+    """Return the names of the submodules that are TorchScript."""
+    return [n for n, m in model.named_modules() if isinstance(m, torch.jit.ScriptModule)]
 
 
 def refuse_half_precision(model: nn.Module, output: Tensor) -> None:

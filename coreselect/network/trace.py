@@ -30,6 +30,7 @@ class Trace:
                 with_kwargs=True,
             )
             for n, m in model.named_modules()
+            if not isinstance(m, torch.jit.ScriptModule)  # which take no hooks
         ]
         try:
             with torch.no_grad():

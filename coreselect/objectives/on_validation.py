@@ -75,7 +75,9 @@ class ValidationObjective:
             here = theta.detach().requires_grad_()
             total = torch.zeros_like(theta)
             for part in self._sets:
-                total += torch.autograd.grad(self._mean(self._layout.unflatten(here), part), here)[0]
+                params = self._layout.unflatten(here)
+                with self._net.holding(params):
+                    total += torch.autograd.grad(self._mean(params, part), here)[0]
         return total
 
     def value(self, theta: Tensor) -> float:

@@ -19,6 +19,7 @@ class Context:
         validation_indices: positions of the validation examples in their dataset, or None.
         fixed: the names of the parameters of the model that are not trained.
         disjoint: how pool and validation were shown to be disjoint, or None without validation.
+        notes: for the provenance of the selection.
         cache: results that do not depend on a restriction.
     """
 
@@ -31,7 +32,13 @@ class Context:
     validation_indices: Int64 | None
     disjoint: str | None
     fixed: frozenset[str] = frozenset()
+    notes: list[str] = field(default_factory=list)
     cache: dict[Any, Any] = field(default_factory=dict)
+
+    def note(self, sentence: str) -> None:
+        """Add a note to the provenance of the selection, once."""
+        if sentence not in self.notes:
+            self.notes.append(sentence)
 
     def cached(self, key: Any, compute: Callable[[], Any]) -> Any:
         """Return the result for a key, and compute it at the first call."""

@@ -108,7 +108,15 @@ class ModelRows:
         opened = self._opened
         batches = pack([self._positions[g] for g in groups], opened.task.batch_size)
         matrix, losses = row_matrix(
-            opened.net, self.layout, self._loss, opened.sweep(batches), len(groups), sketch, single, self._clock
+            opened.net,
+            self.layout,
+            self._loss,
+            opened.sweep(batches),
+            len(groups),
+            sketch,
+            single,
+            self._clock,
+            opened.context.note,
         )
         return self._dense(matrix, groups, sketch), losses
 

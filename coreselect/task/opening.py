@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -12,6 +13,8 @@ from coreselect.data.subsets import origin, provably_disjoint
 from coreselect.errors import RequirementError
 from coreselect.io.fingerprint import examine, fingerprint
 from coreselect.network.frozen import frozen, unwrap
+from coreselect.network.network import default_call
+from coreselect.network.wrapped import call_through
 from coreselect.support.clock import Clock
 from coreselect.support.seeding import rng_kept
 from coreselect.task.array_snapshot import ArraySnapshot
@@ -44,6 +47,8 @@ def open_model(task: ModelRecipe, seed: int, round: int) -> Iterator[Snapshot]:
         **_origins(task),
     )
     positions = np.arange(len(task.pool), dtype=np.int64) if task.positions is None else task.positions
+    if task.call is not default_call:
+        task = replace(task, call=call_through(task.model, bare, task.call))
     with frozen(task.model) as model:
         yield ModelSnapshot(task, model, context, positions)
 

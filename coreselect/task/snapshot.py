@@ -215,7 +215,13 @@ class Snapshot(ABC):
             certificate=certificate,
             diagnostics=diagnostics,
             provenance=provenance(
-                self.context, self.as_used(selector), len(indices), self.n, task, notes, settings or {}
+                self.context,
+                self.as_used(selector),
+                len(indices),
+                self.n,
+                task,
+                (*notes, *self.context.notes),
+                settings or {},
             ),
         )
 

@@ -18,7 +18,9 @@ from coreselect.data.reading import unpack as default_unpack
 from coreselect.errors import ShapeError
 from coreselect.history import History
 from coreselect.losses import loss as find_loss
+from coreselect.network.frozen import unwrap
 from coreselect.network.network import default_call
+from coreselect.network.routes import check_routes, routed_call
 from coreselect.protocols import Attack, Call, Loss, MakeViews
 from coreselect.task.arrays import check_arrays
 from coreselect.task.datasets import check_history, length_of
@@ -54,6 +56,7 @@ class Task(Recipe):
         head: str | None = None,
         capture: Sequence[str] | str | None = None,
         call: Call | None = None,
+        routes: Sequence[str] | None = None,
         views: MakeViews | None = None,
         unpack: Unpack | None = None,
         batch_size: int = 256,
@@ -81,7 +84,10 @@ class Task(Recipe):
                 model's output.
             capture: parameters whose gradients are rows. None: the head's Linear weights and biases; `"all"`; or `fnmatch`
                 patterns of parameter names. None and `"all"` leave out what has no `requires_grad`, unless nothing has.
-            call: (model, x, route) → output; None: model(x).
+            call: (model, x, route) → output; None: model(x), or model(**x) for a dictionary and model(*x) for a tuple. A network
+                whose `forward` takes a route (`route`, `bn`, `bn_name`) gets it, where its names of routes are recognised.
+            routes: the network's names of the natural and the adversarial route, such as `("normal", "pgd")`, for `forward` or
+                `call`; None: they are recognised.
             views: (x [1, …], generator) → tuple of views; None: (x,).
             unpack: collated batch of items → (x, y or None); None: tensors, tuples, and mappings with the usual names. Both
                 may be tensors, or dictionaries, lists and tuples of tensors.
@@ -97,6 +103,7 @@ class Task(Recipe):
             DataError: the pool or validation is empty, a stream, or a Subset with repeated or negative positions; its items
                 have an unknown form, or cannot be read or put into a batch; or two reads of an item with one seed differ,
                 and there are no ids.
+            HeadError: `routes` are not two names, or the model takes none.
             ShapeError: the history is about another number of examples, or the loss gives one value for a batch.
             RequirementError: a timeout without workers.
         Warns:
@@ -127,7 +134,7 @@ class Task(Recipe):
             attack=attack or loss_object.default_attack,
             head=head,
             capture=capture if capture is None or isinstance(capture, str) else tuple(capture),
-            call=call or default_call,
+            call=_call_of(model, call, routes),
             views=views,
             unpack=read_items,
             batch_size=batch_size,
@@ -167,6 +174,16 @@ class Task(Recipe):
         """
         arrays = check_arrays(features, labels, logits, gradients, groups, validation_gradient)
         return ArrayTask(**arrays, history=check_history(history, arrays["n"]))
+
+
+def _call_of(model: nn.Module, call: Call | None, routes: Sequence[str] | None) -> Call:
+    """Return how the model is called."""
+    if call is None:
+        return routed_call(unwrap(model), routes) or default_call
+    if routes is None:
+        return call
+    names, own = check_routes(routes), call
+    return lambda m, x, route: own(m, x, names[route == "adversarial"])
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from coreselect import Selection
 from coreselect.cli.app import build
-from coreselect.errors import DataError, ShapeError
+from coreselect.errors import DataError, HeadError, ShapeError
 
 
 def command(*words: object):
@@ -31,6 +31,16 @@ class Routed(nn.Module):
 
 def routed():
     return Routed()
+
+class Papers(Routed):
+    def __init__(self):
+        super().__init__()
+        self.norms = nn.ModuleDict({"first": self.norms["natural"], "second": self.norms["adversarial"]})
+    def forward(self, x, bn_name):
+        return super().forward(x, bn_name)
+
+def papers():
+    return Papers()
 
 def plain():
     torch.manual_seed(0)
@@ -76,6 +86,22 @@ def test_a_model_with_routes_is_called_with_them(tmp_path):
     signs = Selection.load(tmp_path / "a.npz").diagnostics
     assert signs is not None
     assert signs.rd_clean, "two routes leave a gap at x̃ = x"
+
+
+def test_names_of_routes_are_given_or_asked_for(tmp_path):
+    """Names that are no known pair are asked for in one sentence; with --routes they are passed to forward."""
+    pytest.importorskip("sklearn", reason="digits come with scikit-learn")
+    (tmp_path / "nets.py").write_text(MODEL)
+    base = ("select", "--rows", 120, "--validation", 16, "--count", 32, "--attack-steps", 1, "--loss", "acl", "--model",
+            f"{tmp_path}/nets.py:papers", "--out", tmp_path / "a.npz")  # fmt: skip
+    asked = command(*base)
+    assert isinstance(asked.exception, HeadError)
+    assert "--routes first,second" in str(asked.exception)
+    assert command(*base, "--routes", "first,second").exit_code == 0
+    signs = Selection.load(tmp_path / "a.npz").diagnostics
+    assert signs is not None
+    assert signs.rd_clean, "two routes leave a gap at x̃ = x"
+    assert isinstance(command(*base, "--routes", "first,third").exception, HeadError)
 
 
 def test_a_checkpoint_with_code_is_refused_unrun(tmp_path):
