@@ -95,7 +95,9 @@ def normalised(prepared: PreparedModel, mean: str, std: str) -> PreparedModel:
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
-    """Load a state dict, or one under "model", "state_dict" or "model_state_dict". Names may begin with "module.".
+    """Load a state dict, or one under "model", "state_dict" or "model_state_dict".
+
+    If the names are not the model's and all begin with "module.", which DistributedDataParallel adds, that is taken off.
 
     Raises:
         DataError: the file is no checkpoint of weights alone, or its names or shapes do not fit the model.
@@ -111,7 +113,9 @@ def load_weights(model: nn.Module, path: Path) -> None:
             held = held[key]
     if not isinstance(held, Mapping):
         raise DataError(f"{path} holds a {type(held).__name__}, a state dict is needed.")
-    weights = {str(k).removeprefix("module."): v for k, v in held.items()}
+    weights = {str(k): v for k, v in held.items()}
+    if weights.keys() != model.state_dict().keys() and all(k.startswith("module.") for k in weights):
+        weights = {k.removeprefix("module."): v for k, v in weights.items()}
     try:
         model.load_state_dict(weights)
     except (RuntimeError, AttributeError, TypeError) as why:
