@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from coreselect import Selection, Selector, holdout, select
-from coreselect.errors import BudgetError, NonFiniteError, RequirementError
+from coreselect.errors import BudgetError, DataError, NonFiniteError, RequirementError
 from coreselect.network.frozen import unwrap
 
 N = 24
@@ -180,7 +180,7 @@ class SelectorContract:
 
     @pytest.mark.parametrize("at", [0, 5, N - 1])
     def test_leaves_no_trace_when_the_dataset_fails(self, selector: Selector, at: int) -> None:
-        """If a dataset raises half-way, its exception is passed on, and the model and every random state are unchanged."""
+        """If a dataset raises half-way, its exception is the cause, and the model and every random state are unchanged."""
         if not self.reads_pool:
             pytest.skip("this selector does not read images")
         pool = cases.Failing(cases.images(N), cases.classes(N), at=at)
@@ -189,8 +189,9 @@ class SelectorContract:
         select(task, selector, 6)  # labels and fingerprint are read
         pool.armed = True
         before, states = photograph(model), random_states()
-        with pytest.raises(cases.Broken):
+        with pytest.raises(DataError, match=f"pool item {at} cannot be read") as failed:
             select(task, selector, 6)
+        assert isinstance(failed.value.__cause__, cases.Broken)
         assert photograph(model) == before
         assert random_states() == states
 
