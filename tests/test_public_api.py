@@ -26,7 +26,9 @@ from coreselect import (
 )
 from coreselect.attacks import PGD
 from coreselect.errors import UnknownNameError
+from coreselect.losses import SAT
 from coreselect.objectives import RD
+from coreselect.objectives.following import following
 from coreselect.selectors import RCS, RS2, SELECTORS, Random, Redraw
 
 
@@ -106,11 +108,12 @@ def test_parameters() -> None:
 
 
 def test_published_settings() -> None:
-    """RD's defaults are KL and PGD 8/255 with 3 steps of 10/765, its own name is rd; PGD's bounds are [0, 1]."""
-    assert RD().attack == PGD(8 / 255, 10 / 765, 3)
+    """RD's defaults are KL and the task's ball: with the published attack of SAT, PGD 8/255 with 3 steps of 10/765 in [0, 1]."""
+    assert RD().attack is None
+    assert following(RD(), SAT().default_attack).attack == PGD(8 / 255, 10 / 765, 3)
     assert RD().divergence == "kl"
     assert PGD(0.1, 0.1, 1).bounds == (0, 1)
-    assert RCS(objective=RD("kl", attack=PGD(8 / 255, 10 / 765, 3))) == RCS()
+    assert RCS(objective=RD("kl")) == RCS()
 
 
 def test_records_have_their_fields() -> None:

@@ -168,7 +168,7 @@ def test_queries_at_another_theta_are_autograds(kind: str) -> None:
             layout.size, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
         )
         query = held.query(theta)
-        seen, natural = held.adversarial, shot._opened.validation().inputs
+        seen, natural = held.adversarial, shot.opened.validation().inputs
     moved = cases.built(lambda: Body(lambda body, x: (torch.sin if "old" in kind else torch.tanh)(body(x))))
     with torch.no_grad():
         for name, value in layout.unflatten(theta).items():
