@@ -80,6 +80,12 @@ def test_known_commands_come_in_the_order_of_their_use(monkeypatch: pytest.Monke
     assert group.list_commands(None) == ["demo", "select", "compare", "ant", "zebra"]
 
 
+@pytest.fixture(autouse=True)
+def _any_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Typer looks for the shell that runs the tests, and knows no script for `sh`, which make uses: name the shell instead."""
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
+
+
 @pytest.mark.parametrize(
     "words",
     [
