@@ -47,8 +47,7 @@ def select(task: TaskLike, selector: Selector, budget: Budget, seed: int = 0, *,
     if seed < 0 or round < 0:
         raise RequirementError(f"seed and round must be 0 or more, got {seed} and {round}.")
     k = resolve(budget, task.n)
-    require(selector, task.provides, getattr(task, "lacks", {}))
-    check_ranges(selector, task)
+    check_selector(selector, task)
     selection = selector.select(task, k, generator=torch.Generator().manual_seed(seed), round=round)
     indices = selection.indices
     fault = (
@@ -63,6 +62,17 @@ def select(task: TaskLike, selector: Selector, budget: Budget, seed: int = 0, *,
     if fault:
         raise CoreselectError(f"the selector {selector.name!r} broke its contract: it returned {fault}.")
     return selection
+
+
+def check_selector(selector: Selector, task: TaskLike) -> None:
+    """Refuse a selector that cannot work on a task, by what is known without reading anything more.
+
+    Raises:
+        RequirementError: the selector needs something that the task does not provide.
+        OutOfBoundsError: the first inputs lie outside the bounds of an attack that will act on them.
+    """
+    require(selector, task.provides, getattr(task, "lacks", {}))
+    check_ranges(selector, task)
 
 
 def require(selector: Selector, provides: Iterable[str], lacks: Mapping[str, str] | None = None) -> None:

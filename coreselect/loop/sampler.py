@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from coreselect.budget import Budget, resolve
-from coreselect.choosing import check_ranges, require, select
+from coreselect.choosing import check_selector, select
 from coreselect.errors import ScheduleError
 from coreselect.loop import ranks
 from coreselect.loop.epoch_sampler import EpochSampler
@@ -71,8 +71,7 @@ class CoresetSampler(EpochSampler):
             raise ScheduleError(f"a schedule needs warmup ≥ 0 and every ≥ 1, got {warmup} and {every}.")
         if align not in ("warmup", "absolute"):
             raise ScheduleError(f'align is "warmup" or "absolute", got {align!r}.')
-        require(selector, task.provides, getattr(task, "lacks", {}))
-        check_ranges(selector, task)
+        check_selector(selector, task)
         if selector.renew not in ("never", "round", "epoch"):
             raise ScheduleError(
                 f"the selector {selector.name!r} has renew={selector.renew!r}; it must be 'never', 'round' or 'epoch'."

@@ -23,7 +23,7 @@ import torch
 from coreselect import Selection, Selector, Task, select
 from coreselect.attacks import PGD
 from coreselect.budget import resolve
-from coreselect.choosing import check_ranges, require
+from coreselect.choosing import check_selector
 from coreselect.errors import BudgetError, RequirementError
 from coreselect.gradients.sketch import Sketch
 from coreselect.network.precision import HalfPrecision
@@ -77,8 +77,7 @@ def fidelity(
             raise RequirementError(why)
     methods = {name: rcs if name == "rcs" else comparable(method, rcs) for name, method in methods.items()}
     for method in (rcs, *methods.values()):
-        require(method, task.provides, getattr(task, "lacks", {}))
-        check_ranges(method, task)
+        check_selector(method, task)
     k = resolve(budget, task.n)
     if k == task.n:
         raise BudgetError(
