@@ -110,11 +110,12 @@ def check_ranges(selector: Selector, task: TaskLike) -> None:
     if not isinstance(task, ModelRecipe):
         return
     loss_attacks = any(route == "adversarial" for route, _ in task.loss.streams)
-    pool = task.attack if loss_attacks and task.views is None else None  # a view may have another range than its image
+    pool = task.attack if loss_attacks else None
     for part in parts(selector):
         objective = getattr(part, "objective", None)
         validation = None if objective is None else following(objective, task.attack).attack
         for what, attack in (("pool", pool), ("validation", validation)):
-            seen = task.first_ranges.get(what)
+            of_views = what == "pool" and task.views is not None  # a view may have another range than its image
+            seen = task.first_ranges.get("views of the pool" if of_views else what)
             if what in getattr(part, "attacks", ()) and seen is not None:
-                check_range(seen, bounds_of(attack), f"{what} inputs")
+                check_range(seen, bounds_of(attack), "views of pool inputs" if of_views else f"{what} inputs")

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.func import grad_and_value, vmap
 
 from coreselect.gradients.batch import group_row
-from coreselect.gradients.loss_value import loss_value
+from coreselect.gradients.loss_value import LossFailure, loss_value
 from coreselect.network.layout import Layout
 from coreselect.network.network import Network
 from coreselect.protocols import Loss, Params, Stream
@@ -35,8 +35,13 @@ class ExampleRows:
         """Compute the rows [B, P] and the losses [B]; arguments as for `example_rows`."""
         if self._at_once is None:
             return self._first(prepared, labels)
-        compute = example_rows if self._at_once else rows_one_by_one
-        return compute(self._net, self._layout, self._loss, prepared, labels)
+        settings = (self._net, self._layout, self._loss)
+        if not self._at_once:
+            return rows_one_by_one(*settings, prepared, labels)
+        try:
+            return example_rows(*settings, prepared, labels)
+        except Exception:  # of the loss or the model, on these examples
+            return rows_one_by_one(*settings, prepared, labels)  # raises what names the example, if it fails too
 
     def _first(self, prepared: Mapping[Stream, Any], labels: Any) -> tuple[Tensor, Tensor]:
         """Compute the rows of the first batch, at once if that is possible and exact."""
@@ -63,10 +68,15 @@ def rows_one_by_one(
 ) -> tuple[Tensor, Tensor]:
     """Compute what `example_rows` computes, by one backward pass for each example."""
     n = size(next(iter(prepared.values())))
-    pieces = [slice(i, i + 1) for i in range(n)]
-    each = [
-        group_row(net, layout, loss, {s: taken(z, p) for s, z in prepared.items()}, taken(labels, p)) for p in pieces
-    ]
+    each: list[tuple[Tensor, Tensor]] = []
+    for i in range(n):
+        one = slice(i, i + 1)
+        try:
+            each.append(
+                group_row(net, layout, loss, {s: taken(z, one) for s, z in prepared.items()}, taken(labels, one))
+            )
+        except LossFailure as failure:
+            raise LossFailure(failure.name, i + failure.places, failure.said) from failure.__cause__
     return torch.stack([row for row, _ in each]), torch.stack([value for _, value in each])
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from coreselect.gradients.batch import group_row
 from coreselect.gradients.example import ExampleRows
+from coreselect.gradients.loss_value import naming
 from coreselect.gradients.rows import BLOCK_BYTES
 from coreselect.gradients.sketch import Sketch
 from coreselect.gradients.store import allocate
@@ -50,7 +51,8 @@ def row_matrix(
             for piece in _pieces(batch, layout.size * like.element_size()) if per_example else batch.groups:
                 prepared = {stream: taken(z, piece) for stream, z in batch.prepared.items()}
                 labels = taken(batch.labels, piece)
-                rows, values = compute(prepared, labels)
+                with naming(batch.positions[piece]):
+                    rows, values = compute(prepared, labels)
                 rows, values = rows.detach().view(-1, layout.size), values.detach().view(-1)  # [1 or B, P], [1 or B]
                 matrix[at : at + len(rows)] = sketch(rows) if sketch else rows
                 losses[at : at + len(rows)] = values

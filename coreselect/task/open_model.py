@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from coreselect.data.reading import chunks, read
 from coreselect.gradients.inputs import refuse_attack, refuse_inputs, to_model
 from coreselect.gradients.loss_check import refuse_wrong_loss
-from coreselect.gradients.loss_value import loss_value
+from coreselect.gradients.loss_value import checked_loss_value, naming
 from coreselect.gradients.sweep import Batches, PreparedBatch, Sweeper
 from coreselect.losses.targets import for_loss, reads_classes
 from coreselect.network.network import HeadSplit, Network, WholeModel
@@ -151,11 +151,11 @@ class OpenModel:
         """Return the task's natural loss of each of the snapshot's examples, [n]."""
         net, loss, out = self.head_split, self.task.loss, []
         self.check_loss()
-        for _, x, y in self.inputs(raw=True):
-            with torch.no_grad():
+        for positions, x, y in self.inputs(raw=True):
+            with torch.no_grad(), naming(positions):
                 outputs = net.apply(net.captured, net.prepare(x, "natural"), "natural")
                 y = mapped(lambda t, to=outputs.device: t.to(to), for_loss(loss, y, len(outputs)))
-                out.append(loss_value(loss, {("natural", 0): outputs}, y))
+                out.append(checked_loss_value(loss, {("natural", 0): outputs}, y))
         return torch.cat(out)
 
 
