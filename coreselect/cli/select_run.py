@@ -73,7 +73,7 @@ def run(request: Request, *, json: bool) -> None:
         work = _over_arrays(arrays) if arrays else _over_model(request, report, talk)
         selection = choose(work.task.reporting(report), picker, request.budget, request.seed)
     selection.save(request.out)
-    talk.print(f"wrote {request.out}")
+    talk.print(f"wrote {request.out}", markup=False)
     known: dict[str, Any] = {}
     if work.dataset is not None:
         known = {"labels": labels_of(work.dataset), "class_names": names_of(work.dataset)}
@@ -113,7 +113,10 @@ def _over_model(request: Request, report: Progress, talk: Console) -> Work:
     pool, held = holdout(dataset, int(share) if share >= 1 else share, request.seed)
     device = torch.device(request.machine.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     ready = _model(request, loss, pool, device, report)
-    talk.print(f"{request.pool.data}: {len(pool)} to choose from, {len(held)} held out for validation; {ready.said}")
+    talk.print(
+        f"{request.pool.data}: {len(pool)} to choose from, {len(held)} held out for validation; {ready.said}",
+        markup=False,
+    )
     return Work(_task(request, loss, attack, ready, pool, held, device), dataset, ready.record)
 
 

@@ -33,6 +33,10 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
         if target.exists():
             os.chmod(temporary, target.stat().st_mode & 0o777)
         os.replace(temporary, target)
+    except OSError as why:
+        if why.filename in (None, str(temporary)):  # a user knows the file by its final name
+            why.filename, why.filename2 = str(target), None
+        raise
     finally:
         temporary.unlink(missing_ok=True)
     _sync_folder(target.parent)

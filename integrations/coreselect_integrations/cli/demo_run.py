@@ -61,7 +61,7 @@ def run(out: Path, seeds: int, epochs: int, warmup_epochs: int, every: int, *, j
     for sentence in sentences(runs, selection, len(test), seconds):
         console.print(sentence)
     for path in files:
-        console.print(f"wrote {path}", soft_wrap=True)
+        console.print(f"wrote {path}", soft_wrap=True, markup=False)
     talk = Console(stderr=True, highlight=False, soft_wrap=True)
     for run in runs:
         for warning in run["warnings"]:
