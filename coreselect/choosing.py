@@ -10,8 +10,7 @@ from coreselect.errors import CoreselectError, RequirementError
 from coreselect.objectives.following import following, parts
 from coreselect.protocols import Selector, TaskLike
 from coreselect.support.bounds import bounds_of, check_range
-from coreselect.support.seeding import LARGEST_SEED
-from coreselect.support.type_checks import whole
+from coreselect.support.type_checks import LARGEST_SEED, whole
 from coreselect.task.recipe import ModelRecipe
 from coreselect.types import Selection
 

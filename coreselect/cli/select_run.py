@@ -24,6 +24,7 @@ from coreselect.data.items import check_timeout
 from coreselect.data.subsets import holdout
 from coreselect.errors import DataError, ShapeError
 from coreselect.io import index_file
+from coreselect.io.atomic import check_target
 from coreselect.losses import loss as find_loss
 from coreselect.protocols import Attack, Loss, Progress
 from coreselect.task.task import Task
@@ -66,6 +67,9 @@ class Work:
 def run(request: Request, *, json: bool) -> None:
     """Choose, write the index file, and print the result."""
     index_file.ending(request.out)  # refuse an unknown format here, not an hour later
+    for target in (request.out, request.model.save_model):
+        if target is not None:
+            check_target(target)
     talk = Console(stderr=True, highlight=False)
     picker = make_selector(request.selector, request.method, request.rcs, request.radius)
     with progress() as report:

@@ -14,9 +14,8 @@ from coreselect.errors import CoreselectWarning, ScheduleError
 from coreselect.loop import ranks
 from coreselect.loop.epoch_iterator import EpochIterator
 from coreselect.loop.readers import check_readers, no_batch_seen
-from coreselect.support.seeding import LARGEST_SEED
 from coreselect.support.seeding import generator as seeded
-from coreselect.support.type_checks import whole
+from coreselect.support.type_checks import LARGEST_SEED, whole
 from coreselect.types import Int64
 
 

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 _MASK = (1 << 64) - 1
-LARGEST_SEED = (1 << 63) - 1  # of `torch.Generator.manual_seed` on every platform
 
 
 def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -11,6 +11,8 @@ from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+LARGEST_SEED = (1 << 63) - 1  # that `torch.Generator.manual_seed` takes on every platform
+
 
 def annotations_of(made: object) -> dict[str, Any]:
     """Return the annotation of each field of a dataclass.
