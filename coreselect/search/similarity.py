@@ -42,7 +42,10 @@ class Similarity:
 
     def from_squares(self, squares: Tensor) -> Tensor:
         """‖z_i − z_j‖², float64 […] → s_ij in [0, 1], float64 […]."""
-        share = squares / self.scale
+        return self.from_shares(squares / self.scale)
+
+    def from_shares(self, share: Tensor) -> Tensor:
+        """‖z_i − z_j‖²/scale […] → s_ij in [0, 1], in the same memory."""
         return share.neg_().exp_() if self.kind == "rbf" else share.neg_().add_(1).clamp_(0, 1)
 
     def on_grid(self, squares: Tensor) -> Tensor:
@@ -57,9 +60,10 @@ class Similarity:
         """Return Σ_i s_ix for every example x, float64 [N]; no matrix is stored."""
         if self.kind == "rbf":
             return torch.cat([self.from_squares(block).sum(1) for _, block in self.blocks()])
-        z = self.points.double()  # [N, D]
-        norms = z.square().sum(1)  # [N]
-        return len(z) - (len(z) * norms - 2 * (z @ z.sum(0)) + norms.sum()) / self.scale
+        n, total = len(self.points), mean_point(self.points) * len(self.points)  # Σ_i z_i [D]
+        parts = [(z.square().sum(1), z @ total) for z in (block.double() for block in self.points.split(ROWS))]
+        norms, products = (torch.cat(part) for part in zip(*parts, strict=True))  # [N]
+        return n - (n * norms - 2 * products + norms.sum()) / self.scale
 
     def matrix(self) -> Tensor:
         """Return all s_ij on the grid, float32 [N, N]; only half of them are computed."""
@@ -128,18 +132,20 @@ def mean_point(points: Tensor) -> Tensor:
     return total / len(points)
 
 
-def squared_distances_to(points: Tensor, target: Tensor) -> Tensor:
+def squared_distances_to(points: Tensor, target: Tensor, ids: Tensor | None = None) -> Tensor:
     """Return ‖z_i − target‖² from differences in float64: exactly 0 for equal points.
 
     Args:
-        points: z [N, D].
+        points: z [N, D] of any floating-point type.
         target: [D] float64.
+        ids: which points, int64 [A]; None: all.
     Returns:
-        float64 [N]. Only a block of bounded size is stored beside it.
+        float64 [N] or [A]. Only a block of bounded size is stored beside it.
     """
     step = max(1, (CACHED_BYTES if points.device.type == "cpu" else BLOCK_BYTES) // (8 * points.shape[1] + 1))
-    out = torch.empty(len(points), dtype=torch.float64, device=points.device)
-    for mine, part in zip(out.split(step), points.split(step), strict=True):
+    out = torch.empty(len(points if ids is None else ids), dtype=torch.float64, device=points.device)
+    parts = points.split(step) if ids is None else (points[part] for part in ids.split(step))
+    for mine, part in zip(out.split(step), parts, strict=True):
         torch.sum((part.double() - target).square_(), 1, out=mine)
     return out
 
