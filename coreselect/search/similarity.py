@@ -150,20 +150,6 @@ def squared_distances_to(points: Tensor, target: Tensor, ids: Tensor | None = No
     return out
 
 
-def distinct_points(points: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the first index of each distinct point, ascending int64 [M], and how often it occurs, int64 [M]."""
-    seen: dict[bytes, int] = {}
-    first: list[int] = []
-    count: list[int] = []
-    for i, row in enumerate((points + 0.0).cpu().numpy()):  # turns −0 into 0
-        known = seen.setdefault(row.tobytes(), len(first))
-        if known == len(first):
-            first.append(i)
-            count.append(0)
-        count[known] += 1
-    return torch.tensor(first, device=points.device), torch.tensor(count, device=points.device)
-
-
 def _directions(features: Tensor) -> Tensor:
     """Return φ/‖φ‖ [N, D] in the features' type; if some φ = 0, one more column is 1 for those rows and 0 for others."""
     largest = features.abs().amax(1, keepdim=True) if features.shape[1] else features.new_zeros(len(features), 1)

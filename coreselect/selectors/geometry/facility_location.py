@@ -16,8 +16,9 @@ import torch
 from coreselect.budget import Budget, resolve
 from coreselect.errors import ShapeError, UnknownNameError
 from coreselect.protocols import TaskLike
+from coreselect.search.distinct import distinct_points
 from coreselect.search.neighbours import ENGINES, Engine, neighbours
-from coreselect.search.similarity import LARGEST, Kind, Similarity, check_similarity, distinct_points, similarity
+from coreselect.search.similarity import LARGEST, Kind, Similarity, check_similarity, similarity
 from coreselect.selectors.checks import finite_features
 from coreselect.solvers.coverage import greedy_certificate, maximise
 from coreselect.solvers.dense_cover import DenseCover
