@@ -13,6 +13,7 @@ from torch import Tensor
 
 from coreselect.errors import MissingExtraError, ShapeError, UnknownNameError
 from coreselect.search.faiss import faiss_nearest
+from coreselect.search.similarity import ROWS, mean_point
 
 ENGINES = ("auto", "faiss", "torch")
 MARGIN = 8  # extra proposals, for distances that float32 cannot order
@@ -59,7 +60,10 @@ def neighbours(points: Tensor, count: int, *, by: Engine = "auto") -> Neighbours
         raise UnknownNameError(f"no neighbour search is called {by!r}; there are {', '.join(ENGINES)}.")
     n, k = len(points), min(count, len(points))
     wanted = min(k + MARGIN, n)
-    x = (points - points.mean(0)).float()  # [N, D]
+    x = torch.empty(points.shape, dtype=torch.float32, device=points.device)  # [N, D]; centred
+    centre = mean_point(points)
+    for own, block in zip(x.split(ROWS), points.split(ROWS), strict=True):
+        own.copy_(block.double() - centre)
     proposed, engine = _propose(x, wanted, by if by != "auto" or not points.is_cuda else "torch")
     return _decide(points, proposed, k, engine)
 

@@ -95,7 +95,7 @@ def similarity(features: Tensor, kind: Kind = "cosine", bandwidth: float | None 
     """Return the similarity of a pool's features; it stores one copy of them.
 
     Args:
-        features: φ [N, D], finite.
+        features: φ [N, D], finite; half precision is widened block by block.
         kind: `cosine`, `euclidean` or `rbf`.
         bandwidth: σ > 0 of `rbf`, in units of the features; None: 2σ² is the mean squared distance of two examples.
     Raises:
@@ -104,7 +104,10 @@ def similarity(features: Tensor, kind: Kind = "cosine", bandwidth: float | None 
     check_similarity(kind, bandwidth)
     if kind == "cosine":
         return Similarity(_directions(features), 4.0, kind)
-    z = features - mean_point(features).to(features)  # [N, D]; centred, so that products cancel less
+    z = features.new_empty(features.shape, dtype=_working(features))  # [N, D]; centred, so that products cancel less
+    centre = mean_point(features).to(z)
+    for own, block in zip(z.split(ROWS), features.split(ROWS), strict=True):
+        torch.sub(block.to(z), centre, out=own)
     norms = torch.cat([block.double().square().sum(1) for block in z.split(ROWS)])  # [N]
     c = 4 * float(norms.max()) if kind == "euclidean" else 2 * float(norms.mean() - mean_point(z).square().sum())
     c = 2 * bandwidth**2 if bandwidth is not None else c
@@ -151,9 +154,21 @@ def squared_distances_to(points: Tensor, target: Tensor, ids: Tensor | None = No
 
 
 def _directions(features: Tensor) -> Tensor:
-    """Return φ/‖φ‖ [N, D] in the features' type; if some φ = 0, one more column is 1 for those rows and 0 for others."""
-    largest = features.abs().amax(1, keepdim=True) if features.shape[1] else features.new_zeros(len(features), 1)
-    zero = largest == 0  # [N, 1]
-    z = features / largest.masked_fill(zero, 1)
-    z /= z.norm(dim=1, keepdim=True).masked_fill_(zero, 1)
-    return torch.cat([z, zero.to(z)], 1) if bool(zero.any()) else z
+    """Return φ/‖φ‖ [N, D]; if some φ = 0, one more column is 1 for those rows and 0 for others."""
+    width = features.shape[1]
+    zero = torch.cat([(block == 0).all(1) for block in features.split(ROWS)])  # [N]
+    some = bool(zero.any())
+    z = features.new_empty(len(features), width + some, dtype=_working(features))
+    for own, block, none in zip(z.split(ROWS), features.split(ROWS), zero[:, None].split(ROWS), strict=True):
+        wide = block.to(z.dtype)
+        largest = wide.abs().amax(1, keepdim=True) if width else wide.new_zeros(len(wide), 1)
+        wide = wide / largest.masked_fill(none, 1)
+        own[:, :width] = wide.div_(wide.norm(dim=1, keepdim=True).masked_fill_(none, 1))
+        if some:
+            own[:, width:] = none.to(z.dtype)
+    return z
+
+
+def _working(features: Tensor) -> torch.dtype:
+    """Return the type that features are worked on in: half precision is widened."""
+    return torch.float64 if features.dtype == torch.float64 else torch.float32

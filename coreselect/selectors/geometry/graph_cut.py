@@ -22,6 +22,7 @@ from coreselect.search.similarity import LARGEST, Kind, Similarity, check_simila
 from coreselect.selectors.checks import finite_features
 from coreselect.solvers.coverage import greedy_certificate
 from coreselect.solvers.falling import TIE, pick_falling
+from coreselect.support.limits import Needs
 from coreselect.types import Selection
 
 ROUNDING = 2.0**-20  # of a similarity in float32, and of its exponential
@@ -56,8 +57,17 @@ class GraphCut:
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as snapshot:
             k, n = resolve(budget, snapshot.n), snapshot.n
+            pairs = n * (2 * n + k) if self.similarity == "rbf" else n * k / 4
+
+            def needs(d: int) -> Needs:
+                return Needs(pairs * d, memory=4 * n * d + 64 * n)
+
             with snapshot.clock("similarity"):
-                s = similarity(finite_features(snapshot, limit=LARGEST), self.similarity, self.bandwidth)
+                s = similarity(
+                    finite_features(snapshot, limit=LARGEST, name=self.name, needs=needs),
+                    self.similarity,
+                    self.bandwidth,
+                )
                 gains_at_start = self.lam * s.sums() - 1  # [N]; s_xx = 1
                 gain = CutGains(s, gains_at_start, k, self.lam * n)
             with snapshot.clock("greedy"):

@@ -18,6 +18,7 @@ from coreselect.search.distances import Distances
 from coreselect.search.similarity import LARGEST, mean_point, squared_distances_to
 from coreselect.selectors.checks import finite_features
 from coreselect.solvers.largest import first_largest
+from coreselect.support.limits import Needs
 from coreselect.types import Selection
 
 EPS = 2.0**-23
@@ -37,8 +38,10 @@ class Herding:
 
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as snapshot:
-            k = resolve(budget, snapshot.n)
-            phi = finite_features(snapshot, limit=LARGEST)  # [N, D]
+            k, n = resolve(budget, snapshot.n), snapshot.n
+            phi = finite_features(
+                snapshot, limit=LARGEST, name=self.name, needs=lambda d: Needs(read=4 * n * k * d)
+            )  # [N, D]
             with snapshot.clock("greedy"):
                 mu = mean_point(phi)  # [D]
                 rest = torch.zeros_like(mu)  # t μ − Σ_S φ [D]

@@ -22,6 +22,7 @@ from coreselect.search.similarity import LARGEST, mean_point, squared_distances_
 from coreselect.selectors.checks import finite_features
 from coreselect.solvers.falling import pick_falling
 from coreselect.solvers.largest import first_largest
+from coreselect.support.limits import Needs
 from coreselect.types import Certificate, Selection
 
 
@@ -39,8 +40,10 @@ class KCenter:
 
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as snapshot:
-            k = resolve(budget, snapshot.n)
-            phi = finite_features(snapshot, limit=LARGEST)  # [N, D]
+            k, n = resolve(budget, snapshot.n), snapshot.n
+            phi = finite_features(
+                snapshot, limit=LARGEST, name=self.name, needs=lambda d: Needs(1.5 * n * k * d, memory=64 * n)
+            )  # [N, D]
             with snapshot.clock("greedy"):
                 apart = squared_distances_to(phi, mean_point(phi))  # [N]
                 first = first_largest(apart.neg_(), torch.zeros(len(phi), dtype=torch.bool, device=phi.device))

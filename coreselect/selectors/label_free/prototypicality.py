@@ -27,6 +27,7 @@ from coreselect.selectors.label_free.features import (
     unit_rows,
     unit_single,
 )
+from coreselect.support.limits import Needs
 from coreselect.types import Float64, Selection
 
 
@@ -61,7 +62,16 @@ class Prototypicality:
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as snapshot:
             k, cosine = resolve(budget, snapshot.n), self.distance == "cosine"
-            phi = finite_features(snapshot)  # [n, D]
+            n, count = snapshot.n, min(self.clusters, snapshot.n)
+
+            def needs(d: int) -> Needs:
+                return Needs(
+                    12 * n * count * d,
+                    memory=4 * n * d + 32 * n / count * d,
+                    way_out="give other clusters, or choose in windows (windowed)",
+                )
+
+            phi = finite_features(snapshot, name=self.name, needs=needs)  # [n, D]
             X = unit_single(phi) if cosine else phi.cpu().numpy()
             s = np.empty(snapshot.n)  # [n]
             for m in cluster(snapshot, X, self.clusters, self.name, self.search, overwrite=cosine):

@@ -25,6 +25,7 @@ from coreselect.protocols import TaskLike
 from coreselect.search.kmeans import Engine
 from coreselect.selectors.checks import finite_features
 from coreselect.selectors.label_free.features import cluster, engine_note, members, unit_rows, unit_single
+from coreselect.support.limits import Needs
 from coreselect.types import Float64, Int64, Selection
 
 ROUNDING = 1e-12  # gains that differ by less than this times the class's size are ties
@@ -67,13 +68,25 @@ class SAS:
 
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as snapshot:
-            phi = finite_features(snapshot)  # [n, D]
-            if self.latent == "labels":
-                parts, notes = members(snapshot.labels()), ()
-            else:
+            n, k = snapshot.n, resolve(budget, snapshot.n)
+            by_label = self.latent == "labels"
+            parts = members(snapshot.labels()) if by_label else []
+            largest = max(map(len, parts)) if by_label else n / min(self.clusters, n)  # clusters are about equal
+
+            def needs(d: int) -> Needs:
+                return Needs(
+                    0.0 if by_label else 11 * n * self.clusters * d,
+                    read=8 * largest * k * d,
+                    memory=(0 if by_label else 4 * n * d) + 24 * largest * d,
+                    way_out="give more clusters, or choose in windows (windowed)",
+                )
+
+            phi = finite_features(snapshot, name=self.name, needs=needs)  # [n, D]
+            notes: tuple[str, ...] = ()
+            if not by_label:
                 parts = cluster(snapshot, unit_single(phi), self.clusters, self.name, self.search, overwrite=True)
                 notes = (engine_note(self.search),)
-            shares = largest_remainder(resolve(budget, snapshot.n), [len(V) for V in parts])
+            shares = largest_remainder(k, [len(V) for V in parts])
             with snapshot.clock("greedy"):
                 chosen = [greedy_cut(unit_rows(phi, V), k, self.redundancy) for V, k in zip(parts, shares, strict=True)]
             picks = np.concatenate([V[S] for V, (S, _) in zip(parts, chosen, strict=True)])

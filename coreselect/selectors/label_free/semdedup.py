@@ -30,6 +30,7 @@ from coreselect.selectors.label_free.features import (
     unit_rows,
     unit_single,
 )
+from coreselect.support.limits import Needs
 from coreselect.types import Float64, Selection
 
 ENTRIES, FEWEST = 2**17, 64  # similarities that are computed at a time, and rows
@@ -68,7 +69,16 @@ class SemDeDup:
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as snapshot:
             k, n = resolve(budget, snapshot.n), snapshot.n
-            phi, count = finite_features(snapshot), self.clusters or ceil(n ** (1 / 3) - 1e-9)  # [n, D]
+            count = min(n, self.clusters or ceil(n ** (1 / 3) - 1e-9))
+
+            def needs(d: int) -> Needs:
+                return Needs(
+                    (12 * n * count + n * n / count) * d,
+                    memory=4 * n * d + 32 * n / count * d,
+                    way_out="give more clusters (but not too many), or choose in windows (windowed)",
+                )
+
+            phi = finite_features(snapshot, name=self.name, needs=needs)  # [n, D]
             M = np.empty(n)  # [n]
             for m in cluster(snapshot, unit_single(phi), count, self.name, self.search, overwrite=True):
                 X = unit_rows(phi, m)  # [m, D] float64
