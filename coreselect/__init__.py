@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from coreselect.network.normalized import Normalized
     from coreselect.protocols import Selector
     from coreselect.selectors import get_selector, list_selectors
+    from coreselect.selectors.sieve import StreamSelection, select_stream
+    from coreselect.support.limits import limits
     from coreselect.task.task import Task
     from coreselect.types import Certificate, Diagnostics, Provenance, Selection
 
@@ -35,12 +37,15 @@ __all__ = [
     "Provenance",
     "Selection",
     "Selector",
+    "StreamSelection",
     "Task",
     "certify",
     "get_selector",
     "holdout",
+    "limits",
     "list_selectors",
     "select",
+    "select_stream",
 ]
 
 _MODULE_OF = {
@@ -56,12 +61,15 @@ _MODULE_OF = {
     "Provenance": "types",
     "Selection": "types",
     "Selector": "protocols",
+    "StreamSelection": "selectors.sieve",
     "Task": "task.task",
     "certify": "certifying",
     "get_selector": "selectors",
     "holdout": "data.subsets",
+    "limits": "support.limits",
     "list_selectors": "selectors",
     "select": "choosing",
+    "select_stream": "selectors.sieve",
 }
 
 

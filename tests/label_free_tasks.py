@@ -21,7 +21,7 @@ def task(X: np.ndarray, **more: Any) -> Any:
 def parts_of(selector: Any, X: np.ndarray, count: int) -> list[np.ndarray]:
     """Return the clusters that a selection with seed 0 finds in X."""
     with task(X).snapshot(0, 0) as snapshot:
-        return cluster(snapshot, X, count, selector.name)
+        return cluster(snapshot, X.astype(np.float32), count, selector.name, selector.search)
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float:

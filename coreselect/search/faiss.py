@@ -104,6 +104,14 @@ class FaissSearch:
         return scores[keep][:take], ids[keep][:take]
 
 
+def require_faiss(what: str) -> None:
+    """Raise MissingExtraError if FAISS is not installed; the message says what needs it."""
+    try:
+        import faiss  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    except ImportError as why:
+        raise missing_extra("FAISS", "cpu", what) from why
+
+
 def faiss_nearest(x: np.ndarray, count: int) -> Int64:
     """Find the nearest points of every point, itself included, by exhaustive search.
 

@@ -6,16 +6,20 @@ probability proportional to the squared distance to the nearest centre so far.
 """
 
 import warnings
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from coreselect.errors import MissingExtraError, NonFiniteError, ShapeError, UnknownNameError
-from coreselect.search.faiss import faiss_kmeans
+from coreselect.search.faiss import faiss_kmeans, require_faiss
 from coreselect.types import Int64
 
 ENGINES = ("auto", "faiss", "scipy")
+BLOCK_BYTES = 4 << 20
+
+Engine = Literal["auto", "faiss", "scipy"]
 
 
 def kmeans(
@@ -25,18 +29,20 @@ def kmeans(
     seed: int,
     iterations: int = 25,
     restarts: int = 4,
-    by: Literal["auto", "faiss", "scipy"] = "auto",
+    by: Engine = "auto",
+    overwrite: bool = False,
 ) -> Int64:
     """Divide points into clusters.
 
     Args:
-        features: x [N, D], finite.
+        features: x [N, D], finite, of any floating-point type; memory maps are read block by block.
         clusters: k ≥ 1; at most as many as there are points.
         seed: of every draw; no global random state moves.
         iterations: ≥ 1, of each restart.
         restarts: ≥ 1, each with its own first centres; the labels with the smallest sum of squares are returned.
         by: `faiss` computes in float32, `scipy` in float64. Each is deterministic, but they draw differently. `auto` is
             FAISS if it is installed.
+        overwrite: whether a float32 matrix may be changed, which saves FAISS a copy of it.
     Returns:
         int64 [N] in 0…k−1; a cluster may be empty.
     Raises:
@@ -45,43 +51,80 @@ def kmeans(
         UnknownNameError: `by` has another value.
         MissingExtraError: `faiss` is asked for and not installed.
     """
-    X = np.asarray(features, dtype=np.float64)  # [N, D]
+    X = np.asarray(features)  # [N, D]
+    X = X if X.dtype.kind == "f" else X.astype(np.float64)
     if X.ndim != 2 or not X.size or min(clusters, iterations, restarts) < 1:
         why = (
             "k-means needs features [N, D] with N, D ≥ 1 and clusters, iterations and restarts of at least 1, got shape "
             f"{X.shape}, {clusters}, {iterations} and {restarts}."
         )
         raise ShapeError(why)
-    bad = np.flatnonzero(~np.isfinite(X).all(1))
-    if len(bad):
+    bad = [at + int(i) for at, block in _blocks(X) for i in np.flatnonzero(~np.isfinite(block).all(1))]
+    if bad:
         why = f"{len(bad)} of {len(X)} features hold NaN or infinity: remove these examples, or check the network."
-        raise NonFiniteError(why, bad.tolist())
-    if by not in ENGINES:
-        why = f"no k-means is called {by!r}; there are {', '.join(ENGINES)}."
-        raise UnknownNameError(why)
+        raise NonFiniteError(why, bad)
     rng, k = np.random.default_rng(seed), min(clusters, len(X))
-    if by != "scipy":
-        try:
-            # centred, so that float32 loses nothing to a distant origin
-            X32 = np.ascontiguousarray(X - X.mean(0), dtype=np.float32)
-            return min(
-                (faiss_kmeans(X32, first_centres(X, k, rng), iterations) for _ in range(restarts)), key=_sum_of_squares
-            )[0]
-        except MissingExtraError:
-            if by == "faiss":
-                raise
-    return min((_scipy(X, k, iterations, rng) for _ in range(restarts)), key=_sum_of_squares)[0]
+    if engine(by) == "faiss":
+        x = _centred(X, overwrite)  # [N, D] float32
+        starts = (first_centres(x, k, rng) for _ in range(restarts))
+        return min((faiss_kmeans(x, start, iterations) for start in starts), key=_sum_of_squares)[0]
+    wide = X.astype(np.float64)
+    return min((_scipy(wide, k, iterations, rng) for _ in range(restarts)), key=_sum_of_squares)[0]
 
 
-def first_centres(X: NDArray[np.float64], k: int, rng: np.random.Generator) -> Int64:
-    """Draw the first centres of k-means++: points [N, D] → k positions, int64 [k]."""
+def engine(by: Engine) -> Literal["faiss", "scipy"]:
+    """Return what `by` stands for here.
+
+    Raises:
+        UnknownNameError: it has another value.
+        MissingExtraError: `faiss` is asked for and not installed.
+    """
+    if by not in ENGINES:
+        raise UnknownNameError(f"no k-means is called {by!r}; there are {', '.join(ENGINES)}.")
+    try:
+        if by != "scipy":
+            require_faiss("k-means by FAISS")
+            return "faiss"
+    except MissingExtraError:
+        if by == "faiss":
+            raise
+    return "scipy"
+
+
+def first_centres(X: NDArray[np.floating[Any]], k: int, rng: np.random.Generator) -> Int64:
+    """Draw the first centres of k-means++: points [N, D] → k positions, int64 [k].
+
+    Distances are those of norms and one product; what is rounding of them counts as 0.
+    """
+    norms = np.einsum("nd,nd->n", X, X, dtype=np.float64)  # [N]
+    lost = 4 * X.shape[1] * np.finfo(X.dtype).eps  # share of the norms
+    nearest = np.full(len(X), np.inf)  # [N]
     chosen = [int(rng.integers(len(X)))]
-    nearest = ((X - X[chosen[0]]) ** 2).sum(1)  # [N]
-    for _ in range(k - 1):
+    while len(chosen) < k:
+        both = norms + norms[chosen[-1]]
+        squares = both - 2 * (X @ X[chosen[-1]])
+        np.minimum(nearest, np.where(squares > lost * both, squares, 0.0), out=nearest)
         total = nearest.sum()
         chosen.append(int(rng.choice(len(X), p=nearest / total) if total > 0 else rng.integers(len(X))))
-        nearest = np.minimum(nearest, ((X - X[chosen[-1]]) ** 2).sum(1))
     return np.array(chosen, np.int64)
+
+
+def _centred(X: NDArray[Any], overwrite: bool) -> NDArray[np.float32]:
+    """Return (X − mean)/s as a float32 matrix, s a power of two: neither a distant origin nor a size costs precision."""
+    mean = sum(block.sum(0, dtype=np.float64) for _, block in _blocks(X)) / len(X)
+    largest = max(float(np.abs(block - mean).max()) for _, block in _blocks(X))
+    scale = np.ldexp(1.0, int(np.clip(np.frexp(largest)[1], -1000, 1000)))
+    own = overwrite and X.dtype == np.float32 and X.flags.c_contiguous and X.flags.writeable
+    out = X if own else np.empty(X.shape, np.float32)
+    for at, block in _blocks(X):
+        out[at : at + len(block)] = (block - mean) / scale
+    return out
+
+
+def _blocks(X: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
+    step = max(1, BLOCK_BYTES // (8 * X.shape[1]))
+    for at in range(0, len(X), step):
+        yield at, X[at : at + step]
 
 
 def _scipy(X: NDArray[np.float64], k: int, iterations: int, rng: np.random.Generator) -> tuple[Int64, float]:

@@ -13,10 +13,12 @@ from torch import Tensor
 
 from coreselect.errors import MissingExtraError, ShapeError, UnknownNameError
 from coreselect.search.faiss import faiss_nearest
+from coreselect.search.similarity import ROWS, mean_point
 
 ENGINES = ("auto", "faiss", "torch")
 MARGIN = 8  # extra proposals, for distances that float32 cannot order
 BLOCK_BYTES = 16 << 20  # of a block of distances that torch computes at once
+WIDENED_BYTES = 256 << 20  # of points in float64
 CACHED_BYTES = 1 << 20  # of a block of differences on a CPU; larger blocks do not fit its cache
 
 Engine = Literal["auto", "faiss", "torch"]
@@ -58,7 +60,10 @@ def neighbours(points: Tensor, count: int, *, by: Engine = "auto") -> Neighbours
         raise UnknownNameError(f"no neighbour search is called {by!r}; there are {', '.join(ENGINES)}.")
     n, k = len(points), min(count, len(points))
     wanted = min(k + MARGIN, n)
-    x = (points - points.mean(0)).float()  # [N, D]
+    x = torch.empty(points.shape, dtype=torch.float32, device=points.device)  # [N, D]; centred
+    centre = mean_point(points)
+    for own, block in zip(x.split(ROWS), points.split(ROWS), strict=True):
+        own.copy_(block.double() - centre)
     proposed, engine = _propose(x, wanted, by if by != "auto" or not points.is_cuda else "torch")
     return _decide(points, proposed, k, engine)
 
@@ -84,9 +89,11 @@ def _propose(x: Tensor, wanted: int, by: str) -> tuple[Tensor, str]:
 def _decide(points: Tensor, proposed: Tensor, k: int, engine: str) -> Neighbours:
     """Order proposals [N, K′] by float64 distance, then by index, and keep the first k."""
     n, wide = proposed.shape
+    width = points.shape[1]
     indices = torch.empty(n, k, dtype=torch.int64, device=points.device)
     squares = torch.empty(n, k, dtype=torch.float64, device=points.device)
-    step = max(1, (CACHED_BYTES if points.device.type == "cpu" else BLOCK_BYTES) // (8 * wide * points.shape[1] + 1))
+    z = points.double() if 8 * points.numel() <= WIDENED_BYTES else points  # a larger pool is widened block by block
+    step = max(1, (CACHED_BYTES if points.device.type == "cpu" else BLOCK_BYTES) // (8 * wide * width + 1))
     for at in range(0, n, step):
         own = torch.arange(at, min(at + step, n), device=points.device)[:, None]  # [b, 1]
         ids = proposed[at : at + step]  # [b, K′]
@@ -94,8 +101,13 @@ def _decide(points: Tensor, proposed: Tensor, k: int, engine: str) -> Neighbours
         if bool(absent.any()):
             ids = ids.clone()
             ids[absent, -1] = own[absent, 0]
-        ids = ids.sort(1).values
-        apart = (points[ids].double() - points[at : at + step, None].double()).square_().sum(2)  # [b, K′]
-        near, order = apart.sort(dim=1, stable=True)
-        indices[at : at + step], squares[at : at + step] = ids.gather(1, order)[:, :k], near[:, :k]
+        apart = z.index_select(0, ids.flatten()).double().view(*ids.shape, width)
+        apart.sub_(z[at : at + step, None])
+        found, order = torch.linalg.vecdot(apart, apart).sort(dim=1)  # [b, K′]
+        ids = ids.gather(1, order)
+        if bool((found[:, 1:] == found[:, :-1]).any()):  # equally near ones go by index
+            ids, by_index = ids.sort(1)
+            found, order = found.gather(1, by_index).sort(dim=1, stable=True)
+            ids = ids.gather(1, order)
+        indices[at : at + step], squares[at : at + step] = ids[:, :k], found[:, :k]
     return Neighbours(indices, squares, engine)

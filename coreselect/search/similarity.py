@@ -42,7 +42,10 @@ class Similarity:
 
     def from_squares(self, squares: Tensor) -> Tensor:
         """‖z_i − z_j‖², float64 […] → s_ij in [0, 1], float64 […]."""
-        share = squares / self.scale
+        return self.from_shares(squares / self.scale)
+
+    def from_shares(self, share: Tensor) -> Tensor:
+        """‖z_i − z_j‖²/scale […] → s_ij in [0, 1], in the same memory."""
         return share.neg_().exp_() if self.kind == "rbf" else share.neg_().add_(1).clamp_(0, 1)
 
     def on_grid(self, squares: Tensor) -> Tensor:
@@ -57,9 +60,10 @@ class Similarity:
         """Return Σ_i s_ix for every example x, float64 [N]; no matrix is stored."""
         if self.kind == "rbf":
             return torch.cat([self.from_squares(block).sum(1) for _, block in self.blocks()])
-        z = self.points.double()  # [N, D]
-        norms = z.square().sum(1)  # [N]
-        return len(z) - (len(z) * norms - 2 * (z @ z.sum(0)) + norms.sum()) / self.scale
+        n, total = len(self.points), mean_point(self.points) * len(self.points)  # Σ_i z_i [D]
+        parts = [(z.square().sum(1), z @ total) for z in (block.double() for block in self.points.split(ROWS))]
+        norms, products = (torch.cat(part) for part in zip(*parts, strict=True))  # [N]
+        return n - (n * norms - 2 * products + norms.sum()) / self.scale
 
     def matrix(self) -> Tensor:
         """Return all s_ij on the grid, float32 [N, N]; only half of them are computed."""
@@ -91,7 +95,7 @@ def similarity(features: Tensor, kind: Kind = "cosine", bandwidth: float | None 
     """Return the similarity of a pool's features; it stores one copy of them.
 
     Args:
-        features: φ [N, D], finite.
+        features: φ [N, D], finite; half precision is widened block by block.
         kind: `cosine`, `euclidean` or `rbf`.
         bandwidth: σ > 0 of `rbf`, in units of the features; None: 2σ² is the mean squared distance of two examples.
     Raises:
@@ -100,7 +104,10 @@ def similarity(features: Tensor, kind: Kind = "cosine", bandwidth: float | None 
     check_similarity(kind, bandwidth)
     if kind == "cosine":
         return Similarity(_directions(features), 4.0, kind)
-    z = features - mean_point(features).to(features)  # [N, D]; centred, so that products cancel less
+    z = features.new_empty(features.shape, dtype=_working(features))  # [N, D]; centred, so that products cancel less
+    centre = mean_point(features).to(z)
+    for own, block in zip(z.split(ROWS), features.split(ROWS), strict=True):
+        torch.sub(block.to(z), centre, out=own)
     norms = torch.cat([block.double().square().sum(1) for block in z.split(ROWS)])  # [N]
     c = 4 * float(norms.max()) if kind == "euclidean" else 2 * float(norms.mean() - mean_point(z).square().sum())
     c = 2 * bandwidth**2 if bandwidth is not None else c
@@ -128,40 +135,40 @@ def mean_point(points: Tensor) -> Tensor:
     return total / len(points)
 
 
-def squared_distances_to(points: Tensor, target: Tensor) -> Tensor:
+def squared_distances_to(points: Tensor, target: Tensor, ids: Tensor | None = None) -> Tensor:
     """Return ‖z_i − target‖² from differences in float64: exactly 0 for equal points.
 
     Args:
-        points: z [N, D].
+        points: z [N, D] of any floating-point type.
         target: [D] float64.
+        ids: which points, int64 [A]; None: all.
     Returns:
-        float64 [N]. Only a block of bounded size is stored beside it.
+        float64 [N] or [A]. Only a block of bounded size is stored beside it.
     """
     step = max(1, (CACHED_BYTES if points.device.type == "cpu" else BLOCK_BYTES) // (8 * points.shape[1] + 1))
-    out = torch.empty(len(points), dtype=torch.float64, device=points.device)
-    for mine, part in zip(out.split(step), points.split(step), strict=True):
+    out = torch.empty(len(points if ids is None else ids), dtype=torch.float64, device=points.device)
+    parts = points.split(step) if ids is None else (points[part] for part in ids.split(step))
+    for mine, part in zip(out.split(step), parts, strict=True):
         torch.sum((part.double() - target).square_(), 1, out=mine)
     return out
 
 
-def distinct_points(points: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the first index of each distinct point, ascending int64 [M], and how often it occurs, int64 [M]."""
-    seen: dict[bytes, int] = {}
-    first: list[int] = []
-    count: list[int] = []
-    for i, row in enumerate((points + 0.0).cpu().numpy()):  # turns −0 into 0
-        known = seen.setdefault(row.tobytes(), len(first))
-        if known == len(first):
-            first.append(i)
-            count.append(0)
-        count[known] += 1
-    return torch.tensor(first, device=points.device), torch.tensor(count, device=points.device)
-
-
 def _directions(features: Tensor) -> Tensor:
-    """Return φ/‖φ‖ [N, D] in the features' type; if some φ = 0, one more column is 1 for those rows and 0 for others."""
-    largest = features.abs().amax(1, keepdim=True) if features.shape[1] else features.new_zeros(len(features), 1)
-    zero = largest == 0  # [N, 1]
-    z = features / largest.masked_fill(zero, 1)
-    z /= z.norm(dim=1, keepdim=True).masked_fill_(zero, 1)
-    return torch.cat([z, zero.to(z)], 1) if bool(zero.any()) else z
+    """Return φ/‖φ‖ [N, D]; if some φ = 0, one more column is 1 for those rows and 0 for others."""
+    width = features.shape[1]
+    zero = torch.cat([(block == 0).all(1) for block in features.split(ROWS)])  # [N]
+    some = bool(zero.any())
+    z = features.new_empty(len(features), width + some, dtype=_working(features))
+    for own, block, none in zip(z.split(ROWS), features.split(ROWS), zero[:, None].split(ROWS), strict=True):
+        wide = block.to(z.dtype)
+        largest = wide.abs().amax(1, keepdim=True) if width else wide.new_zeros(len(wide), 1)
+        wide = wide / largest.masked_fill(none, 1)
+        own[:, :width] = wide.div_(wide.norm(dim=1, keepdim=True).masked_fill_(none, 1))
+        if some:
+            own[:, width:] = none.to(z.dtype)
+    return z
+
+
+def _working(features: Tensor) -> torch.dtype:
+    """Return the type that features are worked on in: half precision is widened."""
+    return torch.float64 if features.dtype == torch.float64 else torch.float32

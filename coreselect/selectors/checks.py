@@ -1,27 +1,37 @@
 """What selectors read from a snapshot, with a check that it is finite, or not zero: features, values, the first query."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from coreselect.errors import RequirementError
 from coreselect.support.finite_checks import check_finite
+from coreselect.support.limits import Needs, refuse_beyond
 from coreselect.task.snapshot import Snapshot
 from coreselect.types import Float64, Int64
 
 
-def finite_features(snapshot: Snapshot, *, limit: float = math.inf) -> Tensor:
-    """Return the natural features [n, D] as float32 or float64, on their device.
+def finite_features(
+    snapshot: Snapshot, *, limit: float = math.inf, needs: Callable[[int], Needs] | None = None, name: str = ""
+) -> Tensor:
+    """Return the natural features [n, D] in half, single or double precision, on their device.
 
     Args:
         limit: features of this size and above are refused too.
+        needs: D → what the method needs; refused above the limits, before the features are read if D is known.
+        name: of the method, for that refusal.
     Raises:
-        RequirementError: there are no features.
+        RequirementError: there are no features, or the method needs more than the limits allow.
         NonFiniteError: some hold NaN or infinity, or are too large.
     """
+    if needs is not None and snapshot.feature_width is not None:
+        refuse_beyond(name, needs(snapshot.feature_width), snapshot.n)
     features = snapshot.features()
-    features = features if features.dtype in (torch.float32, torch.float64) else features.float()
+    if needs is not None and snapshot.feature_width is None:
+        refuse_beyond(name, needs(features.shape[1]), snapshot.n)
+    features = features if features.dtype in (torch.float16, torch.float32, torch.float64) else features.float()
     check_finite(features, "features", snapshot.positions, limit=limit)
     return features
 

@@ -15,6 +15,7 @@ from coreselect.gradients.rows import Rows
 from coreselect.types import Float64, Int64
 
 AT_ONCE = 64  # examples whose distances or gains are computed together
+FIRST = 4  # the first gains of a pick; often they are all that is needed
 
 
 def distances(rows: Rows, a: Int64, b: Int64) -> Tensor:
@@ -26,7 +27,7 @@ def distances(rows: Rows, a: Int64, b: Int64) -> Tensor:
     norms = rows.norms()  # [N]
     i, j = (torch.from_numpy(ids).to(norms.device) for ids in (a, b))
     products = rows.gram(i, j)
-    squares = (norms[i] ** 2)[:, None] + (norms[j] ** 2)[None] - 2 * products.double()
+    squares = ((norms[i] ** 2)[:, None] + (norms[j] ** 2)[None]).sub_(products, alpha=2)  # [A, B] float64
     return squares.clamp_(min=0).sqrt_().masked_fill_(i[:, None] == j[None], 0.0).to(products.dtype)
 
 
@@ -37,7 +38,7 @@ class ClassDistances:
         self._rows, self._members = rows, members
         self.n = len(members)
         self._longest = float(rows.norms()[torch.from_numpy(members).to(rows.norms().device)].max())
-        self._matrix = torch.cat(list(self._blocks())) if self.n <= dense_up_to else None
+        self._matrix = self._filled() if self.n <= dense_up_to else None
 
     def of(self, ids: Int64) -> Tensor:
         """Return the distances [b, n] of some members to all members, both numbered inside the class."""
@@ -55,6 +56,15 @@ class ClassDistances:
         parts = self._blocks() if self._matrix is None else self._matrix.split(AT_ONCE)
         both = [(d.sum(1, dtype=torch.float64).cpu(), float(d.max())) for d in parts]
         return torch.cat([s for s, _ in both]).numpy(), max(top for _, top in both)
+
+    def _filled(self) -> Tensor:
+        """Return all distances [n, n]; there is no second copy of them."""
+        out, at = torch.empty(0), 0
+        for block in self._blocks():
+            out = torch.empty(self.n, self.n, dtype=block.dtype, device=block.device) if at == 0 else out
+            out[at : at + len(block)] = block
+            at += len(block)
+        return out
 
     def _blocks(self) -> Iterator[Tensor]:
         for ids in np.array_split(self._members, -(-self.n // AT_ONCE)):
@@ -82,6 +92,7 @@ class DistanceCover:
 
     def best(self) -> tuple[int, float]:
         leader, tie = -1, 0.0  # the best known candidate, and how far below it rounding can put an equal one
+        at_once = FIRST
         while True:
             known = self._free & self._fresh
             if known.any():
@@ -95,7 +106,10 @@ class DistanceCover:
             if not len(stale):
                 j = int(np.flatnonzero(self._free & self._fresh & (self._most >= floor))[0])
                 return j, float(self._most[j])
-            ids = stale[np.argsort(-self._most[stale], kind="stable")[:AT_ONCE]]
+            ids = stale
+            if len(stale) > at_once:
+                ids = np.sort(stale[np.argpartition(-self._most[stale], at_once)[:at_once]])
+            at_once = min(2 * at_once, AT_ONCE)
             gains = (self._m - self._distances.of(ids)).clamp_(min=0).sum(1, dtype=torch.float64)
             self._most[ids] = gains.cpu().numpy()
             self._fresh[ids] = True

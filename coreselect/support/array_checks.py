@@ -10,13 +10,14 @@ from coreselect.errors import NonFiniteError, ShapeError, first_few
 BLOCK_BYTES = 64 << 20  # how many bytes of an array one step checks
 
 
-def matrix(name: str, values: ArrayLike | None) -> NDArray[Any] | None:
+def matrix(name: str, values: ArrayLike | None, *, half: bool = False) -> NDArray[Any] | None:
     """Return a finite floating-point matrix, or None for None.
 
     Half precision becomes float32. A memory-mapped float32 or float64 matrix is not copied.
 
     Args:
         name: the name of the array in a message.
+        half: whether half precision stays as it is, also memory-mapped; who reads it widens it block by block.
     Raises:
         ShapeError: it is not a floating-point matrix.
         NonFiniteError: values are NaN or infinite; `indices` are the rows.
@@ -26,7 +27,7 @@ def matrix(name: str, values: ArrayLike | None) -> NDArray[Any] | None:
     array = values if isinstance(values, np.ndarray) else as_array(name, values)
     if array.ndim != 2 or array.dtype.kind != "f":
         raise ShapeError(f"{name} must be a floating-point matrix, got {array.dtype} {list(array.shape)}.")
-    own = np.float32 if array.dtype.itemsize <= 4 else np.float64
+    own = np.float16 if half and array.dtype.itemsize == 2 else np.float32 if array.dtype.itemsize <= 4 else np.float64
     if array.dtype != own or any(s < 0 for s in array.strides):  # half or long precision, another byte order, reversed
         array = np.ascontiguousarray(array, dtype=own)
     step = max(1, BLOCK_BYTES // max(1, array.shape[1] * array.itemsize))

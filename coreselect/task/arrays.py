@@ -24,7 +24,7 @@ def check_arrays(
         ShapeError, DataError, NonFiniteError: as `Task.from_arrays` says.
     """
     arrays = {
-        "features": matrix("features", features),
+        "features": matrix("features", features, half=True),
         "logits": matrix("logits", logits),
         "gradients": matrix("gradients", gradients),
     }

@@ -8,7 +8,7 @@ import pytest
 import torch
 from kernels import kernel, points
 
-from coreselect.search.similarity import GRID, distinct_points, similarity, squared_distances_to
+from coreselect.search.similarity import GRID, similarity, squared_distances_to
 
 
 @pytest.mark.parametrize("kind", ["cosine", "euclidean", "rbf"])
@@ -42,10 +42,3 @@ def test_squares_are_zero_only_between_equals() -> None:
     """Points 10⁻⁶ apart and 1000 from the origin have a squared distance of 10⁻¹², and a point has distance 0 to itself."""
     x = torch.tensor([[1000.0], [1000.000001]], dtype=torch.float64)
     assert squared_distances_to(x, x[0]).tolist() == pytest.approx([0, 1e-12], rel=1e-3)
-
-
-def test_distinct_points_are_counted() -> None:
-    """First indices ascend and counts add up; 0 and −0 are the same."""
-    first, count = distinct_points(torch.tensor([[1.0], [0.0], [1.0], [-0.0], [2.0]]))
-    assert first.tolist() == [0, 1, 4]
-    assert count.tolist() == [2, 2, 1]

@@ -7,6 +7,7 @@ Nemhauser, Wolsey, Fisher, "An analysis of approximations for maximizing submodu
 submodular data summarization", NeurIPS 2016.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,12 +17,14 @@ import torch
 from coreselect.budget import Budget, resolve
 from coreselect.errors import ShapeError, UnknownNameError
 from coreselect.protocols import TaskLike
+from coreselect.search.distinct import distinct_points
 from coreselect.search.neighbours import ENGINES, Engine, neighbours
-from coreselect.search.similarity import LARGEST, Kind, Similarity, check_similarity, distinct_points, similarity
+from coreselect.search.similarity import LARGEST, Kind, Similarity, check_similarity, similarity
 from coreselect.selectors.checks import finite_features
 from coreselect.solvers.coverage import greedy_certificate, maximise
 from coreselect.solvers.dense_cover import DenseCover
 from coreselect.solvers.graph_cover import GraphCover
+from coreselect.support.limits import Needs
 from coreselect.task.snapshot import Snapshot
 from coreselect.types import Selection
 
@@ -67,7 +70,11 @@ class FacilityLocation:
         with task.snapshot(generator.initial_seed(), round) as snapshot:
             k = resolve(budget, snapshot.n)
             with snapshot.clock("similarity"):
-                s = similarity(finite_features(snapshot, limit=LARGEST), self.similarity, self.bandwidth)
+                s = similarity(
+                    finite_features(snapshot, limit=LARGEST, name=self.name, needs=self._needs(snapshot.n)),
+                    self.similarity,
+                    self.bandwidth,
+                )
                 first, weights = distinct_points(s.points)  # [M], [M]
                 if len(first) < snapshot.n:
                     s = Similarity(s.points[first], s.scale, s.kind)
@@ -92,6 +99,10 @@ class FacilityLocation:
                 certificate=greedy_certificate(found.value, found.upper, promised=isinstance(cover, DenseCover)),
                 notes=tuple(notes),
             )
+
+    def _needs(self, n: int) -> Callable[[int], Needs]:
+        stored = 4 * n * n if n <= self.dense_up_to else 40 * n * min(n, self.neighbours)
+        return lambda d: Needs(1.5 * n * n * d, memory=stored + 8 * n * d)
 
     def _cover(self, snapshot: Snapshot, s: Similarity, weights: torch.Tensor) -> tuple[DenseCover | GraphCover, str]:
         """Return f over M distinct examples, as a matrix or a graph, and a note of the memory it needs."""

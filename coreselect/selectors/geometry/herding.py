@@ -7,17 +7,21 @@ representation learning", CVPR 2017. The smallest distance is picked, so the mea
 """
 
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from coreselect.budget import Budget, resolve
 from coreselect.protocols import TaskLike
+from coreselect.search.distances import Distances
 from coreselect.search.similarity import LARGEST, mean_point, squared_distances_to
 from coreselect.selectors.checks import finite_features
-from coreselect.solvers.largest import pick_largest
+from coreselect.solvers.largest import first_largest
+from coreselect.support.limits import Needs
 from coreselect.types import Selection
+
+EPS = 2.0**-23
 
 
 @dataclass(frozen=True)
@@ -34,21 +38,50 @@ class Herding:
 
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as snapshot:
-            k = resolve(budget, snapshot.n)
-            phi = finite_features(snapshot, limit=LARGEST)  # [N, D]
+            k, n = resolve(budget, snapshot.n), snapshot.n
+            phi = finite_features(
+                snapshot, limit=LARGEST, name=self.name, needs=lambda d: Needs(read=4 * n * k * d)
+            )  # [N, D]
             with snapshot.clock("greedy"):
                 mu = mean_point(phi)  # [D]
                 rest = torch.zeros_like(mu)  # t μ − Σ_S φ [D]
                 apart = [float(mu.norm())]  # ‖μ − mean of t picks‖, t = 0…k
-
-                def add(x: int) -> None:
-                    rest.add_(mu - phi[x].double())
+                nearest = NearestTo(Distances(phi))
+                picks: list[int] = []
+                while len(picks) < k:
+                    picks.append(x := nearest.best(rest + mu))
+                    nearest.take(x)
+                    rest += mu - phi[x].double()
                     apart.append(float(rest.norm()) / len(apart))
-
-                picks, _ = pick_largest(
-                    lambda: -squared_distances_to(phi, rest + mu), add, k, tick=partial(snapshot.progress, "greedy")
-                )
+                    snapshot.progress("greedy", len(picks), k)
             note = (
                 f"the mean feature of the picks is {apart[-1]:.6g} away from the pool's, whose norm is {apart[0]:.6g}"
             )
             return snapshot.selection(self, np.array(picks), gains=-np.diff(apart), nested=True, notes=(note,))
+
+
+class NearestTo:
+    """The example that is nearest to a moving target: float32 proposes, float64 decides, ties go to the lowest index.
+
+    ‖φ_i − τ‖² = ‖x_i‖² − 2⟨x_i, v⟩ + ‖v‖²,   x, v: φ and τ, centred
+    """
+
+    def __init__(self, distances: Distances) -> None:
+        self._distances, self._half = distances, distances.squares.div(2).float()  # ‖x_i‖²/2 [N]; infinite for picks
+        self._rounding = 8 * torch.finfo(torch.float32).eps * float(distances.squares.max())
+
+    def take(self, x: int) -> None:
+        """Leave out x from now on."""
+        self._half[x] = torch.inf
+
+    def best(self, target: Tensor) -> int:
+        """Return the example nearest to a target, float64 [D]."""
+        d = self._distances
+        products, error = d.products(d.scaled(target))  # [N]
+        values = products.sub_(self._half)
+        top = float(values.max())
+        close = (values >= top - 2 * (error + self._rounding + EPS * abs(top))).nonzero()[:, 0]
+        if len(close) > 1:
+            apart = squared_distances_to(d.points, target, close).neg_()
+            return int(close[first_largest(apart, torch.zeros(len(close), dtype=torch.bool, device=close.device))])
+        return int(close[0])

@@ -13,12 +13,16 @@ from functools import partial
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from coreselect.budget import Budget, resolve
 from coreselect.protocols import TaskLike
+from coreselect.search.distances import Distances
 from coreselect.search.similarity import LARGEST, mean_point, squared_distances_to
 from coreselect.selectors.checks import finite_features
-from coreselect.solvers.largest import pick_largest
+from coreselect.solvers.falling import pick_falling
+from coreselect.solvers.largest import first_largest
+from coreselect.support.limits import Needs
 from coreselect.types import Certificate, Selection
 
 
@@ -36,24 +40,58 @@ class KCenter:
 
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as snapshot:
-            k = resolve(budget, snapshot.n)
-            phi = finite_features(snapshot, limit=LARGEST)  # [N, D]
+            k, n = resolve(budget, snapshot.n), snapshot.n
+            phi = finite_features(
+                snapshot, limit=LARGEST, name=self.name, needs=lambda d: Needs(1.5 * n * k * d, memory=64 * n)
+            )  # [N, D]
             with snapshot.clock("greedy"):
-                mu = mean_point(phi)  # [D]
-                values = -squared_distances_to(phi, mu)  # [N], for the first pick
-                nearest = torch.full_like(values, torch.inf)  # min_j ‖φ_i − φ_j‖² [N]
-
-                def add(x: int) -> None:
-                    nonlocal values
-                    torch.minimum(nearest, squared_distances_to(phi, phi[x].double()), out=nearest)
-                    values = nearest
-
-                picks, squares = pick_largest(lambda: values, add, k, tick=partial(snapshot.progress, "greedy"))
-            gains = [0.0, *(square**0.5 for square in squares[1:])]
-            certificate = covering_radius(float(nearest.max()) ** 0.5)
+                apart = squared_distances_to(phi, mean_point(phi))  # [N]
+                first = first_largest(apart.neg_(), torch.zeros(len(phi), dtype=torch.bool, device=phi.device))
+                nearest = NearestSquares(Distances(phi))
+                nearest.add(first)
+                picks, squares = pick_falling(
+                    nearest, k, least=0.0, taken=[first], tick=partial(snapshot.progress, "greedy")
+                )
+                left = 0.0 if k == snapshot.n else pick_falling(nearest, k + 1, least=0.0, taken=picks)[1][0]
+            gains = [0.0, *(square**0.5 for square in squares)]
+            certificate = covering_radius(left**0.5)
             return snapshot.selection(
                 self, np.array(picks), gains=np.array(gains), nested=True, certificate=certificate
             )
+
+
+class NearestSquares:
+    """min_{j∈S} ‖φ_i − φ_j‖² of every example (`coreselect.solvers.falling.Falling`)."""
+
+    def __init__(self, distances: Distances) -> None:
+        self._distances, self.n = distances, len(distances.points)
+        self._upper = distances.squares.new_full((self.n,), torch.inf, dtype=torch.float32)  # [N], of scaled points
+        self._picks: list[int] = []
+        self._counted = 0  # picks that `_upper` counts
+
+    def add(self, x: int) -> None:
+        self._picks.append(x)
+
+    def upper(self) -> Tensor:
+        new = self._tensor(self._picks[self._counted :])
+        for rows, squares in self._distances.upper(new):
+            mine = self._upper[rows]
+            torch.minimum(mine, squares.amin(0), out=mine)
+        self._counted = len(self._picks)
+        return self._upper.double().mul_(self._distances.unit).add_(self._distances.smallest)
+
+    def exact(self, ids: Tensor) -> Tensor:
+        return self._distances.nearest(ids, self._tensor(self._picks))
+
+    def watch(self, ids: Tensor) -> None:
+        self._watched = self._distances.gathered(ids)  # [c, D]
+
+    def lowered(self, values: Tensor, x: int) -> Tensor:
+        target = self._distances.points[x].double()
+        return torch.minimum(values, (self._watched - target).square_().sum(1))
+
+    def _tensor(self, picks: list[int]) -> Tensor:
+        return torch.tensor(picks, dtype=torch.int64, device=self._upper.device)
 
 
 def covering_radius(r: float) -> Certificate:

@@ -23,6 +23,7 @@ from coreselect.protocols import TaskLike
 from coreselect.search.similarity import LARGEST, check_similarity, similarity
 from coreselect.selectors.checks import finite_features
 from coreselect.solvers.largest import pick_largest
+from coreselect.support.limits import Needs
 from coreselect.types import Selection
 
 SPANNED = 10  # a pick whose volume is below this many times the jitter adds almost nothing but the jitter
@@ -66,8 +67,16 @@ class LogDet:
                     f"log_det needs {8 * n * k:,} bytes of Cholesky rows for {k} of {n} examples, and most_bytes is "
                     f"{self.most_bytes:,}: choose class by class (PerClass), in windows (Windowed), or raise most_bytes."
                 )
+
+            def needs(d: int) -> Needs:
+                return Needs(read=n * k * (8 * d + 4 * k), memory=8 * n * k + 4 * n * d)
+
             with snapshot.clock("similarity"):
-                K = similarity(finite_features(snapshot, limit=LARGEST), self.similarity, self.bandwidth)
+                K = similarity(
+                    finite_features(snapshot, limit=LARGEST, name=self.name, needs=needs),
+                    self.similarity,
+                    self.bandwidth,
+                )
             with snapshot.clock("greedy"):
                 device = K.points.device
                 C = torch.empty(k, n, dtype=torch.float64, device=device)  # c_x are its columns

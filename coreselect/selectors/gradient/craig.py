@@ -26,8 +26,12 @@ from coreselect.selectors.gradient.example_gradients import (
 from coreselect.solvers.coverage import CoverResult, maximise
 from coreselect.solvers.distance_cover import AT_ONCE, ClassDistances, DistanceCover, distances
 from coreselect.solvers.omp import row_of
+from coreselect.support.limits import Needs, refuse_beyond
 from coreselect.task.snapshot import Snapshot
 from coreselect.types import Certificate, Float64, Int64, Selection
+
+SHORT_ROW = 128  # numbers in a row whose length is not known before a sweep over the pool
+WAY_OUT = "give labels and per_class=True, or choose in windows (windowed)"
 
 
 @dataclass(frozen=True)
@@ -61,12 +65,13 @@ class CRAIG:
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as snapshot:
             k, n = resolve(budget, snapshot.n), snapshot.n
-            compared = self._compared(snapshot)
-            snapshot = compared.snapshot
-            rows, notes = example_rows(snapshot, self.name)
             labels = snapshot.labels() if self.per_class and "labels" in snapshot.provides else np.zeros(n, np.int64)
             classes = [np.flatnonzero(labels == y) for y in np.unique(labels)]
             shares = largest_remainder(k, [len(c) for c in classes])
+            refuse_beyond(self.name, self._needs([len(c) for c in classes], shares, snapshot.row_width), n)
+            compared = self._compared(snapshot)
+            snapshot = compared.snapshot
+            rows, notes = example_rows(snapshot, self.name)
             parts: list[tuple[Int64, CoverResult]] = []
             owner = np.full(n, -1)  # [N] the pick that represents each example
             near = np.empty(n)  # [N] min_j d_ij
@@ -95,6 +100,14 @@ class CRAIG:
                 certificate=certificate,
                 notes=(*compared.notes, *notes, *self._notes([len(m) for m, _ in parts], len(lost), snapshot, rows)),
             )
+
+    def _needs(self, sizes: list[int], shares: list[int], width: int | None) -> Needs:
+        """Return the needs of classes of some sizes; rows of unknown width count as short ones."""
+        pairs = sum(
+            m * m if m <= self.dense_up_to else m * m + AT_ONCE * m * k for m, k in zip(sizes, shares, strict=True)
+        )
+        stored = max((m for m in sizes if m <= self.dense_up_to), default=0)
+        return Needs(pairs * (width or SHORT_ROW), memory=4 * stored**2, way_out=WAY_OUT)
 
     def _compared(self, snapshot: Snapshot) -> Compared:
         """Return whose gradients are compared."""

@@ -1,12 +1,18 @@
 """Features for methods without labels: float64, scaled to unit length, divided into clusters, compared by cosine."""
 
-import numpy as np
+from typing import Any
 
-from coreselect.search.kmeans import kmeans
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from coreselect.search.kmeans import Engine, engine, kmeans
 from coreselect.support.seeding import derive
 from coreselect.task.snapshot import Snapshot
 from coreselect.types import Float64, Int64
 
+ROWS = 4096  # that are scaled at once
 DECIMALS = 12  # values that agree to this many digits of the largest value are ties; further digits are rounding
 
 
@@ -17,18 +23,39 @@ def unit(X: Float64) -> Float64:
     return Z / np.where(length > 0, length, 1.0)
 
 
-def cluster(snapshot: Snapshot, X: Float64, count: int, purpose: str) -> list[Int64]:
-    """Divide the rows of X [n, D] by k-means; return the members of each cluster that is not empty, ascending.
+def unit_rows(features: Tensor, ids: Int64) -> Float64:
+    """Return some rows of features [N, D], scaled to length 1 in float64, [b, D]."""
+    return unit(features[torch.from_numpy(ids).to(features.device)].double().cpu().numpy())
 
-    Always by scipy: the selection must not depend on whether FAISS is installed.
+
+def unit_single(features: Tensor) -> NDArray[np.float32]:
+    """Return all rows of features [N, D], scaled to length 1, in float32; they are widened block by block."""
+    out = np.empty(tuple(features.shape), np.float32)
+    for at in range(0, len(out), ROWS):
+        out[at : at + ROWS] = unit(features[at : at + ROWS].double().cpu().numpy())
+    return out
+
+
+def cluster(
+    snapshot: Snapshot, X: NDArray[Any], count: int, purpose: str, by: Engine = "auto", *, overwrite: bool = False
+) -> list[Int64]:
+    """Divide the rows of X [n, D] by k-means; return the members of each cluster that is not empty, ascending.
 
     Args:
         count: how many clusters, at most n.
         purpose: keys the random draws.
+        by: `faiss`, `scipy` or `auto`, which is FAISS if it is installed; they draw differently.
+        overwrite: whether X may be changed.
     """
     seed = derive(snapshot.draw_seed, purpose, "clusters", snapshot.round)
     with snapshot.clock("clusters"):
-        return members(kmeans(X, min(count, len(X)), seed=seed, iterations=10, restarts=1, by="scipy"))
+        found = kmeans(X, min(count, len(X)), seed=seed, iterations=10, restarts=1, by=by, overwrite=overwrite)
+        return members(found)
+
+
+def engine_note(by: Engine) -> str:
+    """Say what finds the clusters."""
+    return f"clusters by k-means of {'FAISS' if engine(by) == 'faiss' else 'scipy'}"
 
 
 def members(labels: Int64) -> list[Int64]:

@@ -12,12 +12,22 @@ from typing import Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from coreselect.budget import Budget, resolve
 from coreselect.errors import ShapeError, UnknownNameError
 from coreselect.protocols import TaskLike
+from coreselect.search.kmeans import Engine
 from coreselect.selectors.checks import finite_features
-from coreselect.selectors.label_free.features import cluster, cosine_distances, descending, unit
+from coreselect.selectors.label_free.features import (
+    cluster,
+    cosine_distances,
+    descending,
+    engine_note,
+    unit_rows,
+    unit_single,
+)
+from coreselect.support.limits import Needs
 from coreselect.types import Float64, Selection
 
 
@@ -29,11 +39,14 @@ class Prototypicality:
         keep: `"hard"`, the farthest first, or `"easy"`, the nearest first.
         distance: `"cosine"` (published; features scaled to unit length) or `"euclidean"` (features unscaled).
         clusters: number of k-means clusters, 1…N; the paper uses the number of classes and finds that it matters little.
+        search: what clusters: `auto` (FAISS if it is installed), `faiss` or `scipy`; their clusters differ, and a note says
+            which.
     """
 
     keep: Literal["hard", "easy"] = "hard"
     distance: Literal["cosine", "euclidean"] = "cosine"
     clusters: int = 10
+    search: Engine = "auto"
     name = "prototypicality"
     requires = frozenset({"features"})
     renew = "round"
@@ -49,13 +62,30 @@ class Prototypicality:
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as snapshot:
             k, cosine = resolve(budget, snapshot.n), self.distance == "cosine"
-            X = finite_features(snapshot).double().cpu().numpy()  # [n, D]
-            X, scale = (unit(X), 1.0) if cosine else in_range(X)
+            n, count = snapshot.n, min(self.clusters, snapshot.n)
+
+            def needs(d: int) -> Needs:
+                return Needs(
+                    12 * n * count * d,
+                    memory=4 * n * d + 32 * n / count * d,
+                    way_out="give other clusters, or choose in windows (windowed)",
+                )
+
+            phi = finite_features(snapshot, name=self.name, needs=needs)  # [n, D]
+            X = unit_single(phi) if cosine else phi.cpu().numpy()
             s = np.empty(snapshot.n)  # [n]
-            for m in cluster(snapshot, X, self.clusters, self.name):
-                s[m] = cosine_distances(X[m]) if cosine else scale * np.sqrt(((X[m] - X[m].mean(0)) ** 2).sum(1))
+            for m in cluster(snapshot, X, self.clusters, self.name, self.search, overwrite=cosine):
+                s[m] = (
+                    cosine_distances(unit_rows(phi, m)) if cosine else to_mean(phi[torch.from_numpy(m).to(phi.device)])
+                )
             picks = descending(s if self.keep == "hard" else -s)[:k]
-            return snapshot.selection(self, picks, scores=s, nested=True)
+            return snapshot.selection(self, picks, scores=s, nested=True, notes=(engine_note(self.search),))
+
+
+def to_mean(members: Tensor) -> Float64:
+    """Return the distances of the members of a cluster [m, D] to their mean, [m]."""
+    X, scale = in_range(members.double().cpu().numpy())
+    return scale * np.sqrt(((X - X.mean(0)) ** 2).sum(1))
 
 
 def in_range(X: Float64) -> tuple[Float64, float]:

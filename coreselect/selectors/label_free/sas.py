@@ -22,8 +22,10 @@ import torch
 from coreselect.budget import Budget, largest_remainder, resolve
 from coreselect.errors import ShapeError, UnknownNameError
 from coreselect.protocols import TaskLike
+from coreselect.search.kmeans import Engine
 from coreselect.selectors.checks import finite_features
-from coreselect.selectors.label_free.features import cluster, members, unit
+from coreselect.selectors.label_free.features import cluster, engine_note, members, unit_rows, unit_single
+from coreselect.support.limits import Needs
 from coreselect.types import Float64, Int64, Selection
 
 ROUNDING = 1e-12  # gains that differ by less than this times the class's size are ties
@@ -37,6 +39,8 @@ class SAS:
         latent: the latent classes: `"clusters"` (k-means of the features at unit length, no labels) or `"labels"`.
         clusters: number of k-means clusters, 1…N; the paper uses the number of classes. Not used with `latent="labels"`.
         redundancy: λ ≥ 0; 1 is the published objective, 0 ranks by similarity to the class alone.
+        search: what clusters: `auto` (FAISS if it is installed), `faiss` or `scipy`; their clusters differ, and a note says
+            which.
 
     Picks are ordered class by class, in greedy order inside a class. Gains are F(e|S) at the pick; they may be negative, because
     a cut is not monotone. Memory O(N), time O(N·D), and O(|V_c|·D) per pick: sums of similarities are products with sums of
@@ -46,6 +50,7 @@ class SAS:
     latent: Literal["clusters", "labels"] = "clusters"
     clusters: int = 10
     redundancy: float = 1.0
+    search: Engine = "auto"
     name = "sas"
     renew = "round"
 
@@ -63,19 +68,32 @@ class SAS:
 
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as snapshot:
-            X = unit(finite_features(snapshot).double().cpu().numpy())  # [n, D]
-            parts = (
-                members(snapshot.labels())
-                if self.latent == "labels"
-                else cluster(snapshot, X, self.clusters, self.name)
-            )
-            shares = largest_remainder(resolve(budget, snapshot.n), [len(V) for V in parts])
+            n, k = snapshot.n, resolve(budget, snapshot.n)
+            by_label = self.latent == "labels"
+            parts = members(snapshot.labels()) if by_label else []
+            largest = max(map(len, parts)) if by_label else n / min(self.clusters, n)  # clusters are about equal
+
+            def needs(d: int) -> Needs:
+                return Needs(
+                    0.0 if by_label else 11 * n * self.clusters * d,
+                    read=8 * largest * k * d,
+                    memory=(0 if by_label else 4 * n * d) + 24 * largest * d,
+                    way_out="give more clusters, or choose in windows (windowed)",
+                )
+
+            phi = finite_features(snapshot, name=self.name, needs=needs)  # [n, D]
+            notes: tuple[str, ...] = ()
+            if not by_label:
+                parts = cluster(snapshot, unit_single(phi), self.clusters, self.name, self.search, overwrite=True)
+                notes = (engine_note(self.search),)
+            shares = largest_remainder(k, [len(V) for V in parts])
             with snapshot.clock("greedy"):
-                chosen = [greedy_cut(X[V], k, self.redundancy) for V, k in zip(parts, shares, strict=True)]
+                chosen = [greedy_cut(unit_rows(phi, V), k, self.redundancy) for V, k in zip(parts, shares, strict=True)]
             picks = np.concatenate([V[S] for V, (S, _) in zip(parts, chosen, strict=True)])
             gains = np.concatenate([g for _, g in chosen])
             negative = int((gains < 0).sum())
-            notes = (f"{negative} picks, the last of their classes, lowered the objective",) if negative else ()
+            if negative:
+                notes = (*notes, f"{negative} picks, the last of their classes, lowered the objective")
             return snapshot.selection(self, picks, gains=gains, notes=notes)
 
 

@@ -17,18 +17,24 @@ import torch
 
 from coreselect.budget import Budget, resolve
 from coreselect.errors import ShapeError, UnknownNameError
+from coreselect.gradients.rows import gamma
 from coreselect.protocols import TaskLike
+from coreselect.search.kmeans import Engine
 from coreselect.selectors.checks import finite_features
 from coreselect.selectors.label_free.features import (
     DECIMALS,
     cluster,
     cosine_distances,
     descending,
-    unit,
+    engine_note,
+    unit_rows,
+    unit_single,
 )
+from coreselect.support.limits import Needs
 from coreselect.types import Float64, Selection
 
-ENTRIES = 2**22  # similarities that are stored at a time
+ENTRIES, FEWEST = 2**17, 64  # similarities that are computed at a time, and rows
+MANY = 32  # close rows on average, above which a product of matrices is faster
 
 
 @dataclass(frozen=True)
@@ -39,13 +45,17 @@ class SemDeDup:
         clusters: number of k-means clusters, 1…N; None: ⌈∛N⌉, so few that few near-duplicates are separated.
         keep: which of two near-duplicates stays: `"hard"` (published default), the one farther from the cluster's centre, or
             `"easy"`.
+        search: what clusters: `auto` (FAISS if it is installed), `faiss` or `scipy`; their clusters differ, and a note says
+            which.
 
     `scores` are 1 − M_i in [0, 2]: the cosine distance to the nearest earlier item. The provenance records ε and how many items
-    tie at it. Similarities are computed in blocks of rows; no N × N matrix is stored.
+    tie at it. Similarities are computed in blocks of rows, in float32, and those that may be the largest again in float64; no
+    N × N matrix is stored. Memory: one float32 copy of the features.
     """
 
     clusters: int | None = None
     keep: Literal["hard", "easy"] = "hard"
+    search: Engine = "auto"
     name = "semdedup"
     requires = frozenset({"features"})
     renew = "round"
@@ -59,17 +69,28 @@ class SemDeDup:
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as snapshot:
             k, n = resolve(budget, snapshot.n), snapshot.n
-            X = unit(finite_features(snapshot).double().cpu().numpy())  # [n, D]
+            count = min(n, self.clusters or ceil(n ** (1 / 3) - 1e-9))
+
+            def needs(d: int) -> Needs:
+                return Needs(
+                    (12 * n * count + n * n / count) * d,
+                    memory=4 * n * d + 32 * n / count * d,
+                    way_out="give more clusters (but not too many), or choose in windows (windowed)",
+                )
+
+            phi = finite_features(snapshot, name=self.name, needs=needs)  # [n, D]
             M = np.empty(n)  # [n]
-            for m in cluster(snapshot, X, self.clusters or ceil(n ** (1 / 3) - 1e-9), self.name):
-                hardness = cosine_distances(X[m])
-                order = m[descending(hardness if self.keep == "hard" else -hardness)]
+            for m in cluster(snapshot, unit_single(phi), count, self.name, self.search, overwrite=True):
+                X = unit_rows(phi, m)  # [m, D] float64
+                hardness = cosine_distances(X)
+                order = descending(hardness if self.keep == "hard" else -hardness)
                 with snapshot.clock("similarities"):
-                    M[order] = nearest_earlier(X[order])
+                    M[m[order]] = nearest_earlier(X[order])
             picks = np.argsort(M, kind="stable")[:k]
             threshold = M[picks[-1]]  # 1 − ε
             notes = (
                 f"epsilon {1 - threshold:.12g}: kept {k} of {n} examples, with largest cosine to an earlier item ≤ 1 − ε",
+                engine_note(self.search),
             )
             tied, kept = int((threshold == M).sum()), int((M[picks] == threshold).sum())
             if kept < tied:
@@ -79,12 +100,25 @@ class SemDeDup:
 
 
 def nearest_earlier(X: Float64) -> Float64:
-    """Return each unit row's largest cosine with a row before it, −1 for the first row; [m, D] → [m]."""
+    """Return each unit row's largest cosine with a row before it, −1 for the first row; [m, D] → [m].
+
+    Float32 proposes the rows that may have the largest cosine; float64 decides.
+    """
     out: Float64 = np.full(len(X), -1.0)
-    step = max(1, ENTRIES // len(X))
+    single = X.astype(np.float32)
+    margin = np.float32(2 * gamma(X.shape[1], torch.float32))
+    step = max(FEWEST, ENTRIES // len(X))
+    later = np.triu(np.full((min(step, len(X)),) * 2, -np.inf, np.float32))  # hides rows that are not before a row
     for at in range(0, len(X), step):
-        block = X[at : at + step] @ X[: at + step].T  # [b, at + b]
-        later = np.arange(block.shape[1]) >= at + np.arange(len(block))[:, None]
-        block[later] = -1.0
-        out[at : at + step] = block.max(1)
+        own = slice(at, at + step)
+        block = single[own] @ single[: own.stop].T  # [b, at + b]
+        block[:, at:] += later[: len(block), : len(block)]
+        close = np.flatnonzero(block >= block.max(1, keepdims=True) - margin)
+        i, j = np.divmod(close, block.shape[1])
+        i, j = (i, j) if at else (i[i > 0], j[i > 0])  # the first row has none before it
+        if len(i) > len(block) * MANY:
+            exact = X[own] @ X[: own.stop].T
+            np.maximum.at(out, at + i, exact[i, j])
+        else:
+            np.maximum.at(out, at + i, np.einsum("pd,pd->p", X[at + i], X[j]))
     return out.clip(-1.0, 1.0).round(DECIMALS)  # the last bits of a product depend on its block

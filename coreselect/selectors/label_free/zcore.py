@@ -8,7 +8,7 @@ and keep the k largest s. Scores start uniform in [0, 1), as published. For dupl
 used: they share the whole penalty. All examples that tie with the α-th neighbour count as neighbours.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from coreselect.errors import ShapeError
 from coreselect.protocols import TaskLike
 from coreselect.selectors.checks import finite_features
 from coreselect.selectors.label_free.features import descending
+from coreselect.support.limits import Needs
 from coreselect.support.seeding import generator as seeded
 from coreselect.task.snapshot import Snapshot
 from coreselect.types import Selection
@@ -56,7 +57,10 @@ class ZCore:
             k = resolve(budget, snapshot.n)
             T = self.samples or min(MOST, PER_EXAMPLE * snapshot.n)
             draws = seeded(snapshot.draw_seed, "zcore", snapshot.round)
-            X = finite_features(snapshot).double().T.contiguous()  # [D, n]
+            n = snapshot.n
+            needs = Needs(read=160 * T * n, way_out="give fewer samples, or choose in windows (windowed)")
+            phi = finite_features(snapshot, name=self.name, needs=lambda d: replace(needs, memory=16 * n * d))
+            X = phi.double().T.contiguous()  # [D, n]
             with snapshot.clock("subspaces"):
                 s = subspace_scores(snapshot, X, T, min(self.neighbours, snapshot.n - 1), draws)
             notes = (f"{T} draws",)

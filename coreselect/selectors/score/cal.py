@@ -38,7 +38,7 @@ class CAL(Ranked):
 
     def score(self, snapshot: Snapshot) -> Scores:
         log_p = log_probabilities(snapshot)  # [n, C]
-        near, _ = nearest_others(snapshot, self.neighbours)  # [n, K]
+        near, _ = nearest_others(snapshot, self.neighbours, self.name)  # [n, K]
         score, K = np.zeros(snapshot.n), near.shape[1]
         step = max(1, BLOCK_BYTES // (8 * max(1, K) * log_p.shape[1]))
         for at in range(0, snapshot.n if K else 0, step):

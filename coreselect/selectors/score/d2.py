@@ -60,7 +60,7 @@ class D2:
         with task.snapshot(generator.initial_seed(), round) as snapshot:
             k, found = resolve(budget, snapshot.n), self.score.score(snapshot)
             h = self.score.hardness(found.values)
-            near, d = nearest_others(snapshot, self.neighbours)  # [n, K]
+            near, d = nearest_others(snapshot, self.neighbours, self.name)  # [n, K]
             with snapshot.clock("greedy"):
                 s = h - min(h.min(), 0.0)  # [n]
                 u = s + (np.exp(-self.gamma_f * d) * s[near]).sum(1)  # [n]

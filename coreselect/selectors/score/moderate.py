@@ -41,13 +41,14 @@ class Moderate:
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as snapshot:
             k, y = resolve(budget, snapshot.n), snapshot.labels()
-            phi = finite_features(snapshot).to("cpu", torch.float64).numpy()  # [n, D]
+            phi = finite_features(snapshot)  # [n, D]
             members = [np.flatnonzero(y == c) for c in np.unique(y)]
             shares = largest_remainder(k, [len(m) for m in members])
             scores, picks = np.zeros(snapshot.n), []
             for m, share in zip(members, shares, strict=True):
-                c = phi[m].mean(0) if self.centre == "mean" else np.median(phi[m], axis=0)  # [D]
-                d = np.linalg.norm(phi[m] - c, axis=1)  # [n_c]
+                own = phi[torch.from_numpy(m).to(phi.device)].to("cpu", torch.float64).numpy()  # [n_c, D]
+                c = own.mean(0) if self.centre == "mean" else np.median(own, axis=0)  # [D]
+                d = np.linalg.norm(own - c, axis=1)  # [n_c]
                 scores[m] = np.abs(d - np.median(d))
                 picks.append(m[rank(scores[m], "lowest")[:share]])
             return snapshot.selection(self, np.concatenate(picks), scores=scores)

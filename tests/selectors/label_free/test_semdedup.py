@@ -49,12 +49,45 @@ def test_semdedup_decides_ties_by_index_and_says_so() -> None:
     assert not any("tie" in note for note in distinct.provenance.notes)
 
 
+@pytest.mark.parametrize("many", [0, 32])
 @pytest.mark.parametrize("entries", [1, 20, 10**6])
-def test_similarities_do_not_depend_on_their_blocks(entries: int, monkeypatch: Any) -> None:
+def test_similarities_do_not_depend_on_their_blocks(entries: int, many: int, monkeypatch: Any) -> None:
     """In blocks of one row, a few rows or all rows, the largest cosine to an earlier row is that of sklearn."""
     pairwise = pytest.importorskip("sklearn.metrics.pairwise")
     monkeypatch.setattr("coreselect.selectors.label_free.semdedup.ENTRIES", entries)
+    monkeypatch.setattr("coreselect.selectors.label_free.semdedup.FEWEST", 1)
+    monkeypatch.setattr("coreselect.selectors.label_free.semdedup.MANY", many)
     X = features(13)
     similar = pairwise.cosine_similarity(X)
     want = [-1.0] + [similar[i, :i].max() for i in range(1, 13)]
     assert np.allclose(nearest_earlier(unit(X)), want, atol=1e-11)
+
+
+@pytest.mark.parametrize(
+    "name", ["far from the origin", "copies", "copies up to scale", "opposite", "tiny", "zeros", "huge"]
+)
+def test_largest_cosines_are_those_of_float64(name: str) -> None:
+    """Proposals in float32 lose nothing: every largest cosine is that of a double loop in float64."""
+    x = features(40, 6)
+    X = {
+        "far from the origin": x + 1e6,
+        "copies": np.tile(x[:8], (5, 1)),
+        "copies up to scale": np.concatenate([x, 3 * x, 1e-3 * x]),
+        "opposite": np.concatenate([x, -x]),
+        "tiny": 1e-30 * x,
+        "zeros": 0 * x,
+        "huge": 1e100 * x,
+    }[name]
+    Z = unit(X)
+    want = [-1.0] + [max(float(np.dot(Z[i], Z[j])) for j in range(i)) for i in range(1, len(Z))]
+    assert np.allclose(nearest_earlier(Z), np.clip(want, -1, 1), rtol=0, atol=2e-12)
+
+
+def test_scipy_and_faiss_both_serve() -> None:
+    """The engine is a setting, a note names it, and what is kept meets the budget with either."""
+    for search, word in (("scipy", "scipy"), ("auto", "FAISS"), ("faiss", "FAISS")):
+        if word == "FAISS":
+            pytest.importorskip("faiss")
+        got = select(task(features(60)), SemDeDup(clusters=5, search=search), 20)  # type: ignore[arg-type]
+        assert any(note == f"clusters by k-means of {word}" for note in got.provenance.notes)
+        assert len(set(got.indices.tolist())) == 20
