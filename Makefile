@@ -29,7 +29,7 @@ wheel-test: .venv/.test
 	rm -rf build/wheel dist
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist
 	$(PYTHON) -m venv build/wheel
-	build/wheel/bin/python -m pip install --quiet --constraint constraints.txt "$$(ls dist/*.whl)[cpu,data,ot,plot,train,dev]"
+	build/wheel/bin/python -m pip install --quiet --constraint constraints.txt "$$(ls dist/*.whl)[cpu,data,ot,plot,train,frameworks,dev]"
 	cp -r tests build/wheel/tests && cp pyproject.toml build/wheel/
 	cd build/wheel && env -u PYTHONPATH COLUMNS=80 bin/python -m pytest -q -n 2 -c pyproject.toml --rootdir . --ignore tests/benchmarks --ignore tests/test_layers.py tests
 
@@ -46,7 +46,7 @@ bench: .venv/.test
 	touch $@
 
 .venv/.test: pyproject.toml constraints.txt | .venv/bin/python
-	$(PIP) --editable ".[cpu,data,ot,plot,train,dev]"
+	$(PIP) --editable ".[cpu,data,ot,plot,train,frameworks,dev]"
 	touch $@
 
 .venv/.docs: pyproject.toml constraints.txt | .venv/bin/python

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import Dataset, Subset
+from torch.utils.data import Subset
 
 from coreselect.errors import IndexFileError
 from coreselect.io import index_file
@@ -159,20 +159,24 @@ class Selection:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def subset(self, dataset: Dataset[Any]) -> Subset[Any]:
-        """Return `torch.utils.data.Subset(dataset, indices)`.
+    def subset(self, dataset: Any) -> Any:
+        """Return the chosen items, in pick order: `torch.utils.data.Subset(dataset, indices)`.
+
+        A dataset of Hugging Face's library `datasets` gives `dataset.select(indices)`, which is one too.
 
         Args:
             dataset: of the same length and order as the pool.
         Raises:
             IndexFileError: its length is not that of the pool.
         """
-        n = len(dataset)  # type: ignore[arg-type]  # map-style datasets have a length
+        n = len(dataset)
         if n != self.provenance.pool_size:
             raise IndexFileError(
                 f"this selection was made from a pool of {self.provenance.pool_size} examples, the dataset given has {n}: "
                 "give the pool, or use source_indices with the dataset that holdout was given."
             )
+        if hasattr(dataset, "select") and hasattr(dataset, "column_names"):  # of `datasets`
+            return dataset.select(self.indices.tolist())
         return Subset(dataset, self.indices.tolist())
 
     def save(self, path: str | Path) -> None:

@@ -43,6 +43,7 @@ ADAPTER_LAYERS: tuple[tuple[str, ...], ...] = (
     ("evaluation", "systems"),
     ("finetuning", "pretraining"),
     ("comparison",),
+    ("frameworks",),
     ("cli",),
 )
 ADAPTER_RANK = {name: rank for rank, line in enumerate(ADAPTER_LAYERS) for name in line}
@@ -165,6 +166,26 @@ def test_heavy_packages_have_one_door(package: str, doors: set[str]) -> None:
     assert set(found) == doors
     for path in found.values():
         assert not any(n.split(".")[0] == package for n in imports(path, everywhere=False))
+
+
+@pytest.mark.skipif(not INTEGRATIONS.exists(), reason="the adapters' source is not beside the core's")
+@pytest.mark.parametrize(
+    ("package", "doors"),
+    [
+        ("lightning", {"lightning", "fabric"}),  # fabric: for type checkers alone
+        ("accelerate", {"accelerate"}),
+        ("transformers", {"transformers"}),
+        ("datasets", {"datasets"}),
+    ],
+)
+def test_frameworks_have_one_door(package: str, doors: set[str]) -> None:
+    """Each framework is imported by the file that bears its name, and nobody imports that file but who asks for it."""
+    found = list(modules(INTEGRATIONS))
+    inside = {name.rpartition(".")[2] for name, path in found if any(n.split(".")[0] == package for n in imports(path))}
+    assert inside <= doors
+    assert package in inside
+    askers = {name for name, path in found if f"coreselect_integrations.frameworks.{package}" in imports(path)}
+    assert all(name.startswith("coreselect_integrations.frameworks.") for name in askers)
 
 
 def test_the_core_needs_nothing_else() -> None:

@@ -13,6 +13,7 @@ from torch.utils.data import Sampler
 from coreselect.errors import CoreselectWarning, ScheduleError
 from coreselect.loop import ranks
 from coreselect.loop.epoch_iterator import EpochIterator
+from coreselect.loop.read_ahead import lightning_trainer, refuse_read_ahead
 from coreselect.loop.readers import check_readers, no_batch_seen
 from coreselect.support.seeding import generator as seeded
 from coreselect.support.type_checks import LARGEST_SEED, whole
@@ -95,8 +96,13 @@ class EpochSampler(Sampler[int]):
         Args:
             epoch: ≥ 0.
         Raises:
-            ScheduleError: the epoch is negative; ranks differ in epoch, schedule or state, one failed, or one does not answer.
+            ScheduleError: the epoch is negative; ranks differ in epoch, schedule or state, one failed, or one does not answer;
+                or Lightning tells the epoch, and has read the length of another.
         """
+        trainer = lightning_trainer()
+        if trainer is not None:
+            epochs = trainer.max_epochs or 0
+            refuse_read_ahead(trainer, self._told and self.epoch == epoch, self._varies(epochs if epochs > 0 else 1000))
         if ranks.world_size() > 1:
             schedule = {"sampler": type(self).__name__, "epoch": epoch, **self._schedule()}
             ranks.agree(schedule, (self.rank, self.world_size), self._known_state())
@@ -111,6 +117,10 @@ class EpochSampler(Sampler[int]):
     @abstractmethod
     def _length_in(self, epoch: int) -> int:
         """Return how many positions of the pool an epoch sees, over all ranks; the upper bound where it is not known yet."""
+
+    def _varies(self, epochs: int) -> bool:
+        """Return whether the first epochs have different lengths."""
+        return len(set(self.lengths(epochs))) > 1
 
     def lengths(self, epochs: int) -> list[int]:
         """Return how many positions this rank sees in each of the epochs 0 … epochs − 1. Nothing is selected.
@@ -164,8 +174,8 @@ class EpochSampler(Sampler[int]):
                 f"its epoch (Accelerate: loader.set_epoch({self._unread}))."
             )
         self._unread = None
-        self._by_loader = check_readers(self.pool_size, self.world_size)
         order = self._dealt().tolist() if self.order is None else self.order
+        self._by_loader = check_readers(self.pool_size, self.world_size, len(order))
         self.order = order
         return order
 
@@ -192,13 +202,23 @@ class EpochSampler(Sampler[int]):
         if self.reader is None or length_hint(self.reader):
             return
         self.reader, self._passed = None, True
-        if not self._weights_asked and self._needs_weights(self._by_loader):
+        self.warn_of_unasked_weights(self._by_loader)
+
+    def warn_of_unasked_weights(self, by_loader: bool = True) -> None:
+        """Warn once if weights of the current epoch are needed and `weights` was never called.
+
+        The end of a pass calls it. Frameworks that give up passes call it at the end of an epoch.
+
+        Args:
+            by_loader: whether a loader reads the epoch.
+        """
+        if not self._weights_asked and self._needs_weights(by_loader):
             self._weights_asked = True
             warnings.warn(
                 "an epoch has ended whose examples have weights, and sampler.weights was never called: train on "
                 "(losses * sampler.weights(indices)).mean(), with DataLoader(Indexed(pool), sampler=sampler) for the indices.",
                 CoreselectWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
     def settle(self, epoch: int | None) -> bool:

@@ -97,6 +97,9 @@ class InfoBatchSampler(EpochSampler):
     def _length_in(self, epoch: int) -> int:
         return int(self._kept.sum()) if epoch == self.epoch else self.n
 
+    def _varies(self, epochs: int) -> bool:
+        return self.r > 0 and epochs > 1 and self.drops(1)
+
     def _positions(self) -> Int64:
         return np.flatnonzero(self._kept)
 

@@ -4,12 +4,13 @@ A sampler is never told which loader holds it. The stack of its first read shows
 """
 
 import sys
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
 from torch.utils.data.dataloader import _BaseDataLoaderIter  # the iterators of torch's and torchdata's loaders
 
-from coreselect.errors import ScheduleError
+from coreselect.errors import CoreselectWarning, ScheduleError
 
 _READING = ("__iter__", "__next__", "__getitem__", "_iter", "_next", "_try_put_index", "_reset", "reset")
 
@@ -27,22 +28,26 @@ def readers() -> Iterator[Any]:
         frame = frame.f_back
 
 
-def check_readers(n: int, world_size: int) -> bool:
+def check_readers(n: int, world_size: int, length: int) -> bool:
     """Refuse a loader over another dataset than the pool, and a wrapper that deals the shares of ranks out again.
 
     Args:
         n: examples in the pool.
         world_size: into how many shares the sampler deals its epoch.
+        length: positions of the epoch in this share.
     Returns:
         whether a loader reads.
     Raises:
         ScheduleError: the length of a loader's dataset is not n, or a wrapper deals out again.
+    Warns:
+        CoreselectWarning: Accelerate fills the batches of its processes up with positions from the front.
     """
     by_loader = False
     for reader in readers():
         if isinstance(reader, _BaseDataLoaderIter):
             by_loader = True
             _check_dataset(reader._dataset, n)
+        _check_padding(reader, length)
         again = _deals(reader)
         if world_size > 1 and again > 1:
             raise ScheduleError(
@@ -67,6 +72,29 @@ def _check_dataset(dataset: Any, n: int) -> None:
         raise ScheduleError(
             f"the loader's dataset has {length} examples, and the sampler's positions count in a pool of {n}: give the loader "
             "the pool, DataLoader(pool, sampler=sampler)."
+        )
+
+
+def _check_padding(reader: Any, length: int) -> None:
+    """Warn if a batch sampler of Accelerate (`even_batches`) pads an epoch of some length, so that some positions come twice."""
+    own = vars(reader) if hasattr(reader, "__dict__") else {}
+    processes, size = own.get("num_processes"), own.get("batch_size")
+    if (
+        not own.get("even_batches")
+        or own.get("drop_last")
+        or not isinstance(processes, int)
+        or not size
+        or processes < 2
+    ):
+        return
+    together = size if own.get("split_batches") else size * processes
+    padded = -(-length // together) * together - length
+    if padded:
+        warnings.warn(
+            f"Accelerate pads the epoch's {length} positions by {padded} that it has given before, which are trained on twice: "
+            "use Accelerator(even_batches=False), or prepare_loader of coreselect_integrations.frameworks.accelerate.",
+            CoreselectWarning,
+            stacklevel=2,
         )
 
 

@@ -1,0 +1,1 @@
+"""The sampler inside training frameworks: Lightning, Fabric, Accelerate, Transformers, datasets, WebDataset, scikit-learn."""

@@ -1,0 +1,115 @@
+"""Claims about Transformers: a trainer that follows a sampler ends where the plain loop does, and resumes."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import text_runs as runs
+import torch
+from framework_runs import Killed, same
+
+pytest.importorskip("transformers", reason="needs the extra transformers")
+pytest.importorskip("accelerate", reason="needs the extra accelerate")
+from transformers import TrainingArguments
+
+from coreselect.errors import RequirementError
+from coreselect_integrations.frameworks.positions import POSITION
+from coreselect_integrations.frameworks.transformers import CoresetTrainer, classification_losses
+
+
+class Noted(CoresetTrainer):
+    """A trainer that notes the positions of its batches, and can be killed."""
+
+    def __init__(self, *args: Any, kill_at: int | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.seen: list[list[int]] = []
+        self.kill_at = kill_at
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
+        if len(self.seen) == self.kill_at:
+            raise Killed
+        self.seen.append(inputs[POSITION].tolist())
+        return super().training_step(model, inputs, num_items_in_batch)
+
+
+def trainer(folder: Path, kill_at: int | None = None, **options: Any) -> Noted:
+    """A quiet trainer of the plain loop's network, data and optimiser."""
+    net = runs.model()
+    own = runs.optimiser(net)
+    quiet = {
+        "report_to": "none",
+        "disable_tqdm": True,
+        "use_cpu": True,
+        "max_grad_norm": 0.0,
+        "logging_strategy": "epoch",
+    }
+    saves = {"eval_strategy": "epoch", "save_strategy": "steps", "save_steps": 1}
+    run = {"num_train_epochs": runs.EPOCHS, "per_device_train_batch_size": runs.SIZE}
+    return Noted(
+        net,
+        TrainingArguments(str(folder), **{**quiet, **saves, **run, **options}),
+        train_dataset=runs.Sentences(),
+        eval_dataset=runs.Sentences(8, 1),
+        optimizers=(own, torch.optim.lr_scheduler.LambdaLR(own, lambda step: 1.0)),
+        sampler=runs.sampler(net, runs.Sentences()),
+        kill_at=kill_at,
+    )
+
+
+def evaluated(run: Noted) -> list[float]:
+    """The epochs in which validation was logged."""
+    return [entry["epoch"] for entry in run.state.log_history if "eval_loss" in entry]
+
+
+@pytest.mark.parametrize(("accumulate", "steps"), [(1, 6 + 2 + 2), (4, 2 + 1 + 1)])
+def test_a_trainer_follows_the_plain_loop_and_takes_the_right_steps(
+    accumulate: int, steps: int, tmp_path: Path
+) -> None:
+    """Batches and weights are those of the loop; steps are counted from each epoch's length; every epoch is evaluated."""
+    run = trainer(tmp_path, gradient_accumulation_steps=accumulate, save_strategy="no")
+    run.train()
+    seen, net = runs.plain(accumulate)
+    assert run.seen == seen
+    assert same(net, run.model)
+    assert run.state.max_steps == run.state.global_step == steps
+    assert evaluated(run) == [1.0, 2.0, 3.0]
+    logged = [(e["coreset_examples"], e["coreset_round"]) for e in run.state.log_history if "loss" in e]
+    assert logged == [(48, -1), (16, 0), (16, 1)]
+
+
+@pytest.mark.parametrize(("kill_at", "saved"), [(7, 7), (6, 6), (9, 8)])
+def test_a_killed_trainer_goes_on_where_it_stopped(kill_at: int, saved: int, tmp_path: Path) -> None:
+    """Killed in the middle of an epoch or after one, a run resumes at the saved step with the same subset, and ends equal."""
+    first = trainer(tmp_path, kill_at)
+    with pytest.raises(Killed):
+        first.train()
+    again = trainer(tmp_path)
+    again.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{saved}"))
+    seen, net = runs.plain()
+    assert first.seen[:saved] + again.seen == seen
+    assert same(net, again.model)
+    assert evaluated(again)[-1] == 3.0
+    (tmp_path / f"checkpoint-{saved}" / "coreset.pt").unlink()
+    with pytest.raises(RequirementError, match=r"no coreset\.pt"):
+        trainer(tmp_path).train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{saved}"))
+
+
+def test_a_number_of_steps_and_a_part_of_an_epoch_are_met(tmp_path: Path) -> None:
+    """`max_steps` ends in the epoch that it reaches; 1.5 epochs are the whole first and half of the second."""
+    run = trainer(tmp_path, max_steps=9, save_strategy="no")
+    run.train()
+    assert run.seen == runs.plain()[0][:9]
+    run = trainer(tmp_path, num_train_epochs=1.5, save_strategy="no")
+    run.train()
+    assert run.state.global_step == run.state.max_steps == 6 + 1
+
+
+def test_losses_of_other_shapes_need_a_function() -> None:
+    """Values are compared by squared error, and labels of tokens are refused in one sentence."""
+
+    class Outputs:
+        logits = torch.tensor([[1.0], [3.0]])
+
+    assert torch.equal(classification_losses(Outputs, {"labels": torch.tensor([0.0, 1.0])}), torch.tensor([1.0, 4.0]))
+    with pytest.raises(RequirementError, match="losses="):
+        classification_losses(Outputs, {"labels": torch.zeros(2, 5, dtype=torch.int64)})
