@@ -31,15 +31,13 @@ NAME = "pretend"
 Counts = Counter[str]  # "launch", "wait", "to device", "to host"
 
 # operations that start no kernel, because they change how memory is read
-VIEWS = frozenset(
-    "view _unsafe_view detach slice select t transpose permute expand unsqueeze squeeze as_strided alias split "
-    "split_with_sizes chunk unbind _reshape_alias diagonal unfold narrow lift_fresh numpy_T swapaxes movedim".split()
-)
+_VIEWS = """view _unsafe_view detach slice select t transpose permute expand unsqueeze squeeze as_strided alias split
+split_with_sizes chunk unbind _reshape_alias diagonal unfold narrow lift_fresh numpy_T swapaxes movedim"""
+VIEWS = frozenset(_VIEWS.split())
 # operations whose result the host has to wait for, because its value or its shape is needed
-WAITS = frozenset(
-    "_local_scalar_dense nonzero equal is_nonzero item masked_select unique_dim _unique2 bincount "
-    "repeat_interleave".split()
-)
+_WAITS = """_local_scalar_dense nonzero equal is_nonzero item masked_select unique_dim _unique2 bincount
+repeat_interleave"""
+WAITS = frozenset(_WAITS.split())
 INDEXED = frozenset(("index", "index_put", "_index_put_impl", "_unsafe_index"))
 
 
@@ -92,7 +90,9 @@ class PretendTensor(Tensor):
         """Copy to the host first, as every device does."""
         return self.cpu().tolist()
 
-    def new_tensor(self, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
+    def new_tensor(  # type: ignore[override]
+        self, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    ) -> Any:
         """Copy the new numbers to the device of this tensor."""
         made = torch.tensor(data, dtype=dtype or self.dtype)
         return made.to(device or self.device).requires_grad_(requires_grad)

@@ -39,6 +39,8 @@ class Guarded(Dataset[Any]):
         except Exception as why:  # code of the user, which may raise anything
             said = " ".join(str(why).split())[:300].rstrip(".")
             said = f"{type(why).__name__}: {said}" if said else type(why).__name__
+            if worker is not None and "CUDA" in said:
+                said = f"{said}; workers cannot read items on a GPU, so keep them on the CPU or use num_workers=0"
             cause = why if worker is None else _portable(why, said)
             return index, Failure(index, f"cannot be read ({said}): correct the dataset, or leave the item out", cause)
         finally:

@@ -154,7 +154,7 @@ def read_labels(
         if y is None:
             return None
         out.append(y)
-    labels = torch.cat(out).numpy()
+    labels = torch.cat(out).cpu().numpy()
     refuse_sparse(labels, "the dataset")
     return labels
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from coreselect.data.labels import why_unlabelled
 from coreselect.data.reading import Unpack, read
 from coreselect.errors import NonFiniteError, OverlapError, RequirementError, ShapeError, first_few
+from coreselect.gradients.batched_views import batched
 from coreselect.gradients.inputs import digest, finite_examples, refuse_attack, refuse_inputs, refuse_labels, to_model
 from coreselect.losses.targets import for_loss, reads_classes
 from coreselect.network.network import Network
@@ -152,9 +153,10 @@ class Sweeper:
                 )
             return (x,)
         own = seeding.seeds(self.seed, "views", self.round, indices=positions).tolist()
+        for_each = batched(self.views)
+        made = [] if for_each is None else [for_each(x, own)]
         generator = torch.Generator()
-        made = []
-        for i, s in enumerate(own):
+        for i, s in enumerate(own if for_each is None else ()):
             seeding.seed_everything(s)  # a view function may also draw from a global state
             made.append(self.views(taken(x, slice(i, i + 1)), generator.manual_seed(s)))
         if any(not isinstance(m, tuple | list) or len(m) != self.loss.views for m in made):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from coreselect.errors import MissingExtraError, NonFiniteError, ShapeError, UnknownNameError
 from coreselect.search.faiss import faiss_kmeans
+from coreselect.support.devices import host_array
 from coreselect.types import Int64
 
 ENGINES = ("auto", "faiss", "scipy")
@@ -45,7 +46,7 @@ def kmeans(
         UnknownNameError: `by` has another value.
         MissingExtraError: `faiss` is asked for and not installed.
     """
-    X = np.asarray(features, dtype=np.float64)  # [N, D]
+    X = host_array(features).astype(np.float64)  # [N, D]
     if X.ndim != 2 or not X.size or min(clusters, iterations, restarts) < 1:
         why = (
             "k-means needs features [N, D] with N, D ≥ 1 and clusters, iterations and restarts of at least 1, got shape "

@@ -59,7 +59,7 @@ def neighbours(points: Tensor, count: int, *, by: Engine = "auto") -> Neighbours
     n, k = len(points), min(count, len(points))
     wanted = min(k + MARGIN, n)
     x = (points - points.mean(0)).float()  # [N, D]
-    proposed, engine = _propose(x, wanted, by if by != "auto" or not points.is_cuda else "torch")
+    proposed, engine = _propose(x, wanted, by if by != "auto" or points.device.type == "cpu" else "torch")
     return _decide(points, proposed, k, engine)
 
 

@@ -10,15 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from coreselect.data.reading import chunks, read
+from coreselect.errors import RequirementError
 from coreselect.gradients.inputs import refuse_attack, refuse_inputs, to_model
 from coreselect.gradients.loss_check import refuse_wrong_loss
 from coreselect.gradients.loss_value import loss_value
 from coreselect.gradients.sweep import Batches, PreparedBatch, Sweeper
+from coreselect.losses.own import refuse_loss_elsewhere
 from coreselect.losses.targets import for_loss, reads_classes
 from coreselect.network.network import HeadSplit, Network, WholeModel
 from coreselect.network.split import split
 from coreselect.support.one_logit import refuse_one_logit
-from coreselect.support.structure import mapped
+from coreselect.support.structure import leaves, mapped
 from coreselect.task.context import Context
 from coreselect.task.recipe import ModelRecipe
 from coreselect.task.validation import Validation, read_validation
@@ -67,6 +69,19 @@ class OpenModel:
         """The inputs that probe the model, read once, and their targets as the items carry them."""
         return self.context.cached("probe", lambda: next(self._read([self.positions[:4]], raw=True))[1:])
 
+    def check_devices(self) -> None:
+        """Refuse captured parameters on another device than the inputs.
+
+        Raises:
+            RequirementError: they are on another one.
+        """
+        elsewhere = {p.device for p in self.net.captured.values()} - {next(iter(leaves(self.probe()))).device}
+        if elsewhere:
+            raise RequirementError(
+                f"captured parameters are on {min(map(str, elsewhere))} and the inputs go to {self.device}: select with the "
+                "whole model on one device."
+            )
+
     def check_loss(self) -> None:
         """Refuse a loss that does not give one value for each example."""
         self.context.cached("loss holds", self._check_loss)
@@ -74,6 +89,7 @@ class OpenModel:
     def _check_loss(self) -> bool:
         if reads_classes(self.task.loss) or not self.task.loss.per_example:
             return True
+        refuse_loss_elsewhere(self.task.loss, self.device)
         x, y = self._probed
         with torch.no_grad():
             outputs = self.task.call(self.model, x, "natural")

@@ -16,6 +16,7 @@ from coreselect.network.frozen import frozen, unwrap
 from coreselect.network.network import default_call
 from coreselect.network.wrapped import call_through
 from coreselect.support.clock import Clock
+from coreselect.support.devices import is_on
 from coreselect.support.seeding import rng_kept
 from coreselect.task.array_snapshot import ArraySnapshot
 from coreselect.task.context import Context
@@ -30,12 +31,12 @@ def open_model(task: ModelRecipe, seed: int, round: int) -> Iterator[Snapshot]:
     """Open a snapshot of a model. The model and every random state are as before when it closes.
 
     Raises:
-        RequirementError: the model is on another kind of device than the task asks for.
+        RequirementError: the model is on another device than the task asks for.
     """
     bare = unwrap(task.model)
     own = next((p.device for p in bare.parameters()), torch.device("cpu"))
     device = task.device or own
-    if device.type != own.type:
+    if not is_on(own, device):
         raise RequirementError(f"device={device} and the model is on {own}: move the model there, or leave device out.")
     context = Context(
         seed=seed,

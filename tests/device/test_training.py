@@ -52,15 +52,16 @@ def test_every_system_trains_on_a_device_as_on_the_cpu(system: str, device: Pret
     rcs = RCS(objective=RD("kl", attack=PGD(8 / 255, 10 / 255, 1)))
 
     def run(folder: str, where: str, **more: Any) -> Any:
-        return pretrain(settings, images(36), images(8, seed=8), tmp_path / folder, selector=rcs, device=where, **more)
+        return pretrain(settings, images(24), images(6, seed=8), tmp_path / folder, selector=rcs, device=where, **more)
 
     host = run("host", "cpu")
     run("device", DEVICE, until=1)
     done = run("device", "cpu")
     assert list(map(without_times, done.records)) == list(map(without_times, host.records))
     same_weights(done.network, host.network)
-    run("other", "cpu", until=1)
-    same_weights(run("other", DEVICE).network, host.network)
+    if system == "sat":
+        run("other", "cpu", until=1)
+        same_weights(run("other", DEVICE).network, host.network)
 
 
 def tuned(name: str) -> Callable[..., Any]:
@@ -71,7 +72,15 @@ def tuned(name: str) -> Callable[..., Any]:
         )  # fmt: skip
     if name == "post-train":
         return lambda **more: post_train(
-            extractor(), SPEC, bright_dark(24), clusters=2, epochs=(1, 1), batch_size=8, attack=SHORT, augment=None, **more
+            extractor(),
+            SPEC,
+            bright_dark(24),
+            clusters=2,
+            epochs=(1, 1),
+            batch_size=8,
+            attack=SHORT,
+            augment=None,
+            **more,
         )
     mode = replace(MODES[name], attack=MODES[name].attack and SHORT, epochs=2, batch_size=12, milestones=(1,))
     return lambda **more: finetune(mode, extractor(), SPEC, bright_dark(24), classes=2, **more)

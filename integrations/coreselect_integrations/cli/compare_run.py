@@ -11,11 +11,12 @@ import typer
 from rich.console import Console
 
 from coreselect.budget import resolve
+from coreselect.cli.device import device_on
 from coreselect.cli.options import AttackOptions, MachineOptions, PoolOptions
 from coreselect.data import load
 from coreselect.data.items import check_timeout
 from coreselect.errors import BudgetError, MissingExtraError
-from coreselect_integrations.cli.checks_before_work import check_folder, check_images, classes_in, device_on, held_out
+from coreselect_integrations.cli.checks_before_work import check_folder, check_images, classes_in, held_out
 from coreselect_integrations.cli.compare_options import EvaluationOptions, StudyOptions
 from coreselect_integrations.cli.compare_study import check_study, make_settings, make_study, transfer_name
 from coreselect_integrations.cli.compare_table import show

@@ -11,11 +11,12 @@ import typer
 from rich.console import Console
 
 from coreselect.attacks import PGD
+from coreselect.cli.device import device_on
 from coreselect.cli.options import AttackOptions, DataOptions, MachineOptions
 from coreselect.data import load, names_of
 from coreselect.data.items import check_timeout
 from coreselect.errors import BudgetError, RequirementError
-from coreselect_integrations.cli.checks_before_work import check_folder, check_images, classes_in, device_on, network_at
+from coreselect_integrations.cli.checks_before_work import check_folder, check_images, classes_in, network_at
 from coreselect_integrations.cli.options import TrainingOptions
 from coreselect_integrations.cli.run_progress import RunProgress, counted, duration
 from coreselect_integrations.finetuning import MODES, Finetuned

@@ -9,10 +9,11 @@ from typing import Any
 import typer
 from rich.console import Console
 
+from coreselect.cli.device import device_on
 from coreselect.cli.options import MachineOptions, PoolOptions
 from coreselect.data import load
 from coreselect.data.items import check_timeout
-from coreselect_integrations.cli.checks_before_work import check_folder, device_on, held_out
+from coreselect_integrations.cli.checks_before_work import check_folder, held_out
 from coreselect_integrations.cli.run_progress import RunProgress, counted, duration
 from coreselect_integrations.cli.train_settings import (
     check,

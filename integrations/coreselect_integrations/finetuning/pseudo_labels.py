@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 from coreselect.errors import RequirementError
 from coreselect.protocols import Route
 from coreselect.search.kmeans import kmeans
+from coreselect.support.devices import usable_device
 from coreselect.support.seeding import derive, generator
 from coreselect.types import Int64
 from coreselect_integrations.networks import NetworkSpec, classifier_from
@@ -39,6 +40,7 @@ def features_of(
         DataError, RequirementError, UnknownNameError: see `classifier_from`.
     """
     network, _, _ = classifier_from(weights, spec, classes=2, route=route)
+    device = None if device is None else usable_device(device)
     network.to(device)
     loader: DataLoader[Any] = DataLoader(
         _Images(dataset), batch_size, num_workers=num_workers, timeout=timeout, generator=generator(0, "features")

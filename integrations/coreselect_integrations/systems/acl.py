@@ -22,6 +22,7 @@ from coreselect.errors import RequirementError
 from coreselect.history import History
 from coreselect.losses import ACL, Divided
 from coreselect.protocols import Attack, Call, Loss, MakeViews, Route, Views
+from coreselect.support.devices import device_for
 from coreselect_integrations.networks import route_call
 from coreselect_integrations.systems.views import two_views
 from coreselect_integrations.training.attacks import check_attack, random_start
@@ -79,6 +80,7 @@ def train_epoch(
             what each example adds (`each`) or the loader has no indices.
     """
     check_attack(loss, attack)
+    device = device_for(model, device)
     per_example = None if weights is None and history is None else _check_per_example(loss)
     start, loss_sum, examples = perf_counter(), 0.0, 0
     attacked = [view for route, view in loss.streams if route == "adversarial"]

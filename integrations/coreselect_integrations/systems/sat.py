@@ -26,6 +26,7 @@ from coreselect.attacks import PGD
 from coreselect.history import History
 from coreselect.losses import SAT
 from coreselect.protocols import Attack, Call, Loss, Route
+from coreselect.support.devices import device_for
 from coreselect_integrations.systems.augment import Augment
 from coreselect_integrations.training.attacks import check_attack, random_start
 from coreselect_integrations.training.contexts import evaluation_mode, mixed_precision
@@ -85,6 +86,7 @@ def train_epoch(
         RequirementError: loss and attack do not fit together.
     """
     check_attack(loss, attack)
+    device = device_for(model, device)
     start, loss_sum, correct, examples = perf_counter(), 0.0, 0, 0
     reads_natural = ("natural", 0) in loss.streams
 
