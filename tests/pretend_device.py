@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, cast
 from unittest.mock import patch
 
@@ -267,3 +268,12 @@ def pretending() -> Iterator[PretendDevice]:
             yield device
         finally:
             _active.pop()
+
+
+def without_device(selection: Any) -> Any:
+    """Return a selection whose certificate says nothing about the device that computed it, to compare it with the CPU's."""
+    held = selection.certificate
+    if held is None:
+        return selection
+    said = tuple(words for words in held.assumptions if NAME not in words)
+    return replace(selection, certificate=replace(held, assumptions=said))

@@ -31,11 +31,18 @@ class Guarded(Dataset[Any]):
         return len(self.view)
 
     def __getitem__(self, index: int) -> tuple[int, Any]:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[tuple[int, Any]]:
+        """Read a batch; a loader calls this where there is one, so the seeds of a batch are computed in one call."""
+        return [self._read(i, s) for i, s in zip(indices, self.view.seeds(indices), strict=True)]
+
+    def _read(self, index: int, seed: int) -> tuple[int, Any]:
         worker = get_worker_info()
         if worker is not None:
             self.reading[worker.id] = index
         try:
-            return index, self.view[index]
+            return index, self.view.seeded(index, seed)
         except Exception as why:  # code of the user, which may raise anything
             said = " ".join(str(why).split())[:300].rstrip(".")
             said = f"{type(why).__name__}: {said}" if said else type(why).__name__
@@ -56,16 +63,18 @@ def loaded(
     what: str,
     num_workers: int = 0,
     timeout: float = 0,
+    pin: bool = False,
 ) -> Iterator[Any]:
     """Yield what `collate` makes of each batch of (position, item) pairs, in order.
 
     Args:
-        view: map-style dataset.
+        view: an `EvaluationView`.
         batches: int64 [B] each, positions.
         collate: pairs → batch or `Failure`; it runs in the workers, so it must be picklable.
         what: the dataset's name in messages: "pool", "validation".
         num_workers: as for `torch.utils.data.DataLoader`.
         timeout: seconds to wait for a batch of the workers; 0 waits for ever.
+        pin: put batches into pinned memory.
     Raises:
         DataError: an item raises or cannot be put into a batch, or a worker dies or does not answer; the exception that
             was raised is the cause.
@@ -77,6 +86,7 @@ def loaded(
         num_workers=num_workers,
         collate_fn=collate,
         timeout=timeout,
+        pin_memory=pin,
         generator=torch.Generator().manual_seed(0),  # otherwise iterating changes the global generator
     )
     iterator = iter(loader)

@@ -42,7 +42,7 @@ def row_matrix(
     """
     like = layout.flatten(net.captured)[:1]
     matrix = allocate(count, sketch.width if sketch else layout.size, like=like)
-    losses = torch.empty(count, dtype=like.dtype)
+    losses = torch.empty(count, dtype=like.dtype, device=like.device)
     compute = ExampleRows(net, layout, loss, note) if per_example else partial(group_row, net, layout, loss)
     at = 0
     for batch in batches:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from coreselect.data.reading import chunks, read
 from coreselect.errors import RequirementError
-from coreselect.gradients.inputs import refuse_attack, refuse_inputs, to_model
+from coreselect.gradients.inputs import in_precision, refuse_attack, refuse_inputs, to_device
 from coreselect.gradients.loss_check import refuse_wrong_loss
 from coreselect.gradients.loss_value import loss_value
 from coreselect.gradients.sweep import Batches, PreparedBatch, Sweeper
@@ -108,12 +108,12 @@ class OpenModel:
         task, seed = self.task, self.context.seed
         items = read(
             task.pool, batches, seed=seed, path=("pool", self.context.round), unpack=task.unpack,
-            num_workers=task.num_workers, timeout=task.timeout, raw=raw,
+            num_workers=task.num_workers, timeout=task.timeout, raw=raw, pin=self.device.type == "cuda",
         )  # fmt: skip
         for positions, x, labels in items:
-            x = to_model(x, self.device, self.dtype)
+            x = in_precision(x, self.dtype)
             refuse_inputs(positions, x)
-            yield positions, x, labels
+            yield positions, to_device(x, self.device), labels
 
     def sweep(self, batches: Batches) -> Iterator[PreparedBatch]:
         """Attack and prepare the pool, batch by batch, and report progress."""

@@ -12,6 +12,7 @@ from coreselect.data.reading import unpack as default_unpack
 from coreselect.data.subsets import origin, provably_disjoint
 from coreselect.errors import RequirementError
 from coreselect.io.fingerprint import examine, fingerprint
+from coreselect.network.arithmetic import machine
 from coreselect.network.frozen import frozen, unwrap
 from coreselect.network.network import default_call
 from coreselect.network.wrapped import call_through
@@ -45,12 +46,13 @@ def open_model(task: ModelRecipe, seed: int, round: int) -> Iterator[Snapshot]:
         progress=task.progress,
         fingerprint=model_fingerprint(task),
         fixed=frozenset(n for n, p in bare.named_parameters() if not p.requires_grad),
+        machine=machine(own),
         **_origins(task),
     )
     positions = np.arange(len(task.pool), dtype=np.int64) if task.positions is None else task.positions
     if task.call is not default_call:
         task = replace(task, call=call_through(task.model, bare, task.call))
-    with frozen(task.model) as model:
+    with frozen(task.model, context.loose.add) as model:
         yield ModelSnapshot(task, model, context, positions)
 
 
