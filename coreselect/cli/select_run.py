@@ -108,8 +108,8 @@ def _over_model(request: Request, report: Progress, talk: Console) -> Work:
     attack = training_attack(loss, request.radius, request.attack.attack_steps)
     if attack is None and request.passes.precision != "fp32":
         raise typer.BadParameter(f"nothing is attacked under --loss {request.warmup.loss}: leave --precision out.")
-    check_timeout(request.machine.read_timeout, request.machine.num_workers)
     device = device_on(request.machine.device)
+    check_timeout(request.machine.read_timeout, request.machine.workers(device))
     dataset = load(request.pool.data, "train", request.pool.rows, size=request.size)
     share = request.pool.validation or 0.0
     pool, held = holdout(dataset, int(share) if share >= 1 else share, request.seed)
@@ -151,6 +151,6 @@ def _task(
         ready.model, pool, held, loss=loss,
         attack=None if attack is None else IN_PRECISION[request.passes.precision or "fp32"](attack),
         head=head and inside + head, capture=capture and (capture if capture == "all" else inside + capture),
-        call=ready.call, views=ready.views, batch_size=batch_size, num_workers=request.machine.num_workers,
+        call=ready.call, views=ready.views, batch_size=batch_size, num_workers=request.machine.workers(device),
         timeout=request.machine.read_timeout, device=device,
     )  # fmt: skip

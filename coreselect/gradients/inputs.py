@@ -10,6 +10,7 @@ from torch import Tensor
 
 from coreselect.data.labels import one_based
 from coreselect.errors import NonFiniteError, ShapeError, first_few
+from coreselect.support.devices import moved
 from coreselect.support.late_checks import check_late
 from coreselect.support.structure import described, leaves, mapped
 
@@ -30,7 +31,7 @@ def in_precision(x: Any, dtype: torch.dtype) -> Any:
 
 def to_device(x: Any, device: torch.device) -> Any:
     """Move tensors to a device; from pinned memory, without waiting for the copy."""
-    return mapped(lambda t: t.to(device, non_blocking=t.device.type == "cpu" and t.is_pinned()), x)
+    return mapped(lambda t: moved(t, device), x)
 
 
 def finite_examples(x: Any) -> Tensor:

@@ -67,6 +67,11 @@ def device_for(model: Any, given: torch.device | str | None) -> torch.device | N
     return device
 
 
+def moved(t: Tensor, device: torch.device | str | None) -> Tensor:
+    """Move a tensor to a device; from pinned memory, without waiting for the copy. None leaves it where it is."""
+    return t.to(device, non_blocking=t.device.type == "cpu" and t.is_pinned())
+
+
 def host_array(values: Any) -> NDArray[Any]:
     """Return values as an array of numpy; tensors, and tensors in a list, may be on any device.
 

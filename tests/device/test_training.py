@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from bright_dark import SHORT, SPEC, bright_dark, extractor
@@ -13,6 +14,8 @@ from tiny_runs import images, tiny
 from torch import Tensor, nn
 
 from coreselect.attacks import PGD
+from coreselect.history import History
+from coreselect.losses import SAT, TRADES
 from coreselect.objectives import RD
 from coreselect.selectors import RCS
 from coreselect_integrations.evaluation import evaluate
@@ -20,11 +23,13 @@ from coreselect_integrations.evaluation.autoattack import autoattack
 from coreselect_integrations.evaluation.neighbours import neighbours
 from coreselect_integrations.finetuning import MODES, finetune
 from coreselect_integrations.finetuning.autolora import autolora
+from coreselect_integrations.finetuning.autolora_loss import AutoLoRaLoss
 from coreselect_integrations.finetuning.post_training import post_train
 from coreselect_integrations.finetuning.pseudo_labels import features_of
 from coreselect_integrations.networks import make
 from coreselect_integrations.pretraining.run import pretrain
 from coreselect_integrations.pretraining.systems import SYSTEMS
+from coreselect_integrations.systems import acl, sat
 
 pytest.importorskip("kornia")
 DEVICE = "pretend:0"
@@ -116,3 +121,30 @@ def test_every_evaluation_on_a_device_measures_what_it_measures_on_the_cpu(devic
         ensemble = autoattack(Plain(), bright_dark(8), attacks=["apgd-ce", "square"], steps=2, queries=2, device=where)
         found.append((robust.standard, robust.robust, near.accuracy, features.tolist(), ensemble.after))
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("name", ["sat", "trades", "acl", "autolora"])
+def test_a_training_loop_does_not_wait_for_a_batch(name: str, device: PretendDevice) -> None:
+    """Six batches are waited for as often as two, with a history and weights: once for each kind of number, at the end."""
+    found = []
+    for batches in (2, 6):
+        network = make(SPEC, 0).to(DEVICE)
+        classifier = nn.Sequential(nn.Flatten(), nn.Linear(64, 2)).to(DEVICE)
+        x, y = bright_dark(4 * batches).tensors
+        loader = [(x[i : i + 4], y[i : i + 4], torch.arange(i, min(i + 4, len(x)))) for i in range(0, len(x), 4)]
+        model: nn.Module = network if name == "acl" else classifier
+        options: dict[str, Any] = {
+            "generator": torch.Generator().manual_seed(0), "history": History(len(x)), "device": DEVICE,
+            "weights": lambda index: torch.ones(len(index)),
+        }  # fmt: skip
+        optimizer = torch.optim.SGD(model.parameters(), 0.01)
+        device.reset()
+        if name == "acl":
+            acl.train_epoch(model, loader, optimizer, SHORT, views=lambda x, generator: (x, x.flip(-1)), **options)
+        else:
+            losses: dict[str, Any] = {"sat": SAT(), "trades": TRADES(), "autolora": AutoLoRaLoss(2, 10**6)}
+            sat.train_epoch(model, loader, optimizer, SHORT, loss=losses[name], **options)
+        assert options["history"].at(np.arange(len(x))).positions.tolist() == list(range(len(x)))
+        found.append((device.counts["wait"], dict(device.waits)))
+    assert found[0] == found[1]
+    assert found[0][0] <= 5

@@ -57,8 +57,8 @@ def run(request: Request, *, json: bool) -> None:
     """
     out, data = request.out, request.pool.data
     study = _checked_study(request)
-    check_timeout(request.machine.read_timeout, request.machine.num_workers)
     device = device_on(request.machine.device)
+    check_timeout(request.machine.read_timeout, request.machine.workers(device))
     if request.num_threads is not None:
         torch.set_num_threads(request.num_threads)
     check_folder(out)
@@ -74,7 +74,7 @@ def run(request: Request, *, json: bool) -> None:
     talk.print(f"{what}: {counted(len(list(cells(study))), 'cell')} on {device}, in {out}")
     with ComparisonProgress() as progress:
         runtime = Runtime(
-            folder=out, device=device, num_workers=request.machine.num_workers, timeout=request.machine.read_timeout,
+            folder=out, device=device, num_workers=request.machine.workers(device), timeout=request.machine.read_timeout,
             progress=progress, began=progress.began, ended=progress.ended, select_batch_size=64 if device.type == "cpu" else 256,
         )  # fmt: skip
         records = compare_methods(study, train, test, runtime, others)

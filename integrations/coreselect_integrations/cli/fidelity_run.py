@@ -57,7 +57,7 @@ def run(request: Request, *, json: bool) -> None:
     data = request.pool.data
     widths = _widths(request.measured.sketch)
     device = device_on(request.machine.device)
-    check_timeout(request.machine.read_timeout, request.machine.num_workers)
+    check_timeout(request.machine.read_timeout, request.machine.workers(device))
     if request.num_threads is not None:
         torch.set_num_threads(request.num_threads)
     saved = None if request.from_ is None else network_at(request.from_)
@@ -144,7 +144,7 @@ def _task(
     return Task.from_model(
         network, pool, held, loss=settings.loss(last), attack=settings.select_attack, call=route_call,
         views=settings.views(last), capture="all" if request.report.step == "all" else None,
-        num_workers=request.machine.num_workers, timeout=request.machine.read_timeout, device=device,
+        num_workers=request.machine.workers(device), timeout=request.machine.read_timeout, device=device,
         batch_size=request.batch_size or (64 if device.type == "cpu" else 256),
     )  # fmt: skip
 

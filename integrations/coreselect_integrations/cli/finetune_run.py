@@ -67,7 +67,7 @@ def run(request: Request, *, json: bool) -> None:
     """Fine-tune, save the network, and print what was done."""
     mode, out, data = request.mode, request.out, request.images.data
     device = device_on(request.machine.device)
-    check_timeout(request.machine.read_timeout, request.machine.num_workers)
+    check_timeout(request.machine.read_timeout, request.machine.workers(device))
     check_folder(out)
     _check_kind(mode, out)
     saved, dataset = network_at(request.from_), load(data, "train", request.images.rows)
@@ -110,7 +110,7 @@ def _settings(request: Request, saved: Saved, device: torch.device, flip: bool) 
     """Return the settings that all ways of fine-tuning have in common."""
     return {
         "seed": request.seed, "batch_size": request.training.batch_size,
-        "augment": partial(crop_flip, pad=saved.spec.size // 8, flip=flip), "num_workers": request.machine.num_workers,
+        "augment": partial(crop_flip, pad=saved.spec.size // 8, flip=flip), "num_workers": request.machine.workers(device),
         "timeout": request.machine.read_timeout,
         "precision": AUTOCAST_DTYPES[request.training.precision or "fp32"], "device": device, "folder": request.out,
         "about": {"flip": flip},

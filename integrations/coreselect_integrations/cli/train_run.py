@@ -38,7 +38,7 @@ def run(
 ) -> None:
     """Train with the options that were given, and print the last record or a summary."""
     device = device_on(machine.device)
-    check_timeout(machine.read_timeout, machine.num_workers)
+    check_timeout(machine.read_timeout, machine.workers(device))
     settings = settings_from(given, preset)
     method = selector_named(selector, settings)
     check(settings, method, given, named=selector is not None)
@@ -61,7 +61,7 @@ def run(
     pass_size = given.get("select_batch_size") or (64 if device.type == "cpu" else 256)
     with RunProgress(settings.epochs) as progress:
         result = pretrain(
-            settings, images, held, out, selector=method, num_workers=machine.num_workers, timeout=machine.read_timeout,
+            settings, images, held, out, selector=method, num_workers=machine.workers(device), timeout=machine.read_timeout,
             device=device, progress=progress, ended=progress.ended, select_batch_size=pass_size,
         )  # fmt: skip
     if json:

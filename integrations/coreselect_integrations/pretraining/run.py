@@ -118,7 +118,12 @@ def pretrain(
     workers, seen = generator(settings.seed, "workers"), SeenExamples(n)
     batches = NonSingletonBatches(sampler, settings.batch_size)
     loader: DataLoader[Any] = DataLoader(
-        Indexed(pool), batch_sampler=batches, num_workers=num_workers, timeout=timeout, generator=workers
+        Indexed(pool),
+        batch_sampler=batches,
+        num_workers=num_workers,
+        timeout=timeout,
+        generator=workers,
+        pin_memory=where.type == "cuda",
     )
     parts: dict[str, Any] = {
         "model": model, "optimizer": optimizer, "schedule": schedule, "sampler": sampler, "seen": seen,
