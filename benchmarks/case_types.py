@@ -190,8 +190,27 @@ class CheckCase:
     thresholds: tuple[Threshold, ...] = (Threshold("share", "at most", 0.01),)
 
 
+@dataclass(frozen=True)
+class ViewsCase:
+    """The contrastive sweep of a small network with views of a batch at once, compared with one image at a time."""
+
+    kind: ClassVar[str] = "views"
+    pool: int
+    rounds: int
+    group_size: int = 64
+    batch_size: int = 256
+    attack: PGD = field(default=PGD(EPSILON, 10 / 255, 1))  # with one step, the share of the views is largest
+    seed: int = 0
+    thresholds: tuple[Threshold, ...] = (
+        Threshold("views_ratio", "at least", 5.0),
+        Threshold("ratio", "at least", 1.5),
+        Threshold("largest_difference_of_losses", "at most", 0.0),
+    )
+
+
 Case = (
     SweepCase
+    | ViewsCase
     | SelectionCase
     | SearchCase
     | SamplerCase

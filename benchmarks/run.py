@@ -33,6 +33,7 @@ from benchmarks.case_types import (
     SelectionCase,
     StartupCase,
     SweepCase,
+    ViewsCase,
 )
 from benchmarks.cases import CASES, SETS
 
@@ -81,11 +82,13 @@ def parser() -> argparse.ArgumentParser:
 
 def measured(case: Case, args: argparse.Namespace) -> dict[str, Any]:
     """Run the benchmark of a case and return its measures."""
-    from benchmarks import attack, baselines, checks, facility, sampler, search, selection, startup, sweep
+    from benchmarks import attack, baselines, checks, facility, sampler, search, selection, startup, sweep, views
 
     match case:
         case SweepCase():
             return sweep.run(case, data=args.data)
+        case ViewsCase():
+            return views.run(case)
         case SelectionCase():
             return selection.run(case, data=args.data, work=args.work)
         case SearchCase():

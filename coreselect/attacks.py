@@ -17,7 +17,7 @@ from torch import Tensor
 
 from coreselect.errors import ShapeError
 from coreselect.protocols import Views
-from coreselect.support.bounds import check_range, range_of
+from coreselect.support.bounds import check_within
 
 NORMS = ("linf", "l2")
 
@@ -69,9 +69,8 @@ class PGD:
         Raises:
             OutOfBoundsError: inputs lie outside the bounds.
         """
-        if self.bounds is not None:
-            for x in inputs:
-                check_range(range_of(x), self.bounds)
+        for x in inputs:
+            check_within(x, self.bounds)
         at = tuple(
             self._project(x + self._start(n), x) if self.random_start else x for x, n in zip(inputs, noise, strict=True)
         )

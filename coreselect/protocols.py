@@ -1,6 +1,6 @@
 """The interfaces of the library, as protocols: any object with these methods is an implementation."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, runtime_checkable
 
@@ -17,6 +17,22 @@ Params = Mapping[str, Tensor]
 Call = Callable[[nn.Module, Any, Route], Tensor]  # (model, x, route) -> output
 MakeViews = Callable[[Any, torch.Generator], Views]  # (x [1, …], generator) -> views, each [1, …]
 Progress = Callable[[str, int, int], None]  # (part, done, total)
+
+
+@runtime_checkable
+class BatchedViews(Protocol):
+    """Views that can be made for a whole batch, with the draws that each example has alone.
+
+    The sweep uses `for_each` where views have it; without it, they are called once for each example.
+    """
+
+    def __call__(self, x: Any, generator: torch.Generator, /) -> Views:
+        """Make the views of x [1, …]."""
+        ...
+
+    def for_each(self, x: Any, seeds: Sequence[int], /) -> Views:
+        """Make the views of x [B, …]: for each i those of x[i:i+1], with a generator that has seed i of `seeds`."""
+        ...
 
 
 class Divergence(Protocol):

@@ -107,7 +107,8 @@ class Provenance:
         selector, settings: the name of the method and its settings.
         budget, pool_size: k, the number of picks, and N.
         seed, round: they decide every random draw.
-        versions, seconds: the versions of Python and of the packages, and the seconds of each part.
+        versions, seconds: the versions of Python and of the packages, and the seconds of each part. What was not computed on
+            the CPU names its device, driver and precision among the versions.
         fingerprint: identifies the pool, see `coreselect.io.fingerprint`.
         validation_indices: int64, positions in the dataset that `holdout` was given, or else in the validation set.
         disjoint: how it was checked that pool and validation share no example.

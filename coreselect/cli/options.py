@@ -3,8 +3,9 @@
 A value of None means the default of the command, which its help shows.
 """
 
+import os
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,7 +26,7 @@ Arch = Annotated[
 Precision = Annotated[
     str | None,
     typer.Option(
-        help="Precision of the passes of training: fp32 or bf16. In a selection, bf16 is for the attack only.",
+        help="Precision of passes through the network: fp32 or bf16. In a selection, bf16 is for the attack only.",
         rich_help_panel=RUN,
     ),
 ]
@@ -119,9 +120,23 @@ class AttackOptions:
 class MachineOptions:
     """Where the work is done, and how images are read."""
 
-    num_workers: Annotated[int, typer.Option(min=0, help="Processes that read images.", rich_help_panel=RUN)] = 0
+    num_workers: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Processes that read images.",
+            show_default="0, on a GPU a process for each of up to 8 cores",
+            rich_help_panel=RUN,
+        ),
+    ] = None
     read_timeout: Annotated[
         float,
         typer.Option(min=0.0, help="Seconds to wait for a batch of these processes; 0 for ever.", rich_help_panel=RUN),
     ] = 0.0
     device: Device = None
+
+    def workers(self, device: Any) -> int:
+        """Return how many processes read images: on a GPU some by default, because it waits for the images else."""
+        if self.num_workers is not None:
+            return self.num_workers
+        return min(8, os.cpu_count() or 1) if device.type == "cuda" else 0

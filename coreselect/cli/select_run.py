@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from coreselect.choosing import select as choose
+from coreselect.cli.device import device_on
 from coreselect.cli.model import PreparedModel, from_factory, normalised, save_weights, warmed
 from coreselect.cli.options import AttackOptions, MachineOptions, PoolOptions, RcsOptions, WarmupOptions
 from coreselect.cli.plain_values import as_json
@@ -111,11 +112,11 @@ def _over_model(request: Request, report: Progress, talk: Console) -> Work:
     attack = training_attack(loss, request.radius, request.attack.attack_steps)
     if attack is None and request.passes.precision != "fp32":
         raise typer.BadParameter(f"nothing is attacked under --loss {request.warmup.loss}: leave --precision out.")
-    check_timeout(request.machine.read_timeout, request.machine.num_workers)
+    device = device_on(request.machine.device)
+    check_timeout(request.machine.read_timeout, request.machine.workers(device))
     dataset = load(request.pool.data, "train", request.pool.rows, size=request.size)
     share = request.pool.validation or 0.0
     pool, held = holdout(dataset, int(share) if share >= 1 else share, request.seed)
-    device = torch.device(request.machine.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     ready = _model(request, loss, pool, device, report)
     talk.print(
         f"{request.pool.data}: {len(pool)} to choose from, {len(held)} held out for validation; {ready.said}",
@@ -159,6 +160,6 @@ def _task(
         ready.model, pool, held, loss=loss,
         attack=None if attack is None else IN_PRECISION[request.passes.precision or "fp32"](attack),
         head=head and inside + head, capture=capture and (capture if capture == "all" else inside + capture),
-        call=ready.call, views=ready.views, batch_size=batch_size, num_workers=request.machine.num_workers,
+        call=ready.call, views=ready.views, batch_size=batch_size, num_workers=request.machine.workers(device),
         timeout=request.machine.read_timeout, device=device,
     )  # fmt: skip

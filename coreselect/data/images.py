@@ -14,6 +14,7 @@ from torch.utils.data import Dataset, Subset
 
 from coreselect.data.labels import one_based, refuse_sparse
 from coreselect.errors import DataError, first_few
+from coreselect.support.devices import host_array
 
 UInt8 = NDArray[np.uint8]
 Int64 = NDArray[np.int64]
@@ -116,11 +117,11 @@ def labels_of(dataset: Any) -> Int64 | None:
         return None
     if isinstance(dataset, Subset):
         inner = labels_of(dataset.dataset)
-        return None if inner is None else inner[np.asarray(dataset.indices, np.int64)]
+        return None if inner is None else inner[host_array(dataset.indices).astype(np.int64)]
     for word in ("labels", "targets"):
         found = getattr(dataset, word, None)
         if isinstance(found, Tensor | np.ndarray | list | tuple):
-            array = np.asarray(found)
+            array = host_array(found)
             if array.shape == (len(dataset),) and array.dtype.kind in "iu":
                 return array.astype(np.int64)
     return None

@@ -31,14 +31,23 @@ class Guarded(Dataset[Any]):
         return len(self.view)
 
     def __getitem__(self, index: int) -> tuple[int, Any]:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[tuple[int, Any]]:
+        """Read a batch; a loader calls this where there is one, so the seeds of a batch are computed in one call."""
+        return [self._read(i, s) for i, s in zip(indices, self.view.seeds(indices), strict=True)]
+
+    def _read(self, index: int, seed: int) -> tuple[int, Any]:
         worker = get_worker_info()
         if worker is not None:
             self.reading[worker.id] = index
         try:
-            return index, self.view[index]
+            return index, self.view.seeded(index, seed)
         except Exception as why:  # code of the user, which may raise anything
             said = " ".join(str(why).split())[:300].rstrip(".")
             said = f"{type(why).__name__}: {said}" if said else type(why).__name__
+            if worker is not None and "CUDA" in said:
+                said = f"{said}; workers cannot read items on a GPU, so keep them on the CPU or use num_workers=0"
             cause = why if worker is None else _portable(why, said)
             return index, Failure(index, f"cannot be read ({said}): correct the dataset, or leave the item out", cause)
         finally:
@@ -60,6 +69,7 @@ class CheckedLoader:
         generator: decides the draws of the workers; None: a fixed one. The global generator is never used.
         num_workers: as for `torch.utils.data.DataLoader`.
         timeout: seconds to wait for a batch of the workers; 0 waits for ever.
+        pin: put batches into pinned memory.
     """
 
     def __init__(
@@ -72,6 +82,7 @@ class CheckedLoader:
         generator: torch.Generator | None = None,
         num_workers: int = 0,
         timeout: float = 0,
+        pin: bool = False,
     ) -> None:
         self.what, self.num_workers, self.timeout = what, num_workers, timeout
         self._guarded = Guarded(view, num_workers)
@@ -81,6 +92,7 @@ class CheckedLoader:
             num_workers=num_workers,
             collate_fn=collate or Collate(),
             timeout=timeout,
+            pin_memory=pin,
             generator=generator or torch.Generator().manual_seed(0),
         )
 
@@ -121,22 +133,24 @@ def loaded(
     what: str,
     num_workers: int = 0,
     timeout: float = 0,
+    pin: bool = False,
 ) -> Iterator[Any]:
     """Yield what `collate` makes of each batch of (position, item) pairs, in order; see `CheckedLoader`.
 
     Args:
         batches: int64 [B] each, positions.
+        pin: put batches into pinned memory.
     """
     positions = [b.tolist() for b in batches]
-    yield from CheckedLoader(view, positions, collate, what=what, num_workers=num_workers, timeout=timeout)
+    yield from CheckedLoader(view, positions, collate, what=what, num_workers=num_workers, timeout=timeout, pin=pin)
 
 
 def loaded_in_order(
-    dataset: Any, batch_size: int, *, what: str, num_workers: int = 0, timeout: float = 0
+    dataset: Any, batch_size: int, *, what: str, num_workers: int = 0, timeout: float = 0, pin: bool = False
 ) -> CheckedLoader:
     """Return a loader of a whole dataset in its order; see `CheckedLoader`."""
     batches = BatchSampler(SequentialSampler(dataset), batch_size, drop_last=False)
-    return CheckedLoader(dataset, batches, what=what, num_workers=num_workers, timeout=timeout)
+    return CheckedLoader(dataset, batches, what=what, num_workers=num_workers, timeout=timeout, pin=pin)
 
 
 def _end(iterator: Any) -> None:

@@ -33,7 +33,15 @@ class EvaluationView(Dataset[Any]):
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> Any:
-        seeding.seed_everything(int(seeding.seeds(self.seed, *self.path, indices=np.array([index]))[0]))
+        return self.seeded(index, self.seeds([index])[0])
+
+    def seeds(self, indices: Sequence[int]) -> list[int]:
+        """Return the seeds of some items; one call for a batch costs as much as one for an item."""
+        return seeding.seeds(self.seed, *self.path, indices=np.asarray(indices, np.int64)).tolist()
+
+    def seeded(self, index: int, seed: int) -> Any:
+        """Return an item, read with this seed."""
+        seeding.seed_everything(seed)
         return self.dataset[index]
 
 
@@ -74,6 +82,7 @@ def read(
     num_workers: int = 0,
     timeout: float = 0,
     raw: bool = False,
+    pin: bool = False,
 ) -> Iterator[tuple[NDArray[np.int64], Any, Any]]:
     """Yield (positions, x [B, …], labels int64 [B] or None) for each batch of positions, in order.
 
@@ -88,6 +97,7 @@ def read(
         num_workers: as for `torch.utils.data.DataLoader`.
         timeout: seconds to wait for a batch of the workers; 0 waits for ever.
         raw: yield targets as the items carry them, in place of class numbers.
+        pin: put batches into pinned memory, from which they are copied to a GPU without waiting.
     Raises:
         DataError: an item raises or cannot be put into a batch, a worker dies or does not answer, or a batch has another
             form than `unpack` knows.
@@ -99,6 +109,7 @@ def read(
         what=str(path[0]) if path and path[0] in ("pool", "validation") else "dataset",
         num_workers=num_workers,
         timeout=timeout,
+        pin=pin,
     )
     for positions, batch in zip(batches, source, strict=True):
         x, y = unpack(batch)
@@ -154,7 +165,7 @@ def read_labels(
         if y is None:
             return None
         out.append(y)
-    labels = torch.cat(out).numpy()
+    labels = torch.cat(out).cpu().numpy()
     refuse_sparse(labels, "the dataset")
     return labels
 

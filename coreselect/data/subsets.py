@@ -10,6 +10,7 @@ from torch.utils.data import Dataset, Subset
 from coreselect.budget import Budget, resolve
 from coreselect.data.items import refuse_stream
 from coreselect.errors import BudgetError, DataError, OverlapError, first_few
+from coreselect.support.devices import host_array
 from coreselect.support.seeding import generator
 
 
@@ -48,7 +49,7 @@ def origin(dataset: Any) -> tuple[Any, NDArray[np.int64]]:
     """Return the dataset that nested Subsets come from, and the positions int64 [N] of their items in it."""
     indices = np.arange(len(dataset), dtype=np.int64)
     while isinstance(dataset, Subset):
-        indices = np.asarray(dataset.indices, dtype=np.int64)[indices]
+        indices = host_array(dataset.indices).astype(np.int64)[indices]
         dataset = dataset.dataset
     return dataset, indices
 
@@ -64,7 +65,7 @@ def refuse_positions(dataset: Any, what: str) -> None:
     while isinstance(dataset, Subset):
         n = len(dataset.dataset)  # type: ignore[arg-type]  # map-style
         try:
-            found = np.asarray(dataset.indices)
+            found = host_array(dataset.indices)
         except (ValueError, TypeError):
             found = np.empty(0, object)
         if found.ndim != 1 or (found.dtype.kind not in "iu" and len(found)):

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from coreselect.data.labels import one_based
 from coreselect.errors import NonFiniteError, ShapeError, first_few
+from coreselect.support.devices import moved
+from coreselect.support.late_checks import check_late
 from coreselect.support.structure import described, leaves, mapped
 
 
@@ -22,9 +24,14 @@ def digest(x: Any) -> bytes:
     return out.digest()
 
 
-def to_model(x: Any, device: torch.device, dtype: torch.dtype) -> Any:
-    """Move inputs to the device of the model; floating-point inputs also take its precision."""
-    return mapped(lambda t: t.to(device=device, dtype=dtype) if t.is_floating_point() else t.to(device), x)
+def in_precision(x: Any, dtype: torch.dtype) -> Any:
+    """Give floating-point inputs the precision of the model, on the device where they are."""
+    return mapped(lambda t: t.to(dtype) if t.is_floating_point() else t, x)
+
+
+def to_device(x: Any, device: torch.device) -> Any:
+    """Move tensors to a device; from pinned memory, without waiting for the copy."""
+    return mapped(lambda t: moved(t, device), x)
 
 
 def finite_examples(x: Any) -> Tensor:
@@ -50,12 +57,35 @@ def refuse_inputs(positions: NDArray[np.int64], x: Any, where: str = "pool") -> 
         raise ShapeError(
             f"{where} inputs of {len(positions)} items came as tensors of {sorted(lengths)}: return tensors [B, …] from unpack=."
         )
-    finite = finite_examples(x)
-    if not bool(finite.all()):
-        bad = sorted(positions[(~finite).cpu().numpy()].tolist())
-        raise NonFiniteError(
-            f"{len(bad)} {where} inputs hold NaN or infinity (positions {first_few(bad)}): remove or correct them.", bad
-        )
+
+    def check(finite: Tensor) -> None:
+        if not bool(finite.all()):
+            bad = sorted(positions[(~finite).numpy()].tolist())
+            raise NonFiniteError(
+                f"{len(bad)} {where} inputs hold NaN or infinity (positions {first_few(bad)}): remove or correct them.",
+                bad,
+            )
+
+    check_late(finite_examples(x), check)
+
+
+def refuse_features(positions: NDArray[np.int64], features: Any) -> None:
+    """Refuse features of the pool that are not finite.
+
+    Raises:
+        NonFiniteError: features hold NaN or infinity; `indices` are the positions.
+    """
+
+    def check(finite: Tensor) -> None:
+        if not bool(finite.all()):
+            bad = sorted(positions[(~finite).numpy()].tolist())
+            raise NonFiniteError(
+                f"the model gives features that are not finite for {len(bad)} pool examples (positions {first_few(bad)}): "
+                "look whether it has diverged.",
+                bad,
+            )
+
+    check_late(finite_examples(features), check)
 
 
 def refuse_attack(x: Any, where: str = "pool") -> None:

@@ -73,7 +73,7 @@ def row_matrix(records: Iterable[Record], count: int, width: int, like: Tensor) 
         like: a tensor with the dtype and the device of the rows.
     """
     matrix = allocate(count, width, like=like)
-    losses = torch.empty(count, dtype=like.dtype)
+    losses = torch.empty(count, dtype=like.dtype, device=like.device)
     at = 0
     for record in records:
         until = at + len(record["rows"])

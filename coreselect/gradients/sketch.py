@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from coreselect.errors import ShapeError
@@ -36,10 +37,16 @@ class Sketch:
             raise ShapeError(f"a sketch needs width ≥ 1, got {self.width}.")
 
     def __call__(self, rows: Tensor) -> Tensor:
-        """Project [..., P] to [..., width]; the map is linear and passes over the numbers once."""
+        """Project [..., P] to [..., width]; the map is linear and passes over the numbers once.
+
+        One device gives one answer, bit for bit; the CPU adds a bucket's numbers one after the other, a GPU in a tree.
+        """
         bucket, sign = _table(self.width, self.seed, rows.shape[-1], str(rows.device))
-        out = rows.new_zeros(*rows.shape[:-1], self.width)
-        return out.index_add_(-1, bucket, rows * sign.to(rows.dtype))
+        signed = rows * sign.to(rows.dtype)
+        if rows.device.type != "cpu":  # adding into buckets there has no fixed order; a sum of gathered numbers has one
+            slots = _slots(self.width, self.seed, rows.shape[-1], str(rows.device))
+            return F.pad(signed, (0, 1)).index_select(-1, slots).unflatten(-1, (self.width, -1)).sum(-1)
+        return rows.new_zeros(*rows.shape[:-1], self.width).index_add_(-1, bucket, signed)
 
 
 @lru_cache(maxsize=2)
@@ -48,3 +55,15 @@ def _table(width: int, seed: int, p: int, device: str) -> tuple[Tensor, Tensor]:
     bucket = torch.randint(width, (p,), generator=draws, dtype=torch.int32)  # [P]
     sign = torch.randint(2, (p,), generator=draws, dtype=torch.int8) * 2 - 1  # [P]
     return bucket.to(device), sign.to(device)
+
+
+@lru_cache(maxsize=2)
+def _slots(width: int, seed: int, p: int, device: str) -> Tensor:
+    """Return the places of the numbers of each bucket, int32 [W·L], L the most that a bucket has; free slots have place P."""
+    bucket = _table(width, seed, p, "cpu")[0].long()
+    order = bucket.argsort(stable=True)  # [P]
+    counts = torch.bincount(bucket, minlength=width)  # [W]
+    slots = torch.full((width, max(1, int(counts.max()))), p, dtype=torch.int32)
+    first = counts.cumsum(0) - counts  # [W], where each bucket begins in `order`
+    slots[bucket[order], torch.arange(p) - first[bucket[order]]] = order.int()
+    return slots.flatten().to(device)

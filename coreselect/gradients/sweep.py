@@ -17,8 +17,17 @@ from torch import Tensor, nn
 
 from coreselect.data.labels import why_unlabelled
 from coreselect.data.reading import Unpack, read
-from coreselect.errors import NonFiniteError, OverlapError, RequirementError, ShapeError, first_few
-from coreselect.gradients.inputs import digest, finite_examples, refuse_attack, refuse_inputs, refuse_labels, to_model
+from coreselect.errors import OverlapError, RequirementError, ShapeError, first_few
+from coreselect.gradients.batched_views import batched
+from coreselect.gradients.inputs import (
+    digest,
+    in_precision,
+    refuse_attack,
+    refuse_features,
+    refuse_inputs,
+    refuse_labels,
+    to_device,
+)
 from coreselect.gradients.parts import Batches
 from coreselect.losses.targets import for_loss, reads_classes
 from coreselect.network.network import Network
@@ -26,7 +35,8 @@ from coreselect.network.precision import at_least, without_autocast
 from coreselect.protocols import Attack, Call, Loss, MakeViews, Stream, Views
 from coreselect.support import seeding
 from coreselect.support.clock import Clock
-from coreselect.support.structure import described, joined, mapped, taken
+from coreselect.support.late_checks import LateChecks
+from coreselect.support.structure import described, joined, taken
 
 
 @dataclass(frozen=True)
@@ -92,15 +102,17 @@ class Sweeper:
                 num_workers=self.num_workers,
                 timeout=self.timeout,
                 raw=True,
+                pin=self.device.type == "cuda",
             )
-        for groups in batches:
+        checks = LateChecks()
+        for number, groups in enumerate(batches, 1):
             with self.clock("read"):
                 positions, x, labels = next(source)
                 self._refuse_overlap(positions, x)
-                x = to_model(x, self.device, self.dtype)
-                given = labels
-                labels = mapped(lambda t: t.to(self.device), for_loss(self.loss, given, len(positions)))
-            refuse_inputs(positions, x)
+                x, given = in_precision(x, self.dtype), labels
+                labels = for_loss(self.loss, given, len(positions))
+                with checks.collecting():  # on the host, before the copy: its checks wait for nothing
+                    refuse_inputs(positions, x)
             if self.loss.needs_labels and labels is None:
                 if given is None:
                     raise RequirementError(
@@ -113,18 +125,15 @@ class Sweeper:
                 )
             if reads_classes(self.loss) and labels is not None:
                 refuse_labels(positions, labels, self.net.outputs)
+            with self.clock("read"):
+                x, labels = to_device(x, self.device), to_device(labels, self.device)
             edges = np.cumsum([0, *(len(g) for g in groups)])
             slices = [slice(int(a), int(b)) for a, b in pairwise(edges)]
-            prepared = self._prepare(positions, x, labels, slices)
-            for z in prepared.values():
-                finite = finite_examples(z)
-                if not bool(finite.all()):
-                    bad = sorted(positions[(~finite).cpu().numpy()].tolist())
-                    raise NonFiniteError(
-                        f"the model gives features that are not finite for {len(bad)} pool examples (positions {first_few(bad)}): "
-                        "look whether it has diverged.",
-                        bad,
-                    )
+            with checks.collecting():
+                prepared = self._prepare(positions, x, labels, slices)
+                for z in prepared.values():
+                    refuse_features(positions, z)
+            checks.batch_done(last=number == len(batches))
             yield PreparedBatch(positions, slices, prepared, labels if self.loss.needs_labels else None)
 
     def _prepare(self, positions: NDArray[np.int64], x: Any, labels: Any, slices: Sequence[slice]) -> dict[Stream, Any]:
@@ -153,9 +162,10 @@ class Sweeper:
                 )
             return (x,)
         own = seeding.seeds(self.seed, "views", self.round, indices=positions).tolist()
+        for_each = batched(self.views)
+        made = [] if for_each is None else [for_each(x, own)]
         generator = torch.Generator()
-        made = []
-        for i, s in enumerate(own):
+        for i, s in enumerate(own if for_each is None else ()):
             seeding.seed_everything(s)  # a view function may also draw from a global state
             made.append(self.views(taken(x, slice(i, i + 1)), generator.manual_seed(s)))
         if any(not isinstance(m, tuple | list) or len(m) != self.loss.views for m in made):

@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
-from coreselect.errors import ShapeError
+from coreselect.errors import RequirementError, ShapeError
 from coreselect.protocols import Views
 
 MEMBERS = ("name", "views", "streams", "per_example", "needs_labels", "default_attack", "ascend", "__call__")
@@ -79,6 +80,22 @@ class CallableLoss:
                 "fit: give targets of the outputs' shape with unpack=."
             )
         return values.flatten(1).mean(1)
+
+
+def refuse_loss_elsewhere(loss: Any, device: torch.device) -> None:
+    """Refuse a loss module whose tensors, such as class weights, are on another device than the model.
+
+    Raises:
+        RequirementError: they are.
+    """
+    inner = getattr(loss, "function", None)
+    if not isinstance(inner, nn.Module):
+        return
+    elsewhere = {t.device for t in (*inner.parameters(), *inner.buffers()) if t.dim()} - {device}
+    if elsewhere:
+        raise RequirementError(
+            f"the loss {loss.name} holds tensors on {min(map(str, elsewhere))} and the model is on {device}: move the loss there."
+        )
 
 
 def own_loss(given: Any) -> Any:

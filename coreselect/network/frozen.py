@@ -1,13 +1,14 @@
 """The guard around everything that a selection does with a model: it restores the model afterwards, also on failure."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import cast
 
 import torch
 from torch import nn
 
+from coreselect.network.arithmetic import exact_arithmetic
 from coreselect.network.modes import evaluating
 from coreselect.support.seeding import rng_kept
 
@@ -31,14 +32,18 @@ def uncompiled() -> AbstractContextManager[object]:
 
 
 @contextmanager
-def frozen(model: nn.Module) -> Iterator[nn.Module]:
+def frozen(model: nn.Module, note: Callable[[str], None] = lambda operation: None) -> Iterator[nn.Module]:
     """Give the model without wrappers, in evaluation mode and with no `requires_grad`, and restore everything afterwards.
 
     The guard restores the training flag of every module, `requires_grad` of every parameter, the content of every buffer
     and every global random state, also when the body raises. Layers whose `train()` or `eval()` change more than a flag get
     their parameters and contents back too (`coreselect.network.modes`). Inside, the caller's autocast, `no_grad` and
-    inference mode are off and compiled parts run as plain Python, so that none of these changes a selection. The guard
-    never touches `.grad`.
+    inference mode are off and compiled parts run as plain Python, so that none of these changes a selection. Products of
+    float32 are computed in float32, and on a GPU with deterministic kernels (`coreselect.network.arithmetic`). The guard never
+    touches `.grad`.
+
+    Args:
+        note: called with the name of an operation that has no deterministic kernel on the model's device.
     """
     bare = unwrap(model)
     grads = [(p, p.requires_grad) for p in bare.parameters() if not nn.parameter.is_lazy(p)]
@@ -48,7 +53,7 @@ def frozen(model: nn.Module) -> Iterator[nn.Module]:
         for name, b in m._buffers.items()
         if b is not None and not nn.parameter.is_lazy(b)
     ]
-    device = next((p.device.type for p in bare.parameters()), "cpu")
+    device = next((p.device for p in bare.parameters()), torch.device("cpu"))
     with rng_kept():
         try:
             with evaluating(bare):
@@ -59,7 +64,8 @@ def frozen(model: nn.Module) -> Iterator[nn.Module]:
                     uncompiled(),
                     torch.inference_mode(False),
                     torch.enable_grad(),
-                    torch.autocast(device, enabled=False),
+                    torch.autocast(device.type, enabled=False),
+                    exact_arithmetic(device, note),
                 ):
                     yield bare
         finally:

@@ -1,7 +1,8 @@
 """Everything that FAISS computes: inner-product search over rows, nearest points, k-means. Only this file imports faiss.
 
 Each block of rows is searched in place (`knn_inner_product` with a bitmap of the rows that are still alive): there is no
-index, nothing is removed, and the rows are not copied. Rows on a GPU are searched there by `knn_gpu`.
+index, nothing is removed, and the rows are not copied. Rows on a GPU are searched there by `knn_gpu`; where only FAISS for the
+CPU is installed, one block after the other is copied to the host.
 """
 
 import importlib
@@ -38,7 +39,8 @@ class FaissSearch:
             )
         self._faiss: Any = faiss
         self._rows = rows
-        self._resources: Any = faiss.StandardGpuResources() if rows.matrix.is_cuda else None
+        on_gpu = rows.matrix.is_cuda and hasattr(faiss, "StandardGpuResources")  # faiss-cpu has none: blocks are copied
+        self._resources: Any = faiss.StandardGpuResources() if on_gpu else None
         # FAISS works in float32, so rows of a wider type are rounded to it
         norms = rows.slack / gamma(rows.matrix.shape[1], rows.matrix.dtype)
         self._slack = gamma(rows.matrix.shape[1], torch.float32) * norms
@@ -64,10 +66,10 @@ class FaissSearch:
         return torch.from_numpy(np.sort(ids[scores >= best - 2 * widest]).astype(np.int64))
 
     def _knn(self, q: Tensor, block: Tensor, alive_here: np.ndarray, take: int) -> tuple[np.ndarray, np.ndarray]:
-        if block.is_cuda:
+        if self._resources is not None:
             return self._knn_gpu(q, block, alive_here, take)
         faiss = self._faiss
-        rows, one = np.ascontiguousarray(block.float().numpy()), np.ascontiguousarray(q.cpu().numpy())
+        rows, one = np.ascontiguousarray(block.float().cpu().numpy()), np.ascontiguousarray(q.cpu().numpy())
         scores, ids = np.empty((1, take), np.float32), np.empty((1, take), np.int64)
         bits = np.packbits(alive_here, bitorder="little")
         selector = faiss.IDSelectorBitmap(len(alive_here), faiss.swig_ptr(bits))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from coreselect.errors import MissingExtraError, NonFiniteError, ShapeError, UnknownNameError
 from coreselect.search.faiss import faiss_kmeans, require_faiss
+from coreselect.support.devices import host_array
 from coreselect.types import Int64
 
 ENGINES = ("auto", "faiss", "scipy")
@@ -51,7 +52,7 @@ def kmeans(
         UnknownNameError: `by` has another value.
         MissingExtraError: `faiss` is asked for and not installed.
     """
-    X = np.asarray(features)  # [N, D]
+    X = host_array(features)  # [N, D]
     X = X if X.dtype.kind == "f" else X.astype(np.float64)
     if X.ndim != 2 or not X.size or min(clusters, iterations, restarts) < 1:
         why = (

@@ -64,7 +64,7 @@ def neighbours(points: Tensor, count: int, *, by: Engine = "auto") -> Neighbours
     centre = mean_point(points)
     for own, block in zip(x.split(ROWS), points.split(ROWS), strict=True):
         own.copy_(block.double() - centre)
-    proposed, engine = _propose(x, wanted, by if by != "auto" or not points.is_cuda else "torch")
+    proposed, engine = _propose(x, wanted, by if by != "auto" or points.device.type == "cpu" else "torch")
     return _decide(points, proposed, k, engine)
 
 

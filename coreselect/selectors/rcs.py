@@ -174,7 +174,9 @@ class RCS:
             check_same_task(made, snapshot.context.fingerprint, snapshot.record())
             problem, _, _ = self._problem(snapshot, len(selection))
             order, theta = replay(problem, selection)
-            return certificate(method, problem, selection.indices, order, theta, sigma=sigma)
+            return snapshot.context.qualified(
+                certificate(method, problem, selection.indices, order, theta, sigma=sigma)
+            )
 
     def _problem(self, snapshot: Snapshot, k: int) -> tuple[GreedyProblem, Tensor, Tensor | None]:
         """Return what greedy works on, the query q(θ) [P], and the groups' training losses [M] if they are known."""

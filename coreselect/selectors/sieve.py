@@ -133,7 +133,8 @@ def examples(stream: Iterable[Any], width: int | None) -> Iterator[tuple[int, An
             )
         keyed = has_keys
         for key, z in zip(keys, Z, strict=True):
-            yield at, key.item() if hasattr(key, "item") else key, z, has_keys
+            plain: Any = getattr(key, "item", lambda key=key: key)  # of a tensor or an array, its number
+            yield at, plain(), z, has_keys
             at += 1
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from coreselect.errors import NonFiniteError, ShapeError, first_few
+from coreselect.support.devices import host_array
 
 BLOCK_BYTES = 64 << 20  # how many bytes of an array one step checks
 
@@ -64,6 +65,6 @@ def as_array(name: str, values: ArrayLike) -> NDArray[Any]:
         ShapeError: the rows have different lengths.
     """
     try:
-        return np.asarray(values)
+        return host_array(values)
     except ValueError as why:
         raise ShapeError(f"{name} must be a rectangular array, got rows of different lengths.") from why

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from coreselect.errors import OutOfBoundsError
+from coreselect.support.late_checks import check_late
 
 TOLERANCE = 1e-4  # of the width of the bounds: so far outside, inputs differ by rounding alone, and are clipped
 
@@ -59,12 +60,21 @@ def check_range(seen: Range, bounds: Range | None, what: str = "inputs", who: st
         )
 
 
+def check_within(x: Tensor, bounds: Range | None, what: str = "inputs") -> None:
+    """Check that inputs [B, …] lie inside bounds; on a device, the answer may come later (`coreselect.support.late_checks`).
+
+    Raises:
+        OutOfBoundsError: see `check_range`.
+    """
+    if bounds is None or not x.numel():
+        return
+    check_late(torch.stack(torch.aminmax(x.detach())), lambda seen: check_range(tuple(seen.tolist()), bounds, what))
+
+
 def check_inputs(x: Tensor, attack: Any, what: str = "inputs") -> None:
     """Check that inputs [B, …] lie inside the bounds of an attack; it costs one pass over them, without bounds nothing.
 
     Raises:
         OutOfBoundsError: see `check_range`.
     """
-    bounds = bounds_of(attack)
-    if bounds is not None:
-        check_range(range_of(x), bounds, what)
+    check_within(x, bounds_of(attack), what)

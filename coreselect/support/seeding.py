@@ -60,10 +60,11 @@ def noise(like: Tensor, per_example: NDArray[np.uint64]) -> Tensor:
         [B, …]; the numbers of an example do not depend on its batch.
     """
     own = torch.Generator()
-    out = torch.empty(like.shape, dtype=torch.float32)  # [B, …]
+    on_gpu = like.device.type == "cuda"  # a copy from pinned memory does not wait for the work before it
+    out = torch.empty(like.shape, dtype=torch.float32, pin_memory=on_gpu)  # [B, …]
     for row, s in zip(out, per_example.tolist(), strict=True):
         row.uniform_(-1.0, 1.0, generator=own.manual_seed(s))
-    return out.to(device=like.device, dtype=like.dtype)
+    return out.to(device=like.device, dtype=like.dtype, non_blocking=on_gpu)
 
 
 def seed_everything(seed: int) -> None:
@@ -87,15 +88,16 @@ def rng_state() -> dict[str, Any]:
 
 
 def set_rng_state(state: dict[str, Any]) -> None:
-    """Restore the global random states that `rng_state` returned."""
+    """Restore the global random states that `rng_state` returned; states of devices that are not here are left out."""
     version, words, gauss = state["python"]
     random.setstate((version, tuple(words), gauss))
     kind, keys, place, has_gauss, cached = state["numpy"]
     np.random.set_state((kind, keys.numpy(), place, has_gauss, cached))
     torch.set_rng_state(state["torch"].cpu())
-    if state["cuda"]:
-        torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
-    if state["mps"] is not None:
+    here = torch.cuda.device_count() if state["cuda"] and torch.cuda.is_available() else 0
+    for number, own in enumerate(state["cuda"][:here]):
+        torch.cuda.set_rng_state(own.cpu(), number)
+    if state["mps"] is not None and torch.backends.mps.is_available():
         torch.mps.set_rng_state(state["mps"].cpu())
 
 

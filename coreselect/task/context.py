@@ -1,13 +1,13 @@
 """What all snapshots of one selection share: seed, round, clock, progress, provenance of the data, and a cache."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from coreselect.gradients.parts import Parts, alone
 from coreselect.protocols import Progress
 from coreselect.support.clock import Clock
-from coreselect.types import Int64
+from coreselect.types import Certificate, Int64
 
 
 @dataclass
@@ -21,6 +21,8 @@ class Context:
         fixed: the names of the parameters of the model that are not trained.
         disjoint: how pool and validation were shown to be disjoint, or None without validation.
         parts: how the records of a sweep come about.
+        machine: what numbers depend on where they are not computed on the CPU: device, driver, precision.
+        loose: operations of the model that have no deterministic kernel on the device.
         notes: for the provenance of the selection.
         cache: results that do not depend on a restriction.
     """
@@ -35,6 +37,8 @@ class Context:
     disjoint: str | None
     fixed: frozenset[str] = frozenset()
     parts: Parts = alone
+    machine: Mapping[str, str] = field(default_factory=dict)
+    loose: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
     cache: dict[Any, Any] = field(default_factory=dict)
 
@@ -42,6 +46,20 @@ class Context:
         """Add a note to the provenance of the selection, once."""
         if sentence not in self.notes:
             self.notes.append(sentence)
+
+    def qualified(self, certificate: Certificate | None) -> Certificate | None:
+        """Add to a certificate what its numbers assume about the device that computed them; on the CPU nothing."""
+        if certificate is None or not self.machine:
+            return certificate
+        where = self.machine["device"]
+        more = [
+            f"rows and queries are rounded as on {where}; another device, or another batch size, may round otherwise"
+        ]
+        if self.loose:
+            more.append(
+                f"{', '.join(sorted(self.loose))} has no deterministic kernel on {where}: a second selection may differ"
+            )
+        return replace(certificate, assumptions=(*certificate.assumptions, *more))
 
     def cached(self, key: Any, compute: Callable[[], Any]) -> Any:
         """Return the result for a key, and compute it at the first call."""

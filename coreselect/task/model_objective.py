@@ -31,6 +31,7 @@ def open_objective(opened: OpenModel, spec: Objective) -> ValidationObjective:
     spec = following(spec, opened.task.attack)
     if spec.softmax:
         refuse_one_logit(opened.net.outputs, f"the objective {spec.name!r}")
+    opened.check_devices()
     context, validation = opened.context, opened.validation()
     x, labels = validation.inputs, validation.labels
     if not getattr(spec.attack, "changes_nothing", False):

@@ -68,6 +68,7 @@ class ModelRows:
                 f"the loss {self._loss.name!r} needs a batch, so single examples have no rows: use rcs with groups='batch'."
             )
         self._opened.check_loss()
+        self._opened.check_devices()
         if self.factored is None:
             return self._swept(groups, sketch, single)
         rows, losses = self.factored

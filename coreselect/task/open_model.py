@@ -10,17 +10,19 @@ import torch
 from torch import Tensor, nn
 
 from coreselect.data.reading import chunks, read
-from coreselect.gradients.inputs import refuse_attack, refuse_inputs, to_model
+from coreselect.errors import RequirementError
+from coreselect.gradients.inputs import in_precision, refuse_attack, refuse_inputs, to_device
 from coreselect.gradients.loss_check import refuse_wrong_loss
 from coreselect.gradients.loss_value import checked_loss_value, naming
 from coreselect.gradients.parts import Batches, Key, Make, Record, stacked
 from coreselect.gradients.sweep import Sweeper
+from coreselect.losses.own import refuse_loss_elsewhere
 from coreselect.losses.targets import for_loss, reads_classes
 from coreselect.network.network import HeadSplit, Network, WholeModel
 from coreselect.network.split import split
 from coreselect.support.one_logit import refuse_one_logit
 from coreselect.support.records import settings_of
-from coreselect.support.structure import mapped, rebuilt, size
+from coreselect.support.structure import leaves, mapped, rebuilt, size
 from coreselect.task.context import Context
 from coreselect.task.recipe import ModelRecipe
 from coreselect.task.validation import Validation, read_validation
@@ -71,6 +73,19 @@ class OpenModel:
         """The inputs that probe the model, read once, and their targets as the items carry them."""
         return self.context.cached("probe", lambda: next(self._read([self.positions[:4]], raw=True))[1:])
 
+    def check_devices(self) -> None:
+        """Refuse captured parameters on another device than the inputs.
+
+        Raises:
+            RequirementError: they are on another one.
+        """
+        elsewhere = {p.device for p in self.net.captured.values()} - {next(iter(leaves(self.probe()))).device}
+        if elsewhere:
+            raise RequirementError(
+                f"captured parameters are on {min(map(str, elsewhere))} and the inputs go to {self.device}: select with the "
+                "whole model on one device."
+            )
+
     def check_loss(self) -> None:
         """Refuse a loss that does not give one value for each example."""
         self.context.cached("loss holds", self._check_loss)
@@ -78,6 +93,7 @@ class OpenModel:
     def _check_loss(self) -> bool:
         if reads_classes(self.task.loss) or not self.task.loss.per_example:
             return True
+        refuse_loss_elsewhere(self.task.loss, self.device)
         x, y = self._probed
         with torch.no_grad():
             outputs = self.task.call(self.model, x, "natural")
@@ -96,12 +112,12 @@ class OpenModel:
         task, seed = self.task, self.context.seed
         items = read(
             task.pool, batches, seed=seed, path=("pool", self.context.round), unpack=task.unpack,
-            num_workers=task.num_workers, timeout=task.timeout, raw=raw,
+            num_workers=task.num_workers, timeout=task.timeout, raw=raw, pin=self.device.type == "cuda",
         )  # fmt: skip
         for positions, x, labels in items:
-            x = to_model(x, self.device, self.dtype)
+            x = in_precision(x, self.dtype)
             refuse_inputs(positions, x)
-            yield positions, x, labels
+            yield positions, to_device(x, self.device), labels
 
     def records(
         self, kind: str, batches: Batches, make: Make, settings: Mapping[str, Any], *, part: str = "sweep"

@@ -12,10 +12,12 @@ from coreselect.data.reading import unpack as default_unpack
 from coreselect.data.subsets import origin, provably_disjoint
 from coreselect.errors import RequirementError
 from coreselect.io.fingerprint import examine, fingerprint
+from coreselect.network.arithmetic import machine
 from coreselect.network.frozen import frozen, unwrap
 from coreselect.network.network import default_call
 from coreselect.network.wrapped import call_through
 from coreselect.support.clock import Clock
+from coreselect.support.devices import is_on
 from coreselect.support.seeding import rng_kept
 from coreselect.task.array_snapshot import ArraySnapshot
 from coreselect.task.context import Context
@@ -30,12 +32,12 @@ def open_model(task: ModelRecipe, seed: int, round: int) -> Iterator[Snapshot]:
     """Open a snapshot of a model. The model and every random state are as before when it closes.
 
     Raises:
-        RequirementError: the model is on another kind of device than the task asks for.
+        RequirementError: the model is on another device than the task asks for.
     """
     bare = unwrap(task.model)
     own = next((p.device for p in bare.parameters()), torch.device("cpu"))
     device = task.device or own
-    if device.type != own.type:
+    if not is_on(own, device):
         raise RequirementError(f"device={device} and the model is on {own}: move the model there, or leave device out.")
     context = Context(
         seed=seed,
@@ -44,12 +46,13 @@ def open_model(task: ModelRecipe, seed: int, round: int) -> Iterator[Snapshot]:
         progress=task.progress,
         fingerprint=model_fingerprint(task),
         fixed=frozenset(n for n, p in bare.named_parameters() if not p.requires_grad),
+        machine=machine(own),
         **_origins(task),
     )
     positions = np.arange(len(task.pool), dtype=np.int64) if task.positions is None else task.positions
     if task.call is not default_call:
         task = replace(task, call=call_through(task.model, bare, task.call))
-    with frozen(task.model) as model:
+    with frozen(task.model, context.loose.add) as model:
         yield ModelSnapshot(task, model, context, positions)
 
 

@@ -33,7 +33,7 @@ def provenance(
         pool_size=pool_size,
         seed=context.seed,
         round=context.round,
-        versions=versions(),
+        versions={**versions(), **context.machine},
         seconds=dict(context.clock.seconds),
         fingerprint=context.fingerprint,
         validation_indices=context.validation_indices if with_validation else None,

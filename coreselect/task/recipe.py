@@ -17,6 +17,7 @@ from coreselect.losses.natural import is_natural
 from coreselect.losses.targets import reads_classes
 from coreselect.protocols import Attack, Call, Loss, MakeViews, Progress
 from coreselect.support.bounds import Range
+from coreselect.support.devices import host_array
 from coreselect.support.seeding import rng_kept
 from coreselect.task.targets import Targets, why_no_classes
 from coreselect.types import Int64
@@ -53,7 +54,7 @@ class Recipe:
     def restrict(self, indices: Sequence[int] | Int64) -> Self:
         """Return the task over some of its examples, numbered 0…n−1 in the order given."""
         base = np.arange(self.n, dtype=np.int64) if self.positions is None else self.positions
-        chosen = base[np.asarray(indices, dtype=np.int64)]
+        chosen = base[host_array(indices).astype(np.int64)]
         return replace(self, positions=chosen, n=len(chosen))
 
     def reporting(self, progress: Progress) -> Self:

@@ -235,7 +235,7 @@ class Snapshot(ABC):
             weights=None if weights is None else np.asarray(weights, np.float64),
             scores=None if scores is None else np.asarray(scores, np.float64),
             nested=nested,
-            certificate=certificate,
+            certificate=self.context.qualified(certificate),
             diagnostics=diagnostics,
             provenance=provenance(
                 self.context,

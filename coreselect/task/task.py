@@ -22,6 +22,7 @@ from coreselect.network.frozen import unwrap
 from coreselect.network.network import default_call
 from coreselect.network.routes import check_routes, routed_call
 from coreselect.protocols import Attack, Call, Loss, MakeViews
+from coreselect.support.devices import device_of
 from coreselect.task.arrays import check_arrays
 from coreselect.task.datasets import check_history, length_of
 from coreselect.task.first_look import first_look
@@ -105,7 +106,7 @@ class Task(Recipe):
                 and there are no ids.
             HeadError: `routes` are not two names, or the model takes none.
             ShapeError: the history is about another number of examples, or the loss gives one value for a batch.
-            RequirementError: a timeout without workers.
+            RequirementError: a timeout without workers, or PyTorch knows no such device.
         Warns:
             CoreselectWarning: a dataset lists other labels than its items carry (then the items count); or two reads of an
                 item differ, and there are ids.
@@ -140,7 +141,7 @@ class Task(Recipe):
             batch_size=batch_size,
             num_workers=num_workers,
             timeout=timeout,
-            device=None if device is None else torch.device(device),
+            device=None if device is None else device_of(device),
             ids=ids,
             pool_targets=in_pool.targets,
             validation_targets=None if in_validation is None else in_validation.targets,

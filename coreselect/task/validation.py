@@ -9,7 +9,7 @@ from torch import Tensor
 
 from coreselect.data.reading import chunks, class_numbers, read
 from coreselect.errors import RequirementError
-from coreselect.gradients.inputs import digest, refuse_inputs, to_model
+from coreselect.gradients.inputs import digest, in_precision, refuse_inputs, to_device
 from coreselect.support.structure import joined, mapped, taken
 from coreselect.task.recipe import ModelRecipe
 
@@ -61,9 +61,9 @@ def read_validation(
     ):
         if hashed:
             digests.update(digest(taken(x, i)) for i in range(len(positions)))
-        x = to_model(x, device, dtype)
+        x = in_precision(x, dtype)
         refuse_inputs(positions, x, "validation")
-        inputs.append(x)
+        inputs.append(to_device(x, device))
         targets.append(y)
     y = None if any(part is None for part in targets) else mapped(lambda t: t.to(device), joined(targets))
     classes = task.validation_targets is not None and task.validation_targets.classes

@@ -8,6 +8,7 @@ import torch
 from loop_rows import TOL, full, opened, sat_rows
 
 from coreselect.errors import ShapeError
+from coreselect.gradients import sketch
 from coreselect.gradients.sketch import Sketch
 
 
@@ -58,3 +59,13 @@ class TestSketch:
         """A sketch of width 0 is refused."""
         with pytest.raises(ShapeError):
             Sketch(0)
+
+
+@pytest.mark.parametrize(("p", "width"), [(1, 1), (7, 20), (1000, 16), (5000, 64)])
+def test_the_form_for_devices_adds_the_same_numbers(p: int, width: int) -> None:
+    """The slots of a bucket hold each of its places once, in order; free slots have place P."""
+    bucket, _ = sketch._table(width, 3, p, "cpu")
+    slots = sketch._slots(width, 3, p, "cpu").view(width, -1)
+    for w in range(width):
+        mine = slots[w][slots[w] < p].tolist()
+        assert mine == (bucket == w).nonzero().flatten().tolist()

@@ -6,34 +6,13 @@ import os
 from pathlib import Path
 from typing import Any
 
-import torch
-import typer
 from torch.utils.data import Subset
 
 from coreselect import holdout
 from coreselect.data.labels import SparseLabelsError, why_unlabelled
-from coreselect.errors import BudgetError, DataError, RequirementError
+from coreselect.errors import BudgetError, DataError
 from coreselect_integrations.networks import NetworkSpec, Saved, load_network
 from coreselect_integrations.pretraining.dataset_shape import count_classes, image_shape
-
-
-def device_on(name: str | None) -> torch.device:
-    """Return the device of that name; without a name, cuda if there is one, else the CPU.
-
-    Raises:
-        typer.BadParameter: no device has such a name.
-        RequirementError: this machine has no such device.
-    """
-    try:
-        where = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-    except RuntimeError as why:
-        raise typer.BadParameter(f"--device is cpu, cuda, cuda:1 or the like, got {name!r}.") from why
-    try:
-        torch.ones(1, device=where).item()
-    except Exception as why:  # each kind of device fails in its own way
-        said = f"there is no device {where} here that PyTorch can use: give --device cpu, or another."
-        raise RequirementError(said) from why
-    return where
 
 
 def check_folder(out: Path) -> None:

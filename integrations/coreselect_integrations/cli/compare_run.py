@@ -11,11 +11,12 @@ import typer
 from rich.console import Console
 
 from coreselect.budget import resolve
+from coreselect.cli.device import device_on
 from coreselect.cli.options import AttackOptions, MachineOptions, PoolOptions
 from coreselect.data import load
 from coreselect.data.items import check_timeout
 from coreselect.errors import BudgetError, MissingExtraError
-from coreselect_integrations.cli.checks_before_work import check_folder, check_images, classes_in, device_on, held_out
+from coreselect_integrations.cli.checks_before_work import check_folder, check_images, classes_in, held_out
 from coreselect_integrations.cli.compare_options import EvaluationOptions, StudyOptions
 from coreselect_integrations.cli.compare_study import check_study, make_settings, make_study, transfer_name
 from coreselect_integrations.cli.compare_table import show
@@ -56,8 +57,8 @@ def run(request: Request, *, json: bool) -> None:
     """
     out, data = request.out, request.pool.data
     study = _checked_study(request)
-    check_timeout(request.machine.read_timeout, request.machine.num_workers)
     device = device_on(request.machine.device)
+    check_timeout(request.machine.read_timeout, request.machine.workers(device))
     if request.num_threads is not None:
         torch.set_num_threads(request.num_threads)
     check_folder(out)
@@ -73,7 +74,7 @@ def run(request: Request, *, json: bool) -> None:
     talk.print(f"{what}: {counted(len(list(cells(study))), 'cell')} on {device}, in {out}")
     with ComparisonProgress() as progress:
         runtime = Runtime(
-            folder=out, device=device, num_workers=request.machine.num_workers, timeout=request.machine.read_timeout,
+            folder=out, device=device, num_workers=request.machine.workers(device), timeout=request.machine.read_timeout,
             progress=progress, began=progress.began, ended=progress.ended, select_batch_size=64 if device.type == "cpu" else 256,
         )  # fmt: skip
         records = compare_methods(study, train, test, runtime, others)

@@ -6,10 +6,11 @@ from typing import Annotated
 import typer
 
 from coreselect.cli.option_records import Shown, Smallest, takes_records
-from coreselect.cli.options import ANY_DEVICE, BatchSize, DataOptions, Device, Json, NumThreads, Radius, Seed
+from coreselect.cli.options import ANY_DEVICE, BatchSize, DataOptions, Device, Json, NumThreads, Precision, Radius, Seed
 from coreselect_integrations.cli.options import FROM
 
 ATTACKS = ("none", "pgd20", "autoattack")
+PRECISIONS = ("fp32", "bf16")
 
 
 @takes_records
@@ -39,6 +40,7 @@ def evaluate(
     radius: Annotated[Radius, Shown(radius="8/255")] = None,
     batch_size: BatchSize = 128,
     seed: Annotated[Seed, Shown(seed="0")] = None,
+    precision: Annotated[Precision, Shown(precision="fp32")] = None,
     num_threads: NumThreads = None,
     device: Annotated[Device, Shown(device=ANY_DEVICE)] = None,
 ) -> None:
@@ -63,6 +65,8 @@ def evaluate(
         raise typer.BadParameter("--radius 0 leaves attacks no room: --attacks none measures standard accuracy.")
     if severities is not None and corruptions is None:
         raise typer.BadParameter("--severities would be without effect: it is for --corruptions.")
+    if precision not in (None, *PRECISIONS):
+        raise typer.BadParameter(f"--precision is {' or '.join(PRECISIONS)}, got {precision!r}.")
     for_classifiers = any(option is not None for option in (attacks, corruptions, radius, seed))
 
     from coreselect_integrations.cli.evaluate_run import Request, run
@@ -71,6 +75,7 @@ def evaluate(
         Request(
             from_, images, names, corruptions, _severities(severities), neighbours, train_rows,
             8 / 255 if radius is None else radius, batch_size or 128, seed or 0, num_threads, device, for_classifiers,
+            precision or "fp32",
         ),
         json=json,
     )  # fmt: skip

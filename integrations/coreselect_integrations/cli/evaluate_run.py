@@ -12,13 +12,14 @@ import typer
 from rich.console import Console
 
 from coreselect.attacks import PGD
+from coreselect.cli.device import device_on
 from coreselect.cli.options import DataOptions
 from coreselect.cli.progress import progress
 from coreselect.data import labels_of, load
 from coreselect.data.labels import one_based
 from coreselect.errors import DataError, RequirementError
 from coreselect.protocols import Progress
-from coreselect_integrations.cli.checks_before_work import check_images, classes_in, device_on, network_at
+from coreselect_integrations.cli.checks_before_work import check_images, classes_in, network_at
 from coreselect_integrations.cli.evaluate_tables import tables
 from coreselect_integrations.cli.run_progress import counted
 from coreselect_integrations.evaluation import evaluate as under_attack
@@ -27,6 +28,8 @@ from coreselect_integrations.evaluation.corruptions import CORRUPTIONS, corrupte
 from coreselect_integrations.evaluation.neighbours import neighbours
 from coreselect_integrations.networks import NetworkSpec, RoutedNetwork, Saved, restore, route_call
 from coreselect_integrations.networks.class_names import check_class_names
+from coreselect_integrations.pretraining.settings import AUTOCAST_DTYPES
+from coreselect_integrations.training.contexts import called_in
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class Request:
     num_threads: int | None
     device: str | None
     for_classifiers: bool
+    precision: str = "fp32"
 
 
 def run(request: Request, *, json: bool) -> None:
@@ -66,11 +70,13 @@ def run(request: Request, *, json: bool) -> None:
         check_class_names(saved, test, data)
     network = restore(saved).to(device).eval()
     result: dict[str, Any] = {"from": str(request.from_), "data": data, "n": len(test)}
+    precision = AUTOCAST_DTYPES[request.precision]
+    result |= {} if precision is None else {"precision": request.precision}
     common: dict[str, Any] = {"batch_size": request.batch_size, "device": device}
     with progress() as report:
-        routed = {**common, "call": route_call, "progress": report}
+        routed = {**common, "call": called_in(route_call, precision), "progress": report}
         if k is not None:
-            result["neighbours"] = _by_neighbours(network, train, test, k, report, common)
+            result["neighbours"] = _by_neighbours(network, train, test, k, report, precision, common)
         if request.corruptions is not None:
             found = evaluate_corruptions(
                 network, request.corruptions, severities=request.severities, rows=request.images.rows, **routed
@@ -152,11 +158,17 @@ def _accuracies(network: RoutedNetwork, test: Any, request: Request, common: Map
 
 
 def _by_neighbours(
-    network: RoutedNetwork, train: Any, test: Any, k: int, report: Progress, common: Mapping[str, Any]
+    network: RoutedNetwork,
+    train: Any,
+    test: Any,
+    k: int,
+    report: Progress,
+    precision: torch.dtype | None,
+    common: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return the k-NN accuracy of the representation that the head reads.
 
     A network with two routes is read on the adversarial one, as in fine-tuning.
     """
-    represent = partial(network.represent, route="adversarial")
+    represent: Any = partial(called_in(RoutedNetwork.represent, precision), network, route="adversarial")  # type: ignore[arg-type]
     return asdict(neighbours(represent, train, test, k=k, model=network, progress=report, **common))

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from coreselect import Selector, Task
+from coreselect.cli.device import device_on
 from coreselect.cli.options import AttackOptions, MachineOptions, PoolOptions, RcsOptions, WarmupOptions
 from coreselect.cli.progress import progress
 from coreselect.data import load
@@ -19,7 +20,7 @@ from coreselect.errors import CoreselectError, RequirementError
 from coreselect.io.fingerprint import fingerprint
 from coreselect.protocols import Progress
 from coreselect.selectors import RCS
-from coreselect_integrations.cli.checks_before_work import check_images, classes_in, device_on, held_out, network_at
+from coreselect_integrations.cli.checks_before_work import check_images, classes_in, held_out, network_at
 from coreselect_integrations.cli.fidelity_options import RcsMeasuredOptions, ReportOptions
 from coreselect_integrations.cli.fidelity_tables import show
 from coreselect_integrations.cli.run_progress import counted
@@ -56,7 +57,7 @@ def run(request: Request, *, json: bool) -> None:
     data = request.pool.data
     widths = _widths(request.measured.sketch)
     device = device_on(request.machine.device)
-    check_timeout(request.machine.read_timeout, request.machine.num_workers)
+    check_timeout(request.machine.read_timeout, request.machine.workers(device))
     if request.num_threads is not None:
         torch.set_num_threads(request.num_threads)
     saved = None if request.from_ is None else network_at(request.from_)
@@ -143,7 +144,7 @@ def _task(
     return Task.from_model(
         network, pool, held, loss=settings.loss(last), attack=settings.select_attack, call=route_call,
         views=settings.views(last), capture="all" if request.report.step == "all" else None,
-        num_workers=request.machine.num_workers, timeout=request.machine.read_timeout, device=device,
+        num_workers=request.machine.workers(device), timeout=request.machine.read_timeout, device=device,
         batch_size=request.batch_size or (64 if device.type == "cpu" else 256),
     )  # fmt: skip
 

@@ -11,11 +11,12 @@ import typer
 from rich.console import Console
 
 from coreselect.attacks import PGD
+from coreselect.cli.device import device_on
 from coreselect.cli.options import AttackOptions, DataOptions, MachineOptions
 from coreselect.data import load, names_of
 from coreselect.data.items import check_timeout
 from coreselect.errors import BudgetError, RequirementError
-from coreselect_integrations.cli.checks_before_work import check_folder, check_images, classes_in, device_on, network_at
+from coreselect_integrations.cli.checks_before_work import check_folder, check_images, classes_in, network_at
 from coreselect_integrations.cli.options import TrainingOptions
 from coreselect_integrations.cli.run_progress import RunProgress, counted, duration
 from coreselect_integrations.finetuning import MODES, Finetuned
@@ -66,7 +67,7 @@ def run(request: Request, *, json: bool) -> None:
     """Fine-tune, save the network, and print what was done."""
     mode, out, data = request.mode, request.out, request.images.data
     device = device_on(request.machine.device)
-    check_timeout(request.machine.read_timeout, request.machine.num_workers)
+    check_timeout(request.machine.read_timeout, request.machine.workers(device))
     check_folder(out)
     _check_kind(mode, out)
     saved, dataset = network_at(request.from_), load(data, "train", request.images.rows)
@@ -109,7 +110,7 @@ def _settings(request: Request, saved: Saved, device: torch.device, flip: bool) 
     """Return the settings that all ways of fine-tuning have in common."""
     return {
         "seed": request.seed, "batch_size": request.training.batch_size,
-        "augment": partial(crop_flip, pad=saved.spec.size // 8, flip=flip), "num_workers": request.machine.num_workers,
+        "augment": partial(crop_flip, pad=saved.spec.size // 8, flip=flip), "num_workers": request.machine.workers(device),
         "timeout": request.machine.read_timeout,
         "precision": AUTOCAST_DTYPES[request.training.precision or "fp32"], "device": device, "folder": request.out,
         "about": {"flip": flip},

@@ -9,10 +9,11 @@ from typing import Any
 import typer
 from rich.console import Console
 
+from coreselect.cli.device import device_on
 from coreselect.cli.options import MachineOptions, PoolOptions
 from coreselect.data import load
 from coreselect.data.items import check_timeout
-from coreselect_integrations.cli.checks_before_work import check_folder, device_on, held_out
+from coreselect_integrations.cli.checks_before_work import check_folder, held_out
 from coreselect_integrations.cli.run_progress import RunProgress, counted, duration
 from coreselect_integrations.cli.train_settings import (
     check,
@@ -37,7 +38,7 @@ def run(
 ) -> None:
     """Train with the options that were given, and print the last record or a summary."""
     device = device_on(machine.device)
-    check_timeout(machine.read_timeout, machine.num_workers)
+    check_timeout(machine.read_timeout, machine.workers(device))
     settings = settings_from(given, preset)
     method = selector_named(selector, settings)
     check(settings, method, given, named=selector is not None)
@@ -60,7 +61,7 @@ def run(
     pass_size = given.get("select_batch_size") or (64 if device.type == "cpu" else 256)
     with RunProgress(settings.epochs) as progress:
         result = pretrain(
-            settings, images, held, out, selector=method, num_workers=machine.num_workers, timeout=machine.read_timeout,
+            settings, images, held, out, selector=method, num_workers=machine.workers(device), timeout=machine.read_timeout,
             device=device, progress=progress, ended=progress.ended, select_batch_size=pass_size,
         )  # fmt: skip
     if json:

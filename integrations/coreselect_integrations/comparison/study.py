@@ -12,12 +12,11 @@ from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any
 
-import torch
-
 from coreselect.data.reading import unpack
 from coreselect.errors import RequirementError
 from coreselect.io.fingerprint import fingerprint
 from coreselect.support.bounds import check_range
+from coreselect.support.devices import usable_device
 from coreselect.task.datasets import first_range
 from coreselect_integrations.comparison.cell_files import RECORD, TRACEBACK, check_terms, finished, write_record
 from coreselect_integrations.comparison.cell_run import EMPTY_RECORD, run_cell
@@ -78,7 +77,7 @@ def _check(study: Study, sets: Mapping[str, Any], runtime: Runtime) -> None:
         OutOfBoundsError: the first image of a set lies outside [0, 1].
         RequirementError: see `compare`; or two cells would share a folder, or a folder's name is too long.
     """
-    where = torch.device(runtime.device or "cpu")
+    where = usable_device(runtime.device or "cpu")
     if study.clock == "cpu" and where.type != "cpu":
         why = f"the processor's clock cannot measure a {where.type} device: use the clock wall there."
         raise RequirementError(why)

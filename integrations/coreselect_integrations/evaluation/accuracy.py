@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from coreselect.attacks import PGD
 from coreselect.protocols import Attack, Call, Progress, Route, Views
 from coreselect.support.bounds import check_inputs
+from coreselect.support.devices import device_for
 from coreselect.support.seeding import noise, seeds
 from coreselect_integrations.evaluation.checks import check_finite
 from coreselect_integrations.evaluation.reading import CorrectExamples, Unpack, logits_of
@@ -67,13 +68,13 @@ def evaluate(
         device: where batches are moved; None leaves them where they are.
         progress: called with ("evaluation", examples done, examples in all) after each batch.
     Raises:
-        RequirementError: there are no examples.
+        RequirementError: there are no examples, or the model is not on the device.
         OutOfBoundsError: inputs lie outside the bounds of the attack.
         ShapeError, DataError: the model gives no logits of two or more classes, or the labels are no class numbers of it.
         NonFiniteError: outputs at natural or attacked inputs hold NaN or infinity; `indices` are positions in the data.
     """
     start, robust = perf_counter(), 0
-    logits = logits_of(model, call, route)
+    device, logits = device_for(model, device), logits_of(model, call, route)
     correct = CorrectExamples(
         logits, data, "evaluation", batch_size=batch_size, unpack=unpack, device=device, progress=progress,
         check_inputs=partial(check_inputs, attack=attack),

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from coreselect.protocols import Call, Progress, Route
+from coreselect.support.devices import device_for
 from coreselect.support.seeding import derive, rng_kept
 from coreselect_integrations.evaluation.accuracy import Evaluation
 from coreselect_integrations.evaluation.attack_ensemble import (
@@ -105,7 +106,7 @@ def autoattack(
     Source: Croce & Hein 2020, section 6 (the standard version).
     """
     start = perf_counter()
-    names = check_names(attacks, norm)
+    names, device = check_names(attacks, norm), device_for(model, device)
     load_package()
     ensemble = Ensemble(radius, norm, steps, queries)
     forward, left = logits_of(model, call, route), dict.fromkeys(names, 0)

@@ -24,6 +24,7 @@ from coreselect.data import Images
 from coreselect.data.arrays import read_array
 from coreselect.errors import DataError, UnknownNameError
 from coreselect.protocols import Call, Progress, Route
+from coreselect.support.devices import device_for
 from coreselect_integrations.evaluation.checks import check_finite, check_logits, class_numbers
 from coreselect_integrations.evaluation.reading import batches, logits_of
 from coreselect_integrations.evaluation.severities import SEVERITIES, severity_rows
@@ -124,7 +125,7 @@ def evaluate_corruptions(
         ShapeError: the model gives no logits of two or more classes, or a label is none of its classes.
         NonFiniteError: logits hold NaN or infinity; `indices` are rows of the severity.
     """
-    start, folder = perf_counter(), Path(folder)
+    start, folder, device = perf_counter(), Path(folder), device_for(model, device)
     severities = _check_severities(severities)
     sets = {
         (name, severity): whole if rows is None else whole.first(rows)

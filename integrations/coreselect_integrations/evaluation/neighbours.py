@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from coreselect.errors import NonFiniteError, RequirementError, ShapeError, first_few
 from coreselect.protocols import Progress
+from coreselect.support.devices import device_for
 from coreselect_integrations.evaluation.reading import Unpack, batches, check_not_empty, count
 from coreselect_integrations.training.contexts import evaluation_mode
 
@@ -80,6 +81,7 @@ def neighbours(
         raise RequirementError(f"neighbours need k ≥ 1 and a temperature > 0, got k={k}, temperature={temperature}.")
     if model is None and isinstance(represent, nn.Module):
         model = represent
+    device = device_for(model, device)
     total, n, correct = count(train) + count(test), 0, 0
     with nullcontext() if model is None else evaluation_mode(model), torch.no_grad():
         keys, labels = [], []

@@ -11,6 +11,7 @@ is that of the authors' program.
 
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -38,6 +39,7 @@ class AutoLoRaLoss:
     def __init__(self, classes: int, examples: int, beta: float = 6.0) -> None:
         self.p, self.beta, self.every = 1 / classes, beta, -(-examples // 4)
         self.right, self.seen = 0, 0  # natural images since the last update of p: correct ones, and all
+        self._unread: list[Tensor] = []  # counts of correct ones that are still on their device
 
     @property
     def scalars(self) -> tuple[float, float]:
@@ -53,14 +55,21 @@ class AutoLoRaLoss:
         (z,), (z_), (l1, l2) = natural, adversarial[0], self.scalars
         ce = F.cross_entropy(z, labels, reduction="none"), F.cross_entropy(z_, labels, reduction="none")  # [B] each
         values = l1 * ce[0] + (1 - l1) * ce[1] + l2 * KL()(z, z_)  # [B]
-        self.right += int((z.argmax(1) == labels).sum())
+        self._unread.append((z.argmax(1) == labels).sum())
         self.seen += len(z)
         if self.seen >= self.every:
+            self._read()
             self.p, self.right, self.seen = self.right / self.seen, 0, 0
         return values
 
+    def _read(self) -> None:
+        if self._unread:
+            self.right += int(torch.stack(self._unread).sum())
+        self._unread.clear()
+
     def state_dict(self) -> dict[str, Any]:
         """Return p, and the counts since its last update."""
+        self._read()
         return {"p": self.p, "right": self.right, "seen": self.seen}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from coreselect.data.items import loaded_in_order
 from coreselect.errors import RequirementError
 from coreselect.protocols import Route
 from coreselect.search.kmeans import kmeans
+from coreselect.support.devices import usable_device
 from coreselect.support.seeding import derive
 from coreselect.types import Int64
 from coreselect_integrations.networks import NetworkSpec, classifier_from
@@ -40,6 +41,7 @@ def features_of(
         DataError, RequirementError, UnknownNameError: see `classifier_from`.
     """
     network, _, _ = classifier_from(weights, spec, classes=2, route=route)
+    device = None if device is None else usable_device(device)
     network.to(device)
     loader = loaded_in_order(_Images(dataset), batch_size, what="dataset", num_workers=num_workers, timeout=timeout)
     parts: list[Tensor] = []

@@ -44,6 +44,7 @@ class LoopOptions(TypedDict):
 
     num_workers: int
     timeout: float
+    pin: bool
     progress: Progress | None
     ended: EpochEnded | None
 
@@ -53,6 +54,7 @@ def loop_options(options: RuntimeOptions) -> LoopOptions:
     return {
         "num_workers": options.get("num_workers", 0),
         "timeout": options.get("timeout", 0),
+        "pin": torch.device(options.get("device") or "cpu").type == "cuda",
         "progress": options.get("progress"),
         "ended": options.get("ended"),
     }

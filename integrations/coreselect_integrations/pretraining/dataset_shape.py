@@ -49,6 +49,6 @@ def count_classes(dataset: Dataset[Any], num_workers: int = 0) -> int:
             )
             raise DataError(why)
         read.append(y)
-    labels = torch.cat(read).numpy()
+    labels = torch.cat(read).cpu().numpy()
     refuse_sparse(labels, "the data")
     return max(2, int(labels.max()) + 1)

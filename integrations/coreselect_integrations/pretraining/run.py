@@ -22,6 +22,7 @@ from coreselect.history import History
 from coreselect.protocols import Progress
 from coreselect.selectors import Random
 from coreselect.support.bounds import check_range
+from coreselect.support.devices import usable_device
 from coreselect.support.records import settings_of
 from coreselect.support.seeding import derive, generator, rng_kept, seed_everything
 from coreselect_integrations.networks import NetworkSpec, RoutedNetwork, make, route_call, save_network
@@ -83,11 +84,11 @@ def pretrain(
             records of that run; the count of seen examples starts again.
         until: stop before this epoch, as if killed there; the folder then has no `model.pt`.
     Raises:
-        RequirementError: the folder holds a run with other settings, or on other data.
+        RequirementError: the folder holds a run with other settings, or on other data; or there is no such device here.
         OutOfBoundsError: the first image lies outside [0, 1], and the system attacks.
         NonFiniteError: training diverged; the folder holds the epoch before.
     """
-    where, folder, n = torch.device(device or "cpu"), Path(folder), len(pool)
+    where, folder, n = usable_device(device or "cpu"), Path(folder), len(pool)
     spec = network_for(settings, pool, num_workers)
     if settings.flip is None:
         settings = replace(settings, flip=spec.channels > 1)
@@ -116,7 +117,13 @@ def pretrain(
     workers, seen = generator(settings.seed, "workers"), SeenExamples(n)
     batches = NonSingletonBatches(sampler, settings.batch_size)
     loader = CheckedLoader(
-        Indexed(pool), batches, what="pool", generator=workers, num_workers=num_workers, timeout=timeout
+        Indexed(pool),
+        batches,
+        what="pool",
+        generator=workers,
+        num_workers=num_workers,
+        timeout=timeout,
+        pin=where.type == "cuda",
     )
     parts: dict[str, Any] = {
         "model": model, "optimizer": optimizer, "schedule": schedule, "sampler": sampler, "seen": seen,

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from coreselect.attacks import PGD
 from coreselect.errors import RequirementError, UnknownNameError
 from coreselect.protocols import Call, MakeViews, Progress
+from coreselect.support.devices import usable_device
 from coreselect.support.seeding import rng_kept
 from coreselect_integrations.networks import SUPERVISED, build, route_call
 from coreselect_integrations.pretraining.dataset_shape import count_classes, image_shape
@@ -95,7 +96,9 @@ def warm_network(
         channels, size = image_shape(dataset)
         if loss in SUPERVISED and classes is None:
             classes = count_classes(dataset, num_workers)
-        model = build(arch, loss, channels=channels, size=size, classes=classes, seed=seed).to(device or "cpu")
+        model = build(arch, loss, channels=channels, size=size, classes=classes, seed=seed).to(
+            usable_device(device or "cpu")
+        )
         attack = PGD(radius, radius * min(1.25, 2.5 / attack_steps), attack_steps)
         mirror = channels != 1
         views = partial(two_views, flip=0.5 if mirror else 0.0)

@@ -9,7 +9,6 @@ time is DynACL (`dynacl.py`). IR() adds invariant regularisation, and reads the 
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from time import perf_counter
 from typing import Any, Unpack
 
 import torch
@@ -22,12 +21,14 @@ from coreselect.errors import RequirementError
 from coreselect.history import History
 from coreselect.losses import ACL, Divided
 from coreselect.protocols import Attack, Call, Loss, MakeViews, Route, Views
+from coreselect.support.devices import device_for, moved
 from coreselect_integrations.networks import route_call
 from coreselect_integrations.systems.views import two_views
 from coreselect_integrations.training.attacks import check_attack, random_start
 from coreselect_integrations.training.contexts import evaluation_mode, mixed_precision
 from coreselect_integrations.training.epoch_log import EpochLog
 from coreselect_integrations.training.schedule import Scheduler
+from coreselect_integrations.training.totals import Totals
 from coreselect_integrations.training.warm_up import WarmUpOptions
 from coreselect_integrations.training.warm_up import warm_up as warm_up_by
 
@@ -79,8 +80,9 @@ def train_epoch(
             what each example adds (`each`) or the loader has no indices.
     """
     check_attack(loss, attack)
+    device = device_for(model, device)
     per_example = None if weights is None and history is None else _check_per_example(loss)
-    start, loss_sum, examples = perf_counter(), 0.0, 0
+    totals = Totals()
     attacked = [view for route, view in loss.streams if route == "adversarial"]
 
     def represent(route: Route, views: Views) -> Views:
@@ -92,36 +94,36 @@ def train_epoch(
 
     model.train()
     for batch in loader:
-        x = batch[0] if isinstance(batch, tuple | list) else batch  # [B, C, H, W]
-        natural = views(x.to(device), generator)  # two or three of [B, C, H, W]
-        adversarial: Views = ()
-        if attack is not None:
-            starts = tuple(random_start(natural[v], generator) for v in attacked)
-            with evaluation_mode(model):
-                adversarial = attack(
-                    lambda v: loss.ascend(represent("adversarial", v), (), None),
-                    tuple(natural[v] for v in attacked),
-                    starts,
-                )
-        z_adversarial = represent("adversarial", adversarial) if adversarial else ()
-        z_natural = represent("natural", natural[-2:])
-        if len(natural) > 2:
-            z_natural = represent("natural", natural[:-2]) + z_natural
-        if per_example is None:
-            value = loss(z_adversarial, z_natural, None)
-        else:
-            losses = per_example.each(z_adversarial, z_natural, None)  # [B]
-            value = (losses if weights is None else losses * weights(_index(batch)).to(losses)).mean()
-            if history is not None:
-                history.record_losses(_index(batch), losses)
-        optimizer.zero_grad()
-        value.backward()
-        optimizer.step()
-        if scheduler is not None:
-            scheduler.step()
-        loss_sum += value.item() * len(x)
-        examples += len(x)
-    return EpochLog(loss_sum / max(1, examples), None, examples, perf_counter() - start)
+        with totals.checks.collecting():
+            x = batch[0] if isinstance(batch, tuple | list) else batch  # [B, C, H, W]
+            natural = views(moved(x, device), generator)  # two or three of [B, C, H, W]
+            adversarial: Views = ()
+            if attack is not None:
+                starts = tuple(random_start(natural[v], generator) for v in attacked)
+                with evaluation_mode(model):
+                    adversarial = attack(
+                        lambda v: loss.ascend(represent("adversarial", v), (), None),
+                        tuple(natural[v] for v in attacked),
+                        starts,
+                    )
+            z_adversarial = represent("adversarial", adversarial) if adversarial else ()
+            z_natural = represent("natural", natural[-2:])
+            if len(natural) > 2:
+                z_natural = represent("natural", natural[:-2]) + z_natural
+            if per_example is None:
+                value = loss(z_adversarial, z_natural, None)
+            else:
+                losses = per_example.each(z_adversarial, z_natural, None)  # [B]
+                value = (losses if weights is None else losses * weights(_index(batch)).to(losses)).mean()
+                if history is not None:
+                    totals.record(losses, partial(history.record_losses, _index(batch)))
+            optimizer.zero_grad()
+            value.backward()
+            optimizer.step()
+            if scheduler is not None:
+                scheduler.step()
+        totals.batch_done(value, len(x))
+    return totals.log(answers=False)
 
 
 def _check_per_example(loss: Loss) -> Divided:

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from coreselect.attacks import PGD
 from coreselect.errors import ShapeError, UnknownNameError
+from coreselect.gradients.batched_views import batched, with_batches
 from coreselect.losses import ACL, nt_xent
 from coreselect.protocols import MakeViews, Views
 
@@ -179,4 +180,7 @@ def with_original(views: MakeViews) -> MakeViews:
     def three(x: Tensor, generator: torch.Generator) -> Views:
         return (x, *views(x, generator))
 
-    return three
+    for_each = batched(views)
+    if for_each is None:
+        return three
+    return with_batches(lambda x, seeds: (x, *for_each(x, seeds)))(three)

@@ -14,7 +14,6 @@ adversarial training", ICLR 2020. CE() without an attack is standard training.
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from time import perf_counter
 from typing import Any, Unpack
 
 import torch
@@ -26,11 +25,13 @@ from coreselect.attacks import PGD
 from coreselect.history import History
 from coreselect.losses import SAT
 from coreselect.protocols import Attack, Call, Loss, Route
+from coreselect.support.devices import device_for, moved
 from coreselect_integrations.systems.augment import Augment
 from coreselect_integrations.training.attacks import check_attack, random_start
 from coreselect_integrations.training.contexts import evaluation_mode, mixed_precision
 from coreselect_integrations.training.epoch_log import EpochLog
 from coreselect_integrations.training.schedule import Scheduler
+from coreselect_integrations.training.totals import Totals
 from coreselect_integrations.training.warm_up import WarmUpOptions
 from coreselect_integrations.training.warm_up import warm_up as warm_up_by
 
@@ -85,7 +86,8 @@ def train_epoch(
         RequirementError: loss and attack do not fit together.
     """
     check_attack(loss, attack)
-    start, loss_sum, correct, examples = perf_counter(), 0.0, 0, 0
+    device = device_for(model, device)
+    totals = Totals()
     reads_natural = ("natural", 0) in loss.streams
 
     def logits(x: Tensor, route: Route) -> Tensor:
@@ -96,33 +98,35 @@ def train_epoch(
     if trained is not None:
         trained.train()
     for x, y, *index in loader:
-        x, y = x.to(device), y.to(device)  # [B, C, H, W], [B]
-        if augment is not None:
-            x = augment(x, generator)
-        attacked = x
-        if attack is not None:
-            with evaluation_mode(model):
-                with torch.no_grad():
-                    fixed = (logits(x, "natural"),) if reads_natural else ()
-                objective = partial(_attack_objective, loss, logits, fixed, y)
-                (attacked,) = attack(objective, (x,), (random_start(x, generator),))
-        natural = (logits(x, "natural"),) if reads_natural else ()
-        adversarial = (logits(attacked, "adversarial"),) if attack is not None else ()
-        losses = loss(adversarial, natural, y)  # [B]
-        mean = (losses if weights is None else losses * weights(index[0]).to(losses)).mean()
-        optimizer.zero_grad()
-        mean.backward()
-        optimizer.step()
-        if scheduler is not None:
-            scheduler.step()
-        loss_sum += mean.item() * len(x)
-        used = (*adversarial, *natural)[0]  # logits [B, classes]
-        if history is not None:
-            history.record(index[0], used, y, attacked=attack is not None)
-        correct += int((used.argmax(1) == y).sum())
-        examples += len(x)
-    n = max(1, examples)
-    return EpochLog(loss_sum / n, correct / n, examples, perf_counter() - start)
+        with totals.checks.collecting():
+            given, x, y = y, moved(x, device), moved(y, device)  # [B], [B, C, H, W], [B]
+            if augment is not None:
+                x = augment(x, generator)
+            attacked = x
+            if attack is not None:
+                with evaluation_mode(model):
+                    with torch.no_grad():
+                        fixed = (logits(x, "natural"),) if reads_natural else ()
+                    objective = partial(_attack_objective, loss, logits, fixed, y)
+                    (attacked,) = attack(objective, (x,), (random_start(x, generator),))
+            natural = (logits(x, "natural"),) if reads_natural else ()
+            adversarial = (logits(attacked, "adversarial"),) if attack is not None else ()
+            losses = loss(adversarial, natural, y)  # [B]
+            mean = (losses if weights is None else losses * weights(index[0]).to(losses)).mean()
+            optimizer.zero_grad()
+            mean.backward()
+            optimizer.step()
+            if scheduler is not None:
+                scheduler.step()
+            used = (*adversarial, *natural)[0]  # logits [B, classes]
+            if history is not None:
+                totals.record(used, partial(_record, history, index[0], given, attack is not None))
+        totals.batch_done(mean, len(x), (used.argmax(1) == y).sum())
+    return totals.log(answers=True)
+
+
+def _record(history: History, index: Tensor, labels: Tensor, attacked: bool, logits: Tensor) -> None:
+    history.record(index, logits, labels, attacked=attacked)
 
 
 def _attack_objective(

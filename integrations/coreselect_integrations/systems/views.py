@@ -12,7 +12,7 @@ Effect of Data Augmentation in Adversarial Contrastive Learning", ICLR 2023 (Dyn
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from coreselect.errors import RequirementError, ShapeError, missing_extra
+from coreselect.gradients.batched_views import with_batches
 
 Resample = Literal["bicubic", "bilinear"]
 Adjust = Callable[[Tensor, Tensor], Tensor]  # images [n, C, H, W], one number for each image [n] → images [n, C, H, W]
@@ -48,6 +49,33 @@ class Kornia:
     hue: Adjust  # in radians
 
 
+def two_views_for_each(
+    x: Tensor,
+    seeds: Sequence[int],
+    *,
+    strength: float = 1.0,
+    flip: float = 0.5,
+    resample: Resample = "bicubic",
+) -> tuple[Tensor, Tensor]:
+    """Make the two views of each image that `two_views` makes of it alone, with a generator of its own seed.
+
+    The bits are those of one image at a time; the changes are made for all images at once.
+
+    Args:
+        x: float [B, C, H, W], pixels in [0, 1].
+        seeds: B seeds, one for each image.
+        strength, flip, resample: see `two_views`.
+    Returns, Raises:
+        as `two_views`.
+    """
+    _check(x, strength, flip, resample)
+    own, draws = torch.Generator(), torch.empty(2, len(seeds), sum(_PARTS))  # [2, B, numbers]
+    for i, seed in enumerate(seeds):
+        draws[:, i] = torch.rand(2, sum(_PARTS), generator=own.manual_seed(seed))
+    return _views_from(x, draws.flatten(0, 1), strength, flip, resample)
+
+
+@with_batches(two_views_for_each)
 def two_views(
     x: Tensor,
     generator: torch.Generator,
@@ -74,6 +102,13 @@ def two_views(
         RequirementError: a strength or probability is outside [0, 1], or there is no such way to resample.
         MissingExtraError: kornia is not installed.
     """
+    _check(x, strength, flip, resample)
+    u = torch.rand(2 * len(x), sum(_PARTS), generator=generator, device=generator.device).cpu()  # [2B, numbers]
+    return _views_from(x, u, strength, flip, resample)
+
+
+def _check(x: Tensor, strength: float, flip: float, resample: str) -> None:
+    """Refuse what is no batch of float images, and settings out of range."""
     if x.ndim != 4 or not x.is_floating_point():
         raise ShapeError(f"views need float images [B, C, H, W], got {x.dtype} {list(x.shape)}: convert them.")
     if not (0 <= strength <= 1 and 0 <= flip <= 1) or resample not in ("bicubic", "bilinear"):
@@ -81,9 +116,12 @@ def two_views(
             "views need strength and flip in [0, 1] and resample 'bicubic' or 'bilinear', "
             f"got {strength}, {flip} and {resample!r}."
         )
+
+
+def _views_from(x: Tensor, u: Tensor, strength: float, flip: float, resample: Resample) -> tuple[Tensor, Tensor]:
+    """Make both views of x [B, C, H, W] from their random numbers [2B, numbers] on the CPU: first all of one, then the other."""
     kornia = load_kornia()
     views = torch.cat((x, x))  # [2B, C, H, W]: both views are made in one pass
-    u = torch.rand(len(views), sum(_PARTS), generator=generator, device=generator.device).cpu()  # [2B, numbers]
     tries, place, mirror, jittered, order, amounts, grey = u.split(_PARTS, 1)
     if strength:
         H, W = x.shape[-2:]

@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from coreselect.protocols import Call, Route
 
 
 @contextmanager
@@ -27,6 +30,18 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
             m.training = training
         for p, flag in flags:
             p.requires_grad_(flag)
+
+
+def called_in(call: Call, precision: torch.dtype | None) -> Call:
+    """Return a call of a network in mixed precision, with outputs in float32; None keeps the network's precision."""
+    if precision is None:
+        return call
+
+    def lowered(model: nn.Module, x: Any, route: Route) -> Tensor:
+        with mixed_precision(x, precision):
+            return call(model, x, route).float()
+
+    return lowered
 
 
 def mixed_precision(x: Tensor, dtype: torch.dtype | None) -> AbstractContextManager[object]:

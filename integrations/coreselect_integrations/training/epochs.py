@@ -34,6 +34,7 @@ def run_epochs(
     drop_last: bool = False,
     num_workers: int = 0,
     timeout: float = 0,
+    pin: bool = False,
     progress: Progress | None = None,
     run: Run | None = None,
     extra_record: Callable[[], Mapping[str, Any]] = dict,
@@ -51,7 +52,7 @@ def run_epochs(
         epochs: at least 0.
         batch_size: at least 1.
         drop_last: leave out the last batch of an epoch if it is not full, unless it is the only batch.
-        num_workers, timeout: of the loader.
+        num_workers, timeout, pin: of the loader; with `pin`, batches are in pinned memory, for copies to a GPU.
         progress: called with (name, examples done, examples in all) after each batch.
         run: keeps the log of each epoch, and knows how many are done; None keeps nothing.
         extra_record: called after each epoch; returns JSON values that are recorded with the log.
@@ -69,7 +70,9 @@ def run_epochs(
         raise RequirementError(why)
     order = torch.Generator()
     batches = NonSingletonBatches(RandomSampler(dataset, generator=order), batch_size, drop_last=drop_last)  # type: ignore[arg-type]
-    loader = CheckedLoader(dataset, batches, what="training", generator=order, num_workers=num_workers, timeout=timeout)
+    loader = CheckedLoader(
+        dataset, batches, what="training", generator=order, num_workers=num_workers, timeout=timeout, pin=pin
+    )
     examples = sum(batches.sizes())  # in one epoch
     logs = [EpochLog.from_record(record) for record in run.records] if run is not None else []
     for e in range(len(logs), epochs):

@@ -26,6 +26,7 @@ from coreselect.errors import DataError, NonFiniteError, RequirementError
 from coreselect.io.atomic import atomic_file
 from coreselect.io.weights_file import load_verified
 from coreselect.support.seeding import rng_state, set_rng_state
+from coreselect_integrations.training.states import on_cpu
 
 CHECKPOINT, LOG = "last.pt", "log.jsonl"
 COMPARED_FIRST = ("system", "mode", "selector")  # these tell most about a run: their difference is reported first
@@ -138,7 +139,7 @@ class Run:
         self.records.append({"epoch": self.done, **record})
         state = {
             "settings": self.settings,
-            "parts": {name: part.state_dict() for name, part in self.parts.items()},
+            "parts": {name: on_cpu(part.state_dict()) for name, part in self.parts.items()},
             "records": self.records,
             "rng": rng_state(),
         }
