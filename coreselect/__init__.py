@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from coreselect.certifying import certify
-    from coreselect.choosing import select
+    from coreselect.choosing import plan, select
     from coreselect.data.subsets import Indexed, holdout
     from coreselect.errors import CoreselectError, CoreselectWarning
     from coreselect.history import History
     from coreselect.loop.infobatch import InfoBatchSampler
     from coreselect.loop.sampler import CoresetSampler
     from coreselect.network.normalized import Normalized
+    from coreselect.planning.record import Plan
     from coreselect.protocols import Selector
     from coreselect.selectors import get_selector, list_selectors
     from coreselect.task.task import Task
@@ -32,6 +33,7 @@ __all__ = [
     "Indexed",
     "InfoBatchSampler",
     "Normalized",
+    "Plan",
     "Provenance",
     "Selection",
     "Selector",
@@ -40,6 +42,7 @@ __all__ = [
     "get_selector",
     "holdout",
     "list_selectors",
+    "plan",
     "select",
 ]
 
@@ -53,6 +56,7 @@ _MODULE_OF = {
     "Indexed": "data.subsets",
     "InfoBatchSampler": "loop.infobatch",
     "Normalized": "network.normalized",
+    "Plan": "planning.record",
     "Provenance": "types",
     "Selection": "types",
     "Selector": "protocols",
@@ -61,6 +65,7 @@ _MODULE_OF = {
     "get_selector": "selectors",
     "holdout": "data.subsets",
     "list_selectors": "selectors",
+    "plan": "choosing",
     "select": "choosing",
 }
 

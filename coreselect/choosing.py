@@ -1,4 +1,4 @@
-"""The function `select`: it checks the request, runs the selector, and checks the selection."""
+"""The functions `select`, which checks the request, runs the selector and checks the selection, and `plan`, which says its cost."""
 
 from collections.abc import Iterable, Mapping
 
@@ -8,6 +8,8 @@ import torch
 from coreselect.budget import Budget, resolve
 from coreselect.errors import CoreselectError, RequirementError
 from coreselect.objectives.following import following, parts
+from coreselect.planning.estimate import estimate
+from coreselect.planning.record import Plan
 from coreselect.protocols import Selector, TaskLike
 from coreselect.support.bounds import bounds_of, check_range
 from coreselect.task.recipe import ModelRecipe
@@ -62,6 +64,29 @@ def select(task: TaskLike, selector: Selector, budget: Budget, seed: int = 0, *,
     if fault:
         raise CoreselectError(f"the selector {selector.name!r} broke its contract: it returned {fault}.")
     return selection
+
+
+def plan(
+    task: TaskLike, selector: Selector, budget: Budget, seed: int = 0, *, round: int = 0, timed: bool = True
+) -> Plan:
+    """Say what a selection will cost, before it takes memory or time: passes of the model, bytes, and seconds.
+
+    Passes are counted as the selection will make them. Where the inputs decide how many, or groups differ in size, the plan gives
+    an upper bound and says so. Seconds are an estimate: the first batch is read, attacked and passed through the model, and its
+    time for each example is multiplied. A selector without a method `costs` is described by what it says it `requires`.
+
+    Args:
+        task, selector, budget, seed, round: as for `select`.
+        timed: whether the first batch is swept for its time; without, the model is only probed with up to four images.
+    Returns:
+        The plan.
+    Raises:
+        BudgetError, RequirementError, OutOfBoundsError: as `select` says.
+    """
+    k = resolve(budget, task.n)
+    check_selector(selector, task)
+    with task.snapshot(seed, round) as snapshot:
+        return estimate(snapshot, selector, k, timed=timed)
 
 
 def check_selector(selector: Selector, task: TaskLike) -> None:

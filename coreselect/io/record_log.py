@@ -3,8 +3,9 @@
     file  = MAGIC · record(header as JSON) · record 0 · record 1 · …
     record = length of the content, number, digest of the content, digest of these three · content
 
-The header is written with the file, in one step. A record counts if both its digests are right. The first one that does not ends the
-file: a torn last record, cut by a kill, is dropped without a word; a record with other bytes than were written is named.
+The header is written with the file, in one step. A record counts if both its digests are right. The first one that does not
+ends the file: a torn last record, cut by a kill, is dropped without a word; a record with other bytes than were written is
+dropped too, and `damaged` says so.
 """
 
 import os
@@ -41,7 +42,7 @@ class RecordLog:
     def __init__(self, path: Path) -> None:
         self.path, self.damaged = path, False
         try:
-            self._file: BinaryIO = open(path, "r+b", buffering=0)
+            self._file: BinaryIO = open(path, "r+b", buffering=0)  # noqa: SIM115  # `close` closes it
         except OSError as why:
             raise StoreError(f"{path} cannot be opened for writing ({why.strerror}).") from why
         try:
@@ -73,7 +74,7 @@ class RecordLog:
         return len(self._ends) - 1
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield the content of each record in order, and end at the first that is damaged; that one and those after it are dropped."""
+        """Yield the content of each record in order; the first that is damaged is dropped, with those after it."""
         at = 0
         while at < len(self):
             content = self._content(at)

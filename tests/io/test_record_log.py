@@ -51,6 +51,8 @@ def test_a_file_cut_at_any_byte_holds_the_records_before_the_cut(tmp_path: Path)
     """Cut inside the records, a file gives the whole ones without a word and goes on; cut inside its header, it is refused."""
     path = tmp_path / "rows"
     whole = filled(path)
+    with RecordLog(path) as log:
+        header = log._ends[0]
     seen = set()
     for length in range(len(whole)):
         path.write_bytes(whole[:length])
@@ -59,9 +61,9 @@ def test_a_file_cut_at_any_byte_holds_the_records_before_the_cut(tmp_path: Path)
                 kept = list(log)
                 assert not log.damaged
                 log.append(b"next")
-        except StoreError as why:
-            assert str(path) in str(why)
+        except StoreError:
             seen.add(-1)
+            assert length < header
             continue
         assert kept == WRITTEN[: len(kept)]
         assert read(path) == [*kept, b"next"]
@@ -73,6 +75,8 @@ def test_a_flipped_bit_never_changes_what_is_read(tmp_path: Path) -> None:
     """With any one bit changed, a file gives a prefix of its records and says that it is damaged, or is refused."""
     path = tmp_path / "rows"
     whole = filled(path)
+    with RecordLog(path) as log:
+        header = log._ends[0]
     for at in range(len(whole)):
         changed = bytearray(whole)
         changed[at] ^= 1 << at % 8
@@ -82,8 +86,8 @@ def test_a_flipped_bit_never_changes_what_is_read(tmp_path: Path) -> None:
                 kept = list(log)
                 assert log.damaged
                 assert len(log) == len(kept) < 4
-        except StoreError as why:
-            assert "damaged" in str(why) or "no file of rows" in str(why)
+        except StoreError:
+            assert at < header
             continue
         assert kept == WRITTEN[: len(kept)]
         assert read(path) == kept
@@ -111,7 +115,7 @@ def test_a_full_disk_keeps_the_records_before(tmp_path: Path, monkeypatch: Any) 
 
     with RecordLog(path) as log:
         monkeypatch.setattr(record_log, "_write_all", full)
-        with pytest.raises(StoreError, match="No space left on device.* after 4 records, which are kept"):
+        with pytest.raises(StoreError, match=r"No space left on device.* after 4 records, which are kept"):
             log.append(b"x" * 100)
         monkeypatch.undo()
     assert read(path) == WRITTEN
