@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from coreselect.certifying import certify
-    from coreselect.choosing import plan, select
+    from coreselect.choosing import plan, select, select_each
     from coreselect.data.subsets import Indexed, holdout
     from coreselect.errors import CoreselectError, CoreselectWarning
     from coreselect.history import History
@@ -44,6 +44,7 @@ __all__ = [
     "list_selectors",
     "plan",
     "select",
+    "select_each",
 ]
 
 _MODULE_OF = {
@@ -67,6 +68,7 @@ _MODULE_OF = {
     "list_selectors": "selectors",
     "plan": "choosing",
     "select": "choosing",
+    "select_each": "choosing",
 }
 
 

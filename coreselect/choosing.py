@@ -1,18 +1,21 @@
-"""The functions `select`, which checks the request, runs the selector and checks the selection, and `plan`, which says its cost."""
+"""The functions `select` and `select_each`, which check the request and the selection, and `plan`, which says the cost before."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from coreselect.budget import Budget, resolve
 from coreselect.errors import CoreselectError, RequirementError
+from coreselect.gradients.row_store import RowStore
+from coreselect.gradients.shared_rows import SharedRows
 from coreselect.objectives.following import following, parts
 from coreselect.planning.estimate import estimate
 from coreselect.planning.record import Plan
 from coreselect.protocols import Selector, TaskLike
 from coreselect.support.bounds import bounds_of, check_range
-from coreselect.task.recipe import ModelRecipe
+from coreselect.task.recipe import ModelRecipe, Recipe
 from coreselect.types import Selection
 
 _REMEDIES = {  # for each requirement of a selector, how a user can provide it
@@ -29,7 +32,15 @@ _REMEDIES = {  # for each requirement of a selector, how a user can provide it
 }
 
 
-def select(task: TaskLike, selector: Selector, budget: Budget, seed: int = 0, *, round: int = 0) -> Selection:
+def select(
+    task: TaskLike,
+    selector: Selector,
+    budget: Budget,
+    seed: int = 0,
+    *,
+    round: int = 0,
+    store: RowStore | str | Path | None = None,
+) -> Selection:
     """Choose exactly `budget` examples of a task's pool.
 
     Args:
@@ -38,18 +49,24 @@ def select(task: TaskLike, selector: Selector, budget: Budget, seed: int = 0, *,
         budget: a count (int), or a fraction f in (0, 1] meaning ⌊f·N⌋ exactly.
         seed: seed and round decide every random draw; global random states are neither read nor changed.
         round: the number of this selection in its run, ≥ 0.
+        store: a folder for what sweeps over the pool compute, written batch by batch. If the process is killed, the same call
+            goes on at the first batch that is missing, and gives the same bits as an uninterrupted one. Other selectors of the
+            same model, pool, seed and round use what is there.
     Returns:
         The selection: k unique positions in the pool, in pick order, with provenance.
     Raises:
         BudgetError: the budget is out of range.
         RequirementError: the task lacks something that the selector needs, or seed or round is negative.
         OutOfBoundsError: inputs lie outside the bounds of an attack of this selection.
+        StoreError: the store is in use, holds rows of another run, is damaged, or cannot be written.
         CoreselectError: the selector returned a wrong number of picks, or picks that are not unique positions.
     """
     if seed < 0 or round < 0:
         raise RequirementError(f"seed and round must be 0 or more, got {seed} and {round}.")
     k = resolve(budget, task.n)
     check_selector(selector, task)
+    if store is not None:
+        task = _storing(task, store)
     selection = selector.select(task, k, generator=torch.Generator().manual_seed(seed), round=round)
     indices = selection.indices
     fault = (
@@ -64,6 +81,48 @@ def select(task: TaskLike, selector: Selector, budget: Budget, seed: int = 0, *,
     if fault:
         raise CoreselectError(f"the selector {selector.name!r} broke its contract: it returned {fault}.")
     return selection
+
+
+def select_each(
+    task: TaskLike,
+    selectors: Iterable[Selector],
+    budget: Budget,
+    seed: int = 0,
+    *,
+    round: int = 0,
+    store: RowStore | str | Path | None = None,
+) -> Iterator[Selection]:
+    """Choose by several selectors, with each sweep over the pool made once.
+
+    Features, logits and prepared inputs that one selector has computed are used by those after it. They are kept in the store, or
+    in memory without one. Each selection is the same as that of `select`, and comes as soon as it is made.
+
+    Args:
+        task, budget, seed, round, store: as for `select`.
+        selectors: in the order in which they choose.
+    Returns:
+        An iterator over one selection for each selector.
+    Raises:
+        BudgetError, RequirementError, OutOfBoundsError: as `select` says, at once.
+        StoreError, CoreselectError: as `select` says.
+    """
+    selectors = tuple(selectors)
+    resolve(budget, task.n)
+    for selector in selectors:
+        check_selector(selector, task)
+    kept = (
+        store if store is not None else SharedRows() if isinstance(task, ModelRecipe) and task.store is None else None
+    )
+    return (select(task, selector, budget, seed, round=round, store=kept) for selector in selectors)
+
+
+def _storing(task: TaskLike, store: RowStore | str | Path | None) -> TaskLike:
+    """Return the task with this store; an open snapshot keeps its own."""
+    if isinstance(task, Recipe):
+        return task.storing(store)  # type: ignore[return-value]  # every recipe of a user is a task
+    if store is not None:
+        raise RequirementError("a store belongs to a task, and this is an open snapshot: give the task.")
+    return task
 
 
 def plan(
@@ -85,7 +144,7 @@ def plan(
     """
     k = resolve(budget, task.n)
     check_selector(selector, task)
-    with task.snapshot(seed, round) as snapshot:
+    with _storing(task, None).snapshot(seed, round) as snapshot:  # the timed batch is no part of the sweep
         return estimate(snapshot, selector, k, timed=timed)
 
 

@@ -11,17 +11,19 @@ dropped too, and `damaged` says so.
 import os
 import struct
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from hashlib import blake2b
+from io import RawIOBase
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 from coreselect.errors import StoreError
 from coreselect.io import strict_json
 from coreselect.io.atomic import atomic_file
 
+Bytes = bytes | bytearray | memoryview  # of single bytes
 MAGIC = b"coreselect rows 1\n"
 SYNC_EVERY = 10.0  # seconds between two writes that wait for the disk; a kill loses nothing, a power cut at most this
 _FIELDS = struct.Struct("<QQ16s")  # length, number, digest of the content
@@ -35,16 +37,17 @@ class RecordLog:
 
     Args:
         path: the file, which must exist (`RecordLog.made` makes it).
+        write: whether records may be added, and bad ones are cut off; else the file is only looked at, also while it grows.
     Raises:
-        StoreError: the file is no file of records, its header is damaged, or it cannot be opened for writing.
+        StoreError: the file is no file of records, its header is damaged, or it cannot be opened.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.damaged = path, False
+    def __init__(self, path: Path, *, write: bool = True) -> None:
+        self.path, self.damaged, self._write = path, False, write
         try:
-            self._file: BinaryIO = open(path, "r+b", buffering=0)  # noqa: SIM115  # `close` closes it
+            self._file: RawIOBase = open(path, "r+b" if write else "rb", buffering=0)  # noqa: SIM115  # `close` closes it
         except OSError as why:
-            raise StoreError(f"{path} cannot be opened for writing ({why.strerror}).") from why
+            raise StoreError(f"{path} cannot be opened{' for writing' if write else ''} ({why.strerror}).") from why
         try:
             self.header = self._read_header()
             self._ends = [self._file.tell()]  # where record i begins, and at last where the next one goes
@@ -64,7 +67,7 @@ class RecordLog:
         try:
             with atomic_file(path) as file:
                 file.write(MAGIC)
-                file.write(b"".join(_framed(_HEADER, strict_json.canonical(header).encode())))
+                file.write(b"".join(_framed(_HEADER, [strict_json.canonical(header).encode()])))
         except OSError as why:
             raise StoreError(f"{path} cannot be written ({why.strerror}).") from why
         return cls(path)
@@ -73,7 +76,7 @@ class RecordLog:
         """Return how many whole records the file holds, as far as their lengths show."""
         return len(self._ends) - 1
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[bytearray]:
         """Yield the content of each record in order; the first that is damaged is dropped, with those after it."""
         at = 0
         while at < len(self):
@@ -85,18 +88,20 @@ class RecordLog:
             yield content
             at += 1
 
-    def append(self, content: bytes) -> None:
+    def append(self, *pieces: Bytes) -> None:
         """Write one more record; if that fails, the file ends with the record before it.
 
+        Args:
+            pieces: its content, one after the other.
         Raises:
             StoreError: the disk is full, or the file cannot be written.
         """
-        start = self._ends[-1]
+        start, size = self._ends[-1], sum(len(piece) for piece in pieces)
         try:
             self._file.seek(start)
-            for piece in _framed(len(self), content):
+            for piece in _framed(len(self), pieces):
                 _write_all(self._file, piece)
-            self._ends.append(start + _HEAD + len(content))
+            self._ends.append(start + _HEAD + size)
             if time.monotonic() - self._synced > SYNC_EVERY:
                 self.sync()
         except OSError as why:
@@ -104,7 +109,7 @@ class RecordLog:
                 self._drop_from(len(self))
             raise StoreError(
                 f"{self.path} cannot be written ({why.strerror}) after {len(self)} records, which are kept: make space "
-                f"({len(content):,} bytes for each record to come) and run the same again to go on from there."
+                f"({size:,} bytes for each record to come) and run the same again to go on from there."
             ) from why
 
     def sync(self) -> None:
@@ -162,40 +167,45 @@ class RecordLog:
         length, own, digest = _FIELDS.unpack(head[: _FIELDS.size])
         return (length, digest) if own == number else None
 
-    def _content(self, at: int) -> bytes | None:
+    def _content(self, at: int) -> bytearray | None:
         self._file.seek(self._ends[at])
         fields = self._frame(at)
-        content = b"" if fields is None else _read_all(self._file, fields[0])
+        content = bytearray() if fields is None else _read_all(self._file, fields[0])
         return content if fields is not None and _digest(content) == fields[1] else None
 
     def _drop_from(self, at: int) -> None:
-        self._file.truncate(self._ends[at])
+        if self._write:
+            self._file.truncate(self._ends[at])
         del self._ends[at + 1 :]
 
 
-def _framed(number: int, content: bytes) -> tuple[bytes, bytes]:
-    fields = _FIELDS.pack(len(content), number, _digest(content))
-    return fields + _digest(fields), content
+def _framed(number: int, pieces: Sequence[Bytes]) -> list[Bytes]:
+    """Put the head of a record before its content."""
+    fields = _FIELDS.pack(sum(len(piece) for piece in pieces), number, _digest(*pieces))
+    return [fields + _digest(fields), *pieces]
 
 
-def _digest(content: bytes) -> bytes:
-    return blake2b(content, digest_size=_DIGEST).digest()
+def _digest(*pieces: Bytes) -> bytes:
+    out = blake2b(digest_size=_DIGEST)
+    for piece in pieces:
+        out.update(piece)
+    return out.digest()
 
 
-def _write_all(file: BinaryIO, data: bytes) -> None:
+def _write_all(file: RawIOBase, data: Bytes) -> None:
     """Write all bytes: one call may write fewer, for instance up to the end of a full disk."""
     view = memoryview(data)
     while len(view):
-        view = view[file.write(view) :]
+        view = view[file.write(view) or 0 :]
 
 
-def _read_all(file: BinaryIO, length: int) -> bytes:
+def _read_all(file: RawIOBase, length: int) -> bytearray:
     """Read so many bytes, or up to the end: one call reads at most 2 GiB."""
-    parts = []
-    while length:
-        part = file.read(length)
-        if not part:
+    out = bytearray(length)
+    view = memoryview(out)
+    while len(view):
+        got = file.readinto(view)
+        if not got:
             break
-        parts.append(part)
-        length -= len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+        view = view[got:]
+    return out
