@@ -27,6 +27,7 @@ from coreselect.data.subsets import holdout
 from coreselect.errors import DataError, ShapeError
 from coreselect.gradients.row_store import FolderStore
 from coreselect.io import index_file
+from coreselect.io.atomic import check_target
 from coreselect.losses import loss as find_loss
 from coreselect.protocols import Attack, Loss, Progress
 from coreselect.task.recipe import no_progress
@@ -79,6 +80,10 @@ def run(request: Request, *, json: bool) -> None:
     for path in request.files.values():
         if path is not None:
             index_file.ending(path)  # refuse an unknown format here, not an hour later
+            if not request.work.dry_run:
+                check_target(path)
+    if request.model.save_model is not None and not request.work.dry_run:
+        check_target(request.model.save_model)
     pickers = [make_selector(name, request.method, request.rcs, request.radius) for name in request.files]
     store = request.work.store
     if request.work.dry_run:
@@ -98,7 +103,7 @@ def run(request: Request, *, json: bool) -> None:
         for path, selection in zip(request.files.values(), made, strict=True):
             assert path is not None  # without --dry-run there is --out
             selection.save(path)
-            talk.print(f"wrote {path}")
+            talk.print(f"wrote {path}", markup=False)
             found.append((path, selection))
     known: dict[str, Any] = {}
     if work.dataset is not None:
@@ -114,7 +119,7 @@ def run(request: Request, *, json: bool) -> None:
 def _say_what_is_stored(folder: Path, talk: Console) -> None:
     """Say which sweeps a store holds, and how much of them."""
     for kind, done, batches in FolderStore(folder).contents():
-        talk.print(f"{folder}: {done:,} of {batches:,} batches of the sweep {kind!r} are there")
+        talk.print(f"{folder}: {done:,} of {batches:,} batches of the sweep {kind!r} are there", markup=False)
 
 
 def _work(request: Request, report: Progress, talk: Console | None) -> Work:
@@ -160,7 +165,8 @@ def _over_model(request: Request, report: Progress, talk: Console | None) -> Wor
     ready = _model(request, loss, pool, device, report)
     if talk is not None:
         talk.print(
-            f"{request.pool.data}: {len(pool)} to choose from, {len(held)} held out for validation; {ready.said}"
+            f"{request.pool.data}: {len(pool)} to choose from, {len(held)} held out for validation; {ready.said}",
+            markup=False,
         )
     return Work(_task(request, loss, attack, ready, pool, held, device), dataset, ready.record, warm_up)
 
