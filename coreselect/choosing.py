@@ -1,6 +1,7 @@
 """The functions `select` and `select_each`, which check the request and the selection, and `plan`, which says the cost before."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ from coreselect.gradients.shared_rows import SharedRows
 from coreselect.objectives.following import following, parts
 from coreselect.planning.estimate import estimate
 from coreselect.planning.record import Plan
-from coreselect.protocols import Selector, TaskLike
+from coreselect.protocols import Progress, Selector, TaskLike
 from coreselect.support.bounds import bounds_of, check_range
+from coreselect.support.progress import progress as shown_progress
 from coreselect.support.type_checks import LARGEST_SEED, whole
 from coreselect.task.recipe import ModelRecipe, Recipe
 from coreselect.types import Selection
@@ -41,6 +43,7 @@ def select(
     *,
     round: int = 0,
     store: RowStore | str | Path | None = None,
+    progress: Progress | bool = False,
 ) -> Selection:
     """Choose exactly `budget` examples of a task's pool.
 
@@ -53,6 +56,8 @@ def select(
         store: a folder for what sweeps over the pool compute, written batch by batch. If the process is killed, the same call
             goes on at the first batch that is missing, and gives the same bits as an uninterrupted one. Other selectors of the
             same model, pool, seed and round use what is there.
+        progress: True shows rate and time left on stderr (bars on a terminal, else a line now and then); a callable gets (part,
+            examples done, examples in all) after each batch; False says nothing.
     Returns:
         The selection: k unique positions in the pool, in pick order, with provenance.
     Raises:
@@ -68,7 +73,8 @@ def select(
     check_selector(selector, task)
     if store is not None:
         task = _storing(task, store)
-    selection = selector.select(task, k, generator=torch.Generator().manual_seed(seed), round=round)
+    with _telling(task, progress) as told:
+        selection = selector.select(told, k, generator=torch.Generator().manual_seed(seed), round=round)
     indices = selection.indices
     fault = (
         f"{len(indices)} picks for a budget of {k}"
@@ -92,6 +98,7 @@ def select_each(
     *,
     round: int = 0,
     store: RowStore | str | Path | None = None,
+    progress: Progress | bool = False,
 ) -> Iterator[Selection]:
     """Choose by several selectors, with each sweep over the pool made once.
 
@@ -99,7 +106,7 @@ def select_each(
     in memory without one. Each selection is the same as that of `select`, and comes as soon as it is made.
 
     Args:
-        task, budget, seed, round, store: as for `select`.
+        task, budget, seed, round, store, progress: as for `select`.
         selectors: in the order in which they choose.
     Returns:
         An iterator over one selection for each selector.
@@ -114,7 +121,19 @@ def select_each(
     kept = (
         store if store is not None else SharedRows() if isinstance(task, ModelRecipe) and task.store is None else None
     )
-    return (select(task, selector, budget, seed, round=round, store=kept) for selector in selectors)
+    return (select(task, s, budget, seed, round=round, store=kept, progress=progress) for s in selectors)
+
+
+@contextmanager
+def _telling(task: TaskLike, progress: Progress | bool) -> Iterator[TaskLike]:
+    """Give the task that reports its progress; an open snapshot reports as the selection around it does."""
+    if progress is False or not isinstance(task, Recipe):
+        yield task
+    elif progress is True:
+        with shown_progress() as report:
+            yield task.reporting(report)  # type: ignore[misc]  # every recipe of a user is a task
+    else:
+        yield task.reporting(progress)  # type: ignore[misc]
 
 
 def _storing(task: TaskLike, store: RowStore | str | Path | None) -> TaskLike:

@@ -15,7 +15,6 @@ from coreselect.choosing import plan, select_each
 from coreselect.cli.model import PreparedModel, from_factory, normalised, save_weights, warmed
 from coreselect.cli.options import AttackOptions, MachineOptions, PoolOptions, RcsOptions, WarmupOptions
 from coreselect.cli.plain_values import as_json
-from coreselect.cli.progress import progress
 from coreselect.cli.select_method import IN_PRECISION, make_selector, training_attack
 from coreselect.cli.select_options import ArrayOptions, MethodOptions, ModelOptions, PassOptions, WorkOptions
 from coreselect.cli.show import summary
@@ -30,6 +29,7 @@ from coreselect.io import index_file
 from coreselect.io.atomic import check_target
 from coreselect.losses import loss as find_loss
 from coreselect.protocols import Attack, Loss, Progress
+from coreselect.support.progress import progress
 from coreselect.task.recipe import no_progress
 from coreselect.task.task import Task
 from coreselect.types import Selection

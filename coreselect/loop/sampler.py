@@ -26,7 +26,7 @@ from coreselect.gradients.row_store import FolderStore
 from coreselect.loop import ranks
 from coreselect.loop.epoch_sampler import EpochSampler
 from coreselect.loop.round_store import RoundStore
-from coreselect.protocols import Selector
+from coreselect.protocols import Progress, Selector
 from coreselect.support.records import settings_of
 from coreselect.support.type_checks import whole
 from coreselect.task.task import Task
@@ -51,6 +51,7 @@ class CoresetSampler(EpochSampler):
             means those of the torch process group. Under a wrapper that deals batches out itself, give 0 and 1.
         store: a folder in which the sweep of the current round is kept batch by batch, so that a run that is killed while it
             selects goes on from there. Rows of earlier rounds are deleted.
+        progress: of each selection, as for `coreselect.select`.
 
     `set_epoch` does all the work, in the main process. In a process group every rank selects, and rank 0's selection is used.
     `__len__` and `__iter__` select nothing, but for a first pass without `set_epoch`, which is epoch 0.
@@ -73,6 +74,7 @@ class CoresetSampler(EpochSampler):
         rank: int | None = None,
         world_size: int | None = None,
         store: str | Path | None = None,
+        progress: Progress | bool = False,
     ) -> None:
         warmup = whole("warmup", warmup, ScheduleError)
         every = whole("every", every, ScheduleError, least=1)
@@ -87,6 +89,7 @@ class CoresetSampler(EpochSampler):
         self.task, self.selector, self.warmup, self.every = task, selector, warmup, every
         self.align: Align = align
         task.storing(store)  # refuses a store for arrays here, not at the first selection
+        self.progress = progress
         self.store = None if store is None else RoundStore(store)
         self.k = resolve(budget, task.n)
         self.selection: Selection | None = None
@@ -128,7 +131,7 @@ class CoresetSampler(EpochSampler):
 
     def _select_here(self, round: int) -> Selection:
         def one(store: FolderStore | None = None) -> Selection:
-            return select(self.task, self.selector, self.k, self.seed, round=round, store=store)
+            return select(self.task, self.selector, self.k, self.seed, round=round, store=store, progress=self.progress)
 
         return one() if self.store is None else self.store.selected(round, one)
 
