@@ -188,7 +188,9 @@ def _model(request: Request, loss: Loss, pool: Any, device: torch.device, report
     """Load the user's model, or warm up a small network."""
     model, warmup = request.model, request.warmup
     if model.model is not None:
-        ready = from_factory(model.model, model.checkpoint, model.views, loss.views, device, model.routes)
+        ready = from_factory(
+            model.model, model.checkpoint, model.views, loss.views, device, model.routes, model.weights_key
+        )
         return ready if model.mean is None else normalised(ready, model.mean, model.std or "")
     ready = warmed(
         pool, device=device, progress=report, arch=warmup.arch, loss=warmup.loss, epochs=warmup.warmup_epochs,
