@@ -208,6 +208,24 @@ class ViewsCase:
     )
 
 
+@dataclass(frozen=True)
+class StoreCase:
+    """A sweep whose records are kept in a folder, compared with the same sweep without; and one that goes on after 90 %."""
+
+    kind: ClassVar[str] = "store"
+    pool: int
+    sweep: Literal["attacked", "features"] = "attacked"
+    validation: int = 100
+    batch_size: int = BATCH
+    attack: PGD = field(default=PGD(EPSILON, 10 / 255, 1))  # with one step, the share of a store is largest
+    seed: int = 0
+    thresholds: tuple[Threshold, ...] = (
+        Threshold("overhead", "at most", 0.03),
+        Threshold("resumed", "at most", 0.12),
+        Threshold("same_bits", "at least", 1.0),
+    )
+
+
 Case = (
     SweepCase
     | ViewsCase
@@ -219,4 +237,5 @@ Case = (
     | BaselineCase
     | StartupCase
     | CheckCase
+    | StoreCase
 )

@@ -14,6 +14,7 @@ from benchmarks.case_types import (
     SearchCase,
     SelectionCase,
     StartupCase,
+    StoreCase,
     SweepCase,
     Threshold,
     ViewsCase,
@@ -105,6 +106,10 @@ CASES: dict[str, Case] = {
     "checks-small": CheckCase(  # so few images leave the fixed costs a larger share
         pool=512, validation=64, budget=128, thresholds=(Threshold("share", "at most", 0.05),)
     ),
+    "store-small": StoreCase(pool=640),
+    "store-full": StoreCase(pool=10_000),
+    "store-features-small": StoreCase(pool=640, sweep="features"),
+    "store-features-full": StoreCase(pool=10_000, sweep="features"),
     "checks-full": CheckCase(pool=10_000, validation=100, budget=1000),
 }  # fmt: skip
 

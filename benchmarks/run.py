@@ -32,6 +32,7 @@ from benchmarks.case_types import (
     SearchCase,
     SelectionCase,
     StartupCase,
+    StoreCase,
     SweepCase,
     ViewsCase,
 )
@@ -82,7 +83,7 @@ def parser() -> argparse.ArgumentParser:
 
 def measured(case: Case, args: argparse.Namespace) -> dict[str, Any]:
     """Run the benchmark of a case and return its measures."""
-    from benchmarks import attack, baselines, checks, facility, sampler, search, selection, startup, sweep, views
+    from benchmarks import attack, baselines, checks, facility, sampler, search, selection, startup, store, sweep, views
 
     match case:
         case SweepCase():
@@ -105,6 +106,8 @@ def measured(case: Case, args: argparse.Namespace) -> dict[str, Any]:
             return startup.run(case)
         case CheckCase():
             return checks.run(case, data=args.data)
+        case StoreCase():
+            return store.run(case, data=args.data, work=args.work)
 
 
 def result_of(name: str, args: argparse.Namespace, measured: Measure) -> dict[str, Any]:

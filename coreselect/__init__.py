@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from coreselect.certifying import certify
-    from coreselect.choosing import select
+    from coreselect.choosing import plan, select, select_each
     from coreselect.data.subsets import Indexed, holdout
     from coreselect.errors import CoreselectError, CoreselectWarning
     from coreselect.history import History
     from coreselect.loop.infobatch import InfoBatchSampler
     from coreselect.loop.sampler import CoresetSampler
     from coreselect.network.normalized import Normalized
+    from coreselect.planning.record import Plan
     from coreselect.protocols import Selector
     from coreselect.selectors import get_selector, list_selectors
     from coreselect.selectors.sieve import StreamSelection, select_stream
@@ -34,6 +35,7 @@ __all__ = [
     "Indexed",
     "InfoBatchSampler",
     "Normalized",
+    "Plan",
     "Provenance",
     "Selection",
     "Selector",
@@ -44,7 +46,9 @@ __all__ = [
     "holdout",
     "limits",
     "list_selectors",
+    "plan",
     "select",
+    "select_each",
     "select_stream",
 ]
 
@@ -58,6 +62,7 @@ _MODULE_OF = {
     "Indexed": "data.subsets",
     "InfoBatchSampler": "loop.infobatch",
     "Normalized": "network.normalized",
+    "Plan": "planning.record",
     "Provenance": "types",
     "Selection": "types",
     "Selector": "protocols",
@@ -68,7 +73,9 @@ _MODULE_OF = {
     "holdout": "data.subsets",
     "limits": "support.limits",
     "list_selectors": "selectors",
+    "plan": "choosing",
     "select": "choosing",
+    "select_each": "choosing",
     "select_stream": "selectors.sieve",
 }
 

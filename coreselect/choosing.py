@@ -1,17 +1,24 @@
-"""The function `select`: it checks the request, runs the selector, and checks the selection."""
+"""The functions `select` and `select_each`, which check the request and the selection, and `plan`, which says the cost before."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from coreselect.budget import Budget, resolve
 from coreselect.errors import CoreselectError, RequirementError
+from coreselect.gradients.row_store import RowStore
+from coreselect.gradients.shared_rows import SharedRows
 from coreselect.objectives.following import following, parts
-from coreselect.protocols import Selector, TaskLike
+from coreselect.planning.estimate import estimate
+from coreselect.planning.record import Plan
+from coreselect.protocols import Progress, Selector, TaskLike
 from coreselect.support.bounds import bounds_of, check_range
+from coreselect.support.progress import progress as shown_progress
 from coreselect.support.type_checks import LARGEST_SEED, whole
-from coreselect.task.recipe import ModelRecipe
+from coreselect.task.recipe import ModelRecipe, Recipe
 from coreselect.types import Selection
 
 _REMEDIES = {  # for each requirement of a selector, how a user can provide it
@@ -28,7 +35,16 @@ _REMEDIES = {  # for each requirement of a selector, how a user can provide it
 }
 
 
-def select(task: TaskLike, selector: Selector, budget: Budget, seed: int = 0, *, round: int = 0) -> Selection:
+def select(
+    task: TaskLike,
+    selector: Selector,
+    budget: Budget,
+    seed: int = 0,
+    *,
+    round: int = 0,
+    store: RowStore | str | Path | None = None,
+    progress: Progress | bool = False,
+) -> Selection:
     """Choose exactly `budget` examples of a task's pool.
 
     Args:
@@ -37,19 +53,28 @@ def select(task: TaskLike, selector: Selector, budget: Budget, seed: int = 0, *,
         budget: a count (int), or a fraction f in (0, 1] meaning ⌊f·N⌋ exactly.
         seed: seed and round decide every random draw; global random states are neither read nor changed.
         round: the number of this selection in its run, ≥ 0.
+        store: a folder for what sweeps over the pool compute, written batch by batch. If the process is killed, the same call
+            goes on at the first batch that is missing, and gives the same bits as an uninterrupted one. Other selectors of the
+            same model, pool, seed and round use what is there.
+        progress: True shows rate and time left on stderr (bars on a terminal, else a line now and then); a callable gets (part,
+            examples done, examples in all) after each batch; False says nothing.
     Returns:
         The selection: k unique positions in the pool, in pick order, with provenance.
     Raises:
         BudgetError: the budget is out of range.
         RequirementError: the task lacks something that the selector needs, or seed or round is no whole number from 0 on.
         OutOfBoundsError: inputs lie outside the bounds of an attack of this selection.
+        StoreError: the store is in use, holds rows of another run, is damaged, or cannot be written.
         CoreselectError: the selector returned a wrong number of picks, or picks that are not unique positions.
     """
     seed = whole("seed", seed, RequirementError, most=LARGEST_SEED)
     round = whole("round", round, RequirementError)
     k = resolve(budget, task.n)
     check_selector(selector, task)
-    selection = selector.select(task, k, generator=torch.Generator().manual_seed(seed), round=round)
+    if store is not None:
+        task = _storing(task, store)
+    with _telling(task, progress) as told:
+        selection = selector.select(told, k, generator=torch.Generator().manual_seed(seed), round=round)
     indices = selection.indices
     fault = (
         f"{len(indices)} picks for a budget of {k}"
@@ -63,6 +88,86 @@ def select(task: TaskLike, selector: Selector, budget: Budget, seed: int = 0, *,
     if fault:
         raise CoreselectError(f"the selector {selector.name!r} broke its contract: it returned {fault}.")
     return selection
+
+
+def select_each(
+    task: TaskLike,
+    selectors: Iterable[Selector],
+    budget: Budget,
+    seed: int = 0,
+    *,
+    round: int = 0,
+    store: RowStore | str | Path | None = None,
+    progress: Progress | bool = False,
+) -> Iterator[Selection]:
+    """Choose by several selectors, with each sweep over the pool made once.
+
+    Features, logits and prepared inputs that one selector has computed are used by those after it. They are kept in the store, or
+    in memory without one. Each selection is the same as that of `select`, and comes as soon as it is made.
+
+    Args:
+        task, budget, seed, round, store, progress: as for `select`.
+        selectors: in the order in which they choose.
+    Returns:
+        An iterator over one selection for each selector.
+    Raises:
+        BudgetError, RequirementError, OutOfBoundsError: as `select` says, at once.
+        StoreError, CoreselectError: as `select` says.
+    """
+    selectors = tuple(selectors)
+    resolve(budget, task.n)
+    for selector in selectors:
+        check_selector(selector, task)
+    kept = (
+        store if store is not None else SharedRows() if isinstance(task, ModelRecipe) and task.store is None else None
+    )
+    return (select(task, s, budget, seed, round=round, store=kept, progress=progress) for s in selectors)
+
+
+@contextmanager
+def _telling(task: TaskLike, progress: Progress | bool) -> Iterator[TaskLike]:
+    """Give the task that reports its progress; an open snapshot reports as the selection around it does."""
+    if progress is False or not isinstance(task, Recipe):
+        yield task
+    elif progress is True:
+        with shown_progress() as report:
+            yield task.reporting(report)  # type: ignore[misc]  # every recipe of a user is a task
+    else:
+        yield task.reporting(progress)  # type: ignore[misc]
+
+
+def _storing(task: TaskLike, store: RowStore | str | Path | None) -> TaskLike:
+    """Return the task with this store; an open snapshot keeps its own."""
+    if isinstance(task, Recipe):
+        return task.storing(store)  # type: ignore[return-value]  # every recipe of a user is a task
+    if store is not None:
+        raise RequirementError("a store belongs to a task, and this is an open snapshot: give the task.")
+    return task
+
+
+def plan(
+    task: TaskLike, selector: Selector, budget: Budget, seed: int = 0, *, round: int = 0, timed: bool = True
+) -> Plan:
+    """Say what a selection will cost, before it takes memory or time: passes of the model, bytes, and seconds.
+
+    Passes are counted as the selection will make them. Where the inputs decide how many, or groups differ in size, the plan gives
+    an upper bound and says so. Seconds are an estimate: the first batch is read, attacked and passed through the model, and its
+    time for each example is multiplied. A selector without a method `costs` is described by what it says it `requires`.
+
+    Args:
+        task, selector, budget, seed, round: as for `select`.
+        timed: whether the first batch is swept for its time; without, the model is only probed with up to four images.
+    Returns:
+        The plan.
+    Raises:
+        BudgetError, RequirementError, OutOfBoundsError: as `select` says.
+    """
+    seed = whole("seed", seed, RequirementError, most=LARGEST_SEED)
+    round = whole("round", round, RequirementError)
+    k = resolve(budget, task.n)
+    check_selector(selector, task)
+    with _storing(task, None).snapshot(seed, round) as snapshot:  # the timed batch is no part of the sweep
+        return estimate(snapshot, selector, k, timed=timed)
 
 
 def check_selector(selector: Selector, task: TaskLike) -> None:

@@ -47,6 +47,10 @@ class IndexFileError(CoreselectError):
     """An index file that is damaged, has another format, or was made for other data."""
 
 
+class StoreError(CoreselectError):
+    """A folder of stored rows that cannot be used: it is another run's, in use, damaged, full or not writable."""
+
+
 class UnknownNameError(CoreselectError):
     """A name that is not registered."""
 

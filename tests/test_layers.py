@@ -27,6 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("solvers",),
     ("task",),
     ("certificates",),
+    ("planning",),
     ("choosing",),
     ("selectors",),
     ("certifying", "loop"),

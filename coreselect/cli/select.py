@@ -18,7 +18,7 @@ from coreselect.cli.options import (
     Selector,
     WarmupOptions,
 )
-from coreselect.cli.select_options import ArrayOptions, MethodOptions, ModelOptions, PassOptions
+from coreselect.cli.select_options import ArrayOptions, MethodOptions, ModelOptions, PassOptions, WorkOptions
 
 PRECISIONS = ("fp32", "bf16")
 
@@ -26,10 +26,17 @@ PRECISIONS = ("fp32", "bf16")
 @takes_records
 def select(
     out: Annotated[
-        Path, typer.Option(help="Index file to write: .npz or .json (complete), .npy, .txt or .csv (indices only).")
-    ],
+        Path | None,
+        typer.Option(
+            help="Index file to write: .npz or .json (complete), .npy, .txt or .csv (indices only). With --selectors a folder, "
+            "or a name with {selector} in it."
+        ),
+    ] = None,
     pool: PoolOptions = PoolOptions(validation=0.01),
     selector: Selector = "rcs",
+    selectors: Annotated[
+        str | None, typer.Option(help="Several methods that share the sweeps over the images: rcs,craig,k_center.")
+    ] = None,
     fraction: Fraction = None,
     count: Annotated[int | None, typer.Option(min=1, help="Number of examples to choose.")] = None,
     size: Annotated[
@@ -44,6 +51,7 @@ def select(
     passes: Annotated[PassOptions, Shown(batch_size="256, or 64 on a CPU")] = PassOptions(precision="fp32"),
     seed: Seed = 0,
     machine: Annotated[MachineOptions, Shown(device=ANY_DEVICE)] = MachineOptions(),
+    work: WorkOptions = WorkOptions(),
     arrays: ArrayOptions = ArrayOptions(),
 ) -> None:
     """Choose a coreset and write its indices to a file.
@@ -56,6 +64,8 @@ def select(
 
     With --features or --gradients, no model is used.
     """
+    if out is None and not work.dry_run:
+        raise typer.BadParameter("give --out, the file to write, or --dry-run.")
     if (fraction is None) == (count is None):
         raise typer.BadParameter("give one of --fraction and --count.")
     if any((arrays.features, arrays.gradients, arrays.labels)):
@@ -63,6 +73,8 @@ def select(
             raise typer.BadParameter(
                 "arrays take the place of a model: leave --model, --checkpoint and --save-model out."
             )
+        if work.store is not None:
+            raise typer.BadParameter("a store keeps sweeps over images, and arrays need none: leave --store out.")
         if passes.precision != "fp32":
             raise typer.BadParameter("nothing is attacked over arrays: leave --precision out.")
     if (model.checkpoint and not model.model) or (model.save_model and model.model):
@@ -80,9 +92,15 @@ def select(
     if share > 1 and share != int(share):
         raise typer.BadParameter("--validation is a share below 1, or a whole number of images.")
 
+    from coreselect.cli.select_files import files_of
     from coreselect.cli.select_run import Request, run
 
     budget = count if fraction is None else fraction
     assert budget is not None  # one of the two is given
-    run(Request(out, pool, size, selector or "rcs", budget, method, rcs, warmup, model, attack, passes, seed or 0, machine, arrays),
+    names = [selector or "rcs"] if selectors is None else [name.strip() for name in selectors.split(",")]
+    try:
+        files = dict(zip(names, files_of(out, names, several=selectors is not None), strict=True))
+    except ValueError as why:
+        raise typer.BadParameter(str(why)) from why
+    run(Request(files, pool, size, budget, method, rcs, warmup, model, attack, passes, seed or 0, machine, work, arrays),
         json=json)  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from coreselect.cli.options import METHOD, MODEL, BatchSize, Capture, GroupSize, Precision
+from coreselect.cli.options import METHOD, MODEL, RUN, BatchSize, Capture, GroupSize, Precision
 
 ARRAYS = "Arrays instead of a model"
 
@@ -107,6 +107,27 @@ class PassOptions:
 
     precision: Precision = None
     batch_size: BatchSize = None
+
+
+@dataclass(frozen=True)
+class WorkOptions:
+    """What is kept of the work, and whether it is done at all."""
+
+    store: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder that keeps the sweep batch by batch: the same command goes on where it was killed.",
+            rich_help_panel=RUN,
+        ),
+    ] = None
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Print what the selection would cost, from a timed first batch, and do nothing else.",
+            rich_help_panel=RUN,
+        ),
+    ] = False
 
 
 @dataclass(frozen=True)

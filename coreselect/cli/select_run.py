@@ -2,43 +2,49 @@
 
 import json as json_
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 import typer
 from rich.console import Console
+from torch.utils.data import Subset
 
-from coreselect.choosing import select as choose
+from coreselect.choosing import plan, select_each
 from coreselect.cli.device import device_on
 from coreselect.cli.model import PreparedModel, from_factory, normalised, save_weights, warmed
 from coreselect.cli.options import AttackOptions, MachineOptions, PoolOptions, RcsOptions, WarmupOptions
 from coreselect.cli.plain_values import as_json
-from coreselect.cli.progress import progress
 from coreselect.cli.select_method import IN_PRECISION, make_selector, training_attack
-from coreselect.cli.select_options import ArrayOptions, MethodOptions, ModelOptions, PassOptions
+from coreselect.cli.select_options import ArrayOptions, MethodOptions, ModelOptions, PassOptions, WorkOptions
 from coreselect.cli.show import summary
+from coreselect.cli.show_plan import show_plans
 from coreselect.data import labels_of, load, names_of
 from coreselect.data.arrays import read_array
 from coreselect.data.items import check_timeout
 from coreselect.data.subsets import holdout
 from coreselect.errors import DataError, ShapeError
+from coreselect.gradients.row_store import FolderStore
 from coreselect.io import index_file
 from coreselect.io.atomic import check_target
 from coreselect.losses import loss as find_loss
 from coreselect.protocols import Attack, Loss, Progress
+from coreselect.support.progress import progress
+from coreselect.task.recipe import no_progress
 from coreselect.task.task import Task
+from coreselect.types import Selection
+
+WARM_UP_BATCH = 128  # the batch of a warm-up, which a dry run times
 
 
 @dataclass(frozen=True)
 class Request:
     """What a command line of `coreselect select` asks for."""
 
-    out: Path
+    files: Mapping[str, Path | None]  # method -> index file
     pool: PoolOptions
     size: int | None
-    selector: str
     budget: float
     method: MethodOptions
     rcs: RcsOptions
@@ -48,6 +54,7 @@ class Request:
     passes: PassOptions
     seed: int
     machine: MachineOptions
+    work: WorkOptions
     arrays: ArrayOptions
 
     @property
@@ -58,35 +65,68 @@ class Request:
 
 @dataclass(frozen=True)
 class Work:
-    """The task of a request, with the dataset and a record of the model; None and nothing for arrays."""
+    """The task of a request, with the dataset and a record of the model; None and nothing for arrays.
+
+    `warm_up` are the seconds that a warm-up would take, in a dry run.
+    """
 
     task: Task
     dataset: Any
     model: Mapping[str, Any]
+    warm_up: float | None = None
 
 
 def run(request: Request, *, json: bool) -> None:
-    """Choose, write the index file, and print the result."""
-    index_file.ending(request.out)  # refuse an unknown format here, not an hour later
-    for target in (request.out, request.model.save_model):
-        if target is not None:
-            check_target(target)
+    """Choose by each method, write its index file, and print the result; or print only what that would cost."""
+    for path in request.files.values():
+        if path is not None:
+            index_file.ending(path)  # refuse an unknown format here, not an hour later
+            if not request.work.dry_run:
+                check_target(path)
+    if request.model.save_model is not None and not request.work.dry_run:
+        check_target(request.model.save_model)
+    pickers = [make_selector(name, request.method, request.rcs, request.radius) for name in request.files]
+    store = request.work.store
+    if request.work.dry_run:
+        work = _work(request, no_progress, None)
+        plans = [plan(work.task, picker, request.budget, request.seed) for picker in pickers]
+        show_plans(plans, warm_up=work.warm_up, store=store, json=json)
+        return
+    if store is not None:
+        FolderStore(store).check()
     talk = Console(stderr=True, highlight=False)
-    picker = make_selector(request.selector, request.method, request.rcs, request.radius)
+    found: list[tuple[Path, Selection]] = []
     with progress() as report:
-        arrays = {name: path for name, path in asdict(request.arrays).items() if path is not None}
-        work = _over_arrays(arrays) if arrays else _over_model(request, report, talk)
-        selection = choose(work.task.reporting(report), picker, request.budget, request.seed)
-    selection.save(request.out)
-    talk.print(f"wrote {request.out}", markup=False)
+        work = _work(request, report, talk)
+        if store is not None:
+            _say_what_is_stored(store, talk)
+        made = select_each(work.task.reporting(report), pickers, request.budget, request.seed, store=store)
+        for path, selection in zip(request.files.values(), made, strict=True):
+            assert path is not None  # without --dry-run there is --out
+            selection.save(path)
+            talk.print(f"wrote {path}", markup=False)
+            found.append((path, selection))
     known: dict[str, Any] = {}
     if work.dataset is not None:
         known = {"labels": labels_of(work.dataset), "class_names": names_of(work.dataset)}
     if json:
-        record = {"file": str(request.out), "model": dict(work.model), **as_json(selection, **known)}
-        typer.echo(json_.dumps(record, indent=2))
-    else:
+        records = [{"file": str(path), "model": dict(work.model), **as_json(s, **known)} for path, s in found]
+        typer.echo(json_.dumps(records[0] if len(records) == 1 else records, indent=2))
+        return
+    for _, selection in found:
         Console().print(summary(selection, **known))
+
+
+def _say_what_is_stored(folder: Path, talk: Console) -> None:
+    """Say which sweeps a store holds, and how much of them."""
+    for kind, done, batches in FolderStore(folder).contents():
+        talk.print(f"{folder}: {done:,} of {batches:,} batches of the sweep {kind!r} are there", markup=False)
+
+
+def _work(request: Request, report: Progress, talk: Console | None) -> Work:
+    """Make the task of a request; `talk` is None where nothing is said."""
+    arrays = {name: path for name, path in asdict(request.arrays).items() if path is not None}
+    return _over_arrays(arrays) if arrays else _over_model(request, report, talk)
 
 
 def _over_arrays(paths: Mapping[str, Path]) -> Work:
@@ -102,7 +142,7 @@ def _over_arrays(paths: Mapping[str, Path]) -> Work:
         raise type(why)(f"{', '.join(map(str, paths.values()))}: {why}") from why
 
 
-def _over_model(request: Request, report: Progress, talk: Console) -> Work:
+def _over_model(request: Request, report: Progress, talk: Console | None) -> Work:
     """Read the images, and make the model and the task.
 
     Raises:
@@ -117,12 +157,32 @@ def _over_model(request: Request, report: Progress, talk: Console) -> Work:
     dataset = load(request.pool.data, "train", request.pool.rows, size=request.size)
     share = request.pool.validation or 0.0
     pool, held = holdout(dataset, int(share) if share >= 1 else share, request.seed)
+    warm_up = None
+    if request.work.dry_run and request.model.model is None:
+        warm_up = _warm_up_seconds(request, pool, device)
+        request = replace(
+            request, warmup=replace(request.warmup, warmup_epochs=0), model=replace(request.model, save_model=None)
+        )
     ready = _model(request, loss, pool, device, report)
-    talk.print(
-        f"{request.pool.data}: {len(pool)} to choose from, {len(held)} held out for validation; {ready.said}",
-        markup=False,
-    )
-    return Work(_task(request, loss, attack, ready, pool, held, device), dataset, ready.record)
+    if talk is not None:
+        talk.print(
+            f"{request.pool.data}: {len(pool)} to choose from, {len(held)} held out for validation; {ready.said}",
+            markup=False,
+        )
+    return Work(_task(request, loss, attack, ready, pool, held, device), dataset, ready.record, warm_up)
+
+
+def _warm_up_seconds(request: Request, pool: Any, device: torch.device) -> float:
+    """Estimate the seconds of the warm-up from one of its batches."""
+    some = min(len(pool), WARM_UP_BATCH)
+    epochs = request.warmup.warmup_epochs or 0
+    if not epochs:
+        return 0.0
+    ready = warmed(
+        Subset(pool, range(some)), device=device, progress=no_progress, arch=request.warmup.arch, loss=request.warmup.loss,
+        epochs=1, attack_steps=request.model.warmup_attack_steps, radius=request.radius, seed=request.seed,
+    )  # fmt: skip
+    return ready.record["warmup_seconds"] / some * len(pool) * epochs
 
 
 def _model(request: Request, loss: Loss, pool: Any, device: torch.device, report: Progress) -> PreparedModel:

@@ -8,6 +8,7 @@ this process or in another one, or take records that an earlier run has kept, an
 
     alone        this process makes all of them
     ranks        rank r of W makes the batches r, r + W, …, and all records are gathered
+    kept         what this process makes is kept (`coreselect.gradients.row_store`), and not made again
 
 Every form yields records in the order of the batches, and keeps no more than a few of them.
 """
@@ -57,6 +58,11 @@ class Parts(Protocol):
 def alone(key: Key, batches: Batches, make: Make) -> Iterator[Record]:
     """Make every record in this process; a `Parts`."""
     return make(batches) if batches else iter(())
+
+
+def kept(outer: Parts, keeper: Parts) -> Parts:
+    """Return a `Parts` that shares the work out as `outer` does, where what this process makes goes through a keeper of records."""
+    return lambda key, batches, make: outer(key, batches, lambda some: keeper(key, some, make))
 
 
 def stacked(records: Sequence[Record]) -> dict[str, Tensor]:

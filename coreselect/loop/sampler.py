@@ -12,6 +12,7 @@ The second is Algorithm 2 of Xu et al., NeurIPS 2023. Where λ divides ω, the t
 
 from dataclasses import asdict
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -21,9 +22,11 @@ from torch import Tensor
 from coreselect.budget import Budget, resolve
 from coreselect.choosing import check_selector, select
 from coreselect.errors import ScheduleError
+from coreselect.gradients.row_store import FolderStore
 from coreselect.loop import ranks
 from coreselect.loop.epoch_sampler import EpochSampler
-from coreselect.protocols import Selector
+from coreselect.loop.round_store import RoundStore
+from coreselect.protocols import Progress, Selector
 from coreselect.support.records import settings_of
 from coreselect.support.type_checks import whole
 from coreselect.task.task import Task
@@ -46,6 +49,9 @@ class CoresetSampler(EpochSampler):
         shuffle: whether the order is random and new every epoch; else pool order, or pick order.
         rank, world_size: this process's share of the epoch; all shares have the same length, padded from the front. None
             means those of the torch process group. Under a wrapper that deals batches out itself, give 0 and 1.
+        store: a folder in which the sweep of the current round is kept batch by batch, so that a run that is killed while it
+            selects goes on from there. Rows of earlier rounds are deleted.
+        progress: of each selection, as for `coreselect.select`.
 
     `set_epoch` does all the work, in the main process. In a process group every rank selects, and rank 0's selection is used.
     `__len__` and `__iter__` select nothing, but for a first pass without `set_epoch`, which is epoch 0.
@@ -67,6 +73,8 @@ class CoresetSampler(EpochSampler):
         shuffle: bool = True,
         rank: int | None = None,
         world_size: int | None = None,
+        store: str | Path | None = None,
+        progress: Progress | bool = False,
     ) -> None:
         warmup = whole("warmup", warmup, ScheduleError)
         every = whole("every", every, ScheduleError, least=1)
@@ -80,6 +88,9 @@ class CoresetSampler(EpochSampler):
         super().__init__(seed, shuffle, rank, world_size)
         self.task, self.selector, self.warmup, self.every = task, selector, warmup, every
         self.align: Align = align
+        task.storing(store)  # refuses a store for arrays here, not at the first selection
+        self.progress = progress
+        self.store = None if store is None else RoundStore(store)
         self.k = resolve(budget, task.n)
         self.selection: Selection | None = None
         self._restored: Selection | None = None  # that of the last state, until a later round is selected
@@ -111,12 +122,18 @@ class CoresetSampler(EpochSampler):
 
     def _select(self, round: int) -> Selection:
         """Select for a round, under the model as it is now."""
-        chosen = ranks.together(lambda: select(self.task, self.selector, self.k, self.seed, round=round), "select")
+        chosen = ranks.together(lambda: self._select_here(round), "select")
         if self._restored is not None and round > self._restored.provenance.round:
             self._restored = None  # the run has gone on from the state
         if ranks.world_size() == 1:
             return chosen
         return Selection.from_plain(ranks.of_rank_0(asdict(chosen)))  # models may differ in statistics or a last bit
+
+    def _select_here(self, round: int) -> Selection:
+        def one(store: FolderStore | None = None) -> Selection:
+            return select(self.task, self.selector, self.k, self.seed, round=round, store=store, progress=self.progress)
+
+        return one() if self.store is None else self.store.selected(round, one)
 
     @property
     def pool_size(self) -> int:

@@ -17,6 +17,12 @@ def default_size(budget: int, *, batch_loss: bool) -> int:
     return max(16 if batch_loss else 2, min(64, budget // 8))
 
 
+def sizes_of_deal(n: int, size: int) -> tuple[int, int]:
+    """Return the size of the smallest and of the largest group that `deal` makes."""
+    count = -(-n // min(n, size))
+    return n // count, -(-n // count)
+
+
 def deal(n: int, size: int, generator: torch.Generator, strata: Int64 | None = None) -> list[Int64]:
     """Deal 0…n−1 into ⌈n / size⌉ groups.
 

@@ -1,7 +1,7 @@
 """Open the snapshot of a task: one context manager for a model, one for arrays."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any, cast
 
@@ -11,6 +11,7 @@ import torch
 from coreselect.data.reading import unpack as default_unpack
 from coreselect.data.subsets import origin, provably_disjoint
 from coreselect.errors import RequirementError
+from coreselect.gradients.parts import kept
 from coreselect.io.fingerprint import examine, fingerprint
 from coreselect.network.arithmetic import machine
 from coreselect.network.frozen import frozen, unwrap
@@ -22,6 +23,7 @@ from coreselect.support.seeding import rng_kept
 from coreselect.task.array_snapshot import ArraySnapshot
 from coreselect.task.context import Context
 from coreselect.task.first_look import compare_labels
+from coreselect.task.identity import run_of
 from coreselect.task.model_snapshot import ModelSnapshot
 from coreselect.task.recipe import ArrayRecipe, ModelRecipe
 from coreselect.task.snapshot import Snapshot
@@ -33,6 +35,7 @@ def open_model(task: ModelRecipe, seed: int, round: int) -> Iterator[Snapshot]:
 
     Raises:
         RequirementError: the model is on another device than the task asks for.
+        StoreError: the task's store is in use, of another run, damaged, or cannot be written.
     """
     bare = unwrap(task.model)
     own = next((p.device for p in bare.parameters()), torch.device("cpu"))
@@ -52,7 +55,11 @@ def open_model(task: ModelRecipe, seed: int, round: int) -> Iterator[Snapshot]:
     positions = np.arange(len(task.pool), dtype=np.int64) if task.positions is None else task.positions
     if task.call is not default_call:
         task = replace(task, call=call_through(task.model, bare, task.call))
-    with frozen(task.model, context.loose.add) as model:
+    with ExitStack() as stack:
+        model = stack.enter_context(frozen(task.model, context.loose.add))
+        if task.store is not None:
+            run = run_of(task, model, context)
+            context.parts = kept(context.parts, stack.enter_context(task.store.opened(run, device)))
         yield ModelSnapshot(task, model, context, positions)
 
 

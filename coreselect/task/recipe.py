@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from coreselect.data.reading import Unpack, read_labels
+from coreselect.errors import RequirementError
+from coreselect.gradients.row_store import FolderStore, RowStore
 from coreselect.history import History
 from coreselect.losses.natural import is_natural
 from coreselect.losses.targets import reads_classes
@@ -35,6 +38,7 @@ class Recipe:
         n: how many examples there are to choose from.
         positions: their pool positions, or None for the whole pool.
         progress: called with (part, done, total) during a selection.
+        store: keeps what sweeps over the pool have computed, or None.
         history: of the whole pool; training fills it.
         memo: facts about the datasets that do not depend on the model: labels, fingerprint, and whether the labels that the
             pool lists agree with those of its items.
@@ -43,6 +47,7 @@ class Recipe:
     n: int
     positions: Int64 | None = None
     progress: Progress = no_progress
+    store: RowStore | None = None
     history: History | None = None
     memo: dict[str, Any] = field(default_factory=dict)
 
@@ -56,6 +61,16 @@ class Recipe:
         base = np.arange(self.n, dtype=np.int64) if self.positions is None else self.positions
         chosen = base[host_array(indices).astype(np.int64)]
         return replace(self, positions=chosen, n=len(chosen))
+
+    def storing(self, store: RowStore | str | Path | None) -> Self:
+        """Return the task with a store of rows, or without one.
+
+        Args:
+            store: a folder, from which a selection that was killed goes on, or a `coreselect.gradients.row_store.RowStore`.
+        Raises:
+            RequirementError: the task is made of arrays, which need no sweep.
+        """
+        return replace(self, store=FolderStore(store) if isinstance(store, str | Path) else store)
 
     def reporting(self, progress: Progress) -> Self:
         """Return the task with a callable that gets (part, done, total) during a selection."""
@@ -154,6 +169,13 @@ class ArrayRecipe(Recipe):
     gradients: NDArray[Any] | None
     groups: Int64 | None
     validation_gradient: NDArray[Any] | None
+
+    def storing(self, store: RowStore | str | Path | None) -> Self:
+        if store is not None:
+            raise RequirementError(
+                "a store keeps what a sweep over a pool has computed, and arrays need no sweep: leave it out."
+            )
+        return self
 
     @property
     def size(self) -> int:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import sampler, search
-from benchmarks.case_types import SamplerCase, SearchCase
+from benchmarks import million, sampler, search, store
+from benchmarks.case_types import SamplerCase, SearchCase, StoreCase
 
 
 @pytest.mark.parametrize("which", ["exact", "faiss"])
@@ -64,3 +64,33 @@ def test_an_epoch_reads_every_batch() -> None:
     turns = sum(1 for _ in sampler._epoch(loader, 10))
     assert sorted(seen) == list(range(1000))
     assert turns == 12
+
+
+@pytest.mark.parametrize("sweep", ["attacked", "features"])
+def test_a_store_is_compared_with_the_same_sweep(sweep: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both sides make the same bits, the last tenth is made again, and nothing stays behind."""
+    import cases
+
+    monkeypatch.setattr(
+        store.problem, "images", lambda data, rows: cases.items(rows, seed=0, dtype=torch.float32, labels=True)
+    )
+    monkeypatch.setattr(store.problem, "network", lambda: cases.built(cases.ConvNet, dtype=torch.float32))
+    result = store.run(StoreCase(pool=40, sweep=sweep, validation=5, batch_size=4), data="", work=tmp_path)
+    assert result["same_bits"] == 1.0
+    assert result["overhead"] > -1
+    assert result["resumed"] > 0
+    assert set(result["seconds"]) == {"plain", "kept", "going on"}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_number_of_a_gpu_is_invented(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a CPU there are lines for it alone; a given time of a GPU adds one and eight of them, an eighth of the time."""
+    monkeypatch.setattr(million, "seconds_of_one_image", lambda *_: 0.01)
+    alone = list(million.estimates("", "cpu", 512, None))
+    assert {x["device"] for x in alone} == {"cpu"}
+    given = list(million.estimates("", "cpu", 512, 0.001))[len(alone) :]
+    assert [x["devices"] for x in given] == [1, 8]
+    assert (
+        given[0]["hours_of_the_sweep"] == pytest.approx(8 * given[1]["hours_of_the_sweep"]) == pytest.approx(0.3558797)
+    )
+    assert all(x["estimate"] for x in alone + given)

@@ -9,6 +9,8 @@ import torch
 
 from coreselect.budget import Budget, largest_remainder, resolve
 from coreselect.errors import RequirementError
+from coreselect.planning.derived import of_parts
+from coreselect.planning.needs import Need, Sizes
 from coreselect.protocols import Selector, TaskLike
 from coreselect.selectors.combinators.merge import Part, merge
 from coreselect.types import Selection
@@ -46,12 +48,18 @@ class Mixture:
     def renew(self) -> str:
         return max((s.renew for s in self.selectors), key=_HOW_OFTEN.__getitem__)
 
+    def costs(self, sizes: Sizes) -> tuple[Need, ...]:
+        """Return what the selectors need; each sees the examples that the ones before it left."""
+        inside, left = [], sizes.n
+        for selector, k in zip(self.selectors, self._counts(sizes.k), strict=True):
+            if k:
+                inside.append((selector, sizes.of(left, k)))
+                left -= k
+        return of_parts(inside)
+
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as snapshot:
-            shares = self._shares()
-            counts = largest_remainder(
-                resolve(budget, snapshot.n), [max(1, int(_SCALE * s / sum(shares))) for s in shares]
-            )
+            counts = self._counts(resolve(budget, snapshot.n))
             left = np.arange(snapshot.n, dtype=np.int64)
             parts: list[Part] = []
             for number, (selector, k) in enumerate(zip(self.selectors, counts, strict=True)):
@@ -61,6 +69,11 @@ class Mixture:
                 parts.append(Part(left, inner))
                 left = np.setdiff1d(left, left[inner.indices])
             return merge(snapshot, self, parts)
+
+    def _counts(self, k: int) -> list[int]:
+        """Return how many picks each selector makes."""
+        shares = self._shares()
+        return largest_remainder(k, [max(1, int(_SCALE * s / sum(shares))) for s in shares])
 
     def _shares(self) -> Sequence[float]:
         return self.shares or [1.0] * len(self.selectors)

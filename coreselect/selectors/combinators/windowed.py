@@ -10,6 +10,8 @@ import torch
 
 from coreselect.budget import Budget, resolve
 from coreselect.errors import ShapeError
+from coreselect.planning.derived import of_parts
+from coreselect.planning.needs import Need, Sizes
 from coreselect.protocols import Selector, TaskLike
 from coreselect.selectors.combinators.merge import Part, merge
 from coreselect.support.seeding import generator as seeded
@@ -40,6 +42,13 @@ class Windowed:
     @property
     def renew(self) -> str:
         return self.selector.renew
+
+    def costs(self, sizes: Sizes) -> tuple[Need, ...]:
+        """Return what the selector needs in all windows."""
+        edges = [min(at, sizes.n) for at in range(0, sizes.n + self.window, self.window)]
+        picks = [sizes.k * edge // sizes.n for edge in edges]
+        windows = [(b - a, q - p) for a, b, p, q in zip(edges, edges[1:], picks, picks[1:], strict=False)]
+        return of_parts((self.selector, sizes.of(n, k)) for n, k in windows if k)
 
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as snapshot:

@@ -17,6 +17,7 @@ from coreselect.gradients.rows import single_examples
 from coreselect.gradients.sketch import Sketch
 from coreselect.objectives import Objective
 from coreselect.objectives import objective as find_objective
+from coreselect.planning.needs import Need, OnValidation, RowPasses, Sizes, Sweep
 from coreselect.protocols import TaskLike
 from coreselect.selectors.checks import nonzero_query, zero_note
 from coreselect.selectors.sampling.inclusion import inclusion_probabilities, systematic_sample
@@ -55,6 +56,13 @@ class RCSSampled:
             {"gradients", "example_gradients", "validation"}
             | ({"logits", "validation_labels"} if self.objective.needs_labels else set())  # the labels number classes
         )
+
+    def costs(self, sizes: Sizes) -> tuple[Need, ...]:
+        """Return what a selection needs: one query, one sweep and one look at every row."""
+        if sizes.arrays:
+            return (RowPasses(1, "rows"),)
+        assert isinstance(self.objective, Objective)
+        return OnValidation(self.objective), Sweep(sizes.n, rows=sizes.n), RowPasses(1, "rows")
 
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         assert isinstance(self.objective, Objective)

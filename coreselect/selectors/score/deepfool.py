@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from coreselect.errors import ShapeError
+from coreselect.planning.needs import Need, OwnPasses, Sizes
 from coreselect.selectors.checks import finite_array
 from coreselect.selectors.score.ranking import Ranked, Scores
 from coreselect.support.records import settings_of
@@ -48,6 +49,10 @@ class DeepFool(Ranked):
                 f"deepfool needs iterations ≥ 1, classes ≥ 2 and overshoot ≥ 0, got {self.iterations}, {self.classes} and "
                 f"{self.overshoot}."
             )
+
+    def costs(self, sizes: Sizes) -> tuple[Need, ...]:
+        """Return the most passes that a selection makes: no example crosses, and all classes are tried."""
+        return (OwnPasses(sizes.n, 2 + self.iterations, self.iterations * (self.classes - 1), at_most=True),)
 
     def score(self, snapshot: Snapshot) -> Scores:
         def measure(positions: Int64, x: Tensor, _: Tensor | None) -> dict[str, Tensor]:

@@ -14,11 +14,11 @@ from rich.console import Console
 from coreselect.attacks import PGD
 from coreselect.cli.device import device_on
 from coreselect.cli.options import DataOptions
-from coreselect.cli.progress import progress
 from coreselect.data import labels_of, load
 from coreselect.data.labels import one_based
 from coreselect.errors import DataError, RequirementError
 from coreselect.protocols import Progress
+from coreselect.support.progress import progress
 from coreselect_integrations.cli.checks_before_work import check_images, classes_in, network_at
 from coreselect_integrations.cli.evaluate_tables import tables
 from coreselect_integrations.cli.run_progress import counted

@@ -13,13 +13,13 @@ from rich.console import Console
 from coreselect import Selector, Task
 from coreselect.cli.device import device_on
 from coreselect.cli.options import AttackOptions, MachineOptions, PoolOptions, RcsOptions, WarmupOptions
-from coreselect.cli.progress import progress
 from coreselect.data import load
 from coreselect.data.items import check_timeout
 from coreselect.errors import CoreselectError, RequirementError
 from coreselect.io.fingerprint import fingerprint
 from coreselect.protocols import Progress
 from coreselect.selectors import RCS
+from coreselect.support.progress import progress
 from coreselect_integrations.cli.checks_before_work import check_images, classes_in, held_out, network_at
 from coreselect_integrations.cli.fidelity_options import RcsMeasuredOptions, ReportOptions
 from coreselect_integrations.cli.fidelity_tables import show

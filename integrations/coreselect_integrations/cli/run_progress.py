@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections.abc import Mapping
 from textwrap import fill
 from types import TracebackType
@@ -12,6 +13,7 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from coreselect.support.progress import FIRST, Report, lines
 from coreselect_integrations.training.runs import LOG
 
 
@@ -30,10 +32,15 @@ class RunProgress:
         self.bars = Progress(*columns, TimeElapsedColumn(), console=self.console, disable=not self.console.is_terminal)
         self.run = self.bars.add_task("epochs", total=epochs, said="")
         self.part = self.bars.add_task("", total=None, said="", visible=False)
+        self.line: Report | None = None  # in a log; bars say it on a terminal
+        self.began: tuple[str, float, int] | None = (
+            None  # the first epoch of this run: its name, when and where it was first seen
+        )
         self.spent: list[float] = []
         self.known: set[str] = set()
 
     def __enter__(self) -> Self:
+        self.line = None if self.console.is_terminal else lines(self.console)
         self.bars.start()
         return self
 
@@ -43,8 +50,26 @@ class RunProgress:
         self.bars.stop()
 
     def __call__(self, part: str, done: int, total: int) -> None:
+        self._estimate(part, done, total)
+        if self.line is not None:
+            self.line(part, done, total)
         said = f"{done:,} of {total:,}"
         self.bars.update(self.part, description=part, completed=done, total=total, said=said, visible=True)
+
+    def _estimate(self, part: str, done: int, total: int) -> None:
+        """Say once, some seconds into the first epoch, how long the run takes if every epoch is like this one."""
+        if self.spent or not part.startswith("epoch ") or self.epochs == 1:
+            return
+        now = time.monotonic()
+        if self.began is None:
+            self.began = part, now, done
+        first, since, at = self.began
+        if first == part and now - since >= FIRST and done > at:
+            left = (now - since) / (done - at) * total * (self.epochs + 1 - int(part.split()[1]))
+            self.console.print(
+                f"{part} suggests about {duration(left)} for the run, if every epoch is like it", soft_wrap=True
+            )
+            self.began = "", now, done
 
     @property
     def count(self) -> int:

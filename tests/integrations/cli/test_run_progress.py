@@ -92,3 +92,22 @@ def test_long_trouble_is_broken_between_words() -> None:
     assert len(lines) > 1
     assert all(said.startswith(("  a ", "  certain ", "  word")) for said in lines)
     assert max(map(len, lines)) <= 80
+
+
+def test_a_long_first_epoch_gives_an_early_estimate_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seconds into the first epoch a log has its rate, and once the time of all epochs if they are like it."""
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    live = RunProgress(100)
+    live.console = Console(file=StringIO(), width=80)
+    with live:
+        for second in range(20):
+            now[0] = float(second)
+            live("epoch 1", 10 * second + 10, 3600)
+    file = live.console.file
+    assert isinstance(file, StringIO)
+    said = file.getvalue().splitlines()
+    assert said == [
+        "epoch 1 suggests about 10 h 00 min for the run, if every epoch is like it",
+        "epoch 1: 60 of 3,600, 10/s, 354 s left",
+    ]

@@ -1,12 +1,12 @@
-"""Progress in a log: a line every half minute, with the rate of the sweep that is running."""
+"""Progress in a log: a line soon and then every half minute, with the rate of the sweep that is running."""
 
 import io
 
 import pytest
 from rich.console import Console
 
-from coreselect.cli import progress as module
-from coreselect.cli.progress import EVERY, progress
+from coreselect.support import progress as module
+from coreselect.support.progress import EVERY, FIRST, progress
 
 
 @pytest.fixture
@@ -23,11 +23,21 @@ def test_a_line_says_rate_and_time_left(log: tuple[io.StringIO, list[float]]) ->
     text, now = log
     with progress() as report:
         report("attack", 100, 1000)
-        now[0] = EVERY - 1
-        report("attack", 200, 1000)
+        now[0] = FIRST - 1
+        report("attack", 120, 1000)
         now[0] = 40.0
         report("attack", 300, 1000)
     assert text.getvalue() == "attack: 300 of 1,000, 5/s, 140 s left\n"
+
+
+def test_a_first_line_comes_soon_and_others_at_a_bounded_rate(log: tuple[io.StringIO, list[float]]) -> None:
+    """The first line comes once some seconds have passed, the next half a minute later, however often is reported."""
+    text, now = log
+    with progress() as report:
+        for second in range(int(FIRST + 2 * EVERY)):
+            now[0] = second
+            report("sweep", 10 * second, 1000)
+    assert [line.split(" of ")[0] for line in text.getvalue().splitlines()] == ["sweep: 50", "sweep: 350"]
 
 
 def test_a_part_that_runs_again_is_timed_anew(log: tuple[io.StringIO, list[float]]) -> None:

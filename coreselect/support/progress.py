@@ -1,7 +1,7 @@
-"""Progress on stderr: bars with rate and time left on a terminal, a line every half minute in a log."""
+"""Progress on stderr: bars with rate and time left on a terminal; in a log a line after some seconds, then every half minute."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -17,9 +17,9 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from coreselect.protocols import Progress as Report
-
+Report = Callable[[str, int, int], None]  # (part, done, total)
 EVERY = 30.0  # seconds between lines in a log
+FIRST = 5.0  # seconds until the first line of a part: soon enough to stop what would take too long
 
 
 class _Rate(ProgressColumn):
@@ -35,7 +35,7 @@ def progress() -> Iterator[Report]:
     """Yield a callable (part, done, total) that reports on stderr while the block runs."""
     console = Console(stderr=True, highlight=False)
     if not console.is_terminal:
-        yield _lines(console)
+        yield lines(console)
         return
     columns = (
         TextColumn("{task.description:<8}"),
@@ -58,8 +58,8 @@ def progress() -> Iterator[Report]:
         yield report
 
 
-def _lines(console: Console) -> Report:
-    """Report in lines: for each part, at most one in `EVERY` seconds."""
+def lines(console: Console) -> Report:
+    """Report in lines: for each part one after `FIRST` seconds, and then at most one in `EVERY` seconds."""
     began: dict[str, tuple[float, int]] = {}
     last: dict[str, int] = {}
     said: dict[str, float] = {}
@@ -67,10 +67,10 @@ def _lines(console: Console) -> Report:
     def report(part: str, done: int, total: int) -> None:
         now = time.monotonic()
         if part not in last or done <= last[part]:  # a part that runs again is timed again
-            began[part], said[part] = (now, done), now
+            began[part], said[part] = (now, done), now if part in last else now + FIRST - EVERY
         last[part] = done
         since, first = began[part]
-        if now - said[part] < EVERY or done == first:
+        if now - said[part] < EVERY or done in (first, total):
             return
         said[part] = now
         rate = (done - first) / (now - since)

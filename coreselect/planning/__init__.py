@@ -1,0 +1,1 @@
+"""What a selection will cost, said before it takes memory or time."""
