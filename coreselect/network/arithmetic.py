@@ -46,7 +46,7 @@ def machine(device: torch.device) -> dict[str, str]:
 def _float32() -> Iterator[None]:
     """Switch TF32 and bfloat16 products of float32 off."""
     backends: Any = torch.backends
-    parts = [
+    parts: list[Any] = [
         part
         for part in (
             backends.cuda.matmul, getattr(backends.cudnn, "conv", None), getattr(backends.cudnn, "rnn", None),
@@ -82,7 +82,8 @@ def _deterministic(device: torch.device, note: Callable[[str], None]) -> Iterato
     if device.type == "cpu":
         yield
         return
-    cudnn, filling = torch.backends.cudnn, torch.utils.deterministic
+    backends: Any = torch.backends
+    cudnn, filling = backends.cudnn, torch.utils.deterministic
     kept = cudnn.deterministic, cudnn.benchmark, filling.fill_uninitialized_memory  # type: ignore[attr-defined]
     asked, only_warn = (
         torch.are_deterministic_algorithms_enabled(),

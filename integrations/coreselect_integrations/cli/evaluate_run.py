@@ -170,5 +170,6 @@ def _by_neighbours(
 
     A network with two routes is read on the adversarial one, as in fine-tuning.
     """
-    represent = partial(called_in(RoutedNetwork.represent, precision), network, route="adversarial")  # type: ignore[arg-type]
+    called = called_in(lambda model, x, route: network.represent(x, route), precision)
+    represent = partial(called, network, route="adversarial")
     return asdict(neighbours(represent, train, test, k=k, model=network, progress=report, **common))
