@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from coreselect.gradients.parts import Parts, alone
 from coreselect.protocols import Progress
 from coreselect.support.clock import Clock
 from coreselect.types import Certificate, Int64
@@ -19,6 +20,7 @@ class Context:
         validation_indices: positions of the validation examples in their dataset, or None.
         fixed: the names of the parameters of the model that are not trained.
         disjoint: how pool and validation were shown to be disjoint, or None without validation.
+        parts: how the records of a sweep come about.
         machine: what numbers depend on where they are not computed on the CPU: device, driver, precision.
         loose: operations of the model that have no deterministic kernel on the device.
         notes: for the provenance of the selection.
@@ -36,6 +38,7 @@ class Context:
     fixed: frozenset[str] = frozenset()
     machine: Mapping[str, str] = field(default_factory=dict)
     loose: set[str] = field(default_factory=set)
+    parts: Parts = alone
     notes: list[str] = field(default_factory=list)
     cache: dict[Any, Any] = field(default_factory=dict)
 
