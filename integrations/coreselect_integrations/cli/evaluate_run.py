@@ -3,7 +3,6 @@
 import json as json_
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -171,5 +170,8 @@ def _by_neighbours(
     A network with two routes is read on the adversarial one, as in fine-tuning.
     """
     called = called_in(lambda model, x, route: network.represent(x, route), precision)
-    represent = partial(called, network, route="adversarial")
-    return asdict(neighbours(represent, train, test, k=k, model=network, progress=report, **common))
+    return asdict(
+        neighbours(
+            lambda x: called(network, x, "adversarial"), train, test, k=k, model=network, progress=report, **common
+        )
+    )
