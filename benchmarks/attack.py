@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from benchmarks import problem
 from benchmarks.case_types import AttackCase
-from benchmarks.meter import Interleaved, Meter
+from benchmarks.meter import Interleaved, Meter, clock_of
 from benchmarks.plain import Steps, attacked
 from coreselect.support import seeding
 from coreselect_integrations.systems import sat
@@ -31,10 +31,10 @@ from coreselect_integrations.training.attacks import random_start
 Batch = tuple[Tensor, Tensor]  # x [B, C, H, W] in [0, 1], y [B]
 
 
-def run(case: AttackCase) -> dict[str, Any]:
+def run(case: AttackCase, device: torch.device = problem.CPU) -> dict[str, Any]:
     """Measure one case: `ratio` is plain / ours."""
-    model = problem.network(case.seed)
-    batches = noise(case)
+    model = problem.network(case.seed, case.arch, device)
+    batches = [(x.to(device), y.to(device)) for x, y in noise(case)]
     compare(case, model, batches[:1])  # the first pass chooses kernels and fills caches
     return compare(case, model, batches)
 
@@ -43,13 +43,18 @@ def compare(case: AttackCase, model: nn.Module, batches: Sequence[Batch]) -> dic
     """Train two copies of a network on the same batches, in turns of one batch; the network itself does not change."""
     ours, plain = copy.deepcopy(model), copy.deepcopy(model)
     pairs: list[float] = []
-    with Meter() as meter:
+    with Meter(clock=clock_of(batches[0][0].device)) as meter:
         rival = Interleaved(train_plainly(case, plain, batches), meter, "plain")
+        turns = batches[0][0].device.type == "cpu"
+        if not turns:  # turns would end the work ahead of the host
+            rival.finish()
 
         def riding() -> Iterator[Batch]:
             before = {"ours": 0.0, "plain": 0.0}
             for done, batch in enumerate(batches, 1):
                 yield batch
+                if not turns:
+                    continue
                 rival.until(done / len(batches))  # this update is done, so it is the other side's turn
                 now = dict(meter.seconds)
                 pairs.append((now["plain"] - before["plain"]) / (now["ours"] - before["ours"]))
@@ -63,6 +68,7 @@ def compare(case: AttackCase, model: nn.Module, batches: Sequence[Batch]) -> dic
         "cpu_ratio": meter.cpu_seconds["plain"] / meter.cpu_seconds["ours"],
         "ratio_by_pair": [round(p, 4) for p in pairs],
         **meter.record(),
+        "images_per_second": {k: round(len(batches) * case.batch_size / v, 1) for k, v in meter.seconds.items()},
         "difference_of_weights": difference(ours.state_dict(), plain.state_dict(), model.state_dict()),
     }
 
@@ -108,8 +114,8 @@ def difference(ours: Mapping[str, Tensor], plain: Mapping[str, Tensor], start: M
     """
     worst = torch.zeros((), dtype=torch.float64)
     for name, theirs in plain.items():
-        apart = (ours[name].double() - theirs.double()).norm()
-        moved = (theirs.double() - start[name].double()).norm()
+        apart = (ours[name].double() - theirs.double()).norm().cpu()
+        moved = (theirs.double() - start[name].double()).norm().cpu()
         if apart != 0:  # NaN included
             worst = torch.maximum(worst, apart / moved)
     return float(worst)

@@ -56,6 +56,9 @@ class SweepCase:
     group_size: int = 64
     batch_size: int = BATCH
     attack: PGD = field(default=PGD(EPSILON, 10 / 255, 1))  # with one step, the share of overhead is largest
+    half: bool = False  # both sides run the attack's passes in bfloat16
+    num_workers: int = 0
+    arch: str = "resnet18"
     seed: int = 0
     thresholds: tuple[Threshold, ...] = (
         Threshold("ratio", "at most", 1.15),
@@ -82,6 +85,8 @@ class SelectionCase:
     batch_size: int = BATCH
     random_sets: int = 20
     half: bool = False  # our attack on the pool uses bfloat16, that of the plain procedure does not
+    num_workers: int = 0  # of our side; the plain procedure reads items when it needs them
+    arch: str = "resnet18"
     seed: int = 0
 
 
@@ -127,6 +132,7 @@ class AttackCase:
     lr: float = 0.1
     momentum: float = 0.9
     weight_decay: float = 5e-4
+    arch: str = "resnet18"
     seed: int = 0
     thresholds: tuple[Threshold, ...] = (
         Threshold("ratio", "at least", 1.25),

@@ -65,6 +65,17 @@ CASES: dict[str, Case] = {
         pool=4950, validation=50, group_size=51, budget=990, attack=FIVE_STEPS, warm=LONG,
         thresholds=(Threshold("ratio", "at least", 1.4), QUALITY),
     ),
+    # The published size, for a GPU: on two cores each takes hours.
+    "sweep-published": SweepCase(pool=49_500, rounds=1, validation=500, batch_size=256, half=True, num_workers=8),
+    "sweep-10-published": SweepCase(
+        pool=49_500, rounds=1, validation=500, batch_size=256, attack=PGD(EPSILON, 2 / 255, 10), half=True, num_workers=8,
+    ),
+    "selection-published": SelectionCase(
+        pool=49_500, validation=500, group_size=512, budget=9900, attack=FIVE_STEPS, warm=LONG, batch_size=256, num_workers=8,
+        thresholds=(Threshold("ratio", "at least", 1.4), QUALITY),
+    ),
+    "attack-published": AttackCase(batches=50, batch_size=128, attack=PGD(EPSILON, 2 / 255, 10)),
+    "views-published": ViewsCase(pool=49_500, rounds=1),
     "search-exact-small": SearchCase(rows=100_000, search="exact"),
     "search-faiss-small": SearchCase(rows=100_000, search="faiss"),
     "search-exact-full": SearchCase(rows=1_000_000, search="exact"),
@@ -114,5 +125,5 @@ CASES: dict[str, Case] = {
 }  # fmt: skip
 
 SETS: dict[str, tuple[str, ...]] = {
-    size: tuple(name for name in CASES if name.endswith(f"-{size}")) for size in ("small", "full")
+    size: tuple(name for name in CASES if name.endswith(f"-{size}")) for size in ("small", "full", "published")
 }

@@ -16,6 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Generic, Self, TypeVar
 
+import torch
+
 MIB = 1 << 20
 T = TypeVar("T")
 _STATUS = Path("/proc/self/status")
@@ -33,6 +35,16 @@ def held_bytes() -> int:
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def clock_of(device: torch.device) -> Callable[[], float]:
+    """Return a wall clock that waits for the work of a GPU, so that seconds belong to the part that asked for the work."""
+
+    def synchronised() -> float:
+        torch.cuda.synchronize(device)
+        return time.perf_counter()
+
+    return synchronised if device.type == "cuda" else time.perf_counter
 
 
 def free_memory() -> None:

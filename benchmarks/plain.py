@@ -58,6 +58,7 @@ class Plain:
         groups: candidate batches of pool positions.
         budget: the number of examples; the last batch is cut to meet it.
         batch_size: of validation.
+        device: of the model.
     """
 
     model: nn.Module
@@ -72,12 +73,13 @@ class Plain:
     train_start: TrainStart
     validation_start: ValidationStart
     batch_size: int = 256
+    device: torch.device = torch.device("cpu")  # noqa: RUF009  # immutable
 
     def choose(self) -> Generator[float, None, Picked]:
         """Select, and yield the share of the work done; an attack step counts as four forward passes."""
         model = copy.deepcopy(self.model).eval().requires_grad_(True)
         head = list(model.get_submodule(self.head).parameters())
-        u = torch.stack([self.validation[i][0] for i in range(len(self.validation))])
+        u = torch.stack([self.validation[i][0] for i in range(len(self.validation))]).to(self.device)
         picks = -(-self.budget // max(len(g) for g in self.groups))
         rows_work = sum(len(g) for g in self.groups) * (4 * self.train.steps + 1)
         work = rows_work + picks * len(u) * (4 * self.rd.steps + 3)
@@ -110,7 +112,8 @@ class Plain:
     def row(self, model: nn.Module, members: Int64) -> Tensor:
         """Return the gradient in the last layer [P] of the mean cross-entropy of some attacked pool examples."""
         items = [self.pool[int(i)] for i in members]
-        x, y = torch.stack([item[0] for item in items]), torch.tensor([int(item[1]) for item in items])
+        x = torch.stack([item[0] for item in items]).to(self.device)
+        y = torch.tensor([int(item[1]) for item in items], device=self.device)
         start = self.train_start(x, members)
         adversarial = attacked(model, x, start, self.train, lambda out: F.cross_entropy(out, y, reduction="sum"))
         loss = F.cross_entropy(model(adversarial), y)

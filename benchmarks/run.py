@@ -37,6 +37,7 @@ from benchmarks.case_types import (
     ViewsCase,
 )
 from benchmarks.cases import CASES, SETS
+from coreselect.support.devices import usable_device
 
 Measure = Callable[[Case, argparse.Namespace], dict[str, Any]]
 DEFAULT_DATA = "data/cifar10"
@@ -77,6 +78,9 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument(
         "--work", metavar="DIR", type=Path, default=Path("out/benchmarks"), help="checkpoints and rows are kept here"
     )
+    out.add_argument(
+        "--device", metavar="NAME", default="cpu", help="of the sweep, selection, attack and views cases (default: cpu)"
+    )
     out.add_argument("--threads", type=int, metavar="N", help="torch threads (default: torch's own choice)")
     return out
 
@@ -85,19 +89,20 @@ def measured(case: Case, args: argparse.Namespace) -> dict[str, Any]:
     """Run the benchmark of a case and return its measures."""
     from benchmarks import attack, baselines, checks, facility, sampler, search, selection, startup, store, sweep, views
 
+    device = usable_device(args.device)
     match case:
         case SweepCase():
-            return sweep.run(case, data=args.data)
+            return sweep.run(case, data=args.data, device=device)
         case ViewsCase():
-            return views.run(case)
+            return views.run(case, device)
         case SelectionCase():
-            return selection.run(case, data=args.data, work=args.work)
+            return selection.run(case, data=args.data, work=args.work, device=device)
         case SearchCase():
             return search.run(case, work=args.work)
         case SamplerCase():
             return sampler.run(case)
         case AttackCase():
-            return attack.run(case)
+            return attack.run(case, device)
         case FacilityCase():
             return facility.run(case, rivals=args.rivals, work=args.work)
         case BaselineCase():
@@ -151,6 +156,7 @@ def in_own_process(name: str, args: argparse.Namespace) -> dict[str, Any]:
     """Run one case in its own process and return its result; if the process dies, the result says so."""
     words = [sys.executable, "-m", "benchmarks.run", "--case", name, "--data", args.data, "--work", str(args.work)]
     words += ["--threads", str(args.threads)] if args.threads else []
+    words += ["--device", args.device] if args.device != "cpu" else []
     words += ["--rivals", args.rivals] if args.rivals else []
     done = subprocess.run(words, stdout=subprocess.PIPE, stderr=None, text=True)
     lines = done.stdout.strip().splitlines()
@@ -163,7 +169,7 @@ def in_own_process(name: str, args: argparse.Namespace) -> dict[str, Any]:
 
 def publish(result: dict[str, Any], out: Path | None) -> str:
     """Return the result as a JSON line, and append it to the file `out` if it is given."""
-    line = json.dumps(_plain(result), ensure_ascii=False, allow_nan=False)
+    line = json.dumps(plain_values(result), ensure_ascii=False, allow_nan=False)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         with out.open("a", encoding="utf-8") as file:
@@ -198,12 +204,12 @@ def _look_up(measures: dict[str, Any], dotted: str) -> float | None:
     return None if here is None else float(here)
 
 
-def _plain(value: Any) -> Any:
+def plain_values(value: Any) -> Any:
     """Replace NaN and infinity by null, as JSON has no words for them, and round to 8 digits."""
     if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
+        return {k: plain_values(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [plain_values(v) for v in value]
     if isinstance(value, float):
         return float(f"{value:.8g}") if math.isfinite(value) else None
     return value

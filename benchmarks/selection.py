@@ -2,7 +2,7 @@
 
 Ours is the call of a user, `select(task, RCS(...))` with its defaults: the sweep, a new query at every pick with fixed attacked
 inputs (`recraft="once"`), diagnostics and certificate. The other side is `benchmarks.plain`. Groups, attack steps and random
-starts are the same. The plain procedure takes its turns during our sweep, batch by batch.
+starts are the same. The plain procedure takes its turns during our sweep, batch by batch; on a GPU it runs before.
 
     quality = (G(ours) − G_random) / (G(plain) − G_random),    G(S) = −RD(U; θ − η Σ_{m ∈ S} r_m)
 
@@ -21,10 +21,11 @@ from torch import Tensor, nn
 
 from benchmarks import problem
 from benchmarks.case_types import SelectionCase
-from benchmarks.meter import Interleaved, Meter
+from benchmarks.meter import Interleaved, Meter, clock_of
 from benchmarks.plain import Int64, Picked, Plain, Steps, kl
 from coreselect import Selection, Task, holdout, select
 from coreselect.attacks import PGD
+from coreselect.network.arithmetic import exact_arithmetic
 from coreselect.network.precision import HalfPrecision
 from coreselect.objectives import RD
 from coreselect.selectors import RCS
@@ -34,19 +35,26 @@ from coreselect.task.groups import deal
 HEAD = "head"
 
 
-def run(case: SelectionCase, *, data: str, work: Path) -> dict[str, Any]:
+def run(case: SelectionCase, *, data: str, work: Path, device: torch.device = problem.CPU) -> dict[str, Any]:
     """Measure one case: `ratio` is plain / ours, `quality` as above."""
-    model = problem.warmed_up(case.warm, data, work)
+    model = problem.warmed_up(case.warm, data, work, case.arch, device)
     dataset = problem.images(data, case.pool + case.validation)
     pool, validation = holdout(dataset, size=case.validation, seed=case.seed)
     plain = plainly(case, model, pool, validation, HEAD)
     attack = HalfPrecision(case.attack) if case.half else case.attack
-    task = Task.from_model(model, pool, validation, loss="sat", attack=attack, batch_size=case.batch_size)
+    task = Task.from_model(
+        model, pool, validation, loss="sat", attack=attack, batch_size=case.batch_size, num_workers=case.num_workers
+    )
+    task.fingerprint()
     with torch.no_grad():
-        model(torch.stack([pool[i][0] for i in range(case.group_size)]))  # the first pass chooses kernels
-    with Meter() as meter:
+        model(torch.stack([pool[i][0] for i in range(case.group_size)]).to(device))  # the first pass chooses kernels
+    with exact_arithmetic(device), Meter(clock=clock_of(device)) as meter:
         rival = Interleaved(plain.choose(), meter, "plain")
-        riding = task.reporting(lambda part, done, total: rival.until(done / total) if part == "sweep" else None)
+        riding = task
+        if device.type == "cpu":
+            riding = task.reporting(lambda part, done, total: rival.until(done / total) if part == "sweep" else None)
+        else:  # turns would end the work ahead of the host
+            rival.finish()
         with meter("ours"):
             selection = select(riding, selector(case), case.budget, case.seed)
         picked = rival.finish()
@@ -90,6 +98,7 @@ def plainly(case: SelectionCase, model: nn.Module, pool: Any, validation: Any, h
         train_start=lambda x, positions: seeding.noise(x, seeding.seeds(case.seed, "attack", 0, 0, indices=positions)),
         validation_start=validation_start,
         batch_size=case.batch_size,
+        device=next(model.parameters()).device,
     )
 
 
@@ -119,7 +128,7 @@ class SetValue:
         self._head = list(self._model.get_submodule(plain.head).parameters())
         self._theta = [p.clone() for p in self._head]
         u = plain.validation
-        self._u = torch.stack([u[i][0] for i in range(len(u))])
+        self._u = torch.stack([u[i][0] for i in range(len(u))]).to(plain.device)
         positions = np.arange(len(u), dtype=np.int64)
         self._start = seeding.noise(self._u, seeding.seeds(case.seed, "evaluation attack", indices=positions))
 

@@ -4,10 +4,11 @@ The sweep is everything that `shot.rows(groups)` does on a SAT task that capture
 reading and converting items, seeds and starts of each example, the attack, features, factored rows, and rows of groups.
 
 The floor is the same attack steps and one forward pass, batch by batch, with gradients of inputs only; inputs and starts are
-already tensors in memory. The two alternate batch by batch.
+already tensors in memory. The two alternate batch by batch; on a GPU one runs after the other, because turns need waits.
 """
 
 from collections.abc import Generator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,36 +18,47 @@ from torch import Tensor, nn
 
 from benchmarks import problem
 from benchmarks.case_types import SweepCase
-from benchmarks.meter import Interleaved, Meter
+from benchmarks.meter import Interleaved, Meter, clock_of
 from coreselect import Task, holdout
 from coreselect.attacks import PGD
+from coreselect.network.arithmetic import exact_arithmetic
+from coreselect.network.precision import HalfPrecision
 from coreselect.support import seeding
 from coreselect.task.groups import deal
 
 
-def run(case: SweepCase, *, data: str) -> dict[str, Any]:
+def run(case: SweepCase, *, data: str, device: torch.device = problem.CPU) -> dict[str, Any]:
     """Measure one case: `ratio` is sweep / floor."""
     dataset = problem.images(data, case.pool + case.validation)
     pool, validation = holdout(dataset, size=case.validation, seed=case.seed)
-    model = problem.network()
-    task = Task.from_model(model, pool, validation, loss="sat", attack=case.attack, batch_size=case.batch_size)
+    model = problem.network(arch=case.arch, device=device)
+    attack = HalfPrecision(case.attack) if case.half else case.attack
+    task = Task.from_model(
+        model, pool, validation, loss="sat", attack=attack, batch_size=case.batch_size, num_workers=case.num_workers
+    )
+    task.fingerprint()
     groups = deal(case.pool, case.group_size, seeding.generator(case.seed, "groups", 0))
-    x, y, starts = _in_memory(pool, case.seed)
+    x, y, starts = (t.to(device) for t in _in_memory(pool, case.seed))
+    least = partial(floor, model, attack=case.attack, batch_size=case.batch_size, half=case.half)
     model.requires_grad_(False)
-    for _ in floor(model, x[: case.batch_size], y, starts, case.attack, case.batch_size):
+    for _ in least(x[: case.batch_size], y, starts):
         pass  # the first pass chooses kernels and fills caches
     by_part: dict[str, float] = {}
     difference = 0.0
-    with Meter() as meter:
+    with exact_arithmetic(device), Meter(clock=clock_of(device)) as meter:
         for _ in range(case.rounds):
-            rival = Interleaved(floor(model, x, y, starts, case.attack, case.batch_size), meter, "floor")
-            riding = task.reporting(lambda part, done, total, rival=rival: rival.until(done / total))
+            rival = Interleaved(least(x, y, starts), meter, "floor")
+            riding = task
+            if device.type == "cpu":
+                riding = task.reporting(lambda part, done, total, rival=rival: rival.until(done / total))
+            else:  # turns would end the work ahead of the host, which is what a device is fast by
+                rival.finish()
             with meter("sweep"), riding.snapshot(case.seed, 0) as shot:
                 _, losses = shot.rows(groups)
                 by_part = {k: by_part.get(k, 0.0) + v for k, v in shot.clock.seconds.items()}
             bare = rival.finish()  # [N]
             assert losses is not None  # a model's rows come with losses
-            of_groups = torch.stack([bare[torch.from_numpy(g)].mean() for g in groups])  # [M]
+            of_groups = torch.stack([bare[torch.from_numpy(g).to(device)].mean() for g in groups])  # [M]
             difference = max(difference, float((losses - of_groups).abs().max()))
     return {
         "ratio": meter.seconds["sweep"] / meter.seconds["floor"],
@@ -59,7 +71,7 @@ def run(case: SweepCase, *, data: str) -> dict[str, Any]:
 
 
 def floor(
-    model: nn.Module, x: Tensor, y: Tensor, starts: Tensor, attack: PGD, batch_size: int
+    model: nn.Module, x: Tensor, y: Tensor, starts: Tensor, attack: PGD, batch_size: int, half: bool = False
 ) -> Generator[float, None, Tensor]:
     """Only attack and run forward passes; yield the share done and return the losses [N].
 
@@ -67,7 +79,7 @@ def floor(
         model: in evaluation mode, with `requires_grad` off for all parameters.
         x: [N, C, H, W]; y: [N]; starts: [N, C, H, W] in [−1, 1).
     """
-    out = []
+    losses = []
     for at in range(0, len(x), batch_size):
         part = slice(at, at + batch_size)
         centre, label = x[part], y[part]
@@ -76,12 +88,14 @@ def floor(
         for _ in range(attack.steps):
             moved.requires_grad_()
             with torch.enable_grad():
-                slope = torch.autograd.grad(F.cross_entropy(model(moved), label, reduction="sum"), moved)[0]
+                with torch.autocast(x.device.type, torch.bfloat16, enabled=half):
+                    out = model(moved)
+                slope = torch.autograd.grad(F.cross_entropy(out.float(), label, reduction="sum"), moved)[0]
             moved = torch.clamp(moved.detach() + attack.step * slope.sign(), low, high).clamp(0, 1)
         with torch.no_grad():
-            out.append(F.cross_entropy(model(moved), label, reduction="none"))
+            losses.append(F.cross_entropy(model(moved), label, reduction="none"))
         yield min(1.0, (at + batch_size) / len(x))
-    return torch.cat(out)
+    return torch.cat(losses)
 
 
 def _in_memory(pool: Any, seed: int) -> tuple[Tensor, Tensor, Tensor]:

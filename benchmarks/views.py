@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
+from benchmarks import problem
 from benchmarks.case_types import ViewsCase
-from benchmarks.meter import Meter
+from benchmarks.meter import Meter, clock_of
 from coreselect import Task
 from coreselect.support import seeding
 from coreselect.task.groups import deal
@@ -26,15 +27,15 @@ def one_at_a_time(x: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
     return two_views(x, generator)
 
 
-def run(case: ViewsCase) -> dict[str, Any]:
+def run(case: ViewsCase, device: torch.device = problem.CPU) -> dict[str, Any]:
     """Measure one case: `ratio` is the sweep one at a time / at once, `views_ratio` the same of the views alone."""
     draw = seeding.generator(case.seed, "images")
     pool = TensorDataset(torch.rand(case.pool, 3, 32, 32, generator=draw))
-    model = build("small", "acl", channels=3, size=32, seed=case.seed).eval()
+    model = build("small", "acl", channels=3, size=32, seed=case.seed).eval().to(device)
     groups = deal(case.pool, case.group_size, seeding.generator(case.seed, "groups", 0))
     sides = {"one_at_a_time": one_at_a_time, "at_once": two_views}
     of_views, losses = dict.fromkeys(sides, 0.0), {}
-    with Meter() as meter:
+    with Meter(clock=clock_of(device)) as meter:
         for _ in range(case.rounds):
             for name, views in sides.items():
                 task = Task.from_model(

@@ -15,6 +15,18 @@ from coreselect.data.collate import Collate, Failure
 from coreselect.errors import DataError, RequirementError, first_few
 
 
+class SeededView(Dataset[Any]):
+    """A dataset that reads each item with a seed of its own; the seeds of a batch are computed in one call."""
+
+    def seeds(self, indices: Sequence[int]) -> list[int]:
+        """Return the seeds of some items."""
+        raise NotImplementedError
+
+    def seeded(self, index: int, seed: int) -> Any:
+        """Return an item, read with this seed."""
+        raise NotImplementedError
+
+
 class Guarded(Dataset[Any]):
     """A dataset of (position, item): an item that raises becomes a `Failure`, and each worker says what it is reading.
 
@@ -34,15 +46,18 @@ class Guarded(Dataset[Any]):
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[int, Any]]:
-        """Read a batch; a loader calls this where there is one, so the seeds of a batch are computed in one call."""
-        return [self._read(i, s) for i, s in zip(indices, self.view.seeds(indices), strict=True)]
+        """Read a batch: a loader calls this where there is one."""
+        if not isinstance(self.view, SeededView):
+            return [self._read(i, lambda i=i: self.view[i]) for i in indices]
+        own, seeds = self.view, self.view.seeds(indices)
+        return [self._read(i, lambda i=i, s=s: own.seeded(i, s)) for i, s in zip(indices, seeds, strict=True)]
 
-    def _read(self, index: int, seed: int) -> tuple[int, Any]:
+    def _read(self, index: int, read: Callable[[], Any]) -> tuple[int, Any]:
         worker = get_worker_info()
         if worker is not None:
             self.reading[worker.id] = index
         try:
-            return index, self.view.seeded(index, seed)
+            return index, read()
         except Exception as why:  # code of the user, which may raise anything
             said = " ".join(str(why).split())[:300].rstrip(".")
             said = f"{type(why).__name__}: {said}" if said else type(why).__name__
@@ -69,7 +84,7 @@ class CheckedLoader:
         generator: decides the draws of the workers; None: a fixed one. The global generator is never used.
         num_workers: as for `torch.utils.data.DataLoader`.
         timeout: seconds to wait for a batch of the workers; 0 waits for ever.
-        pin: put batches into pinned memory.
+        pin: put batches into pinned memory, from which they are copied to a GPU without waiting.
     """
 
     def __init__(

@@ -7,11 +7,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from coreselect.data.collate import IMAGE_KEYS, Collate
 from coreselect.data.images import labels_of
-from coreselect.data.items import loaded
+from coreselect.data.items import SeededView, loaded
 from coreselect.data.labels import LABEL_KEYS, refuse_sparse
 from coreselect.errors import DataError
 from coreselect.support import seeding
@@ -20,7 +19,7 @@ from coreselect.support.structure import is_structure
 Unpack = Callable[[Any], tuple[Any, Any]]  # a batch of items -> (inputs, targets or None)
 
 
-class EvaluationView(Dataset[Any]):
+class EvaluationView(SeededView):
     """The evaluation view of a dataset: item i is read with `random`, numpy and torch seeded from (seed, path, i).
 
     So a dataset with random augmentation gives one answer for each seed.

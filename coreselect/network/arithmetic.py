@@ -82,9 +82,9 @@ def _deterministic(device: torch.device, note: Callable[[str], None]) -> Iterato
     if device.type == "cpu":
         yield
         return
-    cudnn: Any = torch.backends.cudnn
-    filling: Any = torch.utils.deterministic
-    kept = cudnn.deterministic, cudnn.benchmark, filling.fill_uninitialized_memory
+    backends: Any = torch.backends
+    cudnn, filling = backends.cudnn, torch.utils.deterministic
+    kept = cudnn.deterministic, cudnn.benchmark, filling.fill_uninitialized_memory  # type: ignore[attr-defined]
     asked, only_warn = (
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),

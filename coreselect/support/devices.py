@@ -30,7 +30,9 @@ def usable_device(given: torch.device | str) -> torch.device:
     """
     device = device_of(given)
     try:
-        return torch.ones(1, device=device).device
+        made = torch.ones(1, device=device)
+        made.item()  # there are devices that hold no numbers
+        return made.device
     except Exception as why:  # each kind of device fails in its own way
         raise RequirementError(
             f"there is no device {device} here that PyTorch can use: give 'cpu', or another."

@@ -22,7 +22,7 @@ def swept(device: PretendDevice, batches: int, task: Any) -> tuple[dict[str, int
     with task.snapshot(0, 0) as shot:
         shot.net  # noqa: B018  # the split is not part of the sweep
         device.reset()
-        list(shot.opened.sweep([[np.arange(4 * i, 4 * i + 4)] for i in range(batches)]))
+        list(shot.opened.sweeper.sweep([[np.arange(4 * i, 4 * i + 4)] for i in range(batches)]))
         return dict(device.counts), dict(device.waits)
 
 
@@ -79,7 +79,7 @@ def test_late_errors_are_the_errors_of_the_cpu(where: str, device: PretendDevice
         pool=TensorDataset(x, y), model=Blind().to(where), attack=cases.PGD(0.001, 0.001, 1), head="inner.fc"
     )
     with task.snapshot(0, 0) as shot, pytest.raises(NonFiniteError) as caught:
-        list(shot.opened.sweep([[np.arange(6)], [np.arange(6, 12)]]))
+        list(shot.opened.sweeper.sweep([[np.arange(6)], [np.arange(6, 12)]]))
     assert caught.value.indices == (7,)
 
     for bad, error in ((float("inf"), NonFiniteError), (3.0, OutOfBoundsError)):
@@ -88,7 +88,7 @@ def test_late_errors_are_the_errors_of_the_cpu(where: str, device: PretendDevice
         pool = TensorDataset(wrong.to(where), y.to(where))
         task = cases.sat_task(pool=pool, model=cases.built(cases.ConvNet).to(where), batch_size=4)
         with task.snapshot(0, 0) as shot, pytest.raises(error) as named:
-            list(shot.opened.sweep([[np.arange(4)], [np.arange(4, 8)], [np.arange(8, 12)]]))
+            list(shot.opened.sweeper.sweep([[np.arange(4)], [np.arange(4, 8)], [np.arange(8, 12)]]))
         if error is NonFiniteError:
             assert named.value.indices == (9,)  # type: ignore[attr-defined]
 

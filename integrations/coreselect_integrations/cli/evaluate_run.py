@@ -3,7 +3,6 @@
 import json as json_
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -170,5 +169,9 @@ def _by_neighbours(
 
     A network with two routes is read on the adversarial one, as in fine-tuning.
     """
-    represent: Any = partial(called_in(RoutedNetwork.represent, precision), network, route="adversarial")  # type: ignore[arg-type]
-    return asdict(neighbours(represent, train, test, k=k, model=network, progress=report, **common))
+    called = called_in(lambda model, x, route: network.represent(x, route), precision)
+    return asdict(
+        neighbours(
+            lambda x: called(network, x, "adversarial"), train, test, k=k, model=network, progress=report, **common
+        )
+    )

@@ -14,6 +14,7 @@ from coreselect.data import load
 from coreselect.errors import CoreselectError, DataError, RequirementError
 from coreselect_integrations.evaluation import PGD20, evaluate
 from coreselect_integrations.networks import NetworkSpec, load_network, make, restore, route_call, save_network
+from coreselect_integrations.training.contexts import called_in
 
 pytest.importorskip("sklearn", reason="digits come with scikit-learn")
 N = 20
@@ -211,3 +212,21 @@ def test_some_severities_are_measured_or_are_all_there_are(classifier: Path, cor
     for wrong in ("0", "1,6", "x", ""):
         assert command(*words, corrupted, "--severities", wrong).exit_code == 2
     assert command("evaluate", "--from", classifier, "--severities", "1").exit_code == 2
+
+
+def test_half_precision_is_that_of_autocast_and_recorded(classifier: Path) -> None:
+    """`--precision bf16` measures what a call in bfloat16 measures, says so in the result, and is refused in any other word."""
+    got = command("evaluate", "--from", classifier, "--rows", N, "--attacks", "pgd20", "--neighbours", 5, "--train-rows", 50,
+                  "--precision", "bf16", "--json")  # fmt: skip
+    assert got.exit_code == 0, got.output
+    told = json.loads(got.stdout)
+    lowered = called_in(route_call, torch.bfloat16)
+    network = restore(load_network(classifier)).eval()
+    want = evaluate(network, load("digits", "test", N), attack=PGD20, call=lowered)
+    assert (told["standard"], told["pgd20"]["robust"]) == (want.standard, want.robust)
+    assert told["precision"] == "bf16"
+    x = torch.stack([load("digits", "test", N)[i][0] for i in range(4)])
+    out = lowered(network, x, "adversarial")
+    assert out.dtype == torch.float32
+    assert not torch.equal(out, route_call(network, x, "adversarial"))
+    assert command("evaluate", "--from", classifier, "--precision", "fp8").exit_code == 2

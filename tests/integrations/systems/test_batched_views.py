@@ -80,12 +80,7 @@ def test_views_of_a_user_are_called_for_one_example_at_a_time() -> None:
 
     assert batched(mirrored) is None
     assert batched(lambda x, generator: (x, x)) is None
-    assert (
-        batched(
-            partial(mirrored, strength=1.0)  # type: ignore[call-arg]
-        )
-        is None
-    )
+    assert batched(partial(mirrored)) is None
     assert batched(partial(two_views, images(1))) is None
     assert batched(with_original(mirrored)) is None
 
