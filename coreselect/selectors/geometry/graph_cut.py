@@ -57,7 +57,7 @@ class GraphCut:
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as snapshot:
             k, n = resolve(budget, snapshot.n), snapshot.n
-            pairs = n * (2 * n + k) if self.similarity == "rbf" else n * k / 4
+            pairs = n * (2 * n if self.similarity == "rbf" else 0) + 1.5 * n * k
 
             def needs(d: int) -> Needs:
                 return Needs(pairs * d, memory=4 * n * d + 64 * n)
