@@ -143,11 +143,10 @@ class CutGains:
         return gain
 
     def watch(self, ids: Tensor) -> None:
-        self._watched = self._distances.gathered(ids)  # [c, D]
+        self._apart = self._distances.watched(ids)
 
     def lowered(self, values: Tensor, x: int) -> Tensor:
-        squares = (self._watched - self._s.points[x].double()).square_().sum(1)
-        return values.sub_(self._s.from_squares(squares), alpha=2)
+        return values.sub_(self._s.from_squares(self._apart(x)), alpha=2)
 
     def _tensor(self, picks: list[int]) -> Tensor:
         return torch.tensor(picks, dtype=torch.int64, device=self._start.device)
