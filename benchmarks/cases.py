@@ -122,6 +122,10 @@ CASES: dict[str, Case] = {
         "semdedup", 20_000, 5000, thresholds=(Threshold("ratio", "at most", 1.2), Threshold("value", "at least", 0.5))
     ),
     "loop-nearest-small": LoopCase("nearest", 10_000, 64, thresholds=(Threshold("ratio", "at most", 1.25), SAME_VALUE)),
+    "loop-k_center-full": LoopCase(
+        "k_center", 50_000, 5000, width=64, thresholds=(Threshold("ratio", "at most", 1.1), SAME_VALUE)
+    ),
+    "large-k_center-small": LargeCase("k_center", 12_800, 640, thresholds=(Threshold("peak_mib.select", "at most", 82.0),)),
     # a tenth of ImageNet and of a budget of 5 %: time grows with N·k, so an hour at full size is 36 s of two cores here
     "large-k_center-full": LargeCase("k_center", 128_116, 6405, thresholds=tenth_of_imagenet(72)),
     "large-graph_cut-full": LargeCase("graph_cut", 128_116, 6405, thresholds=tenth_of_imagenet(72)),
