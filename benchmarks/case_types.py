@@ -170,6 +170,36 @@ class BaselineCase:
 
 
 @dataclass(frozen=True)
+class LoopCase:
+    """One `select` on arrays, compared with a plain torch loop (or FAISS) of the same method in the same process."""
+
+    kind: ClassVar[str] = "loop"
+    method: Literal["graph_cut", "k_center", "herding", "craig", "facility", "semdedup", "nearest"]
+    pool: int
+    budget: int
+    thresholds: tuple[Threshold, ...]
+    width: int = 128
+    clusters: int = 100
+    rounds: int = 5
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class LargeCase:
+    """One `select` on memory-mapped float16 or float32 features of ImageNet's width: seconds and memory."""
+
+    kind: ClassVar[str] = "large"
+    selector: str
+    pool: int
+    budget: int
+    thresholds: tuple[Threshold, ...]
+    dtype: Literal["float16", "float32"] = "float32"
+    width: int = 512
+    clusters: int = 1000
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class StartupCase:
     """Processor seconds until the command line answers, in a process of its own each time."""
 
@@ -241,6 +271,8 @@ Case = (
     | AttackCase
     | FacilityCase
     | BaselineCase
+    | LoopCase
+    | LargeCase
     | StartupCase
     | CheckCase
     | StoreCase

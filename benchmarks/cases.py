@@ -10,6 +10,8 @@ from benchmarks.case_types import (
     Case,
     CheckCase,
     FacilityCase,
+    LargeCase,
+    LoopCase,
     SamplerCase,
     SearchCase,
     SelectionCase,
@@ -30,6 +32,17 @@ ONE_STEP, FIVE_STEPS = PGD(EPSILON, 10 / 255, 1), PGD(EPSILON, 2 / 255, 5)
 SMALL_ETA = 0.001  # after so short a warm-up, rows are long, and with steps of 0.01 first-order gains are wrong
 CERTIFIED = Threshold("certificate_off_by", "at most", 1e-6)  # the certificate states the value of the picks
 AS_GOOD = Threshold("objective_ratio", "at least", 0.995)
+SAME_VALUE = Threshold("value", "at least", 1 - 1e-4)
+
+
+def tenth_of_imagenet(seconds: float) -> tuple[Threshold, ...]:
+    """Bound processor seconds and memory, so that the full size takes an hour of two cores and 8 GiB at most."""
+    return (
+        Threshold("cpu_seconds.select", "at most", seconds),
+        Threshold("peak_mib.select", "at most", 0.8 * GIB_IN_MIB),
+    )
+
+
 SHORT, LONG = WarmUp(images=2000, epochs=2), WarmUp(images=5000, epochs=3)
 
 CASES: dict[str, Case] = {
@@ -112,6 +125,26 @@ CASES: dict[str, Case] = {
     "kcenter-full": BaselineCase(  # features are 24 MiB, so there is not even one copy of them
         "kcenter", 50_000, 5000, thresholds=(Threshold("peak_mib.select", "at most", 24.0), CERTIFIED),
     ),
+    # what a method may cost beside fifteen lines of torch, in processor seconds of one thread; `value` is ours ÷ theirs
+    "loop-graph_cut-small": LoopCase("graph_cut", 10_000, 500, thresholds=(Threshold("ratio", "at most", 1.1), SAME_VALUE)),
+    "loop-k_center-small": LoopCase(
+        "k_center", 50_000, 500, width=64, thresholds=(Threshold("ratio", "at most", 1.1), SAME_VALUE)
+    ),
+    "loop-herding-small": LoopCase("herding", 20_000, 500, thresholds=(Threshold("ratio", "at most", 1.1), SAME_VALUE)),
+    "loop-craig-small": LoopCase("craig", 5000, 500, thresholds=(Threshold("ratio", "at most", 1.2), SAME_VALUE)),
+    "loop-facility-small": LoopCase("facility", 5000, 500, thresholds=(Threshold("ratio", "at most", 1.0), SAME_VALUE)),
+    "loop-semdedup-small": LoopCase(  # k-means draws differ, so the picks differ
+        "semdedup", 20_000, 5000, thresholds=(Threshold("ratio", "at most", 1.2), Threshold("value", "at least", 0.5))
+    ),
+    "loop-nearest-small": LoopCase("nearest", 10_000, 64, thresholds=(Threshold("ratio", "at most", 1.25), SAME_VALUE)),
+    "loop-k_center-full": LoopCase(
+        "k_center", 50_000, 5000, width=64, thresholds=(Threshold("ratio", "at most", 1.1), SAME_VALUE)
+    ),
+    "large-k_center-small": LargeCase("k_center", 12_800, 640, thresholds=(Threshold("peak_mib.select", "at most", 82.0),)),
+    # a tenth of ImageNet and of a budget of 5 %: time grows with N·k, so an hour at full size is 36 s of two cores here
+    "large-k_center-full": LargeCase("k_center", 128_116, 6405, thresholds=tenth_of_imagenet(72)),
+    "large-graph_cut-full": LargeCase("graph_cut", 128_116, 6405, thresholds=tenth_of_imagenet(72)),
+    "large-semdedup-full": LargeCase("semdedup", 128_116, 6405, thresholds=tenth_of_imagenet(155)),  # time grows like N^(5/3)
     "startup-small": StartupCase(runs=3),
     "startup-full": StartupCase(runs=11),
     "checks-small": CheckCase(  # so few images leave the fixed costs a larger share

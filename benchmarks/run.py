@@ -28,6 +28,8 @@ from benchmarks.case_types import (
     Case,
     CheckCase,
     FacilityCase,
+    LargeCase,
+    LoopCase,
     SamplerCase,
     SearchCase,
     SelectionCase,
@@ -87,7 +89,21 @@ def parser() -> argparse.ArgumentParser:
 
 def measured(case: Case, args: argparse.Namespace) -> dict[str, Any]:
     """Run the benchmark of a case and return its measures."""
-    from benchmarks import attack, baselines, checks, facility, sampler, search, selection, startup, store, sweep, views
+    from benchmarks import (
+        attack,
+        baselines,
+        checks,
+        facility,
+        large,
+        one_to_all,
+        sampler,
+        search,
+        selection,
+        startup,
+        store,
+        sweep,
+        views,
+    )
 
     device = usable_device(args.device)
     match case:
@@ -107,6 +123,10 @@ def measured(case: Case, args: argparse.Namespace) -> dict[str, Any]:
             return facility.run(case, rivals=args.rivals, work=args.work)
         case BaselineCase():
             return baselines.run(case)
+        case LoopCase():
+            return one_to_all.run(case)
+        case LargeCase():
+            return large.run(case, work=args.work)
         case StartupCase():
             return startup.run(case)
         case CheckCase():

@@ -8,17 +8,18 @@ The points are centred, so that a distant origin costs no precision, and scaled,
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from coreselect.gradients.rows import gamma
-from coreselect.search.similarity import mean_point
+from coreselect.search.similarity import mean_point, squared_distances_to
 
 BLOCK_BYTES = 1 << 19  # of points that one product reads, in float32
 PAIRS = 1 << 18  # products that one step holds
 KEPT_BYTES = 256 << 20
+WATCHED_BYTES = 64 << 20
 EXACT_BYTES = 1 << 20  # of differences in float64 that one step holds
 TINY = 2.0**-120  # squares of numbers below float32's range are lost
 PLAIN = 40  # centred points whose largest entry is between 2^-40 and 2^40 are not scaled
@@ -164,9 +165,15 @@ class Distances:
                 squares = self.between(own.repeat_interleave(len(to)), to.repeat(len(own))).view(len(own), -1)
             yield slice(at, at + len(own)), squares
 
-    def gathered(self, ids: Tensor) -> Tensor:
-        """Return some points z, float64 [A, D]."""
-        return self.points[ids].double()
+    def watched(self, ids: Tensor) -> Callable[[int], Tensor]:
+        """Return a function x → ‖z_i − z_x‖² of some points, float64 [A], from differences in float64.
+
+        The points are kept in float64 if that takes little memory.
+        """
+        if 8 * len(ids) * self.points.shape[1] > WATCHED_BYTES:
+            return lambda x: squared_distances_to(self.points, self.points[x].double(), ids)
+        z = self.points[ids].double()  # [A, D]
+        return lambda x: (z - self.points[x].double()).square_().sum(1)
 
     def _split(self) -> Sequence[Tensor]:
         return self.points.split(self._rows)

@@ -122,10 +122,10 @@ def examples(stream: Iterable[Any], width: int | None) -> Iterator[tuple[int, An
     at, keyed = 0, None
     for batch in stream:
         has_keys = isinstance(batch, tuple | list) and len(batch) == 2
-        keys, features = batch if has_keys else (None, batch)
+        given, features = batch if has_keys else (None, batch)
         Z = directions(features, at, width)  # [B, D]
         width = Z.shape[1]
-        keys = [None] * len(Z) if keys is None else list(keys)
+        keys: list[Any] = [None] * len(Z) if given is None else list(given)
         if len(keys) != len(Z) or keyed not in (None, has_keys):
             raise ShapeError(
                 f"a batch of the stream holds {len(Z)} examples and {len(keys) if has_keys else 'no'} keys: give every example "

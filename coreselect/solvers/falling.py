@@ -88,17 +88,14 @@ def pick_falling(
     picks, at_pick = list(taken), []
     held, now = Held(torch.empty(0, dtype=torch.int64), math.inf), torch.empty(0, dtype=torch.float64)  # now: [c]
     width, since, top = max(FEWEST, math.isqrt(values.n)), 0, -math.inf
+    most = 4 * width  # candidates that are held, unless more tie with the best
     while len(picks) < k:
         slack = TIE * (abs(top) if scale is None else scale)
         if since == MOST_PICKS or held.outside > top - slack or not len(held.ids):
             if len(picks) > len(taken):  # let a pass cost about as much as the picks since the last one
                 work = 2 * since * width
                 width = (
-                    min(2 * width, values.n)
-                    if work < values.n
-                    else max(width // 2, 1)
-                    if work > 8 * values.n
-                    else width
+                    min(2 * width, most) if work < values.n else max(width // 2, 1) if work > 8 * values.n else width
                 )
             held, now = hold(values, picks, width, scale, held, now)
             values.watch(held.ids)

@@ -57,7 +57,7 @@ class GraphCut:
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as snapshot:
             k, n = resolve(budget, snapshot.n), snapshot.n
-            pairs = n * (2 * n + k) if self.similarity == "rbf" else n * k / 4
+            pairs = n * (2 * n if self.similarity == "rbf" else 0) + 1.5 * n * k
 
             def needs(d: int) -> Needs:
                 return Needs(pairs * d, memory=4 * n * d + 64 * n)
@@ -143,11 +143,10 @@ class CutGains:
         return gain
 
     def watch(self, ids: Tensor) -> None:
-        self._watched = self._distances.gathered(ids)  # [c, D]
+        self._apart = self._distances.watched(ids)
 
     def lowered(self, values: Tensor, x: int) -> Tensor:
-        squares = (self._watched - self._s.points[x].double()).square_().sum(1)
-        return values.sub_(self._s.from_squares(squares), alpha=2)
+        return values.sub_(self._s.from_squares(self._apart(x)), alpha=2)
 
     def _tensor(self, picks: list[int]) -> Tensor:
         return torch.tensor(picks, dtype=torch.int64, device=self._start.device)

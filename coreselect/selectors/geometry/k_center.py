@@ -84,11 +84,10 @@ class NearestSquares:
         return self._distances.nearest(ids, self._tensor(self._picks))
 
     def watch(self, ids: Tensor) -> None:
-        self._watched = self._distances.gathered(ids)  # [c, D]
+        self._squares = self._distances.watched(ids)
 
     def lowered(self, values: Tensor, x: int) -> Tensor:
-        target = self._distances.points[x].double()
-        return torch.minimum(values, (self._watched - target).square_().sum(1))
+        return torch.minimum(values, self._squares(x))
 
     def _tensor(self, picks: list[int]) -> Tensor:
         return torch.tensor(picks, dtype=torch.int64, device=self._upper.device)

@@ -37,8 +37,8 @@ class CAL(Ranked):
             raise ShapeError(f"cal needs at least 1 neighbour, got {self.neighbours}.")
 
     def score(self, snapshot: Snapshot) -> Scores:
-        log_p = log_probabilities(snapshot)  # [n, C]
         near, _ = nearest_others(snapshot, self.neighbours, self.name)  # [n, K]
+        log_p = log_probabilities(snapshot)  # [n, C]
         score, K = np.zeros(snapshot.n), near.shape[1]
         step = max(1, BLOCK_BYTES // (8 * max(1, K) * log_p.shape[1]))
         for at in range(0, snapshot.n if K else 0, step):

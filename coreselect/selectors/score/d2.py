@@ -58,9 +58,10 @@ class D2:
 
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as snapshot:
-            k, found = resolve(budget, snapshot.n), self.score.score(snapshot)
-            h = self.score.hardness(found.values)
+            k = resolve(budget, snapshot.n)
             near, d = nearest_others(snapshot, self.neighbours, self.name)  # [n, K]
+            found = self.score.score(snapshot)
+            h = self.score.hardness(found.values)
             with snapshot.clock("greedy"):
                 s = h - min(h.min(), 0.0)  # [n]
                 u = s + (np.exp(-self.gamma_f * d) * s[near]).sum(1)  # [n]

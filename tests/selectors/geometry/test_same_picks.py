@@ -122,6 +122,7 @@ def test_how_many_are_held_does_not_matter(kind: str, monkeypatch: pytest.Monkey
             monkeypatch.setattr(module, "BLOCK_BYTES", 4 * fewest)
             monkeypatch.setattr(module, "PAIRS", fewest)
             monkeypatch.setattr(module, "EXACT_BYTES", fewest)
+            monkeypatch.setattr(module, "WATCHED_BYTES", 8 * 6 * (7 if fewest == 7 else 10**6))
             monkeypatch.setattr(module, "KEPT_BYTES", 0)
             assert choose(x, selector, 60).indices.tolist() == want
 
