@@ -18,7 +18,7 @@ from coreselect.protocols import Progress, Selector, TaskLike
 from coreselect.support.bounds import bounds_of, check_range
 from coreselect.support.progress import progress as shown_progress
 from coreselect.support.type_checks import LARGEST_SEED, whole
-from coreselect.task.recipe import ModelRecipe, Recipe
+from coreselect.task.recipe import ModelRecipe, Recipe, no_progress
 from coreselect.types import Selection
 
 _REMEDIES = {  # for each requirement of a selector, how a user can provide it
@@ -136,13 +136,11 @@ def _telling(task: TaskLike, progress: Progress | bool) -> Iterator[TaskLike]:
         yield task.reporting(progress)  # type: ignore[misc]
 
 
-def _storing(task: TaskLike, store: RowStore | str | Path | None) -> TaskLike:
-    """Return the task with this store; an open snapshot keeps its own."""
+def _storing(task: TaskLike, store: RowStore | str | Path) -> TaskLike:
+    """Return the task with this store."""
     if isinstance(task, Recipe):
-        return task.storing(store)  # type: ignore[return-value]  # every recipe of a user is a task
-    if store is not None:
-        raise RequirementError("a store belongs to a task, and this is an open snapshot: give the task.")
-    return task
+        return task.storing(store)  # type: ignore[return-value]
+    raise RequirementError("a store belongs to a task, and this is an open snapshot: give the task.")
 
 
 def plan(
@@ -166,7 +164,12 @@ def plan(
     round = whole("round", round, RequirementError)
     k = resolve(budget, task.n)
     check_selector(selector, task)
-    with _storing(task, None).snapshot(seed, round) as snapshot:  # the timed batch is no part of the sweep
+    quiet: TaskLike = task
+    if isinstance(task, Recipe):
+        quiet = task.reporting(no_progress).storing(None)  # type: ignore[assignment]  # every recipe of a user is a task
+    with quiet.snapshot(
+        seed, round
+    ) as snapshot:  # the timed batch is no part of a sweep: nothing is told or kept of it
         return estimate(snapshot, selector, k, timed=timed)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+import torch.distributed as dist
 
 from coreselect.errors import CoreselectWarning, StoreError, first_few
 from coreselect.gradients.described import described, differences, plain
@@ -46,12 +47,32 @@ class RowStore(Protocol):
 class FolderStore:
     """Records in a folder. What is missing is made batch by batch, and each batch is written before the next is made.
 
+    In a process group each rank keeps what it makes in a folder of its own inside, so the ranks need no common disk.
+
     Args:
         folder: made if it is missing; one process at a time may use it.
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+        self._given = Path(folder)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of this process."""
+        if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+            return self._given / f"rank-{dist.get_rank()}-of-{dist.get_world_size()}"
+        return self._given
+
+    def delete(self) -> None:
+        """Delete what this process has kept.
+
+        Raises:
+            StoreError: another process is using it.
+        """
+        if self.folder.exists():
+            lock = FolderLock(self.folder)
+            shutil.rmtree(self.folder, ignore_errors=True)
+            lock.release()
 
     @contextmanager
     def opened(self, run: Mapping[str, Any], device: torch.device) -> Iterator[Parts]:

@@ -4,12 +4,11 @@ Training changes the weights, so rows of an earlier round are of no more use, an
 round that is selected again from a checkpoint finds its rows, if the weights are the same bits; if they are not, it begins anew.
 """
 
-import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from coreselect.gradients.row_store import FolderStore, OtherRunError
-from coreselect.io.folder_lock import FolderLock
 from coreselect.types import Selection
 
 PREFIX = "round-"
@@ -34,17 +33,16 @@ class RoundStore:
             StoreError: another process is selecting with this folder, it cannot be written, or it holds another run's rows.
         """
         own = self.folder / f"{PREFIX}{round:06d}"
-        lock = FolderLock(self.folder)
+        for other in sorted(self.folder.glob(f"{PREFIX}*")):
+            if other != own:
+                FolderStore(other).delete()
+                with suppress(OSError):  # other ranks may have rows in it
+                    other.rmdir()
+        store = FolderStore(own)
         try:
-            for other in self.folder.glob(f"{PREFIX}*"):
-                if other != own:
-                    shutil.rmtree(other, ignore_errors=True)
-            try:
-                return select(FolderStore(own))
-            except OtherRunError as why:
-                if why.names != {"weights"}:
-                    raise
-                shutil.rmtree(own)  # training went on from an earlier state, and came here with other weights
-                return select(FolderStore(own))
-        finally:
-            lock.release()
+            return select(store)
+        except OtherRunError as why:
+            if why.names != {"weights"}:
+                raise
+            store.delete()  # training went on from an earlier state, and came here with other weights
+            return select(store)

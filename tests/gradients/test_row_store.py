@@ -198,3 +198,20 @@ def test_tensors_come_back_bit_for_bit(t: torch.Tensor) -> None:
 def test_addresses_in_memory_do_not_count() -> None:
     """An object that prints its address is the same in another process."""
     assert plain({"attack": "<Own object at 0x7f00aa>"}) == plain({"attack": "<Own object at 0x1234>"})
+
+
+def test_ranks_keep_what_they_make_apart(tmp_path: Path, monkeypatch: Any) -> None:
+    """In a process group each rank has a folder of its own, which no other rank locks, reads or deletes."""
+    monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
+    monkeypatch.setattr("torch.distributed.get_world_size", lambda: 2)
+    kept = []
+    for rank in (0, 1):
+        monkeypatch.setattr("torch.distributed.get_rank", lambda rank=rank: rank)
+        store = FolderStore(tmp_path)
+        with store.opened(RUN, CPU) as parts:
+            kept.append(list(parts(KEY, BATCHES[rank::2], Maker())))
+        assert len(store.contents()) == 1
+    assert [len(records) for records in kept] == [2, 1]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["rank-0-of-2", "rank-1-of-2"]
+    FolderStore(tmp_path).delete()
+    assert [p.name for p in tmp_path.iterdir()] == ["rank-0-of-2"]
