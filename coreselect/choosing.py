@@ -1,6 +1,7 @@
 """The function `select`: it checks the request, runs the selector, and checks the selection."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
 
 import numpy as np
 import torch
@@ -9,7 +10,9 @@ from coreselect.budget import Budget, resolve
 from coreselect.errors import CoreselectError, RequirementError
 from coreselect.objectives.following import following, parts
 from coreselect.protocols import Selector, TaskLike
+from coreselect.support import ranks
 from coreselect.support.bounds import bounds_of, check_range
+from coreselect.support.records import settings_of
 from coreselect.task.recipe import ModelRecipe
 from coreselect.types import Selection
 
@@ -27,7 +30,9 @@ _REMEDIES = {  # for each requirement of a selector, how a user can provide it
 }
 
 
-def select(task: TaskLike, selector: Selector, budget: Budget, seed: int = 0, *, round: int = 0) -> Selection:
+def select(
+    task: TaskLike, selector: Selector, budget: Budget, seed: int = 0, *, round: int = 0, share: bool = False
+) -> Selection:
     """Choose exactly `budget` examples of a task's pool.
 
     Args:
@@ -36,14 +41,35 @@ def select(task: TaskLike, selector: Selector, budget: Budget, seed: int = 0, *,
         budget: a count (int), or a fraction f in (0, 1] meaning ⌊f·N⌋ exactly.
         seed: seed and round decide every random draw; global random states are neither read nor changed.
         round: the number of this selection in its run, ≥ 0.
+        share: share the sweeps over the pool among all ranks of torch's default process group. Every rank must then call
+            `select` with the same arguments, and every rank gets rank 0's selection, made under rank 0's model. The answer has
+            the same bits for any number of ranks. Without a group, or by default, this process does all the work, so that one
+            rank may select by itself.
     Returns:
         The selection: k unique positions in the pool, in pick order, with provenance.
     Raises:
         BudgetError: the budget is out of range.
         RequirementError: the task lacks something that the selector needs, or seed or round is negative.
         OutOfBoundsError: inputs lie outside the bounds of an attack of this selection.
+        ScheduleError: with `share`: another rank failed (its reason is in the message), has other arguments or another pool, has
+            ended, or did not answer within `coreselect.support.ranks.TIMEOUT`, 30 minutes.
         CoreselectError: the selector returned a wrong number of picks, or picks that are not unique positions.
     """
+    if not share or ranks.world_size() == 1:
+        return _select(task, selector, budget, seed, round)
+
+    def work(with_others: ranks.Work) -> Selection:
+        described = {"selector": (selector.name, settings_of(selector)), "budget": budget, "seed": seed, "round": round}
+        with_others.agree("the start of a selection", described)
+        shared = replace(task, work=with_others) if isinstance(task, ModelRecipe) else task
+        return _select(shared, selector, budget, seed, round)
+
+    chosen = ranks.together(work, "select")
+    return Selection.from_plain(ranks.of_rank_0(asdict(chosen)))
+
+
+def _select(task: TaskLike, selector: Selector, budget: Budget, seed: int, round: int) -> Selection:
+    """Select in this process, or as one of several if the task says so."""
     if seed < 0 or round < 0:
         raise RequirementError(f"seed and round must be 0 or more, got {seed} and {round}.")
     k = resolve(budget, task.n)

@@ -11,9 +11,10 @@ import torch
 from torch.utils.data import Sampler
 
 from coreselect.errors import CoreselectWarning, ScheduleError
-from coreselect.loop import ranks
+from coreselect.loop import same_epoch
 from coreselect.loop.epoch_iterator import EpochIterator
 from coreselect.loop.readers import check_readers, no_batch_seen
+from coreselect.support import ranks
 from coreselect.support.seeding import generator as seeded
 from coreselect.types import Int64
 
@@ -96,7 +97,7 @@ class EpochSampler(Sampler[int]):
         """
         if ranks.world_size() > 1:
             schedule = {"sampler": type(self).__name__, "epoch": epoch, **self._schedule()}
-            ranks.agree(schedule, (self.rank, self.world_size), self._known_state())
+            same_epoch.agree(schedule, (self.rank, self.world_size), self._known_state())
         if epoch < 0:
             raise ScheduleError(f"epochs count from 0, got {epoch}.")
         self._note_end()

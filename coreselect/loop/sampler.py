@@ -21,9 +21,9 @@ from torch import Tensor
 from coreselect.budget import Budget, resolve
 from coreselect.choosing import check_selector, select
 from coreselect.errors import ScheduleError
-from coreselect.loop import ranks
 from coreselect.loop.epoch_sampler import EpochSampler
 from coreselect.protocols import Selector
+from coreselect.support import ranks
 from coreselect.support.records import settings_of
 from coreselect.task.task import Task
 from coreselect.types import Int64, Selection
@@ -45,8 +45,10 @@ class CoresetSampler(EpochSampler):
         shuffle: whether the order is random and new every epoch; else pool order, or pick order.
         rank, world_size: this process's share of the epoch; all shares have the same length, padded from the front. None
             means those of the torch process group. Under a wrapper that deals batches out itself, give 0 and 1.
+        share: whether the ranks of a process group share the sweeps of a selection, under rank 0's model (see
+            `coreselect.select`); else every rank makes the whole selection by itself, under its own model.
 
-    `set_epoch` does all the work, in the main process. In a process group every rank selects, and rank 0's selection is used.
+    `set_epoch` does all the work, in the main process. In a process group every rank calls it, and rank 0's selection is used.
     `__len__` and `__iter__` select nothing, but for a first pass without `set_epoch`, which is epoch 0.
 
     Raises:
@@ -66,6 +68,7 @@ class CoresetSampler(EpochSampler):
         shuffle: bool = True,
         rank: int | None = None,
         world_size: int | None = None,
+        share: bool = True,
     ) -> None:
         if warmup < 0 or every < 1:
             raise ScheduleError(f"a schedule needs warmup ≥ 0 and every ≥ 1, got {warmup} and {every}.")
@@ -79,6 +82,7 @@ class CoresetSampler(EpochSampler):
         super().__init__(seed, shuffle, rank, world_size)
         self.task, self.selector, self.warmup, self.every = task, selector, warmup, every
         self.align: Align = align
+        self.share = share
         self.k = resolve(budget, task.n)
         self.selection: Selection | None = None
         self._restored: Selection | None = None  # that of the last state, until a later round is selected
@@ -110,12 +114,14 @@ class CoresetSampler(EpochSampler):
 
     def _select(self, round: int) -> Selection:
         """Select for a round, under the model as it is now."""
-        chosen = ranks.together(lambda: select(self.task, self.selector, self.k, self.seed, round=round), "select")
+        if self.share:
+            chosen = select(self.task, self.selector, self.k, self.seed, round=round, share=True)
+        else:
+            mine = ranks.together(lambda _: select(self.task, self.selector, self.k, self.seed, round=round), "select")
+            chosen = mine if ranks.world_size() == 1 else Selection.from_plain(ranks.of_rank_0(asdict(mine)))
         if self._restored is not None and round > self._restored.provenance.round:
             self._restored = None  # the run has gone on from the state
-        if ranks.world_size() == 1:
-            return chosen
-        return Selection.from_plain(ranks.of_rank_0(asdict(chosen)))  # models may differ in statistics or a last bit
+        return chosen
 
     @property
     def pool_size(self) -> int:

@@ -22,6 +22,7 @@ from coreselect.task.context import Context
 from coreselect.task.first_look import compare_labels
 from coreselect.task.model_snapshot import ModelSnapshot
 from coreselect.task.recipe import ArrayRecipe, ModelRecipe
+from coreselect.task.sharing import shared
 from coreselect.task.snapshot import Snapshot
 
 
@@ -49,7 +50,7 @@ def open_model(task: ModelRecipe, seed: int, round: int) -> Iterator[Snapshot]:
     positions = np.arange(len(task.pool), dtype=np.int64) if task.positions is None else task.positions
     if task.call is not default_call:
         task = replace(task, call=call_through(task.model, bare, task.call))
-    with frozen(task.model) as model:
+    with frozen(task.model) as model, shared(task, model, context, device):
         yield ModelSnapshot(task, model, context, positions)
 
 

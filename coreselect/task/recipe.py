@@ -17,6 +17,7 @@ from coreselect.losses.natural import is_natural
 from coreselect.losses.targets import reads_classes
 from coreselect.protocols import Attack, Call, Loss, MakeViews, Progress
 from coreselect.support.bounds import Range
+from coreselect.support.ranks import Work
 from coreselect.support.seeding import rng_kept
 from coreselect.task.targets import Targets, why_no_classes
 from coreselect.types import Int64
@@ -35,6 +36,7 @@ class Recipe:
         positions: their pool positions, or None for the whole pool.
         progress: called with (part, done, total) during a selection.
         history: of the whole pool; training fills it.
+        work: what the ranks of a process group do together while they select, or None for this process alone.
         memo: facts about the datasets that do not depend on the model: labels, fingerprint, and whether the labels that the
             pool lists agree with those of its items.
     """
@@ -43,6 +45,7 @@ class Recipe:
     positions: Int64 | None = None
     progress: Progress = no_progress
     history: History | None = None
+    work: Work | None = None
     memo: dict[str, Any] = field(default_factory=dict)
 
     @property
