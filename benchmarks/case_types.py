@@ -66,6 +66,22 @@ class SweepCase:
 
 
 @dataclass(frozen=True)
+class RanksCase:
+    """The gradient sweep over a pool by several ranks with one thread each, compared with the same sweep by one of them."""
+
+    kind: ClassVar[str] = "ranks"
+    pool: int
+    rounds: int
+    ranks: int = 2
+    validation: int = 100
+    group_size: int = 64
+    batch_size: int = BATCH
+    attack: PGD = field(default=PGD(EPSILON, 10 / 255, 1))  # with one step, the share of what is sent is largest
+    seed: int = 0
+    thresholds: tuple[Threshold, ...] = (Threshold("ratio", "at least", 1.7), Threshold("same", "at least", 1.0))
+
+
+@dataclass(frozen=True)
 class SelectionCase:
     """A whole `select` compared with a plain program of the paper's procedure, in time and in quality of the selection."""
 
@@ -192,6 +208,7 @@ class CheckCase:
 
 Case = (
     SweepCase
+    | RanksCase
     | SelectionCase
     | SearchCase
     | SamplerCase

@@ -10,6 +10,7 @@ from benchmarks.case_types import (
     Case,
     CheckCase,
     FacilityCase,
+    RanksCase,
     SamplerCase,
     SearchCase,
     SelectionCase,
@@ -33,6 +34,8 @@ SHORT, LONG = WarmUp(images=2000, epochs=2), WarmUp(images=5000, epochs=3)
 CASES: dict[str, Case] = {
     "sweep-small": SweepCase(pool=512, rounds=3),
     "sweep-full": SweepCase(pool=10_000, rounds=1),
+    "ranks-small": RanksCase(pool=512, rounds=3),
+    "ranks-full": RanksCase(pool=5000, rounds=3),
     # 10,000 images, |U| = 500, groups of 64, 1 + 3 attack steps, a tenth: 16 picks, |U| is a twentieth of the pool.
     # The small case has the same number of picks and the same |U| / N, which decide the ratio.
     "selection-small": SelectionCase(

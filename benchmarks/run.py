@@ -28,6 +28,7 @@ from benchmarks.case_types import (
     Case,
     CheckCase,
     FacilityCase,
+    RanksCase,
     SamplerCase,
     SearchCase,
     SelectionCase,
@@ -81,11 +82,13 @@ def parser() -> argparse.ArgumentParser:
 
 def measured(case: Case, args: argparse.Namespace) -> dict[str, Any]:
     """Run the benchmark of a case and return its measures."""
-    from benchmarks import attack, baselines, checks, facility, sampler, search, selection, startup, sweep
+    from benchmarks import attack, baselines, checks, facility, ranks, sampler, search, selection, startup, sweep
 
     match case:
         case SweepCase():
             return sweep.run(case, data=args.data)
+        case RanksCase():
+            return ranks.run(case, data=args.data)
         case SelectionCase():
             return selection.run(case, data=args.data, work=args.work)
         case SearchCase():

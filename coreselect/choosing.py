@@ -10,7 +10,7 @@ from coreselect.budget import Budget, resolve
 from coreselect.errors import CoreselectError, RequirementError
 from coreselect.objectives.following import following, parts
 from coreselect.protocols import Selector, TaskLike
-from coreselect.support import ranks
+from coreselect.support import collectives, ranks
 from coreselect.support.bounds import bounds_of, check_range
 from coreselect.support.records import settings_of
 from coreselect.task.recipe import ModelRecipe
@@ -65,7 +65,7 @@ def select(
         return _select(shared, selector, budget, seed, round)
 
     chosen = ranks.together(work, "select")
-    return Selection.from_plain(ranks.of_rank_0(asdict(chosen)))
+    return Selection.from_plain(collectives.of_rank_0(asdict(chosen)))
 
 
 def _select(task: TaskLike, selector: Selector, budget: Budget, seed: int, round: int) -> Selection:

@@ -14,6 +14,7 @@ from coreselect.choosing import select as choose
 from coreselect.cli.model import PreparedModel, from_factory, normalised, save_weights, warmed
 from coreselect.cli.options import AttackOptions, MachineOptions, PoolOptions, RcsOptions, WarmupOptions
 from coreselect.cli.plain_values import as_json
+from coreselect.cli.processes import as_rank
 from coreselect.cli.progress import progress
 from coreselect.cli.select_method import IN_PRECISION, make_selector, training_attack
 from coreselect.cli.select_options import ArrayOptions, MethodOptions, ModelOptions, PassOptions
@@ -26,7 +27,9 @@ from coreselect.errors import DataError, ShapeError
 from coreselect.io import index_file
 from coreselect.losses import loss as find_loss
 from coreselect.protocols import Attack, Loss, Progress
+from coreselect.support import ranks
 from coreselect.task.task import Task
+from coreselect.types import Selection
 
 
 @dataclass(frozen=True)
@@ -65,13 +68,26 @@ class Work:
 
 def run(request: Request, *, json: bool) -> None:
     """Choose, write the index file, and print the result."""
-    index_file.ending(request.out)  # refuse an unknown format here, not an hour later
-    talk = Console(stderr=True, highlight=False)
-    picker = make_selector(request.selector, request.method, request.rcs, request.radius)
-    with progress() as report:
-        arrays = {name: path for name, path in asdict(request.arrays).items() if path is not None}
-        work = _over_arrays(arrays) if arrays else _over_model(request, report, talk)
-        selection = choose(work.task.reporting(report), picker, request.budget, request.seed)
+    arrays = {name: path for name, path in asdict(request.arrays).items() if path is not None}
+    with as_rank(request.machine.device) as device:
+        first = ranks.rank() == 0
+        talk = Console(stderr=True, highlight=False, quiet=not first)
+
+        def choose_together(_: ranks.Work) -> tuple[Work, Selection]:
+            index_file.ending(request.out)  # refuse an unknown format here, not an hour later
+            picker = make_selector(request.selector, request.method, request.rcs, request.radius)
+            with progress(quiet=not first) as report:
+                work = _over_arrays(arrays) if arrays else _over_model(request, device, report, talk)
+                task = work.task.reporting(report)
+                return work, choose(task, picker, request.budget, request.seed, share=True)
+
+        work, selection = ranks.together(choose_together, "select")
+        if first:
+            _show(request, work, selection, talk, json=json)
+
+
+def _show(request: Request, work: Work, selection: Selection, talk: Console, *, json: bool) -> None:
+    """Write the index file and print the result."""
     selection.save(request.out)
     talk.print(f"wrote {request.out}")
     known: dict[str, Any] = {}
@@ -97,7 +113,7 @@ def _over_arrays(paths: Mapping[str, Path]) -> Work:
         raise type(why)(f"{', '.join(map(str, paths.values()))}: {why}") from why
 
 
-def _over_model(request: Request, report: Progress, talk: Console) -> Work:
+def _over_model(request: Request, device: torch.device, report: Progress, talk: Console) -> Work:
     """Read the images, and make the model and the task.
 
     Raises:
@@ -111,7 +127,6 @@ def _over_model(request: Request, report: Progress, talk: Console) -> Work:
     dataset = load(request.pool.data, "train", request.pool.rows, size=request.size)
     share = request.pool.validation or 0.0
     pool, held = holdout(dataset, int(share) if share >= 1 else share, request.seed)
-    device = torch.device(request.machine.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     ready = _model(request, loss, pool, device, report)
     talk.print(f"{request.pool.data}: {len(pool)} to choose from, {len(held)} held out for validation; {ready.said}")
     return Work(_task(request, loss, attack, ready, pool, held, device), dataset, ready.record)
@@ -127,7 +142,7 @@ def _model(request: Request, loss: Loss, pool: Any, device: torch.device, report
         pool, device=device, progress=report, arch=warmup.arch, loss=warmup.loss, epochs=warmup.warmup_epochs,
         attack_steps=model.warmup_attack_steps, radius=request.radius, seed=request.seed,
     )  # fmt: skip
-    if model.save_model is not None:
+    if model.save_model is not None and ranks.rank() == 0:
         save_weights(ready.model, model.save_model)
     return ready
 

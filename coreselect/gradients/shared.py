@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from coreselect.gradients.parts import Batches, Key, Make, Record
-from coreselect.support import ranks
+from coreselect.support import collectives, ranks
 
 ROUND_BATCHES = 8  # at most so many batches of a rank in one round
 ROUND_BYTES = 32 << 20  # and at most so many bytes of each rank
@@ -62,7 +62,7 @@ class SharedParts:
         """Return the records that the ranks bring to this round, by rank."""
         with torch.no_grad():
             heads = self.work.say(f"the sweep {key.kind!r}", [_head(record) for record in own])
-            carrier = ranks.carrier(self.device)
+            carrier = collectives.carrier(self.device)
             sizes = [sum(size for head in said for _, _, _, size, _ in head) for said in heads]
             sent = torch.zeros(max(1, *sizes), dtype=torch.uint8, device=carrier)
             at = 0
@@ -75,7 +75,7 @@ class SharedParts:
             try:
                 dist.all_gather(every, sent)
             except RuntimeError as why:
-                raise ranks.lost(why, self.work.purpose) from why
+                raise collectives.lost(why, self.work.purpose) from why
             return [self._records(said, block) for said, block in zip(heads, every, strict=True)]
 
     def _records(self, heads: list["Head"], block: Tensor) -> list[Record]:

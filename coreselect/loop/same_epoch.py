@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from coreselect.errors import ScheduleError, first_few
-from coreselect.support.ranks import exchange
+from coreselect.support.ranks import Work
 
 
 def agree(about: dict[str, Any], shares: tuple[int, int], state: str) -> None:
@@ -17,7 +17,7 @@ def agree(about: dict[str, Any], shares: tuple[int, int], state: str) -> None:
     Raises:
         ScheduleError: they do not; in every process.
     """
-    said = exchange((about, shares, state), "call set_epoch with the same epoch")
+    said = Work("call set_epoch with the same epoch").say("set_epoch", (about, shares, state), linger=True)
     first = said[0][0]
     for number, (theirs, _, known) in enumerate(said):
         for name in {**first, **theirs}:

@@ -23,7 +23,7 @@ from coreselect.choosing import check_selector, select
 from coreselect.errors import ScheduleError
 from coreselect.loop.epoch_sampler import EpochSampler
 from coreselect.protocols import Selector
-from coreselect.support import ranks
+from coreselect.support import collectives, ranks
 from coreselect.support.records import settings_of
 from coreselect.task.task import Task
 from coreselect.types import Int64, Selection
@@ -118,7 +118,7 @@ class CoresetSampler(EpochSampler):
             chosen = select(self.task, self.selector, self.k, self.seed, round=round, share=True)
         else:
             mine = ranks.together(lambda _: select(self.task, self.selector, self.k, self.seed, round=round), "select")
-            chosen = mine if ranks.world_size() == 1 else Selection.from_plain(ranks.of_rank_0(asdict(mine)))
+            chosen = mine if ranks.world_size() == 1 else Selection.from_plain(collectives.of_rank_0(asdict(mine)))
         if self._restored is not None and round > self._restored.provenance.round:
             self._restored = None  # the run has gone on from the state
         return chosen

@@ -12,7 +12,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from coreselect.support.ranks import Work, carrier, lost
+from coreselect.support.collectives import carrier, lost
+from coreselect.support.ranks import Work
 from coreselect.support.records import digest_of
 
 

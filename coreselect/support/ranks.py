@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
-import torch
 import torch.distributed as dist
 
 from coreselect.errors import ScheduleError, first_few
@@ -25,6 +24,7 @@ TIMEOUT = timedelta(minutes=30)  # one process may evaluate, or select, that muc
 LINGER = 10.0  # seconds in which a process that may end lets the others read its last message
 LOOK = 2.0  # seconds between two looks whether a silent process has ended
 Made = TypeVar("Made")
+Failure = TypeVar("Failure", bound=Exception)
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,6 @@ class Work:
 
     def __init__(self, purpose: str) -> None:
         self.purpose = purpose
-        self._over = False  # all know, or will know, that it has failed
         self._silence = False  # somebody does not answer
 
     def say(self, stage: str, value: Any = None, *, linger: bool = False) -> list[Any]:
@@ -157,14 +156,16 @@ class Work:
         self._silence = False
         for number, word in enumerate(said):
             if word.failed is not None:
-                self._over = True
-                raise ScheduleError(f"rank {number} failed while every rank had to {self.purpose}: {word.failed}")
+                raise _told(
+                    ScheduleError(f"rank {number} failed while every rank had to {self.purpose}: {word.failed}")
+                )
         other = next((r for r, word in enumerate(said) if word.stage != said[0].stage), None)
         if other is not None:
-            self._over = True
-            raise ScheduleError(
-                f"rank {other} is at {said[other].stage}, and rank 0 at {said[0].stage}, while every rank had to "
-                f"{self.purpose}: make the same task with the same settings on every rank."
+            raise _told(
+                ScheduleError(
+                    f"rank {other} is at {said[other].stage}, and rank 0 at {said[0].stage}, while every rank had to "
+                    f"{self.purpose}: make the same task with the same settings on every rank."
+                )
             )
         return [word.value for word in said]
 
@@ -178,10 +179,11 @@ class Work:
         for number, theirs in enumerate(said):
             for name in {**said[0], **theirs}:
                 if theirs.get(name) != said[0].get(name):
-                    self._over = True
-                    raise ScheduleError(
-                        f"rank {number} has {name} {theirs.get(name)!r}, and rank 0 has {said[0].get(name)!r}: every rank must "
-                        f"{self.purpose} with the same task and settings."
+                    raise _told(
+                        ScheduleError(
+                            f"rank {number} has {name} {theirs.get(name)!r}, and rank 0 has {said[0].get(name)!r}: every rank "
+                            f"must {self.purpose} with the same task and settings."
+                        )
                     )
 
     def hears_failure(self) -> bool:
@@ -190,16 +192,27 @@ class Work:
         return bool(store.check([f"{store.add(f'turns/{rank()}', 0) + 1}/failed"]))
 
     def fail(self, why: Exception) -> None:
-        """Say why this process failed, unless it failed because another one did."""
-        if self._over:
+        """Say why this process failed, unless the others know it."""
+        if is_told(why):
             return
-        self._over = True
+        _told(why)
         with suppress(RuntimeError):
             store = _store()
             turn = _speak(store, Word("failed", failed=f"{type(why).__name__}: {why}"))
             store.add(f"{turn}/read", 1)
             if not self._silence:
                 _linger(store, turn, world_size())
+
+
+def _told(why: Failure) -> Failure:
+    """Mark an error that all processes raise or have been told of, so that work around this work does not tell it again."""
+    why.told_to_all_ranks = True  # type: ignore[attr-defined]
+    return why
+
+
+def is_told(why: BaseException) -> bool:
+    """Return whether all processes know of this error."""
+    return getattr(why, "told_to_all_ranks", False)
 
 
 def together(work: Callable[[Work], Made], purpose: str) -> Made:
@@ -221,35 +234,3 @@ def together(work: Callable[[Work], Made], purpose: str) -> Made:
         raise
     here.say("the end", linger=True)
     return made
-
-
-def carrier(device: torch.device | None = None) -> torch.device:
-    """Return the device whose tensors the group's backend can send: the CPU where it can, else the accelerator in use.
-
-    Args:
-        device: where the tensors are; taken if the backend sends from there and cannot send from the CPU.
-    """
-    kinds = [part.partition(":")[0] for part in str(dist.get_backend_config()).split(",")]
-    if "cpu" in kinds:
-        return torch.device("cpu")
-    if device is not None and device.type in kinds:
-        return device
-    return torch.device(kinds[0], getattr(torch, kinds[0]).current_device())
-
-
-def of_rank_0(value: Made) -> Made:
-    """Return rank 0's value in every process."""
-    if world_size() == 1:
-        return value
-    box = [value]
-    dist.broadcast_object_list(box, src=0, device=carrier())
-    return box[0]
-
-
-def lost(why: RuntimeError, purpose: str) -> ScheduleError:
-    """Return the error for a collective that did not come to its end."""
-    first = (str(why).splitlines() or [type(why).__name__])[0]
-    return ScheduleError(
-        f"rank {rank()} lost the other ranks, while every rank had to {purpose} ({first}): one of them has ended; look at what it "
-        "wrote."
-    )

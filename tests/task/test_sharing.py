@@ -17,6 +17,7 @@ import torch.multiprocessing as mp
 
 from coreselect import CoresetSampler, Task, get_selector, select
 from coreselect.errors import CoreselectError
+from coreselect.history import gathered
 from coreselect.losses import CE
 from coreselect.selectors import AIGN
 from coreselect.support import ranks
@@ -66,6 +67,9 @@ def _shared(rank: int) -> Any:
     out: dict[str, Any] = {
         name: _bits(select(make(), selector, 9, 3, share=True)) for name, (make, selector) in CASES.items()
     }
+    seen = gathered(torch.arange(rank + 1) + 10 * rank, torch.full((rank + 1, 2), float(rank)))  # batches of 1, 2, 3, …
+    assert seen[0].tolist() == [i + 10 * r for r in range(ranks.world_size()) for i in range(r + 1)]
+    assert seen[1][:, 1].tolist() == [float(r) for r in range(ranks.world_size()) for _ in range(r + 1)]
     own = _model(rank)
     before = {n: t.clone() for n, t in own.state_dict().items()}
     sampler = CoresetSampler(cases.sat_task(N, batch_size=4, model=own), cases.rcs(), 9, warmup=0, every=1, seed=3)
@@ -77,7 +81,7 @@ def _shared(rank: int) -> Any:
 @pytest.mark.parametrize("world", [2, 3, 4])
 def test_any_number_of_ranks_gives_the_bits_of_one(world: int, ranks_of: Any, alone: dict[str, Any]) -> None:
     """Indices, gains, weights, scores, certificate, diagnostics, notes and settings are equal bit for bit on every rank, also where
-    the models differ in running statistics: rank 0's counts, and each keeps its own."""
+    the models differ in running statistics: rank 0's counts, and each keeps its own. Batches of all ranks can be gathered."""
     for name, want in alone.items():
         for found, untouched in ranks_of(world):
             assert untouched
