@@ -25,6 +25,7 @@ from coreselect.data.items import check_timeout
 from coreselect.data.subsets import holdout
 from coreselect.errors import DataError, ShapeError
 from coreselect.io import index_file
+from coreselect.io.atomic import check_target
 from coreselect.losses import loss as find_loss
 from coreselect.protocols import Attack, Loss, Progress
 from coreselect.support import ranks
@@ -75,6 +76,9 @@ def run(request: Request, *, json: bool) -> None:
 
         def choose_together(_: ranks.Work) -> tuple[Work, Selection]:
             index_file.ending(request.out)  # refuse an unknown format here, not an hour later
+            for target in (request.out, request.model.save_model) if first else ():
+                if target is not None:
+                    check_target(target)
             picker = make_selector(request.selector, request.method, request.rcs, request.radius)
             with progress(quiet=not first) as report:
                 work = _over_arrays(arrays) if arrays else _over_model(request, device, report, talk)
@@ -89,7 +93,7 @@ def run(request: Request, *, json: bool) -> None:
 def _show(request: Request, work: Work, selection: Selection, talk: Console, *, json: bool) -> None:
     """Write the index file and print the result."""
     selection.save(request.out)
-    talk.print(f"wrote {request.out}")
+    talk.print(f"wrote {request.out}", markup=False)
     known: dict[str, Any] = {}
     if work.dataset is not None:
         known = {"labels": labels_of(work.dataset), "class_names": names_of(work.dataset)}
@@ -128,7 +132,10 @@ def _over_model(request: Request, device: torch.device, report: Progress, talk: 
     share = request.pool.validation or 0.0
     pool, held = holdout(dataset, int(share) if share >= 1 else share, request.seed)
     ready = _model(request, loss, pool, device, report)
-    talk.print(f"{request.pool.data}: {len(pool)} to choose from, {len(held)} held out for validation; {ready.said}")
+    talk.print(
+        f"{request.pool.data}: {len(pool)} to choose from, {len(held)} held out for validation; {ready.said}",
+        markup=False,
+    )
     return Work(_task(request, loss, attack, ready, pool, held, device), dataset, ready.record)
 
 
@@ -136,7 +143,9 @@ def _model(request: Request, loss: Loss, pool: Any, device: torch.device, report
     """Load the user's model, or warm up a small network."""
     model, warmup = request.model, request.warmup
     if model.model is not None:
-        ready = from_factory(model.model, model.checkpoint, model.views, loss.views, device, model.routes)
+        ready = from_factory(
+            model.model, model.checkpoint, model.views, loss.views, device, model.routes, model.weights_key
+        )
         return ready if model.mean is None else normalised(ready, model.mean, model.std or "")
     ready = warmed(
         pool, device=device, progress=report, arch=warmup.arch, loss=warmup.loss, epochs=warmup.warmup_epochs,

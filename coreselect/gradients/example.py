@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.func import grad_and_value, vmap
 
 from coreselect.gradients.batch import group_row
-from coreselect.gradients.loss_value import loss_value
+from coreselect.gradients.loss_value import LossFailure, loss_value
 from coreselect.network.layout import Layout
 from coreselect.network.network import Network
 from coreselect.protocols import Loss, Params, Stream
@@ -45,7 +45,14 @@ class ExampleRows:
 
     def __call__(self, prepared: Mapping[Stream, Any], labels: Any) -> tuple[Tensor, Tensor]:
         """Compute the rows [B, P] and the losses [B]; arguments as for `example_rows`."""
-        return self._compute(*self._settings, prepared, labels)
+        try:
+            return self._compute(*self._settings, prepared, labels)
+        except LossFailure:
+            raise
+        except (
+            Exception
+        ):  # the loss or the model fails on some of these examples inside vmap: this names them, or works
+            return rows_one_by_one(*self._settings, prepared, labels)
 
     def _obstacle(self, prepared: Mapping[Stream, Any], labels: Any) -> str | None:
         """Say why rows cannot be computed at once, or return None."""
@@ -65,10 +72,15 @@ def rows_one_by_one(
 ) -> tuple[Tensor, Tensor]:
     """Compute what `example_rows` computes, by one backward pass for each example."""
     n = size(next(iter(prepared.values())))
-    pieces = [slice(i, i + 1) for i in range(n)]
-    each = [
-        group_row(net, layout, loss, {s: taken(z, p) for s, z in prepared.items()}, taken(labels, p)) for p in pieces
-    ]
+    each: list[tuple[Tensor, Tensor]] = []
+    for i in range(n):
+        one = slice(i, i + 1)
+        try:
+            each.append(
+                group_row(net, layout, loss, {s: taken(z, one) for s, z in prepared.items()}, taken(labels, one))
+            )
+        except LossFailure as failure:
+            raise LossFailure(failure.name, i + failure.places, failure.said) from failure.__cause__
     return torch.stack([row for row, _ in each]), torch.stack([value for _, value in each])
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from coreselect.gradients.batch import group_row
 from coreselect.gradients.example import ExampleRows
+from coreselect.gradients.loss_value import naming
 from coreselect.gradients.parts import Record
 from coreselect.gradients.rows import BLOCK_BYTES
 from coreselect.gradients.sketch import Sketch
@@ -54,7 +55,8 @@ def _record(
     at = 0
     for piece in pieces:
         prepared = {stream: taken(z, piece) for stream, z in batch.prepared.items()}
-        rows, values = compute(prepared, taken(batch.labels, piece))
+        with naming(batch.positions[piece]):
+            rows, values = compute(prepared, taken(batch.labels, piece))
         rows, values = rows.detach().view(-1, layout.size), values.detach().view(-1)  # [1 or B, P], [1 or B]
         matrix[at : at + len(rows)] = sketch(rows) if sketch else rows
         losses[at : at + len(rows)] = values

@@ -18,6 +18,7 @@ from coreselect.gradients.example import ExampleRows
 from coreselect.gradients.factor_check import factors_are_exact
 from coreselect.gradients.factored import FactoredRows
 from coreselect.gradients.factors import factors
+from coreselect.gradients.loss_value import naming
 from coreselect.gradients.parts import Batches, Record, stacked
 from coreselect.gradients.row_matrix import row_matrix, row_records
 from coreselect.gradients.rows import DenseRows, Groups, Rows, are_single_examples
@@ -89,7 +90,8 @@ class ModelRows:
             return None
         pool = self.pool
         with self._clock("rows"):
-            parts, losses = factors(net, self._loss, pool.prepared, pool.labels)
+            with naming(self._positions):
+                parts, losses = factors(net, self._loss, pool.prepared, pool.labels)
             rows = FactoredRows(parts, self.layout)
             rows.refuse(self._positions)
             return rows, losses

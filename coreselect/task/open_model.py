@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from coreselect.data.reading import chunks, read
 from coreselect.gradients.inputs import refuse_attack, refuse_inputs, to_model
 from coreselect.gradients.loss_check import refuse_wrong_loss
-from coreselect.gradients.loss_value import loss_value
+from coreselect.gradients.loss_value import checked_loss_value, naming
 from coreselect.gradients.parts import Batches, Key, Make, Record, stacked
 from coreselect.gradients.sweep import Sweeper
 from coreselect.losses.targets import for_loss, reads_classes
@@ -180,11 +180,11 @@ class OpenModel:
         self.check_loss()
 
         def make(some: Batches) -> Iterator[Record]:
-            for _, x, y in self._read([np.concatenate(list(b)) for b in some], raw=True):
-                with torch.no_grad():
+            for positions, x, y in self._read([np.concatenate(list(b)) for b in some], raw=True):
+                with torch.no_grad(), naming(positions):
                     outputs = net.apply(net.captured, net.prepare(x, "natural"), "natural")
                     y = mapped(lambda t, to=outputs.device: t.to(to), for_loss(loss, y, len(outputs)))
-                    yield {"losses": loss_value(loss, {("natural", 0): outputs}, y)}
+                    yield {"losses": checked_loss_value(loss, {("natural", 0): outputs}, y)}
 
         settings = settings_of({"loss": loss, "head": self.task.head})
         return stacked(list(self.records("losses", self.all_batches(), make, settings, part="features")))["losses"]
