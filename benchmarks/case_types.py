@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from benchmarks.array_case_types import BaselineCase, FacilityCase, LargeCase, LoopCase, SearchCase
+from benchmarks.threshold import Threshold
 from coreselect.attacks import PGD
 
 EPSILON = 8 / 255
@@ -13,21 +14,6 @@ GIB_IN_MIB = 1024.0
 BATCH = (
     64  # of forward passes, on both sides; larger batches spend processor time on mapping memory pages for activations
 )
-
-
-@dataclass(frozen=True)
-class Threshold:
-    """A bound for a measure; it does not hold if the measure is missing or not a number."""
-
-    measure: str
-    rule: Literal["at most", "at least"]
-    bound: float
-
-    def holds(self, value: float | None) -> bool:
-        """Say whether a value is within the bound."""
-        if value is None or math.isnan(value):
-            return False
-        return value <= self.bound if self.rule == "at most" else value >= self.bound
 
 
 @dataclass(frozen=True)
@@ -69,6 +55,22 @@ class SweepCase:
 
 
 @dataclass(frozen=True)
+class RanksCase:
+    """The gradient sweep over a pool by several ranks with one thread each, compared with the same sweep by one of them."""
+
+    kind: ClassVar[str] = "ranks"
+    pool: int
+    rounds: int
+    ranks: int = 2
+    validation: int = 100
+    group_size: int = 64
+    batch_size: int = BATCH
+    attack: PGD = field(default=PGD(EPSILON, 10 / 255, 1))  # with one step, the share of what is sent is largest
+    seed: int = 0
+    thresholds: tuple[Threshold, ...] = (Threshold("ratio", "at least", 1.7), Threshold("same", "at least", 1.0))
+
+
+@dataclass(frozen=True)
 class SelectionCase:
     """A whole `select` compared with a plain program of the paper's procedure, in time and in quality of the selection."""
 
@@ -88,24 +90,6 @@ class SelectionCase:
     num_workers: int = 0  # of our side; the plain procedure reads items when it needs them
     arch: str = "resnet18"
     seed: int = 0
-
-
-@dataclass(frozen=True)
-class SearchCase:
-    """Greedy search over rows in a memory-mapped file: memory besides the rows, and correct picks."""
-
-    kind: ClassVar[str] = "search"
-    rows: int
-    search: str
-    width: int = 512
-    picks: int = 16
-    eta: float = 0.01
-    seed: int = 0
-    thresholds: tuple[Threshold, ...] = (
-        Threshold("peak_mib.greedy", "at most", GIB_IN_MIB),
-        Threshold("peak_mib.select", "at most", GIB_IN_MIB),
-        Threshold("right_picks", "at least", 1.0),
-    )
 
 
 @dataclass(frozen=True)
@@ -138,65 +122,6 @@ class AttackCase:
         Threshold("ratio", "at least", 1.25),
         Threshold("difference_of_weights", "at most", 1e-4),  # both sides train the same network
     )
-
-
-@dataclass(frozen=True)
-class FacilityCase:
-    """Facility location, in its default form at that size, compared with apricot and submodlib with a matrix."""
-
-    kind: ClassVar[str] = "facility"
-    pool: int
-    budget: int
-    form: Literal["graph", "dense"]
-    thresholds: tuple[Threshold, ...]
-    width: int = 128
-    clusters: int = 100
-    rounds: int = 3
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class BaselineCase:
-    """One `select` on arrays; with `oracle`, a plain procedure selects too."""
-
-    kind: Literal["graph", "gradmatch", "kcenter"]
-    pool: int
-    budget: int
-    thresholds: tuple[Threshold, ...]
-    oracle: bool = False
-    width: int = 128
-    clusters: int = 100
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class LoopCase:
-    """One `select` on arrays, compared with a plain torch loop (or FAISS) of the same method in the same process."""
-
-    kind: ClassVar[str] = "loop"
-    method: Literal["graph_cut", "k_center", "herding", "craig", "facility", "semdedup", "nearest"]
-    pool: int
-    budget: int
-    thresholds: tuple[Threshold, ...]
-    width: int = 128
-    clusters: int = 100
-    rounds: int = 5
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class LargeCase:
-    """One `select` on memory-mapped float16 or float32 features of ImageNet's width: seconds and memory."""
-
-    kind: ClassVar[str] = "large"
-    selector: str
-    pool: int
-    budget: int
-    thresholds: tuple[Threshold, ...]
-    dtype: Literal["float16", "float32"] = "float32"
-    width: int = 512
-    clusters: int = 1000
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -265,6 +190,7 @@ class StoreCase:
 Case = (
     SweepCase
     | ViewsCase
+    | RanksCase
     | SelectionCase
     | SearchCase
     | SamplerCase

@@ -12,6 +12,7 @@ from benchmarks.case_types import (
     FacilityCase,
     LargeCase,
     LoopCase,
+    RanksCase,
     SamplerCase,
     SearchCase,
     SelectionCase,
@@ -50,6 +51,8 @@ CASES: dict[str, Case] = {
     "sweep-full": SweepCase(pool=10_000, rounds=1),
     "views-small": ViewsCase(pool=512, rounds=3),
     "views-full": ViewsCase(pool=4096, rounds=3),
+    "ranks-small": RanksCase(pool=512, rounds=3),
+    "ranks-full": RanksCase(pool=5000, rounds=3),
     # 10,000 images, |U| = 500, groups of 64, 1 + 3 attack steps, a tenth: 16 picks, |U| is a twentieth of the pool.
     # The small case has the same number of picks and the same |U| / N, which decide the ratio.
     "selection-small": SelectionCase(

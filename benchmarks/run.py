@@ -30,6 +30,7 @@ from benchmarks.case_types import (
     FacilityCase,
     LargeCase,
     LoopCase,
+    RanksCase,
     SamplerCase,
     SearchCase,
     SelectionCase,
@@ -96,6 +97,7 @@ def measured(case: Case, args: argparse.Namespace) -> dict[str, Any]:
         facility,
         large,
         one_to_all,
+        ranks,
         sampler,
         search,
         selection,
@@ -111,6 +113,8 @@ def measured(case: Case, args: argparse.Namespace) -> dict[str, Any]:
             return sweep.run(case, data=args.data, device=device)
         case ViewsCase():
             return views.run(case, device)
+        case RanksCase():
+            return ranks.run(case, data=args.data)
         case SelectionCase():
             return selection.run(case, data=args.data, work=args.work, device=device)
         case SearchCase():

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,10 @@ from coreselect.objectives.following import following, parts
 from coreselect.planning.estimate import estimate
 from coreselect.planning.record import Plan
 from coreselect.protocols import Progress, Selector, TaskLike
+from coreselect.support import collectives, ranks
 from coreselect.support.bounds import bounds_of, check_range
 from coreselect.support.progress import progress as shown_progress
+from coreselect.support.records import settings_of
 from coreselect.support.type_checks import LARGEST_SEED, whole
 from coreselect.task.recipe import ModelRecipe, Recipe, no_progress
 from coreselect.types import Selection
@@ -44,6 +47,7 @@ def select(
     round: int = 0,
     store: RowStore | str | Path | None = None,
     progress: Progress | bool = False,
+    share: bool = False,
 ) -> Selection:
     """Choose exactly `budget` examples of a task's pool.
 
@@ -58,6 +62,10 @@ def select(
             same model, pool, seed and round use what is there.
         progress: True shows rate and time left on stderr (bars on a terminal, else a line now and then); a callable gets (part,
             examples done, examples in all) after each batch; False says nothing.
+        share: share the sweeps over the pool among all ranks of torch's default process group. Every rank must then call
+            `select` with the same arguments, and every rank gets rank 0's selection, made under rank 0's model. The answer has
+            the same bits for any number of ranks. Without a group, or by default, this process does all the work, so that one
+            rank may select by itself.
     Returns:
         The selection: k unique positions in the pool, in pick order, with provenance.
     Raises:
@@ -65,8 +73,33 @@ def select(
         RequirementError: the task lacks something that the selector needs, or seed or round is no whole number from 0 on.
         OutOfBoundsError: inputs lie outside the bounds of an attack of this selection.
         StoreError: the store is in use, holds rows of another run, is damaged, or cannot be written.
+        ScheduleError: with `share`: another rank failed (its reason is in the message), has other arguments or another pool, has
+            ended, or did not answer within `coreselect.support.ranks.TIMEOUT`, 30 minutes.
         CoreselectError: the selector returned a wrong number of picks, or picks that are not unique positions.
     """
+    if not share or ranks.world_size() == 1:
+        return _select(task, selector, budget, seed, round, store, progress)
+
+    def work(with_others: ranks.Work) -> Selection:
+        described = {"selector": (selector.name, settings_of(selector)), "budget": budget, "seed": seed, "round": round}
+        with_others.agree("the start of a selection", described)
+        shared = replace(task, work=with_others) if isinstance(task, ModelRecipe) else task
+        return _select(shared, selector, budget, seed, round, store, progress)
+
+    chosen = ranks.together(work, "select")
+    return Selection.from_plain(collectives.of_rank_0(asdict(chosen)))
+
+
+def _select(
+    task: TaskLike,
+    selector: Selector,
+    budget: Budget,
+    seed: int,
+    round: int,
+    store: RowStore | str | Path | None,
+    progress: Progress | bool,
+) -> Selection:
+    """Select in this process, or as one of several if the task says so."""
     seed = whole("seed", seed, RequirementError, most=LARGEST_SEED)
     round = whole("round", round, RequirementError)
     k = resolve(budget, task.n)
@@ -99,6 +132,7 @@ def select_each(
     round: int = 0,
     store: RowStore | str | Path | None = None,
     progress: Progress | bool = False,
+    share: bool = False,
 ) -> Iterator[Selection]:
     """Choose by several selectors, with each sweep over the pool made once.
 
@@ -106,7 +140,7 @@ def select_each(
     in memory without one. Each selection is the same as that of `select`, and comes as soon as it is made.
 
     Args:
-        task, budget, seed, round, store, progress: as for `select`.
+        task, budget, seed, round, store, progress, share: as for `select`.
         selectors: in the order in which they choose.
     Returns:
         An iterator over one selection for each selector.
@@ -121,7 +155,7 @@ def select_each(
     kept = (
         store if store is not None else SharedRows() if isinstance(task, ModelRecipe) and task.store is None else None
     )
-    return (select(task, s, budget, seed, round=round, store=kept, progress=progress) for s in selectors)
+    return (select(task, s, budget, seed, round=round, store=kept, progress=progress, share=share) for s in selectors)
 
 
 @contextmanager

@@ -31,10 +31,11 @@ from torch import Tensor
 
 from coreselect.errors import NonFiniteError, RequirementError, ShapeError, first_few
 from coreselect.support.array_checks import integers
+from coreselect.support.collectives import gathered
 from coreselect.support.training_record import Record, columns_of_state, empty_columns, state_of_columns
 from coreselect.types import Float64, Int64
 
-__all__ = ["History", "Record"]
+__all__ = ["History", "Record", "gathered"]
 
 Integers = Tensor | NDArray[Any] | Sequence[int]
 
@@ -42,8 +43,9 @@ Integers = Tensor | NDArray[Any] | Sequence[int]
 class History:
     """The recorder of what a training loop sees of each example.
 
-    In a process group every process sees a part of the epoch. There, first gather the indices, logits and labels of all
-    processes, and then record all of them in each process.
+    In a process group every process sees a part of the epoch. There, every process records what all of them have seen:
+
+        history.record(*gathered(i, logits, y))
 
     Args:
         n: N ≥ 1, the number of examples in the pool.

@@ -99,6 +99,7 @@ def test_the_commands_of_every_page_can_be_read(page: Path) -> None:
     """Every shell line calls something that exists, with options that it has: our command, a module, a target, an extra."""
     kinds: dict[str, Callable[[str], None]] = {
         "coreselect ": parsed,
+        "torchrun ": lambda line: parsed(line.partition(" -m ")[2]),
         "python -m ": module,
         "make ": target,
         "pip install ": extras,

@@ -7,6 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from coreselect.cli.launcher import refuse_several
 from coreselect.errors import CoreselectError
 from coreselect.support.source import first_docstring_line
 
@@ -41,9 +42,11 @@ class DeferredCommand(TyperCommand):
         """Import the function of the command, and make a command of it, with all its options.
 
         Raises:
-            CoreselectError: it cannot be imported.
+            CoreselectError: it cannot be imported, or a launcher has started several processes and it works in one.
         """
         entry = self.entry
+        if entry.name in ORDER:
+            refuse_several(entry.name)
         try:
             function: Callable[..., Any] = entry.load()
         except Exception as why:  # the code of another package may raise anything

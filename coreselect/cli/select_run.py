@@ -12,10 +12,10 @@ from rich.console import Console
 from torch.utils.data import Subset
 
 from coreselect.choosing import plan, select_each
-from coreselect.cli.device import device_on
 from coreselect.cli.model import PreparedModel, from_factory, normalised, save_weights, warmed
 from coreselect.cli.options import AttackOptions, MachineOptions, PoolOptions, RcsOptions, WarmupOptions
 from coreselect.cli.plain_values import as_json
+from coreselect.cli.processes import as_rank
 from coreselect.cli.select_method import IN_PRECISION, make_selector, training_attack
 from coreselect.cli.select_options import ArrayOptions, MethodOptions, ModelOptions, PassOptions, WorkOptions
 from coreselect.cli.show import summary
@@ -30,6 +30,7 @@ from coreselect.io import index_file
 from coreselect.io.atomic import check_target
 from coreselect.losses import loss as find_loss
 from coreselect.protocols import Attack, Loss, Progress
+from coreselect.support import ranks
 from coreselect.support.progress import progress
 from coreselect.task.recipe import no_progress
 from coreselect.task.task import Task
@@ -78,34 +79,44 @@ class Work:
 
 def run(request: Request, *, json: bool) -> None:
     """Choose by each method, write its index file, and print the result; or print only what that would cost."""
+    with as_rank(request.machine.device) as device:
+        ranks.together(lambda _: _run(request, device, json=json), "select")
+
+
+def _run(request: Request, device: torch.device, *, json: bool) -> None:
+    """Choose as one of the ranks; rank 0 writes and speaks."""
+    first = ranks.rank() == 0
     for path in request.files.values():
         if path is not None:
             index_file.ending(path)  # refuse an unknown format here, not an hour later
-            if not request.work.dry_run:
+            if first and not request.work.dry_run:
                 check_target(path)
-    if request.model.save_model is not None and not request.work.dry_run:
+    if first and request.model.save_model is not None and not request.work.dry_run:
         check_target(request.model.save_model)
     pickers = [make_selector(name, request.method, request.rcs, request.radius) for name in request.files]
     store = request.work.store
     if request.work.dry_run:
-        work = _work(request, no_progress, None)
+        work = _work(request, device, no_progress, None)
         plans = [plan(work.task, picker, request.budget, request.seed) for picker in pickers]
         show_plans(plans, warm_up=work.warm_up, store=store, json=json)
         return
     if store is not None:
         FolderStore(store).check()
-    talk = Console(stderr=True, highlight=False)
+    talk = Console(stderr=True, highlight=False, quiet=not first)
     found: list[tuple[Path, Selection]] = []
-    with progress() as report:
-        work = _work(request, report, talk)
+    with progress(quiet=not first) as report:
+        work = _work(request, device, report, talk)
         if store is not None:
             _say_what_is_stored(store, talk)
-        made = select_each(work.task.reporting(report), pickers, request.budget, request.seed, store=store)
+        made = select_each(work.task.reporting(report), pickers, request.budget, request.seed, store=store, share=True)
         for path, selection in zip(request.files.values(), made, strict=True):
             assert path is not None  # without --dry-run there is --out
-            selection.save(path)
+            if first:
+                selection.save(path)
             talk.print(f"wrote {path}", markup=False)
             found.append((path, selection))
+    if not first:
+        return
     known: dict[str, Any] = {}
     if work.dataset is not None:
         known = {"labels": labels_of(work.dataset), "class_names": names_of(work.dataset)}
@@ -123,10 +134,10 @@ def _say_what_is_stored(folder: Path, talk: Console) -> None:
         talk.print(f"{folder}: {done:,} of {batches:,} batches of the sweep {kind!r} are there", markup=False)
 
 
-def _work(request: Request, report: Progress, talk: Console | None) -> Work:
+def _work(request: Request, device: torch.device, report: Progress, talk: Console | None) -> Work:
     """Make the task of a request; `talk` is None where nothing is said."""
     arrays = {name: path for name, path in asdict(request.arrays).items() if path is not None}
-    return _over_arrays(arrays) if arrays else _over_model(request, report, talk)
+    return _over_arrays(arrays) if arrays else _over_model(request, device, report, talk)
 
 
 def _over_arrays(paths: Mapping[str, Path]) -> Work:
@@ -142,7 +153,7 @@ def _over_arrays(paths: Mapping[str, Path]) -> Work:
         raise type(why)(f"{', '.join(map(str, paths.values()))}: {why}") from why
 
 
-def _over_model(request: Request, report: Progress, talk: Console | None) -> Work:
+def _over_model(request: Request, device: torch.device, report: Progress, talk: Console | None) -> Work:
     """Read the images, and make the model and the task.
 
     Raises:
@@ -152,7 +163,6 @@ def _over_model(request: Request, report: Progress, talk: Console | None) -> Wor
     attack = training_attack(loss, request.radius, request.attack.attack_steps)
     if attack is None and request.passes.precision != "fp32":
         raise typer.BadParameter(f"nothing is attacked under --loss {request.warmup.loss}: leave --precision out.")
-    device = device_on(request.machine.device)
     check_timeout(request.machine.read_timeout, request.machine.workers(device))
     dataset = load(request.pool.data, "train", request.pool.rows, size=request.size)
     share = request.pool.validation or 0.0
@@ -197,7 +207,7 @@ def _model(request: Request, loss: Loss, pool: Any, device: torch.device, report
         pool, device=device, progress=report, arch=warmup.arch, loss=warmup.loss, epochs=warmup.warmup_epochs,
         attack_steps=model.warmup_attack_steps, radius=request.radius, seed=request.seed,
     )  # fmt: skip
-    if model.save_model is not None:
+    if model.save_model is not None and ranks.rank() == 0:
         save_weights(ready.model, model.save_model)
     return ready
 

@@ -11,10 +11,11 @@ import torch
 from torch.utils.data import Sampler
 
 from coreselect.errors import CoreselectWarning, ScheduleError
-from coreselect.loop import ranks
+from coreselect.loop import same_epoch
 from coreselect.loop.epoch_iterator import EpochIterator
 from coreselect.loop.read_ahead import refuse_read_ahead
 from coreselect.loop.readers import check_readers, no_batch_seen
+from coreselect.support import ranks
 from coreselect.support.seeding import generator as seeded
 from coreselect.support.type_checks import LARGEST_SEED, whole
 from coreselect.types import Int64
@@ -102,7 +103,7 @@ class EpochSampler(Sampler[int]):
         refuse_read_ahead(self._told and self.epoch == epoch, self._varies)
         if ranks.world_size() > 1:
             schedule = {"sampler": type(self).__name__, "epoch": epoch, **self._schedule()}
-            ranks.agree(schedule, (self.rank, self.world_size), self._known_state())
+            same_epoch.agree(schedule, (self.rank, self.world_size), self._known_state())
         epoch = whole("epoch", epoch, ScheduleError)
         self._note_end()
         changed = self._prepare(epoch)

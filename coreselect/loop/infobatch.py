@@ -18,8 +18,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from coreselect.errors import NonFiniteError, ScheduleError, ShapeError, first_few
-from coreselect.loop import ranks
 from coreselect.loop.epoch_sampler import EpochSampler
+from coreselect.support import ranks
 from coreselect.support.seeding import seeds
 from coreselect.support.type_checks import whole
 from coreselect.types import Float64, Int64

@@ -23,10 +23,10 @@ from coreselect.budget import Budget, resolve
 from coreselect.choosing import check_selector, select
 from coreselect.errors import ScheduleError
 from coreselect.gradients.row_store import FolderStore
-from coreselect.loop import ranks
 from coreselect.loop.epoch_sampler import EpochSampler
 from coreselect.loop.round_store import RoundStore
 from coreselect.protocols import Progress, Selector
+from coreselect.support import collectives, ranks
 from coreselect.support.records import settings_of
 from coreselect.support.type_checks import whole
 from coreselect.task.task import Task
@@ -52,8 +52,10 @@ class CoresetSampler(EpochSampler):
         store: a folder in which the sweep of the current round is kept batch by batch, so that a run that is killed while it
             selects goes on from there. Rows of earlier rounds are deleted.
         progress: of each selection, as for `coreselect.select`.
+        share: whether the ranks of a process group share the sweeps of a selection, under rank 0's model (see
+            `coreselect.select`); else every rank makes the whole selection by itself, under its own model.
 
-    `set_epoch` does all the work, in the main process. In a process group every rank selects, and rank 0's selection is used.
+    `set_epoch` does all the work, in the main process. In a process group every rank calls it, and rank 0's selection is used.
     `__len__` and `__iter__` select nothing, but for a first pass without `set_epoch`, which is epoch 0.
 
     Raises:
@@ -75,6 +77,7 @@ class CoresetSampler(EpochSampler):
         world_size: int | None = None,
         store: str | Path | None = None,
         progress: Progress | bool = False,
+        share: bool = True,
     ) -> None:
         warmup = whole("warmup", warmup, ScheduleError)
         every = whole("every", every, ScheduleError, least=1)
@@ -91,6 +94,7 @@ class CoresetSampler(EpochSampler):
         task.storing(store)  # refuses a store for arrays here, not at the first selection
         self.progress = progress
         self.store = None if store is None else RoundStore(store)
+        self.share = share
         self.k = resolve(budget, task.n)
         self.selection: Selection | None = None
         self._restored: Selection | None = None  # that of the last state, until a later round is selected
@@ -122,16 +126,27 @@ class CoresetSampler(EpochSampler):
 
     def _select(self, round: int) -> Selection:
         """Select for a round, under the model as it is now."""
-        chosen = ranks.together(lambda: self._select_here(round), "select")
+        if self.share:
+            chosen = self._select_here(round, share=True)
+        else:
+            mine = ranks.together(lambda _: self._select_here(round), "select")
+            chosen = mine if ranks.world_size() == 1 else Selection.from_plain(collectives.of_rank_0(asdict(mine)))
         if self._restored is not None and round > self._restored.provenance.round:
             self._restored = None  # the run has gone on from the state
-        if ranks.world_size() == 1:
-            return chosen
-        return Selection.from_plain(ranks.of_rank_0(asdict(chosen)))  # models may differ in statistics or a last bit
+        return chosen
 
-    def _select_here(self, round: int) -> Selection:
+    def _select_here(self, round: int, *, share: bool = False) -> Selection:
         def one(store: FolderStore | None = None) -> Selection:
-            return select(self.task, self.selector, self.k, self.seed, round=round, store=store, progress=self.progress)
+            return select(
+                self.task,
+                self.selector,
+                self.k,
+                self.seed,
+                round=round,
+                store=store,
+                progress=self.progress,
+                share=share,
+            )
 
         return one() if self.store is None else self.store.selected(round, one)
 

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -83,7 +83,7 @@ def _deterministic(device: torch.device, note: Callable[[str], None]) -> Iterato
         yield
         return
     backends: Any = torch.backends
-    cudnn, filling = backends.cudnn, torch.utils.deterministic
+    cudnn, filling = backends.cudnn, cast(Any, torch.utils.deterministic)
     kept = cudnn.deterministic, cudnn.benchmark, filling.fill_uninitialized_memory  # type: ignore[attr-defined]
     asked, only_warn = (
         torch.are_deterministic_algorithms_enabled(),

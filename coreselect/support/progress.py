@@ -31,10 +31,10 @@ class _Rate(ProgressColumn):
 
 
 @contextmanager
-def progress() -> Iterator[Report]:
-    """Yield a callable (part, done, total) that reports on stderr while the block runs."""
-    console = Console(stderr=True, highlight=False)
-    if not console.is_terminal:
+def progress(*, quiet: bool = False) -> Iterator[Report]:
+    """Yield a callable (part, done, total) that reports on stderr while the block runs; a quiet one reports nothing."""
+    console = Console(stderr=True, highlight=False, quiet=quiet)
+    if quiet or not console.is_terminal:
         yield lines(console)
         return
     columns = (

@@ -1,6 +1,7 @@
 """The contents of provenance: settings as plain values, a digest of weights, and the versions of packages."""
 
 import platform
+import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
@@ -10,6 +11,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # differs between runs and between processes
 
 
 def settings_of(thing: Any) -> Any:
@@ -22,7 +25,7 @@ def settings_of(thing: Any) -> Any:
         return {str(k): settings_of(v) for k, v in thing.items()}
     if isinstance(thing, list | tuple):
         return [settings_of(v) for v in thing]
-    return getattr(thing, "__qualname__", None) or repr(thing)
+    return getattr(thing, "__qualname__", None) or _ADDRESS.sub("", repr(thing))
 
 
 def versions() -> dict[str, str]:

@@ -26,6 +26,7 @@ from coreselect.task.first_look import compare_labels
 from coreselect.task.identity import run_of
 from coreselect.task.model_snapshot import ModelSnapshot
 from coreselect.task.recipe import ArrayRecipe, ModelRecipe
+from coreselect.task.sharing import shared
 from coreselect.task.snapshot import Snapshot
 
 
@@ -57,6 +58,7 @@ def open_model(task: ModelRecipe, seed: int, round: int) -> Iterator[Snapshot]:
         task = replace(task, call=call_through(task.model, bare, task.call))
     with ExitStack() as stack:
         model = stack.enter_context(frozen(task.model, context.loose.add))
+        stack.enter_context(shared(task, model, context, device))
         if task.store is not None:
             run = run_of(task, model, context)
             context.parts = kept(context.parts, stack.enter_context(task.store.opened(run, device)))

@@ -21,6 +21,7 @@ from coreselect.losses.targets import reads_classes
 from coreselect.protocols import Attack, Call, Loss, MakeViews, Progress
 from coreselect.support.bounds import Range
 from coreselect.support.devices import host_array
+from coreselect.support.ranks import Work
 from coreselect.support.seeding import rng_kept
 from coreselect.task.targets import Targets, why_no_classes
 from coreselect.types import Int64
@@ -40,6 +41,7 @@ class Recipe:
         progress: called with (part, done, total) during a selection.
         store: keeps what sweeps over the pool have computed, or None.
         history: of the whole pool; training fills it.
+        work: what the ranks of a process group do together while they select, or None for this process alone.
         memo: facts about the datasets that do not depend on the model: labels, fingerprint, and whether the labels that the
             pool lists agree with those of its items.
     """
@@ -49,6 +51,7 @@ class Recipe:
     progress: Progress = no_progress
     store: RowStore | None = None
     history: History | None = None
+    work: Work | None = None
     memo: dict[str, Any] = field(default_factory=dict)
 
     @property

@@ -14,8 +14,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from coreselect import CoresetSampler, InfoBatchSampler, Task
 from coreselect.errors import CoreselectError
-from coreselect.loop import ranks
 from coreselect.selectors import get_selector
+from coreselect.support import ranks
 
 N = 24
 

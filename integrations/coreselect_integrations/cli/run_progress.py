@@ -26,8 +26,8 @@ class RunProgress:
     number of epochs that have ended.
     """
 
-    def __init__(self, epochs: int) -> None:
-        self.epochs, self.console = epochs, Console(stderr=True, highlight=False)
+    def __init__(self, epochs: int, *, quiet: bool = False) -> None:
+        self.epochs, self.console = epochs, Console(stderr=True, highlight=False, quiet=quiet)
         columns = (TextColumn("{task.description:<10}"), BarColumn(bar_width=24), TextColumn("{task.fields[said]}"))
         self.bars = Progress(*columns, TimeElapsedColumn(), console=self.console, disable=not self.console.is_terminal)
         self.run = self.bars.add_task("epochs", total=epochs, said="")

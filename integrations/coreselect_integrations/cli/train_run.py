@@ -6,13 +6,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 import typer
 from rich.console import Console
 
-from coreselect.cli.device import device_on
 from coreselect.cli.options import MachineOptions, PoolOptions
+from coreselect.cli.processes import as_rank
 from coreselect.data import load
 from coreselect.data.items import check_timeout
+from coreselect.support import ranks
 from coreselect_integrations.cli.checks_before_work import check_folder, held_out
 from coreselect_integrations.cli.run_progress import RunProgress, counted, duration
 from coreselect_integrations.cli.train_settings import (
@@ -37,7 +39,23 @@ def run(
     json: bool,
 ) -> None:
     """Train with the options that were given, and print the last record or a summary."""
-    device = device_on(machine.device)
+    with as_rank(machine.device) as device:
+        ranks.together(lambda _: _run(given, preset, pool, out, selector, machine, device, json=json), "train")
+
+
+def _run(
+    given: Mapping[str, Any],
+    preset: str | None,
+    pool: PoolOptions,
+    out: Path,
+    selector: str | None,
+    machine: MachineOptions,
+    device: torch.device,
+    *,
+    json: bool,
+) -> None:
+    """Train as one of the ranks; rank 0 speaks."""
+    first = ranks.rank() == 0
     check_timeout(machine.read_timeout, machine.workers(device))
     settings = settings_from(given, preset)
     method = selector_named(selector, settings)
@@ -47,7 +65,7 @@ def run(
     check_folder(out)
     dataset = load(pool.data, "train", pool.rows)
     images, held = held_out(dataset, settings.validation, settings.seed)
-    talk = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    talk = Console(stderr=True, highlight=False, markup=False, soft_wrap=True, quiet=not first)
     talk.print(
         f"{settings.system}, {settings.arch} on {pool.data}: {counted(len(images), 'image')}, "
         f"{len(held):,} more held out"
@@ -56,14 +74,18 @@ def run(
     if method is not None:
         plan = f"{settings.fraction:.3g} by {selector} from epoch {settings.first_selection + 1} on"
     talk.print(f"{counted(settings.epochs, 'epoch')} on {device}, {plan}, in {out}")
+    if ranks.world_size() > 1:
+        talk.print(f"{ranks.world_size()} ranks share the selections; each of them trains on every batch")
     for words in notes(settings):
         talk.print(words, style="yellow")
     pass_size = given.get("select_batch_size") or (64 if device.type == "cpu" else 256)
-    with RunProgress(settings.epochs) as progress:
+    with RunProgress(settings.epochs, quiet=not first) as progress:
         result = pretrain(
             settings, images, held, out, selector=method, num_workers=machine.workers(device), timeout=machine.read_timeout,
             device=device, progress=progress, ended=progress.ended, select_batch_size=pass_size,
         )  # fmt: skip
+    if not first:
+        return
     if json:
         about = {"data": pool.data, "rows": pool.rows, "selector": selector or "full", "settings": asdict(settings)}
         last = {"trained": progress.count, "last": result.records[-1]}

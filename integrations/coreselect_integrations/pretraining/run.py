@@ -21,6 +21,7 @@ from coreselect.data.items import CheckedLoader
 from coreselect.history import History
 from coreselect.protocols import Progress
 from coreselect.selectors import Random
+from coreselect.support import ranks
 from coreselect.support.bounds import check_range
 from coreselect.support.devices import usable_device
 from coreselect.support.records import settings_of
@@ -68,6 +69,9 @@ def pretrain(
     A run can be killed at any moment and called again with the same arguments: it ends with the same weights, bit for bit on
     a CPU. Its draws depend on the seed and the epoch only, and everything else is in `last.pt`.
 
+    In a torch process group every rank calls it. The ranks share the sweeps of the selections. Each of them trains the whole
+    network on all batches, so that training takes as long as in one process; rank 0 writes the folder.
+
     Args:
         settings: the system and its numbers.
         pool: map-style dataset of (x, y), or of x alone for the contrastive systems; x float [C, H, W] in [0, 1].
@@ -112,8 +116,9 @@ def pretrain(
     sampler = CoresetSampler(
         recipe if progress is None else recipe.reporting(progress), selector or Random(), settings.fraction,
         warmup=settings.epochs if selector is None else settings.warmup, every=settings.every, seed=settings.seed,
-        align=settings.align,
+        align=settings.align, rank=0, world_size=1,
     )  # fmt: skip
+    writes = ranks.rank() == 0
     workers, seen = generator(settings.seed, "workers"), SeenExamples(n)
     batches = NonSingletonBatches(sampler, settings.batch_size)
     loader = CheckedLoader(
@@ -141,7 +146,7 @@ def pretrain(
     with rng_kept():
         run = Run.open(
             folder, parts, about, start=start, not_from_start=("sampler", "schedule", "seen"), optional=("history",),
-            old_defaults=OLD_DEFAULTS,
+            old_defaults=OLD_DEFAULTS, writes=writes,
         )  # fmt: skip
         for epoch in range(run.done, settings.epochs if until is None else until):
             seed_everything(derive(settings.seed, "items", epoch))  # for datasets that draw from global states
@@ -159,7 +164,7 @@ def pretrain(
                 settings, spec, epoch, model, reporting_loader, optimizer, schedule, sampler.weights, history, where
             )
             seen.add(sampler)
-            if chosen is not None:
+            if chosen is not None and writes:
                 chosen.save(folder / CORESET)
             record = {
                 "loss": log.loss, "accuracy": log.accuracy, "lr": rate, "examples": log.examples, "updates": len(loader),
@@ -173,7 +178,7 @@ def pretrain(
                 ended(run.records[-1])
     trained = model.key if isinstance(model, MomentumEncoder) else network
     assert isinstance(trained, RoutedNetwork)  # the key encoder is a copy of the network
-    if run.done == settings.epochs:
+    if run.done == settings.epochs and writes:
         names = names_of(pool) if SYSTEMS[settings.system].supervised else None
         save_network(folder / MODEL, trained, spec, about, names)
     return Pretrained(trained.eval(), spec, tuple(run.records))

@@ -43,13 +43,15 @@ class Stateful(Protocol):
 class Run:
     """A run in a folder: `records` has one JSON object for each epoch, and the states of `parts` are saved.
 
-    `settings` describe the run. A folder is only continued with the same settings.
+    `settings` describe the run. A folder is only continued with the same settings. A run that does not write reads the folder
+    and leaves it as it is: that of a rank beside the one that writes.
     """
 
     folder: Path
     parts: Mapping[str, Stateful]
     settings: Mapping[str, Any]
     records: list[dict[str, Any]] = field(default_factory=list)
+    writes: bool = True
 
     @classmethod
     def open(
@@ -63,6 +65,7 @@ class Run:
         not_from_start: Collection[str] = (),
         optional: Collection[str] = (),
         old_defaults: Mapping[str, Any] = MappingProxyType({}),
+        writes: bool = True,
     ) -> Run:
         """Begin a run in a folder, or continue the run that is there and restore its parts.
 
@@ -76,11 +79,12 @@ class Run:
             not_from_start: parts that are not taken from `start`.
             optional: parts that folders of older versions may lack; without a saved state they stay as built.
             old_defaults: settings that folders of older versions may lack, with the values that those versions used.
+            writes: whether this process writes the folder.
         Raises:
             RequirementError: the folder holds a run with other settings.
             DataError: a checkpoint is missing or cannot be read, or the folder cannot be made.
         """
-        run = cls(Path(folder), parts, json.loads(json.dumps(dict(settings))))
+        run = cls(Path(folder), parts, json.loads(json.dumps(dict(settings))), writes=writes)
         try:
             run.folder.mkdir(parents=True, exist_ok=True)
         except OSError as why:
@@ -109,8 +113,9 @@ class Run:
         run.records = list(state["records"])
         if restore_rng:
             set_rng_state(state["rng"])
-        with atomic_file(run.folder / LOG) as file:
-            file.write("".join(json.dumps(r) + "\n" for r in run.records).encode())
+        if writes:
+            with atomic_file(run.folder / LOG) as file:
+                file.write("".join(json.dumps(r) + "\n" for r in run.records).encode())
         return run
 
     @property
@@ -137,6 +142,8 @@ class Run:
             )
             raise NonFiniteError(said)
         self.records.append({"epoch": self.done, **record})
+        if not self.writes:
+            return
         state = {
             "settings": self.settings,
             "parts": {name: on_cpu(part.state_dict()) for name, part in self.parts.items()},

@@ -1,0 +1,64 @@
+"""Commands under `torchrun`: the processes become ranks of one group, rank 0 writes and speaks, and the others are silent."""
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
+
+import torch
+import torch.distributed as dist
+
+from coreselect.cli.device import device_on
+from coreselect.cli.launcher import launched
+from coreselect.errors import CoreselectError, CoreselectWarning, RequirementError
+from coreselect.support.ranks import is_told, rank
+
+
+@contextmanager
+def as_rank(device: str | None) -> Iterator[torch.device]:
+    """Join the group of the launcher, if there is one, and give the device of this process.
+
+    Without a launcher it is the device that was asked for, or the first GPU if there is one. A process of a launcher takes the
+    GPU with its local rank. Processes other than rank 0 write nothing to stdout and show no notes. They end with exit code 1
+    and say nothing where rank 0 says why.
+
+    Args:
+        device: as the user names it, or None.
+    Raises:
+        RequirementError: a GPU is named by its number under a launcher, or there are fewer GPUs than local ranks.
+    """
+    here = device_on(device)
+    if launched() == 1:
+        yield here
+        return
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    if here.index is not None:
+        raise RequirementError(
+            f"under torchrun the local rank decides the device, got {device}: give {here.type} alone."
+        )
+    if here.type == "cuda":
+        if local >= torch.cuda.device_count():
+            raise RequirementError(
+                f"local rank {local} needs a GPU of its own, and there are {torch.cuda.device_count()}: start fewer processes."
+            )
+        here = torch.device("cuda", local)
+        torch.cuda.set_device(here)
+    dist.init_process_group("nccl" if here.type == "cuda" else "gloo")
+    silent = rank() != 0
+    try:
+        with (
+            open(os.devnull, "w") as nowhere,
+            redirect_stdout(nowhere if silent else sys.stdout),
+            warnings.catch_warnings(),
+        ):
+            if silent:
+                warnings.simplefilter("ignore", CoreselectWarning)
+            yield here
+    except CoreselectError as why:
+        if silent and is_told(why):
+            raise SystemExit(1) from why
+        raise
+    finally:
+        with suppress(Exception):  # another rank may have ended
+            dist.destroy_process_group()
