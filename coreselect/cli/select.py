@@ -32,9 +32,6 @@ def select(
     selector: Selector = "rcs",
     fraction: Fraction = None,
     count: Annotated[int | None, typer.Option(min=1, help="Number of examples to choose.")] = None,
-    size: Annotated[
-        int | None, typer.Option(min=1, help="Side to which the images of an image folder are cropped and resized.")
-    ] = None,
     json: Json = False,
     warmup: WarmupOptions = WarmupOptions(loss="sat", arch="small", warmup_epochs=1),
     model: Annotated[ModelOptions, Shown(capture="the head")] = ModelOptions(),
@@ -82,5 +79,5 @@ def select(
 
     budget = count if fraction is None else fraction
     assert budget is not None  # one of the two is given
-    run(Request(out, pool, size, selector or "rcs", budget, method, rcs, warmup, model, attack, passes, seed or 0, machine, arrays),
+    run(Request(out, pool, selector or "rcs", budget, method, rcs, warmup, model, attack, passes, seed or 0, machine, arrays),
         json=json)  # fmt: skip

@@ -18,7 +18,7 @@ from coreselect.cli.progress import progress
 from coreselect.cli.select_method import IN_PRECISION, make_selector, training_attack
 from coreselect.cli.select_options import ArrayOptions, MethodOptions, ModelOptions, PassOptions
 from coreselect.cli.show import summary
-from coreselect.data import labels_of, load, names_of
+from coreselect.data import labels_of, names_of
 from coreselect.data.arrays import read_array
 from coreselect.data.items import check_timeout
 from coreselect.data.subsets import holdout
@@ -35,7 +35,6 @@ class Request:
 
     out: Path
     pool: PoolOptions
-    size: int | None
     selector: str
     budget: float
     method: MethodOptions
@@ -108,7 +107,7 @@ def _over_model(request: Request, report: Progress, talk: Console) -> Work:
     if attack is None and request.passes.precision != "fp32":
         raise typer.BadParameter(f"nothing is attacked under --loss {request.warmup.loss}: leave --precision out.")
     check_timeout(request.machine.read_timeout, request.machine.num_workers)
-    dataset = load(request.pool.data, "train", request.pool.rows, size=request.size)
+    dataset = request.pool.read("train", request.pool.rows)
     share = request.pool.validation or 0.0
     pool, held = holdout(dataset, int(share) if share >= 1 else share, request.seed)
     device = torch.device(request.machine.device or ("cuda" if torch.cuda.is_available() else "cpu"))

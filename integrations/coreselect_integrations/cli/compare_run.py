@@ -2,7 +2,7 @@
 
 import json as json_
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ from rich.console import Console
 
 from coreselect.budget import resolve
 from coreselect.cli.options import AttackOptions, MachineOptions, PoolOptions
-from coreselect.data import load
 from coreselect.data.items import check_timeout
 from coreselect.errors import BudgetError, MissingExtraError
 from coreselect_integrations.cli.checks_before_work import check_folder, check_images, classes_in, device_on, held_out
@@ -61,13 +60,13 @@ def run(request: Request, *, json: bool) -> None:
     if request.num_threads is not None:
         torch.set_num_threads(request.num_threads)
     check_folder(out)
-    train, test = load(data, "train", request.pool.rows), load(data, "test", request.evaluation.test_rows)
+    train, test = request.pool.read("train", request.pool.rows), request.pool.read("test", request.evaluation.test_rows)
     about = {
-        **study.terms(), "data": data, "rows": request.pool.rows, "transfer": request.evaluation.transfer,
+        **study.terms(), **request.pool.record, "transfer": request.evaluation.transfer,
         "pool_size": _check_data(study, data, train, test), "tested": len(test), "selectors": list(study.methods),
         "fractions": list(study.fractions), "seeds": list(study.seeds), "equal": list(study.equal),
     }  # fmt: skip
-    others = _other_data(study, request.evaluation, train)
+    others = _other_data(study, request, train)
     talk = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     what = f"{request.trainer}, {study.settings.arch} on {data}"
     talk.print(f"{what}: {counted(len(list(cells(study))), 'cell')} on {device}, in {out}")
@@ -120,16 +119,17 @@ def _check_data(study: Study, data: str, train: Any, test: Any) -> int:
     return len(pool)
 
 
-def _other_data(study: Study, evaluation: EvaluationOptions, train: Any) -> dict[str, tuple[Any, Any]]:
-    """Read the dataset of --transfer, by its name; nothing without one.
+def _other_data(study: Study, request: Request, train: Any) -> dict[str, tuple[Any, Any]]:
+    """Read the dataset of --transfer, by its name, resized as that of --data; nothing without one.
 
     Raises:
         DataError: images of another shape, or without labels.
     """
-    if evaluation.transfer is None:
+    where = request.evaluation.transfer
+    if where is None:
         return {}
-    where = evaluation.transfer
-    both = load(where, "train"), load(where, "test", evaluation.test_rows)
+    images = replace(request.pool, data=where)
+    both = images.read("train", None), images.read("test", request.evaluation.test_rows)
     _check_labels(where, *both)
     for images, name in zip(both, (where, f"{where}, test"), strict=True):
         check_images(images, network_for(study.settings, train), name)

@@ -22,7 +22,7 @@ from coreselect_integrations.cli.train_options import (
     StepOptions,
 )
 
-NOT_SETTINGS = ("data", "rows", "selector")
+NOT_SETTINGS = ("data", "rows", "size", "resize", "selector")
 
 
 @takes_records

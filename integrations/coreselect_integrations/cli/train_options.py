@@ -13,11 +13,19 @@ CONTRASTIVE = "Contrastive systems"
 
 @dataclass(frozen=True)
 class ImageOptions:
-    """The first layer of the network, and the mirroring of images."""
+    """The first layer of the network, and how images are cut and mirrored."""
 
     stem: Annotated[
         str | None,
         typer.Option(help="First layer of a ResNet: cifar (3×3) or imagenet (7×7).", rich_help_panel=TRAINING),
+    ] = None
+    crop: Annotated[
+        str | None,
+        typer.Option(
+            help="Random crops of supervised systems: pad (shifted, with zeros) or resized (a part of the image).",
+            show_default="pad",
+            rich_help_panel=TRAINING,
+        ),
     ] = None
     flip: Flip = None
 

@@ -10,7 +10,6 @@ import typer
 from rich.console import Console
 
 from coreselect.cli.options import MachineOptions, PoolOptions
-from coreselect.data import load
 from coreselect.data.items import check_timeout
 from coreselect_integrations.cli.checks_before_work import check_folder, device_on, held_out
 from coreselect_integrations.cli.run_progress import RunProgress, counted, duration
@@ -44,7 +43,7 @@ def run(
     if method is not None:
         settings = with_settings_of_selector(selector or "", method, settings, given)
     check_folder(out)
-    dataset = load(pool.data, "train", pool.rows)
+    dataset = pool.read("train", pool.rows)
     images, held = held_out(dataset, settings.validation, settings.seed)
     talk = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     talk.print(
@@ -64,7 +63,7 @@ def run(
             device=device, progress=progress, ended=progress.ended, select_batch_size=pass_size,
         )  # fmt: skip
     if json:
-        about = {"data": pool.data, "rows": pool.rows, "selector": selector or "full", "settings": asdict(settings)}
+        about = {**pool.record, "selector": selector or "full", "settings": asdict(settings)}
         last = {"trained": progress.count, "last": result.records[-1]}
         typer.echo(json_.dumps({"out": str(out), **about, **last}))
     else:
