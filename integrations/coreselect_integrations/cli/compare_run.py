@@ -25,7 +25,7 @@ from coreselect_integrations.comparison import Runtime, Study
 from coreselect_integrations.comparison import compare as compare_methods
 from coreselect_integrations.comparison.picture import pareto
 from coreselect_integrations.comparison.plan import cells
-from coreselect_integrations.comparison.report import write
+from coreselect_integrations.comparison.report import caption, write
 from coreselect_integrations.comparison.statistics import Record
 from coreselect_integrations.pretraining.epoch import network_for
 
@@ -35,7 +35,7 @@ class Request:
     """What a command line of `coreselect compare` asks for."""
 
     out: Path
-    trainer: str
+    trainer: str | None
     pool: PoolOptions
     study: StudyOptions
     network: NetworkOptions
@@ -68,7 +68,7 @@ def run(request: Request, *, json: bool) -> None:
     }  # fmt: skip
     others = _other_data(study, request, train)
     talk = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-    what = f"{request.trainer}, {study.settings.arch} on {data}"
+    what = f"{study.settings.system}, {study.settings.arch} on {data}"
     talk.print(f"{what}: {counted(len(list(cells(study))), 'cell')} on {device}, in {out}")
     with ComparisonProgress() as progress:
         runtime = Runtime(
@@ -76,7 +76,7 @@ def run(request: Request, *, json: bool) -> None:
             progress=progress, began=progress.began, ended=progress.ended, select_batch_size=64 if device.type == "cpu" else 256,
         )  # fmt: skip
         records = compare_methods(study, train, test, runtime, others)
-    files = write(out, about, records, _picture(records, talk))
+    files = write(out, about, records, *_pictures(records, caption(about, records), talk))
     if json:
         typer.echo(json_.dumps({"study": about, "records": records}))
     else:
@@ -91,7 +91,9 @@ def run(request: Request, *, json: bool) -> None:
 def _checked_study(request: Request) -> Study:
     """Make the study, and refuse options that would have no effect."""
     attack, schedule, evaluation = request.attack, request.schedule, request.evaluation
-    settings = make_settings(request.trainer, request.pool, request.network, request.training, schedule, attack)
+    settings = make_settings(
+        request.trainer, request.study, request.pool, request.network, request.training, schedule, attack
+    )
     study = make_study(settings, request.study, evaluation)
     attacked = {"--attack-steps": attack.attack_steps, "--select-attack-steps": schedule.select_attack_steps}
     tuning = {"--tuning-epochs": evaluation.tuning_epochs, "--tuning-rows": evaluation.tuning_rows}
@@ -146,10 +148,10 @@ def _check_labels(data: str, train: Any, test: Any) -> None:
     classes_in(test, f"{data}, test", "an accuracy")
 
 
-def _picture(records: Sequence[Record], talk: Console) -> bytes | None:
-    """Draw the picture; None, and a note, without matplotlib."""
+def _pictures(records: Sequence[Record], said: str, talk: Console) -> tuple[bytes | None, bytes | None]:
+    """Draw the picture as PNG and as PDF; None, and a note, without matplotlib."""
     try:
-        return pareto(records)
+        return pareto(records, said), pareto(records, said, "pdf")
     except MissingExtraError as why:
         talk.print(f"no picture: {why}", style="yellow")
-        return None
+        return None, None

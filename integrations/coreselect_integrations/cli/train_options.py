@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from coreselect.cli.options import ATTACKS, Capture, Fraction, Selector
-from coreselect_integrations.cli.options import CORESET, OPTIMISER, TRAINING, Flip
+from coreselect_integrations.cli.options import CORESET, OPTIMISER, TRAINING, Flip, Optimiser
 
 CONTRASTIVE = "Contrastive systems"
 
@@ -76,7 +76,7 @@ class StepOptions:
 class OptimiserOptions:
     """The optimiser, and what the curves of its rate need."""
 
-    optimiser: Annotated[str | None, typer.Option(help="sgd or lars.", rich_help_panel=OPTIMISER)] = None
+    optimiser: Optimiser = None
     weight_decay: Annotated[float | None, typer.Option(min=0.0, help="Weight decay.", rich_help_panel=OPTIMISER)] = None
     momentum: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Momentum.", rich_help_panel=OPTIMISER)] = (
         None

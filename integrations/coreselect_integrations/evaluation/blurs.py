@@ -91,6 +91,6 @@ def clipped_zoom(x: Float, factor: float) -> Float:
     H = x.shape[0]
     part = math.ceil(H / factor)
     top = (H - part) // 2
-    large: Float = zoom(x[top : top + part, top : top + part], (factor, factor, 1), order=1)
+    large = np.asarray(zoom(x[top : top + part, top : top + part], (factor, factor, 1), order=1))
     cut = (large.shape[0] - H) // 2
     return large[cut : cut + H, cut : cut + H]
