@@ -84,6 +84,42 @@ def downsampled(folder: Path, *, side: int = 32, batches: int = 10, npz: bool = 
             (folder / name).write_bytes(pickle.dumps(content, protocol))
 
 
+def stl10(folder: Path, train: int = 20, test: int = 4, unlabelled: int = 6) -> np.ndarray:
+    """Write STL-10's binary files; return the images of its unlabelled part, and of the others from the front, [N, 96, 96, 3].
+
+    The folds are positions 2k and 2k + 1.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(1).integers(0, 256, (max(train, test, unlabelled), 96, 96, 3), dtype=np.uint8)
+    planes = pixels.transpose(0, 3, 2, 1)  # [N, colour, column, row], as the files have them
+    for name, n in (("train", train), ("test", test), ("unlabeled", unlabelled)):
+        (folder / f"{name}_X.bin").write_bytes(planes[:n].tobytes())
+        if name != "unlabeled":
+            (folder / f"{name}_y.bin").write_bytes(bytes((LABELS[:n] + 1).tolist()))
+    (folder / "class_names.txt").write_text("".join(f"c{i}\n" for i in range(10)))
+    (folder / "fold_indices.txt").write_text("".join(f"{2 * k} {2 * k + 1} \n" for k in range(10)))
+    return pixels
+
+
+def svhn(folder: Path) -> None:
+    """Write SVHN's three files: 20 training, 4 test and 6 extra images; the digit 0 has the label 10."""
+    from scipy.io import savemat
+
+    folder.mkdir(parents=True, exist_ok=True)
+    y = np.where(LABELS == 0, 10, LABELS).astype(np.uint8)[:, None]  # [N, 1]
+    for name, n in (("train", 20), ("test", 4), ("extra", 6)):
+        savemat(folder / f"{name}_32x32.mat", {"X": PIXELS[:n].transpose(1, 2, 3, 0), "y": y[:n]}, do_compression=True)
+
+
+def cifar101(folder: Path, versions: tuple[str, ...] = ("v4", "v6")) -> None:
+    """Write CIFAR-10.1: 5 images of v4 and 4 of v6."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for version in versions:
+        n = 5 if version == "v4" else 4
+        np.save(folder / f"cifar10.1_{version}_data.npy", PIXELS[:n])
+        np.save(folder / f"cifar10.1_{version}_labels.npy", LABELS[:n].astype(np.int32))
+
+
 def image_files(root: Path, classes: tuple[str, ...] = ("b", "a"), each: int = 3, side: int = 6) -> None:
     """Write `each` PNG files of every class."""
     image = pytest.importorskip("PIL.Image", reason="image folders need coreselect[data]")

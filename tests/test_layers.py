@@ -155,7 +155,12 @@ def test_no_module_waits_for_itself() -> None:
 
 @pytest.mark.parametrize(
     ("package", "doors"),
-    [("faiss", {"search/faiss.py"}), ("ot", {"divergences.py"}), ("matplotlib", {"report/figure.py"})],
+    [
+        ("faiss", {"search/faiss.py"}),
+        ("ot", {"divergences.py"}),
+        ("matplotlib", {"report/figure.py"}),
+        ("datasets", {"data/hugging_face.py"}),
+    ],
 )
 def test_heavy_packages_have_one_door(package: str, doors: set[str]) -> None:
     """Each optional package is imported in one file of the core, and there inside a function."""

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from coreselect.cli.options import Json
+from coreselect.cli.options import DataOptions, Json
 
 MOST_FILES = 26  # each file is named by a letter
 
@@ -47,6 +47,9 @@ def inspect(
     size: Annotated[
         int | None, typer.Option(min=1, help="The --size that was given to select.", show_default=False)
     ] = None,
+    resize: Annotated[
+        str | None, typer.Option(help="The --resize that was given to select.", show_default=False)
+    ] = None,
 ) -> None:
     """Show a selection, or compare several selections of one pool.
 
@@ -62,9 +65,11 @@ def inspect(
         raise typer.BadParameter("a picture of several files needs --features or --data.", param_hint="--picture")
     if features is not None and (one or gallery is None):
         raise typer.BadParameter("features are for a picture (--picture) of several files.", param_hint="--features")
-    if data is None and (rows is not None or size is not None):
-        raise typer.BadParameter("this says how to read a dataset: give --data too.", param_hint="--rows/--size")
+    if data is None and any(option is not None for option in (rows, size, resize)):
+        raise typer.BadParameter(
+            "this says how to read a dataset: give --data too.", param_hint="--rows/--size/--resize"
+        )
 
     from coreselect.cli.inspect_run import run
 
-    run(files, data, rows, size, gallery, features, json=json)
+    run(files, None if data is None else DataOptions(data, rows, size, resize), gallery, features, json=json)

@@ -9,11 +9,12 @@ import numpy as np
 import typer
 from rich.console import Console
 
+from coreselect.cli.options import DataOptions
 from coreselect.cli.plain_values import as_json
 from coreselect.cli.show import summary
 from coreselect.cli.side_by_side import as_json as all_as_json
 from coreselect.cli.side_by_side import comparison, letters
-from coreselect.data import labels_of, load, names_of
+from coreselect.data import labels_of, names_of
 from coreselect.data.arrays import read_array
 from coreselect.errors import DataError
 from coreselect.io.atomic import check_target
@@ -27,9 +28,7 @@ OTHER_DATA = "note: the fingerprint of the pool differs: the data have changed s
 
 def run(
     files: Sequence[Path],
-    data: str | None,
-    rows: int | None,
-    size: int | None,
+    data: DataOptions | None,
     gallery: Path | None,
     features: Path | None,
     *,
@@ -45,9 +44,9 @@ def run(
     dataset: Any = None
     labels = class_names = None
     if data is not None:
-        dataset = load(data, rows=rows, size=size)
+        dataset = data.read("train", data.rows)
         for selection in selections:
-            check_length(selection, len(dataset), data)
+            check_length(selection, len(dataset), data.data)
         labels, class_names = labels_of(dataset), names_of(dataset)
         if same_data(selections[0], dataset) is False:
             talk.print(OTHER_DATA, style="yellow")

@@ -5,7 +5,7 @@ A value of None means the default of the command, which its help shows.
 
 import os
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -61,9 +61,35 @@ class DataOptions:
 
     data: Annotated[
         str,
-        typer.Option(help="digits, an array folder, CIFAR or ImageNet-32 files, an image folder, or module:factory."),
+        typer.Option(
+            help="digits, a folder of arrays, of images or of published files (CIFAR, STL-10, SVHN, ImageNet), or "
+            "module:factory. FOLDER@unlabelled names a part."
+        ),
     ] = "digits"
     rows: Annotated[int | None, typer.Option(min=2, help="Use only the first so many images.")] = None
+    size: Annotated[int | None, typer.Option(min=1, help="Side to which images are resized, in pixels.")] = None
+    resize: Annotated[
+        str | None,
+        typer.Option(
+            help="How: fit (centred square), stretch (whole image), imagenet (its usual evaluation) or box.",
+            show_default="fit",
+        ),
+    ] = None
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Which images were read, for records and JSON."""
+        return {"data": self.data, "rows": self.rows, "size": self.size, "resize": self.resize}
+
+    def read(self, split: Literal["train", "test"], rows: int | None) -> Any:
+        """Load one split of the images, resized as asked; `rows` of them, or all.
+
+        Raises:
+            DataError, MissingExtraError, UnknownNameError: see `coreselect.data.load`.
+        """
+        from coreselect.data import load  # imports torch, which --help does without
+
+        return load(self.data, split, rows, size=self.size, resize=self.resize)
 
 
 @dataclass(frozen=True)

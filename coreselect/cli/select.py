@@ -39,9 +39,6 @@ def select(
     ] = None,
     fraction: Fraction = None,
     count: Annotated[int | None, typer.Option(min=1, help="Number of examples to choose.")] = None,
-    size: Annotated[
-        int | None, typer.Option(min=1, help="Side to which the images of an image folder are cropped and resized.")
-    ] = None,
     json: Json = False,
     warmup: WarmupOptions = WarmupOptions(loss="sat", arch="small", warmup_epochs=1),
     model: Annotated[ModelOptions, Shown(capture="the head")] = ModelOptions(),
@@ -102,5 +99,5 @@ def select(
         files = dict(zip(names, files_of(out, names, several=selectors is not None), strict=True))
     except ValueError as why:
         raise typer.BadParameter(str(why)) from why
-    run(Request(files, pool, size, budget, method, rcs, warmup, model, attack, passes, seed or 0, machine, work, arrays),
+    run(Request(files, pool, budget, method, rcs, warmup, model, attack, passes, seed or 0, machine, work, arrays),
         json=json)  # fmt: skip

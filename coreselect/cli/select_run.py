@@ -20,7 +20,7 @@ from coreselect.cli.select_method import IN_PRECISION, make_selector, training_a
 from coreselect.cli.select_options import ArrayOptions, MethodOptions, ModelOptions, PassOptions, WorkOptions
 from coreselect.cli.show import summary
 from coreselect.cli.show_plan import show_plans
-from coreselect.data import labels_of, load, names_of
+from coreselect.data import labels_of, names_of
 from coreselect.data.arrays import read_array
 from coreselect.data.items import check_timeout
 from coreselect.data.subsets import holdout
@@ -45,7 +45,6 @@ class Request:
 
     files: Mapping[str, Path | None]  # method -> index file
     pool: PoolOptions
-    size: int | None
     budget: float
     method: MethodOptions
     rcs: RcsOptions
@@ -164,7 +163,7 @@ def _over_model(request: Request, device: torch.device, report: Progress, talk: 
     if attack is None and request.passes.precision != "fp32":
         raise typer.BadParameter(f"nothing is attacked under --loss {request.warmup.loss}: leave --precision out.")
     check_timeout(request.machine.read_timeout, request.machine.workers(device))
-    dataset = load(request.pool.data, "train", request.pool.rows, size=request.size)
+    dataset = request.pool.read("train", request.pool.rows)
     share = request.pool.validation or 0.0
     pool, held = holdout(dataset, int(share) if share >= 1 else share, request.seed)
     warm_up = None

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from coreselect.data import plain_pickle
+from coreselect.data import cifar_n, plain_pickle
 from coreselect.data.images import Images, UInt8
 from coreselect.errors import DataError
 
@@ -58,22 +58,29 @@ def is_cifar(folder: Path) -> bool:
     return any(_versions_in(_folder_files(place)) for place in _places(folder))
 
 
-def cifar_folder(folder: Path, split: Literal["train", "test"]) -> Images:
+def cifar_folder(folder: Path, split: Literal["train", "test"], part: str | None = None) -> Images:
     """Return one split of the CIFAR files in a folder.
 
+    Args:
+        folder: with the files, or with one of the published folders.
+        split: the labels of "test" are always the published ones.
+        part: labels of CIFAR-N for the training images, see `cifar_n.relabelled`; None takes the published labels.
     Raises:
         DataError: files are missing or damaged, a pickle asks to run something, or there is more than one version of CIFAR.
+        UnknownNameError: CIFAR-N has no such labels.
     """
     found = [place for place in _places(folder) if _versions_in(_folder_files(place))]
     if len(found) != 1:
         raise DataError(
             f"{folder} holds {len(found)} CIFAR folders ({', '.join(p.name for p in found)}): name one of them."
         )
-    return _read(_folder_files(found[0]), split, str(found[0]))
+    return _read(_folder_files(found[0]), split, str(found[0]), part, [found[0], folder, found[0].resolve().parent])
 
 
-def cifar_archive(path: Path, split: Literal["train", "test"]) -> Images:
+def cifar_archive(path: Path, split: Literal["train", "test"], part: str | None = None) -> Images:
     """Return one split of a published CIFAR `.tar.gz`, read into memory; nothing is extracted to disk.
+
+    The arguments are those of `cifar_folder`; the labels of CIFAR-N lie beside the archive.
 
     Raises:
         DataError: the file is not a tar archive, is damaged, or holds no CIFAR files.
@@ -94,7 +101,7 @@ def cifar_archive(path: Path, split: Literal["train", "test"]) -> Images:
     files = {name: (lambda data=data: data or b"") for name, data in present.items()}
     if not _versions_in(files):
         raise DataError(f"{path} is a tar archive without CIFAR's files ({_TEN[0]}, train, or the same with .bin).")
-    return _read(files, split, str(path))
+    return _read(files, split, str(path), part, [path.resolve().parent])
 
 
 def _places(folder: Path) -> list[Path]:
@@ -110,8 +117,10 @@ def _versions_in(files: Files) -> list[_Version]:
     return [version for version in _VERSIONS if any(name in files for name in (*version.train, *version.test))]
 
 
-def _read(files: Files, split: Literal["train", "test"], where: str) -> Images:
-    """Read one split of the only version of CIFAR among the files."""
+def _read(files: Files, split: Literal["train", "test"], where: str, part: str | None, places: list[Path]) -> Images:
+    """Read one split of the only version of CIFAR among the files; the labels of CIFAR-N lie in one of the places."""
+    if part is not None:
+        cifar_n.check_label_set(part)
     versions = _versions_in(files)
     if len(versions) != 1:
         raise DataError(f"{where} mixes {len(versions)} versions of CIFAR: keep one in a folder.")
@@ -125,7 +134,10 @@ def _read(files: Files, split: Literal["train", "test"], where: str) -> Images:
     images, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     if labels.min() < 0 or labels.max() >= version.classes:
         raise DataError(f"{where}: labels of {version.name} are 0…{version.classes - 1}, one is {labels.max()}.")
-    return Images(images, labels, f"{version.name} {split}", _names(version, files, where))
+    dataset = Images(images, labels, f"{version.name} {split}", _names(version, files, where))
+    if part is None or split == "test":
+        return dataset
+    return cifar_n.relabelled(dataset, version.name, version.classes, places, part)
 
 
 def _part(version: _Version, data: bytes, where: str) -> tuple[UInt8, NDArray[Any]]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from coreselect.data import label_lists
 from coreselect.data.annotations import annotated, has_annotations
 from coreselect.errors import CoreselectWarning, DataError, first_few
 
@@ -86,6 +87,21 @@ def image_files(folder: Path) -> Iterator[Path]:
     return (p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts))
 
 
+def unlabelled_files(root: Path) -> list[Path]:
+    """Return the images of the folder `unlabelled` (or `unlabeled`, in any case) beside the splits, sorted.
+
+    Raises:
+        DataError: there is no such folder, or no image in it.
+    """
+    folder = next((f for f in _folders(root) if f.name.lower() in ("unlabelled", "unlabeled")), None)
+    files = [] if folder is None else sorted(image_files(folder))
+    if not files:
+        raise DataError(
+            f"{root} has no folder `unlabelled` with images beside its splits: leave the part out, or add it."
+        )
+    return files
+
+
 def _splits(root: Path) -> dict[str, Path]:
     """Return the folders that are splits, by kind."""
     out: dict[str, Path] = {}
@@ -130,6 +146,10 @@ def _part(base: Path, known: Sequence[str] | None) -> Part:
         return Part(files, names, [names.index(name) for name in listed], base)
     if not classes or (len(classes) == 1 and (known is None or _is_heap(classes[0], known))):
         files = sorted(image_files(base))
+        by_file = label_lists.label_list(base) if files and _SPLITS.get(base.name.lower()) in ("val", "test") else None
+        if by_file is not None:
+            found = label_lists.listed(by_file, files, known)
+            return Part(files, found.names, found.labels, base)
         if not files:
             raise DataError(
                 f"{base} has no image ({', '.join(sorted(ENDINGS))}): {base.name}/class/picture.png is needed."

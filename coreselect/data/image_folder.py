@@ -15,9 +15,10 @@ import numpy as np
 
 from coreselect.budget import largest_remainder
 from coreselect.data.decoding import as_rgb
-from coreselect.data.folder_layout import find_part, holds_images
+from coreselect.data.folder_layout import find_part, holds_images, unlabelled_files
 from coreselect.data.images import ImageSet, Int64, UInt8, check_rows
-from coreselect.errors import DataError, missing_extra
+from coreselect.data.resizing import RESIZES, check_resize
+from coreselect.errors import DataError, UnknownNameError, missing_extra
 
 
 class ImageFolder(ImageSet):
@@ -27,12 +28,14 @@ class ImageFolder(ImageSet):
         files: N paths.
         labels: int64 [N], or None.
         name, class_names: as for `Images`.
-        size: the side in pixels of the square to which every image is cropped (around its centre) and resized; None keeps
-            the images as they are, and then all must have the size of the first.
+        size: the side in pixels of the square to which every image is resized; None keeps the images as they are, and then
+            all must have the size of the first.
         unlabelled: why there are no labels, in words for messages.
+        resize: how, see `coreselect.data.resizing`; None crops around the centre.
     Raises:
         MissingExtraError: Pillow is not installed.
-        DataError: `size` is less than 1, or the first image cannot be decoded.
+        DataError: `size` is out of range, or the first image cannot be decoded.
+        UnknownNameError: no way of resizing has this name.
     """
 
     def __init__(
@@ -43,13 +46,13 @@ class ImageFolder(ImageSet):
         class_names: Sequence[str] | None,
         size: int | None = None,
         unlabelled: str = "",
+        resize: str | None = None,
     ) -> None:
         try:
             import PIL.Image  # noqa: F401  # so that a missing Pillow is reported now and not at the first item
         except ImportError as why:
             raise missing_extra("Pillow", "data", f"the image folder {name}") from why
-        if size is not None and size < 1:
-            raise DataError(f"{name}: size is {size}; a side of at least 1 pixel is needed.")
+        self.resize = check_resize(size, resize, name)
         self.files = tuple(files)
         self.labels: Int64 | None = labels
         self.name = name
@@ -81,17 +84,19 @@ class ImageFolder(ImageSet):
         Without labels they are the first n in order.
         """
         check_rows(n, len(self), self.name)
+        how = None if self.size is None else self.resize
         if self.labels is None:
-            return ImageFolder(self.files[:n], None, self.name, self.classes, self.size, self.unlabelled)
+            return ImageFolder(self.files[:n], None, self.name, self.classes, self.size, self.unlabelled, how)
         by_class = np.argsort(self.labels, kind="stable")  # [N]
         counts = np.bincount(self.labels).tolist()
         starts = np.cumsum([0, *counts[:-1]]).tolist()
         shares = zip(starts, largest_remainder(n, counts), strict=True)
         kept = sorted(int(by_class[i]) for start, share in shares for i in range(start, start + share))
-        return ImageFolder([self.files[i] for i in kept], self.labels[kept], self.name, self.classes, self.size)
+        files = [self.files[i] for i in kept]
+        return ImageFolder(files, self.labels[kept], self.name, self.classes, self.size, resize=how)
 
     def _decode(self, path: Path) -> UInt8:
-        from PIL import Image, ImageOps
+        from PIL import Image
 
         try:
             with Image.open(path) as image:
@@ -106,7 +111,7 @@ class ImageFolder(ImageSet):
             Image.DecompressionBombError,
         ) as why:
             raise DataError(f"{path} cannot be decoded as an image ({' '.join(str(why).split())[:120]}).") from why
-        return np.asarray(rgb if self.size is None else ImageOps.fit(rgb, (self.size, self.size)))
+        return np.asarray(rgb if self.size is None else RESIZES[self.resize](rgb, self.size))
 
 
 def is_image_folder(folder: Path) -> bool:
@@ -114,18 +119,40 @@ def is_image_folder(folder: Path) -> bool:
     return holds_images(folder)
 
 
-def image_folder(root: Path, split: Literal["train", "test"], size: int | None = None) -> ImageFolder:
+def image_folder(
+    root: Path,
+    split: Literal["train", "test"],
+    part: str | None = None,
+    *,
+    size: int | None = None,
+    resize: str | None = None,
+) -> ImageFolder:
     """Return one split of an image folder, with classes and files in sorted order.
 
     `coreselect.data.folder_layout` says which folders are splits and which are classes, and how classes are numbered. Images
     may be in subfolders of their class. Hidden files and folders are ignored.
 
+    Args:
+        root: the folder.
+        split: "test" has no parts.
+        part: of the training split: None, `unlabelled` (the images of a folder of this name beside it), or `all` of both,
+            without labels.
+        size, resize: see `ImageFolder`.
     Raises:
         DataError: the split is missing or ambiguous, a class has no image or is unknown to the training split, or the first
             image cannot be decoded.
+        UnknownNameError: there is no such part.
         MissingExtraError: Pillow is not installed.
     """
-    part = find_part(root, split)
+    part = None if part is None else part.replace("unlabeled", "unlabelled")
+    if part not in (None, "unlabelled", "all"):
+        raise UnknownNameError(f"an image folder has the parts unlabelled and all, got {part!r}.")
     whole = f"{root.resolve().name} {split}"
-    labels = None if part.labels is None else np.array(part.labels, np.int64)
-    return ImageFolder(part.files, labels, whole, part.names, size, part.unlabelled)
+    if part is not None and split == "train":
+        files = unlabelled_files(root)
+        files = files if part == "unlabelled" else [*find_part(root, split).files, *files]
+        name, why = whole.replace("train", part), f"the part {part} is read without labels"
+        return ImageFolder(files, None, name, None, size, why, resize)
+    found = find_part(root, split)
+    labels = None if found.labels is None else np.array(found.labels, np.int64)
+    return ImageFolder(found.files, labels, whole, found.names, size, found.unlabelled, resize)

@@ -182,7 +182,7 @@ def test_inspect_refuses_what_does_not_fit(folder: Path) -> None:
     for arguments, kind in (
         (("--data", folder, "--rows", 59), IndexFileError),
         (("--data", folder / "none"), DataError),
-        (("--data", folder, "--size", 4), DataError),
+        (("--data", folder, "--resize", "box"), DataError),
     ):
         assert isinstance(run("inspect", folder / "a.npz", *arguments).exception, kind)
     assert isinstance(run("inspect", folder / "a.txt").exception, IndexFileError)

@@ -43,8 +43,8 @@ def test_images_of_unequal_size_need_a_size(tmp_path: Path) -> None:
         load(str(tmp_path))[2]
     sized = load(str(tmp_path), size=4)
     assert [tuple(sized[i][0].shape) for i in range(3)] == [(3, 4, 4)] * 3
-    with pytest.raises(DataError, match="only the images of an image folder"):
-        load("digits", size=4)
+    with pytest.raises(DataError, match="a side of at least 1 pixel"):
+        load(str(tmp_path), size=0)
 
 
 def test_images_may_be_in_subfolders_of_their_class(tmp_path: Path) -> None:

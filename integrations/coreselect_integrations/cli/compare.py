@@ -21,17 +21,22 @@ def compare(
     out: Annotated[Path, typer.Option(help="Folder of the results. Finished cells that it holds are kept.")] = Path(
         "out/compare"
     ),
-    trainer: Annotated[str, typer.Option(help=f"Training system: {', '.join(SYSTEM_NAMES)}.")] = "sat",
-    pool: PoolOptions = PoolOptions(validation=0.05),
+    trainer: Annotated[
+        str | None,
+        typer.Option(help=f"Training system: {', '.join(SYSTEM_NAMES)}.", show_default="of --preset, or sat"),
+    ] = None,
+    pool: Annotated[PoolOptions, Shown(validation="0.05")] = PoolOptions(),
     study: StudyOptions = StudyOptions(),
     json: Json = False,
-    network: NetworkOptions = NetworkOptions(arch="small", curve="cosine"),
-    training: Annotated[TrainingOptions, Smallest(epochs=2, batch_size=2)] = TrainingOptions(
-        epochs=13, batch_size=64, lr=0.05, precision="fp32"
-    ),
-    schedule: Annotated[ScheduleOptions, Shown(select_attack_steps="those of training")] = ScheduleOptions(
-        warmup=3, every=5
-    ),
+    network: Annotated[NetworkOptions, Shown(arch="small", curve="cosine")] = NetworkOptions(),
+    training: Annotated[
+        TrainingOptions,
+        Shown(epochs="13", batch_size="64", lr="0.05", precision="fp32"),
+        Smallest(epochs=2, batch_size=2),
+    ] = TrainingOptions(),
+    schedule: Annotated[
+        ScheduleOptions, Shown(warmup="3", every="5", select_attack_steps="those of training")
+    ] = ScheduleOptions(),
     attack: Annotated[
         AttackOptions, Shown(radius="8/255", attack_steps="5, of 2.5 radii in all"), Smallest(attack_steps=1)
     ] = AttackOptions(),
@@ -48,8 +53,11 @@ def compare(
     time, every method gets as many epochs as fit into the time of the slowest,
     selection included.
 
-    The folder gets results.json, results.csv, pareto.png and report.html, which
-    opens without a network connection.
+    With --preset, settings that are not given are the published ones, and the
+    defaults above do not count.
+
+    The folder gets results.json, results.csv, pareto.png, pareto.pdf and
+    report.html, which opens without a network connection.
 
     A failed cell is a result, and the exit code is then 1. The same command tries
     it again and keeps the others.

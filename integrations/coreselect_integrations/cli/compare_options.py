@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from coreselect_integrations.cli.options import MODE_NAMES, Selectors
+from coreselect_integrations.cli.options import MODE_NAMES, Optimiser, Preset, Selectors
 
 EVALUATION = "Evaluation"
 
@@ -13,6 +13,9 @@ EVALUATION = "Evaluation"
 @dataclass(frozen=True)
 class StudyOptions:
     """The trainings that are compared."""
+
+    preset: Preset = None
+    optimiser: Optimiser = None
 
     selectors: Selectors = "rcs,rs2,redraw,random"
     fractions: Annotated[str, typer.Option(help="Shares of the pool, with commas.")] = "0.1"
@@ -44,6 +47,13 @@ class EvaluationOptions:
     transfer: Annotated[
         str | None,
         typer.Option(help="Another dataset to fine-tune and evaluate on as well.", rich_help_panel=EVALUATION),
+    ] = None
+    also: Annotated[
+        str | None,
+        typer.Option(
+            help="More accuracies: autoattack, corruptions (the 15, made of the test images), or both with a comma.",
+            rich_help_panel=EVALUATION,
+        ),
     ] = None
     test_rows: Annotated[
         int | None,

@@ -2,7 +2,7 @@
 
 import json as json_
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ from rich.console import Console
 from coreselect.budget import resolve
 from coreselect.cli.device import device_on
 from coreselect.cli.options import AttackOptions, MachineOptions, PoolOptions
-from coreselect.data import load
 from coreselect.data.items import check_timeout
 from coreselect.errors import BudgetError, MissingExtraError
 from coreselect_integrations.cli.checks_before_work import check_folder, check_images, classes_in, held_out
@@ -27,7 +26,7 @@ from coreselect_integrations.comparison import Runtime, Study
 from coreselect_integrations.comparison import compare as compare_methods
 from coreselect_integrations.comparison.picture import pareto
 from coreselect_integrations.comparison.plan import cells
-from coreselect_integrations.comparison.report import write
+from coreselect_integrations.comparison.report import caption, write
 from coreselect_integrations.comparison.statistics import Record
 from coreselect_integrations.pretraining.epoch import network_for
 
@@ -37,7 +36,7 @@ class Request:
     """What a command line of `coreselect compare` asks for."""
 
     out: Path
-    trainer: str
+    trainer: str | None
     pool: PoolOptions
     study: StudyOptions
     network: NetworkOptions
@@ -62,15 +61,15 @@ def run(request: Request, *, json: bool) -> None:
     if request.num_threads is not None:
         torch.set_num_threads(request.num_threads)
     check_folder(out)
-    train, test = load(data, "train", request.pool.rows), load(data, "test", request.evaluation.test_rows)
+    train, test = request.pool.read("train", request.pool.rows), request.pool.read("test", request.evaluation.test_rows)
     about = {
-        **study.terms(), "data": data, "rows": request.pool.rows, "transfer": request.evaluation.transfer,
+        **study.terms(), **request.pool.record, "transfer": request.evaluation.transfer,
         "pool_size": _check_data(study, data, train, test), "tested": len(test), "selectors": list(study.methods),
         "fractions": list(study.fractions), "seeds": list(study.seeds), "equal": list(study.equal),
     }  # fmt: skip
-    others = _other_data(study, request.evaluation, train)
+    others = _other_data(study, request, train)
     talk = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-    what = f"{request.trainer}, {study.settings.arch} on {data}"
+    what = f"{study.settings.system}, {study.settings.arch} on {data}"
     talk.print(f"{what}: {counted(len(list(cells(study))), 'cell')} on {device}, in {out}")
     with ComparisonProgress() as progress:
         runtime = Runtime(
@@ -78,7 +77,7 @@ def run(request: Request, *, json: bool) -> None:
             progress=progress, began=progress.began, ended=progress.ended, select_batch_size=64 if device.type == "cpu" else 256,
         )  # fmt: skip
         records = compare_methods(study, train, test, runtime, others)
-    files = write(out, about, records, _picture(records, talk))
+    files = write(out, about, records, *_pictures(records, caption(about, records), talk))
     if json:
         typer.echo(json_.dumps({"study": about, "records": records}))
     else:
@@ -93,7 +92,9 @@ def run(request: Request, *, json: bool) -> None:
 def _checked_study(request: Request) -> Study:
     """Make the study, and refuse options that would have no effect."""
     attack, schedule, evaluation = request.attack, request.schedule, request.evaluation
-    settings = make_settings(request.trainer, request.pool, request.network, request.training, schedule, attack)
+    settings = make_settings(
+        request.trainer, request.study, request.pool, request.network, request.training, schedule, attack
+    )
     study = make_study(settings, request.study, evaluation)
     attacked = {"--attack-steps": attack.attack_steps, "--select-attack-steps": schedule.select_attack_steps}
     tuning = {"--tuning-epochs": evaluation.tuning_epochs, "--tuning-rows": evaluation.tuning_rows}
@@ -121,16 +122,17 @@ def _check_data(study: Study, data: str, train: Any, test: Any) -> int:
     return len(pool)
 
 
-def _other_data(study: Study, evaluation: EvaluationOptions, train: Any) -> dict[str, tuple[Any, Any]]:
-    """Read the dataset of --transfer, by its name; nothing without one.
+def _other_data(study: Study, request: Request, train: Any) -> dict[str, tuple[Any, Any]]:
+    """Read the dataset of --transfer, by its name, resized as that of --data; nothing without one.
 
     Raises:
         DataError: images of another shape, or without labels.
     """
-    if evaluation.transfer is None:
+    where = request.evaluation.transfer
+    if where is None:
         return {}
-    where = evaluation.transfer
-    both = load(where, "train"), load(where, "test", evaluation.test_rows)
+    images = replace(request.pool, data=where)
+    both = images.read("train", None), images.read("test", request.evaluation.test_rows)
     _check_labels(where, *both)
     for images, name in zip(both, (where, f"{where}, test"), strict=True):
         check_images(images, network_for(study.settings, train), name)
@@ -147,10 +149,10 @@ def _check_labels(data: str, train: Any, test: Any) -> None:
     classes_in(test, f"{data}, test", "an accuracy")
 
 
-def _picture(records: Sequence[Record], talk: Console) -> bytes | None:
-    """Draw the picture; None, and a note, without matplotlib."""
+def _pictures(records: Sequence[Record], said: str, talk: Console) -> tuple[bytes | None, bytes | None]:
+    """Draw the picture as PNG and as PDF; None, and a note, without matplotlib."""
     try:
-        return pareto(records)
+        return pareto(records, said), pareto(records, said, "pdf")
     except MissingExtraError as why:
         talk.print(f"no picture: {why}", style="yellow")
-        return None
+        return None, None

@@ -1,8 +1,10 @@
 """The study that the options of `coreselect compare` describe, and the checks of it before any work."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import typer
 
@@ -13,39 +15,67 @@ from coreselect_integrations.cli.options import NetworkOptions, ScheduleOptions,
 from coreselect_integrations.cli.run_progress import counted
 from coreselect_integrations.comparison import EvaluationMode, Finetuning, Study
 from coreselect_integrations.comparison.plan import CLOCKS, TRAINED
+from coreselect_integrations.comparison.statistics import MEASURES
 from coreselect_integrations.finetuning import MODES
-from coreselect_integrations.pretraining.presets import defaults
+from coreselect_integrations.pretraining.presets import defaults, preset
 from coreselect_integrations.pretraining.settings import SYSTEMS, Settings
 
 CURVES = ("cosine", "triangle", "constant")
 
 
+# What a comparison without a preset takes: minutes on a CPU.
+SMALL: Mapping[str, Any] = MappingProxyType(
+    {"arch": "small", "curve": "cosine", "epochs": 13, "batch_size": 64, "lr": 0.05, "precision": "fp32", "warmup": 3,
+     "every": 5, "validation": 0.05, "optimiser": "sgd", "floor": 0.0}
+)  # fmt: skip
+
+
 def make_settings(
-    trainer: str, pool: PoolOptions, network: NetworkOptions, training: TrainingOptions, schedule: ScheduleOptions,
-    attack: AttackOptions,
+    trainer: str | None, study: StudyOptions, pool: PoolOptions, network: NetworkOptions, training: TrainingOptions,
+    schedule: ScheduleOptions, attack: AttackOptions,
 ) -> Settings:  # fmt: skip
-    """Make the settings of training, which are the same for all methods.
+    """Make the settings of training, which are the same for all methods: those that were given, else the preset's, else small.
 
     Raises:
-        typer.BadParameter: there is no such system or curve, or the radius is 0 or above 1.
+        typer.BadParameter: there is no such system or curve, the preset is of another system, or the radius is 0 or above 1.
+        UnknownNameError: there is no such preset or optimiser.
     """
-    if trainer not in SYSTEMS:
+    base = defaults(trainer or "sat") if trainer is None or trainer in SYSTEMS else None
+    if base is None:
         raise typer.BadParameter(f"--trainer is one of {', '.join(SYSTEMS)}, got {trainer!r}.")
-    if network.curve not in CURVES:
+    if network.curve is not None and network.curve not in CURVES:
         raise typer.BadParameter(f"--curve is one of {', '.join(CURVES)}, got {network.curve!r}.")
-    radius = 8 / 255 if attack.radius is None else attack.radius
+    published = None if study.preset is None else preset(study.preset)
+    if published is not None and trainer not in (None, published.system):
+        raise typer.BadParameter(f"the preset {study.preset} is of {published.system}, not of {trainer}.")
+    radius = attack.radius if attack.radius is not None else 8 / 255 if published is None else published.radius
     if not 0 < radius <= 1:
         raise typer.BadParameter(f"--radius is above 0 and up to 1, as all are judged under attack, got {radius:g}.")
-    steps = attack.attack_steps or 5
-    base = defaults(trainer)
-    records = {**vars(network), **vars(training), **vars(schedule), "validation": pool.validation}
+    records = {**vars(network), **vars(training), **vars(schedule)}
+    records |= {"validation": pool.validation, "optimiser": study.optimiser}
     given = {name: value for name, value in records.items() if value is not None}
+    if published is not None:
+        return _published(published, given, attack)
+    given = {**SMALL, **given}
+    steps = attack.attack_steps or 5
     own = {
-        "optimiser": "sgd", "weight_decay": 5e-4 if SYSTEMS[trainer].supervised else 1e-4, "floor": 0.0,
-        "lr_warmup": min(1, given.get("warmup", base.warmup)), "radius": radius, "step": 2.5 * radius / steps,
-        "attack_steps": steps, "select_attack_steps": None, "interval": max(1, given.get("epochs", base.epochs) // 20),
+        "weight_decay": 5e-4 if SYSTEMS[base.system].supervised else 1e-4, "lr_warmup": min(1, given["warmup"]),
+        "radius": radius, "step": 2.5 * radius / steps, "attack_steps": steps, "select_attack_steps": None,
+        "interval": max(1, given["epochs"] // 20),
     }  # fmt: skip
     return replace(base, **{**own, **given})
+
+
+def _published(published: Settings, given: Mapping[str, Any], attack: AttackOptions) -> Settings:
+    """Return a preset, scaled to the epochs that were given, with what else was given."""
+    scaled = published.scaled_to(given.get("epochs", published.epochs))
+    own: dict[str, Any] = {}
+    if attack.radius is not None:
+        own |= {"radius": attack.radius, "step": scaled.step * attack.radius / scaled.radius}
+    if attack.attack_steps is not None:
+        radius = own.get("radius", scaled.radius)
+        own |= {"attack_steps": attack.attack_steps, "step": 2.5 * radius / attack.attack_steps}
+    return replace(scaled, **own, **given)
 
 
 def make_study(settings: Settings, asked: StudyOptions, evaluation: EvaluationOptions) -> Study:
@@ -64,6 +94,7 @@ def make_study(settings: Settings, asked: StudyOptions, evaluation: EvaluationOp
     return Study(
         settings=settings, methods=_words(asked.selectors), fractions=_shares(asked.fractions), seeds=_seeds(asked.seeds),
         equal=_words(asked.equal), full=asked.full, judged=judged, clock=evaluation.clock,
+        also=_words(evaluation.also or ""),
         finetuning=Finetuning(**{name: value for name, value in tuning.items() if value is not None}),
     )  # fmt: skip
 
@@ -97,6 +128,7 @@ def check_study(study: Study, attack_given: Sequence[str], tuning_given: Sequenc
             not study.equal or not set(study.equal) <= {"epochs", "time"},
             f"--equal is epochs, time or both with a comma, got {','.join(study.equal)!r}.",
         ),
+        (not {*study.also} <= {*MEASURES}, f"--also is some of {', '.join(MEASURES)}, got {','.join(study.also)!r}."),
         (not judged <= able, f"--judged is, with {s.system}, some of {possible}, got {','.join(study.judged)!r}."),
         (
             s.warmup >= s.epochs,

@@ -22,7 +22,10 @@ def evaluate(
         typer.Option(help="pgd20, autoattack, both with a comma, or none.", show_default="pgd20"),
     ] = None,
     corruptions: Annotated[
-        Path | None, typer.Option(help="Folder in the format of CIFAR-10-C, read at severities 1 to 5.")
+        str | None,
+        typer.Option(
+            help="Folder in the format of CIFAR-10-C; or ours: the 15 corruptions, made of the test images of --data."
+        ),
     ] = None,
     severities: Annotated[
         str | None,
@@ -59,7 +62,7 @@ def evaluate(
         raise typer.BadParameter(f"--attacks is pgd20, autoattack, both with a comma, or none, got {attacks!r}.")
     if neighbours is None and train_rows is not None:
         raise typer.BadParameter("--train-rows would be without effect: it is for --neighbours.")
-    if names == ("none",) and (radius is not None or seed is not None):
+    if names == ("none",) and (radius is not None or (seed is not None and corruptions != "ours")):
         raise typer.BadParameter("--radius and --seed would be without effect: they are for attacks.")
     if radius == 0:
         raise typer.BadParameter("--radius 0 leaves attacks no room: --attacks none measures standard accuracy.")

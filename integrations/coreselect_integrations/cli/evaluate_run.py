@@ -13,8 +13,9 @@ from rich.console import Console
 from coreselect.attacks import PGD
 from coreselect.cli.device import device_on
 from coreselect.cli.options import DataOptions
-from coreselect.data import labels_of, load
+from coreselect.data import labels_of
 from coreselect.data.labels import one_based
+from coreselect.data.resizing import Resized
 from coreselect.errors import DataError, RequirementError
 from coreselect.protocols import Progress
 from coreselect.support.progress import progress
@@ -23,12 +24,15 @@ from coreselect_integrations.cli.evaluate_tables import tables
 from coreselect_integrations.cli.run_progress import counted
 from coreselect_integrations.evaluation import evaluate as under_attack
 from coreselect_integrations.evaluation.autoattack import autoattack
-from coreselect_integrations.evaluation.corruptions import CORRUPTIONS, corrupted, evaluate_corruptions
+from coreselect_integrations.evaluation.corruption_files import CORRUPTIONS, corrupted
+from coreselect_integrations.evaluation.corruptions import CorruptionReport, evaluate_corruptions, evaluate_generated
 from coreselect_integrations.evaluation.neighbours import neighbours
 from coreselect_integrations.networks import NetworkSpec, RoutedNetwork, Saved, restore, route_call
 from coreselect_integrations.networks.class_names import check_class_names
 from coreselect_integrations.pretraining.settings import AUTOCAST_DTYPES
 from coreselect_integrations.training.contexts import called_in
+
+OURS = "ours"  # in place of a folder of corrupted images
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Request:
     from_: Path
     images: DataOptions
     attacks: tuple[str, ...]
-    corruptions: Path | None
+    corruptions: str | None
     severities: tuple[int, ...]
     neighbours: int | None
     train_rows: int | None
@@ -62,13 +66,13 @@ def run(request: Request, *, json: bool) -> None:
     saved = network_at(request.from_)
     classes = _classes(request, saved)
     data, k = request.images.data, request.neighbours
-    test = load(data, "test", request.images.rows)
-    train = None if k is None else load(data, "train", request.train_rows)
+    test = request.images.read("test", request.images.rows)
+    train = None if k is None else request.images.read("train", request.train_rows)
     _check(request, saved.spec, classes, test, train)
     if classes is not None:
         check_class_names(saved, test, data)
     network = restore(saved).to(device).eval()
-    result: dict[str, Any] = {"from": str(request.from_), "data": data, "n": len(test)}
+    result: dict[str, Any] = {"from": str(request.from_), **request.images.record, "n": len(test)}
     precision = AUTOCAST_DTYPES[request.precision]
     result |= {} if precision is None else {"precision": request.precision}
     common: dict[str, Any] = {"batch_size": request.batch_size, "device": device}
@@ -77,10 +81,7 @@ def run(request: Request, *, json: bool) -> None:
         if k is not None:
             result["neighbours"] = _by_neighbours(network, train, test, k, report, precision, common)
         if request.corruptions is not None:
-            found = evaluate_corruptions(
-                network, request.corruptions, severities=request.severities, rows=request.images.rows, **routed
-            )
-            result["corruptions"] = asdict(found)
+            result["corruptions"] = asdict(_under_corruptions(network, test, request, routed))
         if classes is not None:
             result |= {} if request.attacks == ("none",) else {"radius": request.radius}
             result |= _accuracies(network, test, request, routed)
@@ -118,7 +119,7 @@ def _check(request: Request, spec: NetworkSpec, classes: int | None, test: Any, 
         DataError: images of another shape, no labels, or labels that the network does not know.
         RequirementError: fewer training images than neighbours.
     """
-    data, k, first = request.images.data, request.neighbours, _first(request.corruptions, request.severities)
+    data, k, first = request.images.data, request.neighbours, _first(request)
     for name, images in ((data, test), (data, train), (str(request.corruptions), first)):
         if images is None:
             continue
@@ -134,10 +135,29 @@ def _check(request: Request, spec: NetworkSpec, classes: int | None, test: Any, 
         raise RequirementError(why)
 
 
-def _first(corruptions: Path | None, severities: tuple[int, ...]) -> Any:
-    """Return the images of the first corruption in a folder at the first severity; None without one."""
-    names = [] if corruptions is None else [name for name in CORRUPTIONS if (corruptions / f"{name}.npy").exists()]
-    return corrupted(corruptions, names[0], severities[0], severities) if corruptions is not None and names else None
+def _first(request: Request) -> Any:
+    """Return the images of the first corruption in a folder at the first severity; None without a folder."""
+    if request.corruptions in (None, OURS):
+        return None
+    folder, images = Path(request.corruptions or ""), request.images
+    names = [name for name in CORRUPTIONS if (folder / f"{name}.npy").exists()]
+    if not names:
+        return None
+    first = corrupted(folder, names[0], request.severities[0], request.severities)
+    return first if images.size is None else Resized(first, images.size, images.resize)
+
+
+def _under_corruptions(
+    network: RoutedNetwork, test: Any, request: Request, common: Mapping[str, Any]
+) -> CorruptionReport:
+    """Measure accuracy on the corrupted images of a folder, or on corruptions of the test images."""
+    if request.corruptions == OURS:
+        return evaluate_generated(network, test, severities=request.severities, seed=request.seed, **common)
+    images = request.images
+    return evaluate_corruptions(
+        network, request.corruptions or "", severities=request.severities, rows=images.rows, size=images.size,
+        resize=images.resize, **common,
+    )  # fmt: skip
 
 
 def _accuracies(network: RoutedNetwork, test: Any, request: Request, common: Mapping[str, Any]) -> dict[str, Any]:

@@ -33,11 +33,15 @@ def tables(result: Mapping[str, Any]) -> list[Table]:
     found = result["corruptions"]
     table.add_row("corruptions, mean", f"{found['mean']:.2%}"[:-1], f"{found['seconds']:.1f}")
     severities = list(next(iter(found["accuracy"].values())))
-    each = Table(title="by corruption and severity, %", box=box.SIMPLE_HEAD, title_justify="left")
+    each = Table(
+        title=f"by corruption and severity, %, of {found['source']}", box=box.SIMPLE_HEAD, title_justify="left"
+    )
     each.add_column("", no_wrap=True)
     for column in (*map(str, severities), "mean"):
         each.add_column(column, justify="right", no_wrap=True)
     for name, shares in found["accuracy"].items():
         cells = [*shares.values(), found["by_corruption"][name]]
         each.add_row(name.replace("_", " "), *(f"{100 * share:.1f}" for share in cells))
+    each.add_section()
+    each.add_row("mean", *(f"{100 * share:.1f}" for share in (*found["by_severity"].values(), found["mean"])))
     return [table, each]

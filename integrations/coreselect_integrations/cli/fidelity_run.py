@@ -13,7 +13,6 @@ from rich.console import Console
 from coreselect import Selector, Task
 from coreselect.cli.device import device_on
 from coreselect.cli.options import AttackOptions, MachineOptions, PoolOptions, RcsOptions, WarmupOptions
-from coreselect.data import load
 from coreselect.data.items import check_timeout
 from coreselect.errors import CoreselectError, RequirementError
 from coreselect.io.fingerprint import fingerprint
@@ -66,7 +65,7 @@ def run(request: Request, *, json: bool) -> None:
     assert isinstance(rcs, RCS)
     rcs = replace(rcs, group_size=request.measured.group_size)
     methods = _methods(request.report.selectors, settings)
-    dataset = load(data, "train", request.pool.rows)
+    dataset = request.pool.read("train", request.pool.rows)
     pool, held = held_out(dataset, settings.validation, settings.seed)
     if SYSTEMS[settings.system].supervised:
         classes_in(dataset, data, "supervised training")
@@ -95,7 +94,13 @@ def _print(request: Request, settings: Settings, network: str, result: Fidelity,
     """Print the report as JSON, or as a heading and tables."""
     data, step = request.pool.data, request.report.step
     if json:
-        about = {"network": network, "data": data, "system": settings.system, "step": step, "seed": request.seed}
+        about = {
+            "network": network,
+            **request.pool.record,
+            "system": settings.system,
+            "step": step,
+            "seed": request.seed,
+        }
         typer.echo(json_.dumps({**about, **asdict(result)}, indent=2))
         return
     where = f"{network}; {settings.system} on {data}: {counted(result.pool, 'image')}, {result.validation:,} held out"

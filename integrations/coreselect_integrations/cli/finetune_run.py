@@ -13,7 +13,7 @@ from rich.console import Console
 from coreselect.attacks import PGD
 from coreselect.cli.device import device_on
 from coreselect.cli.options import AttackOptions, DataOptions, MachineOptions
-from coreselect.data import load, names_of
+from coreselect.data import names_of
 from coreselect.data.items import check_timeout
 from coreselect.errors import BudgetError, RequirementError
 from coreselect_integrations.cli.checks_before_work import check_folder, check_images, classes_in, network_at
@@ -70,7 +70,7 @@ def run(request: Request, *, json: bool) -> None:
     check_timeout(request.machine.read_timeout, request.machine.workers(device))
     check_folder(out)
     _check_kind(mode, out)
-    saved, dataset = network_at(request.from_), load(data, "train", request.images.rows)
+    saved, dataset = network_at(request.from_), request.images.read("train", request.images.rows)
     check_images(dataset, saved.spec, data)
     flip = saved.spec.channels > 1 if request.flip is None else request.flip
     classes = 0 if mode == "lpaft" else classes_in(dataset, data, f"fine-tuning by {mode}")
@@ -81,7 +81,7 @@ def run(request: Request, *, json: bool) -> None:
         settings = {**_settings(request, saved, device, flip), "progress": progress, "ended": progress.ended}
         record = _fine_tune(request, saved, dataset, classes, settings)
     about = {
-        "mode": mode, "data": data, "rows": request.images.rows, "epochs": request.epochs, "seed": request.seed,
+        "mode": mode, **request.images.record, "epochs": request.epochs, "seed": request.seed,
         "attack": asdict(request.pgd), "flip": flip, "precision": request.training.precision, "from": dict(saved.about),
     }  # fmt: skip
     save_network(out / MODEL, record.network, record.spec, about, names_of(dataset) if classes else None)

@@ -21,6 +21,7 @@ RELEVANCE: tuple[tuple[tuple[str, ...], HasEffect, str], ...] = (
     (("step", "attack_steps"), lambda s, m: s.attack is not None, "systems with an attack"),
     (("radius",), lambda s, m: s.attack is not None or _reads_rd(s, m), "systems with an attack, and for rcs"),
     (("beta",), lambda s, m: s.system == "trades", "trades"),
+    (("crop",), lambda s, m: SYSTEMS[s.system].supervised, "supervised systems"),
     (("projection", "temperature"), lambda s, m: not SYSTEMS[s.system].supervised, "contrastive systems"),
     (("interval", "rate"), lambda s, m: SYSTEMS[s.system].dynamic, "dynacl and dynacl-air"),
     (("key_momentum",), lambda s, m: s.system in ("acl", "dynacl"), "acl and dynacl"),

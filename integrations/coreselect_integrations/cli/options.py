@@ -18,6 +18,8 @@ MODE_NAMES = ("slf", "alf", "sff", "aff")
 RunFolder = Annotated[Path, typer.Option(help="Folder of the run. A run that is already there is continued.")]
 FROM = typer.Option("--from", help="model.pt of `coreselect train` or `coreselect finetune`.")
 Selectors = Annotated[str, typer.Option(help="Methods with commas, such as rcs,rs2, rcs:eta=0.05 or rcs+redraw.")]
+Optimiser = Annotated[str | None, typer.Option(help="sgd or lars.", rich_help_panel=OPTIMISER)]
+Preset = Annotated[str | None, typer.Option(help="Published settings, such as cifar10-acl or imagenet32-sat.")]
 Flip = Annotated[bool | None, typer.Option(help="Mirror images at random.", rich_help_panel=TRAINING)]
 
 

@@ -10,6 +10,7 @@ from coreselect.cli.options import ANY_DEVICE, AttackOptions, Json, MachineOptio
 from coreselect_integrations.cli.options import (
     SYSTEM_NAMES,
     NetworkOptions,
+    Preset,
     RunFolder,
     ScheduleOptions,
     TrainingOptions,
@@ -22,7 +23,7 @@ from coreselect_integrations.cli.train_options import (
     StepOptions,
 )
 
-NOT_SETTINGS = ("data", "rows", "selector")
+NOT_SETTINGS = ("data", "rows", "size", "resize", "selector")
 
 
 @takes_records
@@ -32,9 +33,7 @@ def train(
     ] = None,
     pool: PoolOptions = PoolOptions(),
     out: RunFolder = Path("out/train"),
-    preset: Annotated[
-        str | None, typer.Option(help="Published settings, such as cifar10-acl or imagenet32-sat.")
-    ] = None,
+    preset: Preset = None,
     json: Json = False,
     network: NetworkOptions = NetworkOptions(),
     images: ImageOptions = ImageOptions(),

@@ -6,18 +6,26 @@ from typing import Annotated
 import typer
 
 from coreselect.cli.options import ATTACKS, Capture, Fraction, Selector
-from coreselect_integrations.cli.options import CORESET, OPTIMISER, TRAINING, Flip
+from coreselect_integrations.cli.options import CORESET, OPTIMISER, TRAINING, Flip, Optimiser
 
 CONTRASTIVE = "Contrastive systems"
 
 
 @dataclass(frozen=True)
 class ImageOptions:
-    """The first layer of the network, and the mirroring of images."""
+    """The first layer of the network, and how images are cut and mirrored."""
 
     stem: Annotated[
         str | None,
         typer.Option(help="First layer of a ResNet: cifar (3×3) or imagenet (7×7).", rich_help_panel=TRAINING),
+    ] = None
+    crop: Annotated[
+        str | None,
+        typer.Option(
+            help="Random crops of supervised systems: pad (shifted, with zeros) or resized (a part of the image).",
+            show_default="pad",
+            rich_help_panel=TRAINING,
+        ),
     ] = None
     flip: Flip = None
 
@@ -68,7 +76,7 @@ class StepOptions:
 class OptimiserOptions:
     """The optimiser, and what the curves of its rate need."""
 
-    optimiser: Annotated[str | None, typer.Option(help="sgd or lars.", rich_help_panel=OPTIMISER)] = None
+    optimiser: Optimiser = None
     weight_decay: Annotated[float | None, typer.Option(min=0.0, help="Weight decay.", rich_help_panel=OPTIMISER)] = None
     momentum: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Momentum.", rich_help_panel=OPTIMISER)] = (
         None

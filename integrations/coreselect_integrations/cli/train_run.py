@@ -12,7 +12,6 @@ from rich.console import Console
 
 from coreselect.cli.options import MachineOptions, PoolOptions
 from coreselect.cli.processes import as_rank
-from coreselect.data import load
 from coreselect.data.items import check_timeout
 from coreselect.support import ranks
 from coreselect_integrations.cli.checks_before_work import check_folder, held_out
@@ -63,7 +62,7 @@ def _run(
     if method is not None:
         settings = with_settings_of_selector(selector or "", method, settings, given)
     check_folder(out)
-    dataset = load(pool.data, "train", pool.rows)
+    dataset = pool.read("train", pool.rows)
     images, held = held_out(dataset, settings.validation, settings.seed)
     talk = Console(stderr=True, highlight=False, markup=False, soft_wrap=True, quiet=not first)
     talk.print(
@@ -87,7 +86,7 @@ def _run(
     if not first:
         return
     if json:
-        about = {"data": pool.data, "rows": pool.rows, "selector": selector or "full", "settings": asdict(settings)}
+        about = {**pool.record, "selector": selector or "full", "settings": asdict(settings)}
         last = {"trained": progress.count, "last": result.records[-1]}
         typer.echo(json_.dumps({"out": str(out), **about, **last}))
     else:

@@ -17,6 +17,8 @@ from coreselect.certificates.diagnostics import effective_classes
 from coreselect.data import labels_of
 from coreselect_integrations.comparison.plan import TRAINED, EvaluationMode, Runtime, Study
 from coreselect_integrations.evaluation import evaluate
+from coreselect_integrations.evaluation.autoattack import autoattack
+from coreselect_integrations.evaluation.corruptions import evaluate_generated
 from coreselect_integrations.finetuning import MODES, finetune
 from coreselect_integrations.networks import RoutedNetwork, route_call
 from coreselect_integrations.pretraining.dataset_shape import count_classes
@@ -47,7 +49,7 @@ def measure(result: Pretrained, data: CellData, study: Study, settings: Settings
 def accuracy_by(
     name: str, result: Pretrained, data: CellData, study: Study, settings: Settings, runtime: Runtime
 ) -> dict[str, float]:
-    """Evaluate the network, as it is or after fine-tuning, by PGD-20 on the test images; see `EvaluationMode`."""
+    """Evaluate the network, as it is or after fine-tuning, by PGD-20 on the test images, and as `Study.also` asks."""
     network, radius, how, evaluation = result.network, settings.radius, study.finetuning, EvaluationMode.parse(name)
     train, test = data.sets[evaluation.where]
     if evaluation.mode != TRAINED:
@@ -65,7 +67,13 @@ def accuracy_by(
         network, test, attack=PGD(radius, radius / 4, 20), seed=settings.seed, call=route_call,
         device=runtime.device, progress=runtime.progress,
     )  # fmt: skip
-    return {"standard": found.standard, "robust": found.robust, "n": found.n}
+    out = {"standard": found.standard, "robust": found.robust, "n": found.n}
+    common: dict[str, Any] = {"call": route_call, "device": runtime.device, "progress": runtime.progress}
+    if "autoattack" in study.also:
+        out["autoattack"] = autoattack(network, test, radius=radius, seed=settings.seed, **common).robust
+    if "corruptions" in study.also:
+        out["corruptions"] = evaluate_generated(network, test, seed=settings.seed, **common).mean
+    return out
 
 
 def evenly_spaced(dataset: Any, rows: int | None) -> Any:

@@ -1,26 +1,36 @@
-"""Plot robust accuracy against time, with one mark for each method and fraction."""
+"""Plot standard and robust accuracy against time and speed-up, with one mark for each method and fraction."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from coreselect.errors import missing_extra
-from coreselect_integrations.comparison.statistics import FULL, WARM, Line, Record, lines
+from coreselect_integrations.comparison.statistics import FULL, WARM, Line, MeanStd, Record, lines
 
 UNITS = (("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0))
 MARKS = "osD^vPX<>*"
+Value = Callable[[Line], MeanStd]  # which accuracy of a line is drawn
+KINDS: Mapping[str, Value] = MappingProxyType(
+    {"standard": lambda line: line.standard, "robust": lambda line: line.robust}
+)
 
 
-def pareto(records: Sequence[Record]) -> bytes | None:
-    """Draw a PNG; None if no cell has finished.
+def pareto(records: Sequence[Record], caption: str = "", kind: str = "png") -> bytes | None:
+    """Draw a picture; None if no cell has finished.
 
-    There is one panel for each kind of equality and evaluation. The lower axis is time, including selection and warm-up, in
-    hours (minutes or seconds if all runs are shorter). The upper axis is the speed-up over the full run, if there is one.
-    Larger marks mean larger fractions; error bars are standard deviations over seeds. A dashed line joins the methods on
-    the Pareto front: no other method is both as fast and as robust.
+    There is one row for each kind of equality and evaluation: standard accuracy on the left, robust accuracy on the right.
+    The lower axis is time, including selection and warm-up, in hours (minutes or seconds if all runs are shorter). The upper
+    axis is the speed-up over the full run, if there is one. Larger marks mean larger fractions; error bars are standard
+    deviations over seeds. A dashed line joins the methods on the Pareto front: no other method is both as fast and as
+    accurate.
 
+    Args:
+        records: of `compare`.
+        caption: a line below the panels, such as seeds, attack and number of images.
+        kind: `png`, `pdf` or `svg`.
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
@@ -38,23 +48,25 @@ def pareto(records: Sequence[Record]) -> bytes | None:
     looks = looks_of([line.method for line in found])
     fractions = sorted({line.fraction for line in found if line.fraction is not None})
     handles = _legend(looks, fractions)
-    across = min(2, len(panels))
-    down = -(-len(panels) // across)
+    across, down = len(KINDS), len(panels)
     columns = -(-len(handles) // (18 * down))  # as many rows of the legend as fit beside the panels
-    figure = Figure(figsize=(5.2 * across + 1.6 * columns + 0.3, 4.4 * down), layout="constrained")
+    figure = Figure(figsize=(4.6 * across + 1.6 * columns + 0.3, 4.2 * down + 0.3), layout="constrained")
     FigureCanvasAgg(figure)
     longest = max(seconds(line) for line in found)
     unit, size = next(((u, s) for u, s in UNITS if longest >= s), UNITS[-1])
-    for at, (equal, evaluation) in enumerate(panels):
+    for row, (equal, evaluation) in enumerate(panels):
         shown = [o for o in found if o.evaluation == evaluation and (o.equal == equal or o.method == FULL)]
-        axes = figure.add_subplot(down, across, at + 1)
-        _panel(axes, shown, looks, fractions, size)
-        axes.set_xlabel(f"{unit}, selection and warm-up included")
-        axes.set_ylabel("robust accuracy, %" if at % across == 0 else "")
-        axes.set_title(f"equal {equal}" + ("" if evaluation == "trained" else f", {evaluation}"), fontsize=10)
+        for column, (name, value) in enumerate(KINDS.items()):
+            axes = figure.add_subplot(down, across, across * row + column + 1)
+            _panel(axes, shown, looks, fractions, size, value)
+            axes.set_xlabel(f"{unit}, selection and warm-up included")
+            axes.set_ylabel(f"{name} accuracy, %")
+            axes.set_title(f"equal {equal}" + ("" if evaluation == "trained" else f", {evaluation}"), fontsize=10)
+    if caption:
+        figure.supxlabel(caption, fontsize=8, color="0.3")
     figure.legend(handles=handles, loc="outside right center", fontsize=8, frameon=False, ncols=columns)
     out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=130)
+    figure.savefig(out, format=kind, dpi=130)
     return out.getvalue()
 
 
@@ -66,20 +78,25 @@ def looks_of(methods: Sequence[str]) -> dict[str, tuple[str, str]]:
 
 
 def _panel(
-    axes: Any, shown: Sequence[Line], looks: dict[str, tuple[str, str]], fractions: Sequence[float], size: float
+    axes: Any,
+    shown: Sequence[Line],
+    looks: dict[str, tuple[str, str]],
+    fractions: Sequence[float],
+    size: float,
+    value: Value,
 ) -> None:
     """Draw one panel: a line through the fractions of each method, the front, and the axis of speed-up."""
     for method, (colour, mark) in looks.items():
         mine = sorted((o for o in shown if o.method == method), key=seconds)
         at = [seconds(o) / size for o in mine]
-        axes.plot(at, [100 * o.robust.mean for o in mine], color=colour, linewidth=0.8, alpha=0.5, zorder=2)
+        axes.plot(at, [100 * value(o).mean for o in mine], color=colour, linewidth=0.8, alpha=0.5, zorder=2)
         for x, o in zip(at, mine, strict=True):
             axes.errorbar(
-                x, 100 * o.robust.mean, yerr=100 * o.robust.deviation if o.robust.n > 1 else None, color=colour,
+                x, 100 * value(o).mean, yerr=100 * value(o).deviation if value(o).n > 1 else None, color=colour,
                 marker=mark, markersize=_mark_size(o.fraction, fractions), capsize=2, elinewidth=0.8, zorder=3,
             )  # fmt: skip
-    front = sorted(on_front(shown), key=seconds)
-    steps = [(seconds(o) / size, 100 * o.robust.mean) for o in front]
+    front = sorted(on_front(shown, value), key=seconds)
+    steps = [(seconds(o) / size, 100 * value(o).mean) for o in front]
     axes.step(*zip(*steps, strict=True), where="post", color="0.5", linestyle="--", linewidth=0.9, zorder=1)
     times = [seconds(o) / size for o in shown]
     if max(times) > 6 * min(times):
@@ -142,12 +159,12 @@ def seconds(line: Line) -> float:
     return line.train_seconds.mean + line.select_seconds.mean
 
 
-def on_front(found: Sequence[Line]) -> list[Line]:
-    """Keep the lines on the Pareto front: no other is as fast and as robust, and better in one of the two."""
+def on_front(found: Sequence[Line], value: Value = KINDS["robust"]) -> list[Line]:
+    """Keep the lines on the Pareto front: no other is as fast and as accurate, and better in one of the two."""
 
     def beaten(line: Line) -> bool:
-        mine = (seconds(line), -line.robust.mean)
-        others = [(seconds(o), -o.robust.mean) for o in found]
+        mine = (seconds(line), -value(line).mean)
+        others = [(seconds(o), -value(o).mean) for o in found]
         return any(o[0] <= mine[0] and o[1] <= mine[1] and o != mine for o in others)
 
     return [line for line in found if not beaten(line)]

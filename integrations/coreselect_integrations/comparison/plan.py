@@ -69,6 +69,8 @@ class Study:
         full: whether to train on the whole pool too.
         judged: the evaluations, see `EvaluationMode`; contrastive networks need modes of fine-tuning.
         finetuning: of those modes.
+        also: more accuracies of every network: `autoattack` (the standard version), `corruptions` (the mean of the 15, made
+            of the test images).
         clock: the clock of all seconds: `wall`, or `cpu` for processor seconds, which other work on the machine hardly
             changes. Processor seconds include neither processes that read images nor a GPU.
         make: (name, settings) → the selector; in one folder, a name must always mean the same selector.
@@ -84,6 +86,7 @@ class Study:
     full: bool = True
     judged: Sequence[str] = (TRAINED,)
     finetuning: Finetuning = Finetuning()
+    also: Sequence[str] = ()
     clock: str = "wall"
     make: Make = selector_for
     own: Own = settings_for
@@ -93,9 +96,10 @@ class Study:
         own = asdict(self.settings)
         for replaced in ("seed", "fraction"):
             own.pop(replaced)
+        more = {"also": list(self.also)} if self.also else {}
         tuning = {} if set(self.judged) == {TRAINED} else {"finetuning": asdict(self.finetuning)}
         return {
-            **own, "milestones": list(self.settings.milestones), "judged": list(self.judged), "clock": self.clock, **tuning,
+            **own, "milestones": list(self.settings.milestones), "judged": list(self.judged), "clock": self.clock, **tuning, **more,
         }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from coreselect.io.atomic import atomic_file
-from coreselect_integrations.comparison.statistics import REFERENCE, Record
+from coreselect_integrations.comparison.statistics import MEASURES, REFERENCE, Record
 from coreselect_integrations.comparison.tables import WIDE, blocks, nonempty_columns, seconds_by_part
 
 STYLE = """
@@ -43,15 +43,19 @@ NOTE = (
 )
 
 
-def write(folder: Path, about: Mapping[str, Any], records: Sequence[Record], picture: bytes | None) -> list[Path]:
-    """Write `results.json`, `results.csv`, `report.html` and, if there is a picture, `pareto.png`; return their paths.
+def write(
+    folder: Path, about: Mapping[str, Any], records: Sequence[Record], picture: bytes | None, pdf: bytes | None = None
+) -> list[Path]:
+    """Write `results.json`, `results.csv`, `report.html` and, if there are pictures, `pareto.png` and `pareto.pdf`.
 
     Args:
         folder: of the comparison.
         about: JSON values that describe the comparison: at least system, arch, data, pool_size, tested, epochs, warmup and
             every.
         records: of `compare`.
-        picture: of `pareto`, or None.
+        picture, pdf: of `pareto`, or None.
+    Returns:
+        the paths of the files.
     """
     files = {
         "results.json": json.dumps({"study": about, "records": list(records)}, indent=1).encode(),
@@ -60,6 +64,8 @@ def write(folder: Path, about: Mapping[str, Any], records: Sequence[Record], pic
     }
     if picture is not None:
         files["pareto.png"] = picture
+    if pdf is not None:
+        files["pareto.pdf"] = pdf
     for name, held in files.items():
         with atomic_file(folder / name) as file:
             file.write(held)
@@ -71,11 +77,12 @@ def as_csv(records: Sequence[Record]) -> str:
     timed = sorted({part for r in records for part in r["selection"]})
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow([*PLAIN, "judged", "standard", "robust", "n", *(f"select_{part}_seconds" for part in timed)])
+    more = [name for name in MEASURES if any(name in found for r in records for found in r["accuracy"].values())]
+    writer.writerow([*PLAIN, "judged", "standard", "robust", "n", *more, *(f"select_{part}_seconds" for part in timed)])
     for r in records:
         for judged, found in (r["accuracy"] or {"": {}}).items():
             plain = [r[name] for name in PLAIN]
-            measured = [judged, found.get("standard"), found.get("robust"), found.get("n")]
+            measured = [judged, *(found.get(name) for name in ("standard", "robust", "n", *more))]
             writer.writerow([*plain, *measured, *(r["selection"].get(part) for part in timed)])
     return out.getvalue()
 
@@ -85,7 +92,7 @@ def as_html(about: Mapping[str, Any], records: Sequence[Record], picture: bytes 
     body = ["<h1>Comparison of selectors</h1>", f"<p>{html.escape(sentence(about))}</p>"]
     if picture is not None:
         coded = base64.b64encode(picture).decode()
-        body.append(f'<img alt="robust accuracy against time" src="data:image/png;base64,{coded}">')
+        body.append(f'<img alt="standard and robust accuracy against time" src="data:image/png;base64,{coded}">')
     for title, found in blocks(records):
         body.append(f"<h2>{html.escape(title)}</h2>{table(*nonempty_columns(WIDE, found))}")
         names, rows = seconds_by_part(found)
@@ -128,6 +135,20 @@ def sentence(about: Mapping[str, Any]) -> str:
     images = f"{about['pool_size']:,} images to choose from, {about['tested']:,} tested"
     clock = "; seconds are processor seconds" if about.get("clock") == "cpu" else ""
     return f"{about['system']}, {about['arch']}, {about['data']}: {images}; {plan}{clock}."
+
+
+def caption(about: Mapping[str, Any], records: Sequence[Record]) -> str:
+    """Say below a picture what its numbers are: seeds, attack and number of images."""
+    seeds = sorted({r["seed"] for r in records if r["error"] is None and r["accuracy"]})
+    counts = sorted({found["n"] for r in records for found in r["accuracy"].values()})
+    n = " and ".join(f"{count:,}" for count in counts)
+    said = (
+        f"{len(seeds)} seeds ({', '.join(map(str, seeds))}), mean and standard deviation"
+        if len(seeds) > 1
+        else "1 seed"
+    )
+    attack = f"robust: PGD-20, l∞ {255 * about['radius']:.3g}/255"
+    return f"{about['system']}, {about['arch']}, {about['data']}; {said}; {attack}; n = {n} test images"
 
 
 def name_of(record: Record) -> str:

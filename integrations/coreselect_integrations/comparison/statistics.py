@@ -16,6 +16,7 @@ from typing import Any
 
 REFERENCE = "rs2"
 FULL, WARM = "full", "warm"
+MEASURES = ("autoattack", "corruptions")  # accuracies that a study may measure too
 
 Record = Mapping[str, Any]
 
@@ -54,7 +55,7 @@ class Line:
 
     Accuracies and shares are in [0, 1]. `against` is the comparison with the reference. `speedup` is the time of the full
     run divided by the time of this one, including selection; None without a full run. `selection` is the mean seconds of
-    selection by part.
+    selection by part. `autoattack` and `corruptions` are accuracies that a study may measure too, or None.
     """
 
     method: str
@@ -74,6 +75,8 @@ class Line:
     classes: MeanStd | None
     epochs: MeanStd
     selection: Mapping[str, float]
+    autoattack: MeanStd | None = None
+    corruptions: MeanStd | None = None
 
 
 def paired(ours: Mapping[int, float], reference: Mapping[int, float]) -> Paired | None:
@@ -133,6 +136,7 @@ def _line(records: Sequence[Record], equal: str, fraction: float | None, evaluat
         train_seconds=mean(lambda r: r["train_seconds"]), select_seconds=mean(lambda r: r["select_seconds"]),
         speedup=known(speedup), rd=known(lambda r: r["rd"]), seen=mean(lambda r: r["seen"]),
         classes=known(lambda r: r["classes"]), epochs=mean(lambda r: r["epochs"]), selection=_mean_parts(list(done.values())),
+        **{name: known(lambda r, name=name: r["accuracy"][evaluation].get(name)) for name in MEASURES},
     )  # fmt: skip
 
 

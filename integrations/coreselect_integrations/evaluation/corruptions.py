@@ -1,9 +1,6 @@
-"""Accuracy under common corruptions, read from files in the format of CIFAR-10-C and CIFAR-100-C.
+"""Accuracy under common corruptions, of images on disk or of images that are made here.
 
     corruption accuracy = mean over corruptions c of mean over severities s of accuracy(c, s)
-
-A folder holds one file `<corruption>.npy`, uint8 [5·n, H, W, C], for each corruption, and one file `labels.npy`, integers
-[5·n], for all of them. Rows (s−1)·n … s·n−1 are the same n images at severity s = 1…5.
 
 Source: Hendrycks & Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and Perturbations", ICLR
 2019, which defines the 15 corruptions.
@@ -16,78 +13,47 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from time import perf_counter
+from typing import Any
 
 import torch
 from torch import nn
 
-from coreselect.data import Images
-from coreselect.data.arrays import read_array
-from coreselect.errors import DataError, UnknownNameError
+from coreselect.data.resizing import Resized
+from coreselect.errors import DataError
 from coreselect.protocols import Call, Progress, Route
 from coreselect.support.devices import device_for
 from coreselect_integrations.evaluation.checks import check_finite, check_logits, class_numbers
+from coreselect_integrations.evaluation.corruption_files import (
+    CORRUPTIONS,
+    check_severities,
+    corrupted,
+    corruptions_in,
+)
+from coreselect_integrations.evaluation.generated import Generated, check_name, described
 from coreselect_integrations.evaluation.reading import batches, logits_of
-from coreselect_integrations.evaluation.severities import SEVERITIES, severity_rows
+from coreselect_integrations.evaluation.severities import SEVERITIES
 from coreselect_integrations.training.contexts import evaluation_mode
 
-CORRUPTIONS = (
-    "gaussian_noise", "shot_noise", "impulse_noise",
-    "defocus_blur", "glass_blur", "motion_blur", "zoom_blur",
-    "snow", "frost", "fog", "brightness",
-    "contrast", "elastic_transform", "pixelate", "jpeg_compression",
-)  # fmt: skip
-LABELS = "labels"
+Sets = Mapping[tuple[str, int], Any]  # (corruption, severity) → labelled dataset
 
 
 @dataclass(frozen=True, slots=True)
 class CorruptionReport:
     """Accuracies in [0, 1] on corrupted images.
 
-    `accuracy[corruption][severity]` is one accuracy; `by_corruption` is the mean over severities; `mean`, the "corruption
-    accuracy", is the mean of those. Both means use only the listed corruptions and severities. `n` is the number of images
-    behind each accuracy; `seconds` is wall-clock time.
+    `accuracy[corruption][severity]` is one accuracy; `by_corruption` is the mean over severities, `by_severity` the mean over
+    corruptions, which the papers print; `mean`, the "corruption accuracy", is the mean of all. The means use only the listed
+    corruptions and severities. `n` is the number of images behind each accuracy; `source` says where the images come from;
+    `seconds` is wall-clock time.
     """
 
     accuracy: Mapping[str, Mapping[int, float]]
     by_corruption: Mapping[str, float]
+    by_severity: Mapping[int, float]
     mean: float
     n: int
+    source: str
     seconds: float
-
-
-def corrupted(folder: str | Path, corruption: str, severity: int, severities: Sequence[int] = SEVERITIES) -> Images:
-    """Return the images of one corruption at one severity; they stay on disk, memory-mapped.
-
-    Args:
-        folder: with the files described above.
-        corruption: the name of a file in the folder, without `.npy`; it need not be one of `CORRUPTIONS`.
-        severity: 1 (weakest) … 5.
-        severities: those that the files hold, in their order, if they do not hold all five.
-    Returns:
-        n items (float32 image [C, H, W] in [0, 1], int label).
-    Raises:
-        DataError: the folder, the file or the labels are missing or damaged, or have a wrong dtype, shape or length; or the
-            labels do not repeat once for each severity.
-        UnknownNameError: the folder has no such file, and it is not one of the 15 corruptions.
-    """
-    folder = Path(folder)
-    (severity,), severities = _check_severities((severity,)), _check_severities(severities)
-    (corruption,) = _corruptions_in(folder, (corruption,))
-    labels = read_array(folder / f"{LABELS}.npy")  # [5·n]
-    images = read_array(folder / f"{corruption}.npy")  # [5·n, H, W, C]
-    if labels.ndim != 1 or not len(labels):
-        raise DataError(
-            f"{folder}/{LABELS}.npy is {list(labels.shape)}: [5·n] is needed, one label for each of n images at 5 severities."
-        )
-    held = severity_rows(labels, severities, f"{folder}/{LABELS}.npy")
-    if images.ndim != 4 or len(images) != len(labels):
-        raise DataError(
-            f"{folder}/{corruption}.npy is {list(images.shape)}: uint8 [{len(labels)}, H, W, C] is needed, one row for each label."
-        )
-    if severity not in held:
-        raise DataError(f"{folder} holds the severities {', '.join(map(str, held))}, asked for {severity}.")
-    rows = held[severity]
-    return Images(images[rows], labels[rows], f"{folder.resolve().name} {corruption} {severity}")
 
 
 def evaluate_corruptions(
@@ -97,22 +63,25 @@ def evaluate_corruptions(
     corruptions: Sequence[str] | None = None,
     severities: Sequence[int] = SEVERITIES,
     rows: int | None = None,
+    size: int | None = None,
+    resize: str | None = None,
     batch_size: int = 256,
     device: torch.device | str | None = None,
     call: Call | None = None,
     route: Route = "adversarial",
     progress: Progress | None = None,
 ) -> CorruptionReport:
-    """Measure accuracy on every (corruption, severity).
+    """Measure accuracy on every (corruption, severity) of a folder.
 
     Every file is checked before the first image is classified, so a damaged folder is refused at once.
 
     Args:
         model: [B, C, H, W] in [0, 1] → logits [B, classes]; its modes, flags and gradients are restored afterwards.
-        folder: with the files described above.
+        folder: with the files that `corruption_files` describes.
         corruptions: names of files; None means those of the 15 that the folder has. Other files are used only if named here.
         severities: some of 1…5. Files that hold only these, in this order, are accepted too.
         rows: use only the first `rows` images of each severity; None means all.
+        size, resize: the side to which images are resized, and how, see `coreselect.data.resizing`; None leaves them.
         batch_size: it changes only memory and time.
         device: where batches are moved; None leaves them where they are.
         call: (model, x, route) → logits; None means model(x).
@@ -125,15 +94,68 @@ def evaluate_corruptions(
         ShapeError: the model gives no logits of two or more classes, or a label is none of its classes.
         NonFiniteError: logits hold NaN or infinity; `indices` are rows of the severity.
     """
-    start, folder, device = perf_counter(), Path(folder), device_for(model, device)
-    severities = _check_severities(severities)
+    folder, severities = Path(folder), check_severities(severities)
     sets = {
-        (name, severity): whole if rows is None else whole.first(rows)
-        for name in _corruptions_in(folder, corruptions)
+        (name, severity): whole if size is None else Resized(whole, size, resize)
+        for name in corruptions_in(folder, corruptions)
         for severity in severities
-        for whole in (corrupted(folder, name, severity, severities),)
+        for file in (corrupted(folder, name, severity, severities),)
+        for whole in (file if rows is None else file.first(rows),)
     }
-    forward, done, total = logits_of(model, call, route), 0, sum(map(len, sets.values()))
+    return _measure(model, sets, str(folder), batch_size, device, call, route, progress)
+
+
+def evaluate_generated(
+    model: nn.Module,
+    dataset: Any,
+    *,
+    corruptions: Sequence[str] = CORRUPTIONS,
+    severities: Sequence[int] = SEVERITIES,
+    seed: int = 0,
+    batch_size: int = 256,
+    device: torch.device | str | None = None,
+    call: Call | None = None,
+    route: Route = "adversarial",
+    progress: Progress | None = None,
+) -> CorruptionReport:
+    """Measure accuracy on every (corruption, severity) of images that are corrupted here, see `generated`.
+
+    Args:
+        dataset: map-style, labelled, square images [C, H, H] in [0, 1] with 1 or 3 channels.
+        corruptions: some of the 15.
+        severities: some of 1…5.
+        seed: decides noise, angles and fractals.
+        model, batch_size, device, call, route, progress: see `evaluate_corruptions`.
+    Raises:
+        DataError: there are no images, they are not square, or a severity is not in 1…5.
+        UnknownNameError: it is not one of the 15 corruptions.
+        ShapeError, NonFiniteError: see `evaluate_corruptions`.
+    """
+    severities = check_severities(severities)
+    names = tuple(dict.fromkeys((corruptions,) if isinstance(corruptions, str) else corruptions))
+    for name in names:
+        check_name(name)
+    if not names or not len(dataset):
+        raise DataError(f"{len(names)} corruptions of {len(dataset)} images were asked for: give at least one of each.")
+    sets = {(name, severity): Generated(dataset, name, severity, seed) for name in names for severity in severities}
+    source = described(dataset[0][0].shape[-1])
+    return _measure(model, sets, source, batch_size, device, call, route, progress)
+
+
+def _measure(
+    model: nn.Module,
+    sets: Sets,
+    source: str,
+    batch_size: int,
+    device: torch.device | str | None,
+    call: Call | None,
+    route: Route,
+    progress: Progress | None,
+) -> CorruptionReport:
+    """Measure accuracy on every set."""
+    device = device_for(model, device)
+    start, forward, done = perf_counter(), logits_of(model, call, route), 0
+    total = sum(map(len, sets.values()))
     accuracy: dict[str, dict[int, float]] = {}
     with evaluation_mode(model), torch.no_grad():
         for (name, severity), images in sets.items():
@@ -149,37 +171,8 @@ def evaluate_corruptions(
                     progress("corruptions", done, total)
             accuracy.setdefault(name, {})[severity] = correct / len(images)
     by_corruption = {name: fmean(shares.values()) for name, shares in accuracy.items()}
+    by_severity = {s: fmean(shares[s] for shares in accuracy.values()) for s in next(iter(accuracy.values()))}
     n = total // len(sets)
-    return CorruptionReport(accuracy, by_corruption, fmean(by_corruption.values()), n, perf_counter() - start)
-
-
-def _corruptions_in(folder: Path, wanted: Sequence[str] | None) -> tuple[str, ...]:
-    """Return the corruptions to read, each once, after checking that their files exist."""
-    if not folder.is_dir():
-        raise DataError(f"{folder} is not a folder: a folder with <corruption>.npy and {LABELS}.npy files is needed.")
-    found = {path.stem for path in folder.glob("*.npy")} - {LABELS}
-    if wanted is None:
-        names = tuple(name for name in CORRUPTIONS if name in found)
-        if not names:
-            raise DataError(
-                f"{folder} holds none of the 15 corruptions ({', '.join(CORRUPTIONS[:3])}, …) as .npy files."
-            )
-        return names
-    names = tuple(dict.fromkeys((wanted,) if isinstance(wanted, str) else wanted))
-    missing = [name for name in names if name not in found]
-    if not names or any(name not in CORRUPTIONS for name in missing):
-        unknown = ", ".join(repr(name) for name in missing if name not in CORRUPTIONS) or "none"
-        raise UnknownNameError(
-            f"{folder} holds the corruptions {', '.join(sorted(found)) or 'none'}, asked for {unknown}."
-        )
-    if missing:
-        raise DataError(f"{folder} lacks {', '.join(f'{name}.npy' for name in missing)}.")
-    return names
-
-
-def _check_severities(severities: Sequence[int]) -> tuple[int, ...]:
-    """Return the severities, each once, after checking their range."""
-    wrong = [s for s in severities if s not in SEVERITIES]
-    if wrong or not severities:
-        raise DataError(f"severities are 1…5, got {', '.join(map(repr, wrong)) or 'none'}.")
-    return tuple(dict.fromkeys(int(s) for s in severities))
+    return CorruptionReport(
+        accuracy, by_corruption, by_severity, fmean(by_corruption.values()), n, source, perf_counter() - start
+    )

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 from coreselect_integrations.lookup import look_up
+from coreselect_integrations.pretraining import image_presets
 from coreselect_integrations.pretraining.settings import Settings
 from coreselect_integrations.pretraining.systems import SYSTEMS
 
@@ -51,6 +52,8 @@ def _presets() -> dict[str, Settings]:
         "imagenet32-cl": replace(defaults("cl"), **acl),
         "imagenet32-acl": replace(defaults("acl"), **acl),
         "imagenet32-sat": replace(defaults("sat"), **sat),
+        **image_presets.stl10(defaults),
+        **image_presets.imagenet(defaults, _IMAGENET32),
     }
 
 

@@ -29,6 +29,7 @@ AUTOCAST_DTYPES: Mapping[str, torch.dtype | None] = MappingProxyType({"fp32": No
 PRECISIONS = tuple(AUTOCAST_DTYPES)
 ALIGNMENTS = ("warmup", "absolute")
 CAPTURES = ("head", "all")
+CROPS = ("pad", "resized")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,8 @@ class Settings:
         interval, rate: K, the epochs between changes of DynACL's strength s, and λ of its weight ω = λ(1 − s).
         key_momentum: of DynACL's key encoder; 0 trains a single encoder.
         sir, air, form: weights of invariant regularisation, and its `form`, see `air.IR`.
+        crop: how supervised systems cut images at random: `pad` (out of a frame of zeros) or `resized` (a part of the image,
+            resized to the whole, as for ImageNet).
         flip: whether images are mirrored; None mirrors images with more than one channel, so not digits or letters.
         fraction, warmup, every: of the coreset: its share of the pool, the epochs on the whole pool before it, and the
             epochs between selections.
@@ -87,6 +90,7 @@ class Settings:
     sir: float = 0.5
     air: float = 0.5
     form: str = "kl"
+    crop: str = "pad"
     flip: bool | None = None
     fraction: float = 0.1
     warmup: int = 10
@@ -107,6 +111,7 @@ class Settings:
             ("precision", PRECISIONS),
             ("optimiser", OPTIMISERS),
             ("capture", CAPTURES),
+            ("crop", CROPS),
             ("align", ALIGNMENTS),
         ):
             if getattr(self, name) not in known:
@@ -210,5 +215,5 @@ def _short_attack(radius: float, steps: int) -> PGD:
 SETTING_NAMES = tuple(f.name for f in fields(Settings))
 # Values that older versions used without writing them down.
 OLD_DEFAULTS: Mapping[str, object] = MappingProxyType(
-    {"capture": "head", "select_precision": "fp32", "align": "warmup"}
+    {"capture": "head", "select_precision": "fp32", "align": "warmup", "crop": "pad"}
 )

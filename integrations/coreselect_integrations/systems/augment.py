@@ -1,10 +1,12 @@
-"""Random crops of padded images with flips, for a whole batch at once."""
+"""Random crops with flips, for a whole batch at once: of padded images, or of a part that is resized to the whole."""
 
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from coreselect_integrations.systems.views import TRIES, crop, crop_boxes, load_kornia
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]  # (x, generator) → x, on whole batches
 
@@ -37,3 +39,30 @@ def crop_flip(x: Tensor, generator: torch.Generator, *, pad: int = 4, flip: bool
     images = torch.arange(B, device=x.device)[:, None, None, None]
     channels = torch.arange(C, device=x.device)[None, :, None, None]
     return padded[images, channels, rows[:, None, :, None], cols[:, None, None, :]]
+
+
+def resized_crop_flip(
+    x: Tensor, generator: torch.Generator, *, scale: tuple[float, float] = (0.08, 1.0), flip: bool = True
+) -> Tensor:
+    """Cut a rectangle out of each image, resize it to the size of the image, and mirror it with probability ½.
+
+    The rectangle has an area uniform in `scale` times that of the image, and a ratio of sides in [3/4, 4/3]: the usual
+    augmentation for ImageNet, of Szegedy et al., "Going Deeper with Convolutions", CVPR 2015. It sees what the batch holds,
+    so a crop of an image that was resized before is coarser than one of the original.
+
+    Args:
+        x: images [B, C, H, W] in [0, 1].
+        generator: gives 23 numbers for each image, whether or not `flip` is on.
+        scale: range of the area, a part of the image's, in (0, 1].
+        flip: whether to mirror left and right (not for digits or letters).
+    Returns:
+        [B, C, H, W] in [0, 1], resized by bilinear interpolation.
+    Raises:
+        MissingExtraError: kornia is not installed.
+    """
+    B, _, H, W = x.shape
+    u = torch.rand(B, 2 * TRIES + 3, generator=generator, device=generator.device).cpu()  # [B, numbers]
+    tries, place, mirror = u.split([2 * TRIES, 2, 1], 1)
+    cut = crop(load_kornia(), x, crop_boxes(tries.view(B, TRIES, 2), place, H, W, scale), "bilinear")
+    mirrored = (mirror < 0.5 * flip)[:, :, None, None].to(x.device)  # [B, 1, 1, 1]
+    return torch.where(mirrored, cut.flip(-1), cut)

@@ -25,9 +25,9 @@ from coreselect.gradients.batched_views import with_batches
 Resample = Literal["bicubic", "bilinear"]
 Adjust = Callable[[Tensor, Tensor], Tensor]  # images [n, C, H, W], one number for each image [n] → images [n, C, H, W]
 
-_TRIES = 10
+TRIES = 10  # random crops until one fits into the image
 _PARTS = [
-    2 * _TRIES,
+    2 * TRIES,
     2,
     1,
     1,
@@ -125,7 +125,7 @@ def _views_from(x: Tensor, u: Tensor, strength: float, flip: float, resample: Re
     tries, place, mirror, jittered, order, amounts, grey = u.split(_PARTS, 1)
     if strength:
         H, W = x.shape[-2:]
-        boxes = crop_boxes(tries.view(-1, _TRIES, 2), place, H, W, (1 - 0.9 * strength, 1.0))
+        boxes = crop_boxes(tries.view(-1, TRIES, 2), place, H, W, (1 - 0.9 * strength, 1.0))
         views = crop(kornia, views, boxes, resample)
     mirrored = (mirror < flip)[:, :, None, None].to(x.device)  # [2B, 1, 1, 1]
     views = torch.where(mirrored, views.flip(-1), views)

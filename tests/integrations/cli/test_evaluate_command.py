@@ -18,6 +18,7 @@ from coreselect_integrations.training.contexts import called_in
 
 pytest.importorskip("sklearn", reason="digits come with scikit-learn")
 N = 20
+IMAGES = ("data", "rows", "size", "resize")  # how the test images were read
 FACTORIES = """
 import torch
 
@@ -105,7 +106,7 @@ def test_an_extractor_has_neighbours_alone(encoder: Path) -> None:
     """With --neighbours it is measured, and no accuracies of a classifier are reported."""
     got = command("evaluate", "--from", encoder, "--rows", N, "--neighbours", 3, "--train-rows", 60, "--json")
     assert got.exit_code == 0, got.output
-    assert set(json.loads(got.stdout)) == {"from", "data", "n", "neighbours"}
+    assert set(json.loads(got.stdout)) == {"from", *IMAGES, "n", "neighbours"}
 
 
 def test_a_head_for_clusters_is_no_classifier(tmp_path: Path) -> None:
@@ -114,13 +115,13 @@ def test_a_head_for_clusters_is_no_classifier(tmp_path: Path) -> None:
     save_network(path, make(spec, 3), spec, {"mode": "lpaft"})
     assert command("evaluate", "--from", path, "--rows", N).exit_code == 2
     got = command("evaluate", "--from", path, "--rows", N, "--neighbours", 3, "--train-rows", 60, "--json")
-    assert set(json.loads(got.stdout)) == {"from", "data", "n", "neighbours"}
+    assert set(json.loads(got.stdout)) == {"from", *IMAGES, "n", "neighbours"}
 
 
 def test_without_attacks_no_radius_is_told(classifier: Path) -> None:
     """Standard accuracy alone."""
     told = json.loads(command("evaluate", "--from", classifier, "--rows", N, "--attacks", "none", "--json").stdout)
-    assert set(told) == {"from", "data", "n", "standard"}
+    assert set(told) == {"from", *IMAGES, "n", "standard"}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from coreselect.errors import DataError, UnknownNameError
-from coreselect_integrations.evaluation.corruptions import CORRUPTIONS, corrupted, evaluate_corruptions
+from coreselect_integrations.evaluation.corruption_files import CORRUPTIONS, corrupted
+from coreselect_integrations.evaluation.corruptions import evaluate_corruptions
 from coreselect_integrations.evaluation.severities import SEVERITIES, severity_rows
 from coreselect_integrations.networks import small_conv, small_conv_contrastive
 

@@ -23,6 +23,17 @@ LOSSES: dict[str, Any] = {
 }  # fmt: skip
 
 
+def test_presets_of_imagenet_at_224_pixels_carry_the_published_numbers() -> None:
+    """SAT: 90 epochs, falling at the 30th and 60th, ε = 4/255 in three steps of 2ε/3; Fast-AT: one step of 1.25·ε."""
+    sat, fast = preset("imagenet224-sat"), preset("imagenet224-fast-at")
+    assert (sat.arch, sat.stem, sat.epochs, sat.batch_size, sat.weight_decay) == ("resnet50", "imagenet", 90, 256, 1e-4)
+    assert [round(sat.rate_curve()(e), 6) for e in (0, 28, 29, 58, 59)] == [1, 1, 0.1, 0.1, 0.01]
+    assert sat.attack == PGD(4 / 255, 8 / 3 / 255, 3)
+    assert fast.attack == PGD(4 / 255, 5 / 255, 1)
+    assert preset("imagenet224-standard").attack is None
+    assert preset("stl10-dynacl-air").stem == "imagenet"
+
+
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_every_system_begins_with_its_papers_loss(name: str) -> None:
     """At epoch 0, dynamic systems have s = 1 and ω = 0; there are as many views as the loss reads."""

@@ -1,0 +1,149 @@
+"""Image datasets that the library `datasets` of Hugging Face has written with `save_to_disk`, read by that library.
+
+A folder holds one dataset (`dataset_info.json`, `state.json`, arrow files), or one such folder for each split and
+`dataset_dict.json`. The column of images is of the type `Image`; the column of labels is of the type `ClassLabel`, or
+holds whole numbers.
+"""
+
+from __future__ import annotations
+
+import struct
+import warnings
+import zlib
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from coreselect.data.collate import IMAGE_KEYS
+from coreselect.data.decoding import as_rgb
+from coreselect.data.images import ImageSet, UInt8, check_rows, checked_labels, checked_names
+from coreselect.data.labels import LABEL_KEYS
+from coreselect.errors import CoreselectWarning, DataError, missing_extra
+
+_SPLITS = {"train": ("train",), "test": ("test", "validation", "valid", "val")}
+
+
+class HuggingFaceImages(ImageSet):
+    """A split of an image dataset; an image is decoded as RGB each time it is read.
+
+    Args:
+        table: a `datasets.Dataset`.
+        name: of the dataset in messages.
+        labels_from: the column of the labels; None finds it.
+    Raises:
+        DataError: there is no column of images, or several columns could be the labels, or the labels are no class numbers.
+    """
+
+    def __init__(self, table: Any, name: str, labels_from: str | None = None) -> None:
+        self.table, self.name, self.labels_from = table, name, labels_from
+        features = dict(table.features)
+        self._images = _one(
+            [c for c, kind in features.items() if type(kind).__name__ == "Image"],
+            IMAGE_KEYS,
+            f"{name}: images",
+            features,
+        )
+        column = labels_from or _label_column(features, name)
+        if column is not None and column not in features:
+            raise DataError(f"{name} has no column {column!r}: it has {', '.join(features)}.")
+        self.labels, self.classes = None, None
+        if column is None:
+            self.unlabelled = f"{name} has no column of labels"
+            return
+        found = np.asarray(table.with_format("numpy")[column])  # [N]
+        if found.dtype.kind in "iu" and len(found) and (found == -1).all():
+            self.unlabelled = f"all values of its column {column} are -1"
+            return
+        self.labels = checked_labels(found, len(table), f"{name}, column {column}")
+        self.classes = checked_names(getattr(features[column], "names", None), self.labels, name)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def pixels(self, index: int) -> UInt8:
+        """Decode image `index` as uint8 [H, W, 3].
+
+        Raises:
+            DataError: it is missing or cannot be decoded.
+        """
+        at = index + len(self) if index < 0 else index
+        try:
+            image = self.table[at][self._images]
+        except (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error) as why:
+            said = " ".join(str(why).split())[:120]
+            raise DataError(f"{self.name}, row {at}, cannot be decoded as an image ({said}).") from why
+        if image is None:
+            raise DataError(f"{self.name}, row {at}, has no image in the column {self._images!r}: remove the row.")
+        return np.asarray(as_rgb(image, f"{self.name}, row {at},"))
+
+    def first(self, n: int) -> HuggingFaceImages:
+        """Return a dataset of the first `n` rows."""
+        check_rows(n, len(self), self.name)
+        return HuggingFaceImages(self.table.select(range(n)), self.name, self.labels_from)
+
+
+def is_hugging_face(folder: Path) -> bool:
+    """Return whether the folder was written by `save_to_disk`."""
+    return (folder / "dataset_dict.json").is_file() or all(
+        (folder / name).is_file() for name in ("dataset_info.json", "state.json")
+    )
+
+
+def hugging_face_folder(folder: Path, split: Literal["train", "test"], part: str | None = None) -> HuggingFaceImages:
+    """Return one split of a folder that `save_to_disk` has written.
+
+    Args:
+        folder: of a `datasets.Dataset`, which has only training images, or of a `datasets.DatasetDict`.
+        split: "train"; or "test", for which `validation` serves where there is no `test`, with a warning.
+        part: the column of the labels, such as `fine_label`, if the dataset has several; None finds it.
+    Raises:
+        DataError: the folder is damaged, lacks the split, or has no images; or the column of the labels is unclear.
+        MissingExtraError: `datasets` or Pillow is not installed.
+    """
+    try:
+        import PIL.Image  # noqa: F401  # which decodes the images
+        from datasets import load_from_disk
+    except ImportError as why:
+        raise missing_extra("datasets", "datasets", f"reading {folder}") from why
+    try:
+        held: Any = load_from_disk(str(folder))
+    except Exception as why:  # many kinds, of arrow, of JSON and of the library
+        said = " ".join(str(why).split())[:160].rstrip(".")
+        raise DataError(
+            f"{folder} cannot be read as a dataset of Hugging Face ({type(why).__name__}: {said})."
+        ) from why
+    name = f"{folder.resolve().name} {split}"
+    if hasattr(held, "features"):
+        if split == "test":
+            raise DataError(f"{folder} holds one dataset without splits: it has no test images, save a DatasetDict.")
+        return HuggingFaceImages(held, name, part)
+    found = next((word for word in _SPLITS[split] if word in held), None)
+    if found is None:
+        raise DataError(f"{folder} has no {split} split: it has {', '.join(map(str, held)) or 'none'}.")
+    if found not in ("train", "test"):
+        warnings.warn(f"{folder} has no test split: {found} serves as the test split.", CoreselectWarning, stacklevel=4)
+    return HuggingFaceImages(held[found], name, part)
+
+
+def _label_column(features: dict[str, Any], name: str) -> str | None:
+    """Return the column of the labels; None if there is none."""
+    classes = [c for c, kind in features.items() if type(kind).__name__ == "ClassLabel"]
+    whole = [c for c in LABEL_KEYS if str(getattr(features.get(c), "dtype", "")).startswith(("int", "uint"))]
+    if not classes and not whole:
+        return None
+    return _one(classes or whole[:1], LABEL_KEYS, f"{name}: labels", features)
+
+
+def _one(found: list[str], usual: tuple[str, ...], what: str, features: dict[str, Any]) -> str:
+    """Return the only column, or the one with a usual name."""
+    named = [word for word in usual if word in found]
+    if len(found) == 1 or named:
+        return named[0] if named else found[0]
+    if not found:
+        raise DataError(
+            f"{what} need a column of the type Image, there are the columns {', '.join(features) or 'none'}."
+        )
+    raise DataError(
+        f"{what} may be any of the columns {', '.join(found)}: name one after the folder, as FOLDER@{found[0]}."
+    )

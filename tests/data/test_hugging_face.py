@@ -1,0 +1,83 @@
+"""Claims about image datasets of Hugging Face on disk: columns are found, splits are read, damage is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from datafiles import LABELS, PIXELS, check
+
+from coreselect.data import load
+from coreselect.errors import CoreselectWarning, DataError
+
+pytest.importorskip("PIL.Image", reason="decoding images needs coreselect[data]")
+datasets: Any = pytest.importorskip("datasets", reason="reading these folders needs coreselect[datasets]")
+
+
+def table(n: int = 20, *, image: str = "img", side: int = 32, **columns: Any) -> Any:
+    """A dataset with one column of images and columns of class numbers."""
+    from PIL import Image
+
+    kinds = {name: datasets.ClassLabel(names=[f"c{i}" for i in range(10)]) for name in columns}
+    rows = {image: [Image.fromarray(p[:side, :side]) for p in PIXELS[:n]], **columns}
+    return datasets.Dataset.from_dict(rows, features=datasets.Features({image: datasets.Image(), **kinds}))
+
+
+def test_a_dataset_of_splits_is_read(tmp_path: Path) -> None:
+    """Images and labels of both splits, whatever the columns are called; names come from the type of the labels."""
+    train, test = table(label=LABELS.tolist()), table(4, label=LABELS[:4].tolist())
+    datasets.DatasetDict({"train": train, "test": test}).save_to_disk(tmp_path)
+    check(load(tmp_path), PIXELS, LABELS)
+    check(load(tmp_path, "test"), PIXELS[:4], LABELS[:4])
+    assert load(tmp_path).classes == tuple(f"c{i}" for i in range(10))
+    check(load(tmp_path, rows=3), PIXELS[:3], LABELS[:3])
+    assert load(tmp_path, size=8, resize="stretch").shape == (3, 8, 8)
+
+
+def test_validation_serves_as_test_and_one_table_is_training(tmp_path: Path) -> None:
+    """`validation` serves with a warning; a single dataset has no test images; whole numbers called `label` are labels."""
+    datasets.DatasetDict({"train": table(), "validation": table(4)}).save_to_disk(tmp_path / "both")
+    with pytest.warns(CoreselectWarning, match="validation serves as the test split"):
+        assert len(load(tmp_path / "both", "test")) == 4
+    assert load(tmp_path / "both").labels is None
+    table().add_column("label", LABELS.tolist()).save_to_disk(tmp_path / "one")
+    check(load(tmp_path / "one"), PIXELS, LABELS)
+    with pytest.raises(DataError, match="one dataset without splits: it has no test images"):
+        load(tmp_path / "one", "test")
+    table(label=[-1] * 20).save_to_disk(tmp_path / "hidden")
+    assert load(tmp_path / "hidden").labels is None
+
+
+def test_two_columns_of_labels_need_a_name(tmp_path: Path) -> None:
+    """CIFAR-100 has fine and coarse labels: the refusal says how to name one."""
+    table(fine_label=LABELS.tolist(), coarse_label=(LABELS // 2).tolist()).save_to_disk(tmp_path)
+    with pytest.raises(DataError, match=r"any of the columns fine_label, coarse_label: name one .* FOLDER@fine_label"):
+        load(tmp_path)
+    check(load(f"{tmp_path}@coarse_label"), PIXELS, LABELS // 2)
+    with pytest.raises(DataError, match="no column 'other'"):
+        load(f"{tmp_path}@other")
+
+
+def test_what_is_no_image_dataset_is_refused(tmp_path: Path) -> None:
+    """Tables without images, damaged files and images that cannot be decoded: one sentence with the folder's name."""
+    datasets.Dataset.from_dict({"text": ["a", "b"]}).save_to_disk(tmp_path / "text")
+    with pytest.raises(DataError, match="need a column of the type Image, there are the columns text"):
+        load(tmp_path / "text")
+    raw = {"image": [{"bytes": b"no image", "path": None}, None]}
+    kind = datasets.Features({"image": datasets.Image()})
+    datasets.Dataset.from_dict(raw, features=kind).save_to_disk(tmp_path / "raw")
+    for row in (0, 1):
+        with pytest.raises(DataError, match=rf"raw train, row {row},") as refusal:
+            load(tmp_path / "raw")[row]
+        assert "\n" not in str(refusal.value)
+    table().save_to_disk(tmp_path / "cut")
+    arrow = next((tmp_path / "cut").glob("*.arrow"))
+    whole = arrow.read_bytes()
+    for part in (0, 100, len(whole) // 2):
+        arrow.write_bytes(whole[:part])
+        with pytest.raises(DataError, match="cut") as refusal:
+            np.stack([load(tmp_path / "cut")[i] for i in range(20)])
+        assert "\n" not in str(refusal.value)
+    (tmp_path / "cut" / "state.json").write_text("{")
+    with pytest.raises(DataError, match=r"cut cannot be read as a dataset of Hugging Face"):
+        load(tmp_path / "cut")

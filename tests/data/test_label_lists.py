@@ -1,0 +1,163 @@
+"""Claims about ImageNet's validation labels by file: every published list is read, one that does not match is refused."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from coreselect.data import load
+from coreselect.errors import CoreselectWarning, DataError
+
+Image = pytest.importorskip("PIL.Image", reason="image folders need coreselect[data]")
+pytestmark = pytest.mark.filterwarnings("ignore:.*serves as the test split:coreselect.errors.CoreselectWarning")
+
+CLASSES = ("n01", "n02", "n03")
+VAL = [f"ILSVRC2012_val_{i:08}" for i in (1, 2, 3, 4)]
+TRUE = [2, 0, 2, 1]  # the class of each validation image
+NAMES = [CLASSES[c] for c in TRUE]
+
+
+def imagenet(root: Path, train: bool = True) -> None:
+    """Write ImageNet's layout: class folders for training, images in one folder for validation."""
+    for c in CLASSES if train else ():
+        picture(root / "train" / c / f"{c}_1.JPEG")
+    for name in VAL:
+        picture(root / "val" / f"{name}.JPEG")
+
+
+def picture(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 8)).save(path)
+
+
+def by_name(root: Path) -> None:
+    (root / "val.txt").write_text("".join(f"{f}.JPEG {c}\n" for f, c in zip(VAL, NAMES, strict=True)))
+
+
+def by_number(root: Path) -> None:
+    (root / "val.txt").write_text("".join(f"val/{f}.JPEG {c}\n" for f, c in zip(VAL, TRUE, strict=True)))
+
+
+def table(root: Path) -> None:
+    text = "".join(f"{f}.JPEG,{c}\n" for f, c in reversed(list(zip(VAL, NAMES, strict=True))))
+    (root / "val" / "val_labels.csv").write_text("filename,label\n" + text)
+
+
+def kaggle(root: Path) -> None:
+    text = "".join(f"{f},{c} 1 2 3 4 {c} 5 6 7 8 \n" for f, c in zip(VAL, NAMES, strict=True))
+    (root / "LOC_val_solution.csv").write_text("ImageId,PredictionString\n" + text)
+
+
+def devkit(root: Path, ids: tuple[int, ...] = (490, 3, 77)) -> None:
+    """The numbers of the devkit are in another order than the sorted names."""
+    from scipy.io import savemat
+
+    folder = root / "ILSVRC2012_devkit_t12" / "data"
+    folder.mkdir(parents=True)
+    kind = [("ILSVRC2012_ID", object), ("WNID", object), ("words", object)]
+    synsets = np.array([(i, n, "a word") for i, n in zip(ids, CLASSES, strict=True)], kind)[:, None]
+    savemat(folder / "meta.mat", {"synsets": synsets})
+    (folder / "ILSVRC2012_validation_ground_truth.txt").write_text("".join(f"{ids[c]}\n" for c in TRUE))
+
+
+@pytest.mark.parametrize("write", [by_name, by_number, table, kaggle, devkit])
+def test_validation_labels_come_from_the_published_lists(tmp_path: Path, write: Callable[[Path], None]) -> None:
+    """Each list gives the classes of the images, numbered by the training folders."""
+    imagenet(tmp_path)
+    with pytest.warns(CoreselectWarning, match="val serves as the test split"):
+        assert load(tmp_path, "test").labels is None  # without a list they have none
+    write(tmp_path)
+    data = load(tmp_path, "test")
+    assert [path.stem for path in data.files] == VAL
+    assert data.labels.tolist() == TRUE
+    assert data.classes == CLASSES
+    assert len(load(tmp_path)) == 3
+
+
+def test_a_list_is_found_above_the_published_folders(tmp_path: Path) -> None:
+    """ILSVRC/Data/CLS-LOC has the images, the list of labels lies three folders above."""
+    imagenet(tmp_path / "ILSVRC" / "Data" / "CLS-LOC")
+    kaggle(tmp_path)
+    assert load(tmp_path / "ILSVRC" / "Data" / "CLS-LOC", "test").labels.tolist() == TRUE
+
+
+def test_numbers_alone_serve_without_training_images(tmp_path: Path) -> None:
+    """A validation split alone: numbers stay what they are, names are numbered in sorted order."""
+    imagenet(tmp_path, train=False)
+    by_number(tmp_path)
+    assert load(tmp_path, "test").labels.tolist() == TRUE
+    assert load(tmp_path, "test").classes is None
+    by_name(tmp_path)
+    assert load(tmp_path, "test").labels.tolist() == TRUE
+
+
+def test_class_folders_count_more_than_a_list(tmp_path: Path) -> None:
+    """Validation images that were sorted into class folders are read by them."""
+    imagenet(tmp_path)
+    by_number(tmp_path)
+    for name, c in zip(VAL, reversed(TRUE), strict=True):
+        (tmp_path / "val" / CLASSES[c]).mkdir(exist_ok=True)
+        (tmp_path / "val" / f"{name}.JPEG").rename(tmp_path / "val" / CLASSES[c] / f"{name}.JPEG")
+    assert load(tmp_path, "test").labels.tolist() == sorted(TRUE)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (f"{VAL[0]}.JPEG 2\n", r"no class for .*_00000002\.JPEG, .* unpack"),
+        ("".join(f"{f}.JPEG 1\n" for f in [*VAL, "x"]), r"lines for missing files: x\.JPEG"),
+        ("".join(f"{f}.JPEG n9\n" for f in VAL), r"does not have \(n9\)"),
+        ("".join(f"{f}.JPEG {i}\n" for i, f in enumerate(VAL, 0)), "numbers up to 3 for 3 classes:"),
+        ("".join(f"{f}.JPEG {min(i, 3)}\n" for i, f in enumerate(VAL, 1)), "look as if they begin at 1"),
+        ("".join(f"{f}.JPEG\n" for f in VAL), "line 1, is 'ILSVRC2012_val_00000001.JPEG': one file name and its class"),
+        ("".join(f"{f}.JPEG 1\n{f}.JPEG 2\n" for f in VAL), "line 2, is"),
+        ("\n", "is empty"),
+        (b"\xff\xfe", "is not UTF-8 text"),
+    ],
+)
+def test_a_list_that_does_not_match_is_refused(tmp_path: Path, text: Any, said: str) -> None:
+    """Missing, superfluous, contradictory and damaged lines are one sentence with the list's name."""
+    imagenet(tmp_path)
+    (tmp_path / "val.txt").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(DataError, match=said) as refusal:
+        load(tmp_path, "test")
+    assert str(tmp_path / "val.txt") in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("meta.mat", None, r"without meta\.mat"),
+        ("meta.mat", b"MATLAB 5.0", r"meta\.mat is damaged"),
+        ("ILSVRC2012_validation_ground_truth.txt", b"3\n77\n", "has 2 lines for 4 images"),
+        ("ILSVRC2012_validation_ground_truth.txt", b"3\n77\n5\n3\n", "has the line '5'"),
+        ("ILSVRC2012_validation_ground_truth.txt", b"3\n77\nx\n3\n", "has the line 'x'"),
+    ],
+)
+def test_a_damaged_devkit_is_refused(tmp_path: Path, name: str, content: bytes | None, said: str) -> None:
+    """A missing or damaged table of classes, and numbers that do not fit it."""
+    imagenet(tmp_path)
+    devkit(tmp_path)
+    path = tmp_path / "ILSVRC2012_devkit_t12" / "data" / name
+    path.unlink() if content is None else path.write_bytes(content)
+    with pytest.raises(DataError, match=said):
+        load(tmp_path, "test")
+
+
+def test_unlabelled_images_beside_the_splits_are_a_part(tmp_path: Path) -> None:
+    """`FOLDER@unlabelled` reads them, `FOLDER@all` adds them to training; without the folder both are refused."""
+    imagenet(tmp_path)
+    with pytest.raises(DataError, match="no folder `unlabelled`"):
+        load(f"{tmp_path}@unlabelled")
+    for i in range(2):
+        picture(tmp_path / "Unlabeled" / f"{i}.png")
+    assert len(load(f"{tmp_path}@unlabelled", size=4)) == 2
+    whole = load(f"{tmp_path}@all")
+    assert len(whole) == 5
+    assert whole.labels is None
+    assert len(load(tmp_path)) == 3
+    by_name(tmp_path)
+    assert load(f"{tmp_path}@all", "test").labels.tolist() == TRUE
