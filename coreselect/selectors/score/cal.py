@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from coreselect.errors import ShapeError
-from coreselect.selectors.score.nearest import nearest_others
+from coreselect.selectors.score.nearest import nearest_others, refuse_large
 from coreselect.selectors.score.predictions import log_probabilities
 from coreselect.selectors.score.ranking import Ranked, Scores
 from coreselect.task.snapshot import Snapshot
@@ -37,8 +37,9 @@ class CAL(Ranked):
             raise ShapeError(f"cal needs at least 1 neighbour, got {self.neighbours}.")
 
     def score(self, snapshot: Snapshot) -> Scores:
-        near, _ = nearest_others(snapshot, self.neighbours, self.name)  # [n, K]
+        refuse_large(snapshot, self.neighbours, self.name)
         log_p = log_probabilities(snapshot)  # [n, C]
+        near, _ = nearest_others(snapshot, self.neighbours, self.name)  # [n, K]
         score, K = np.zeros(snapshot.n), near.shape[1]
         step = max(1, BLOCK_BYTES // (8 * max(1, K) * log_p.shape[1]))
         for at in range(0, snapshot.n if K else 0, step):

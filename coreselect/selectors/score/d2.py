@@ -18,7 +18,7 @@ import torch
 from coreselect.budget import Budget, resolve
 from coreselect.errors import ShapeError
 from coreselect.protocols import TaskLike
-from coreselect.selectors.score.nearest import nearest_others
+from coreselect.selectors.score.nearest import nearest_others, refuse_large
 from coreselect.selectors.score.ranking import Ranked
 from coreselect.selectors.score.uncertainty import EL2N
 from coreselect.types import Float64, Int64, Selection
@@ -59,9 +59,10 @@ class D2:
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as snapshot:
             k = resolve(budget, snapshot.n)
-            near, d = nearest_others(snapshot, self.neighbours, self.name)  # [n, K]
+            refuse_large(snapshot, self.neighbours, self.name)
             found = self.score.score(snapshot)
             h = self.score.hardness(found.values)
+            near, d = nearest_others(snapshot, self.neighbours, self.name)  # [n, K]
             with snapshot.clock("greedy"):
                 s = h - min(h.min(), 0.0)  # [n]
                 u = s + (np.exp(-self.gamma_f * d) * s[near]).sum(1)  # [n]

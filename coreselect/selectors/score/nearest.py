@@ -4,9 +4,23 @@ import torch
 
 from coreselect.search.neighbours import neighbours
 from coreselect.selectors.checks import finite_features
-from coreselect.support.limits import Needs
+from coreselect.support.limits import Needs, refuse_beyond
 from coreselect.task.snapshot import Snapshot
 from coreselect.types import Float64, Int64
+
+
+def refuse_large(snapshot: Snapshot, count: int, name: str) -> None:
+    """Refuse a neighbour search above the limits before anything is computed, if the width of the features is known.
+
+    Raises:
+        RequirementError: see above.
+    """
+    if snapshot.feature_width is not None:
+        refuse_beyond(name, _needs(snapshot.n, snapshot.feature_width, count), snapshot.n)
+
+
+def _needs(n: int, width: int, count: int) -> Needs:
+    return Needs(1.5 * n * n * width, memory=40 * n * min(n, count + 9) + 4 * n * width)
 
 
 def nearest_others(snapshot: Snapshot, count: int, name: str) -> tuple[Int64, Float64]:
@@ -18,10 +32,7 @@ def nearest_others(snapshot: Snapshot, count: int, name: str) -> tuple[Int64, Fl
         RequirementError: the search needs more than the limits allow.
         NonFiniteError: features hold NaN or infinity.
     """
-    n = snapshot.n
-    phi = finite_features(
-        snapshot, name=name, needs=lambda d: Needs(1.5 * n * n * d, memory=40 * n * min(n, count + 9) + 4 * n * d)
-    )
+    phi = finite_features(snapshot, name=name, needs=lambda d: _needs(snapshot.n, d, count))
     with snapshot.clock("neighbours"):
         found = neighbours(phi, count + 1)  # i itself may be among them
         itself = found.indices == torch.arange(snapshot.n, device=phi.device)[:, None]  # [n, ≤ count + 1]
