@@ -33,7 +33,7 @@ def read(path: Path) -> list[bytes]:
     """Open a file and read what it holds."""
     with RecordLog(path) as log:
         assert log.header == HEADER
-        return list(log)
+        return [bytes(content) for content in log]
 
 
 def test_records_come_back_in_order_with_their_header(tmp_path: Path) -> None:
