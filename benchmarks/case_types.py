@@ -104,6 +104,27 @@ class SearchCase:
 
 
 @dataclass(frozen=True)
+class PassesCase:
+    """Greedy search with few passes over memory-mapped rows, compared with a plain loop of one pass a pick.
+
+    `way` is the share of the way to the minimum that all steps together go. `plain_picks` are run by the plain loop, and
+    `checked` picks are compared with a float64 product of all rows.
+    """
+
+    kind: ClassVar[str] = "passes"
+    rows: int
+    picks: int
+    way: float
+    thresholds: tuple[Threshold, ...]
+    eta: float = 0.01
+    search: str = "exact"
+    width: int = 512
+    plain_picks: int = 100
+    checked: int = 20
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class SamplerCase:
     """A `CoresetSampler` in epochs on the whole pool, compared with `RandomSampler`, in a `DataLoader`."""
 
@@ -194,6 +215,7 @@ Case = (
     SweepCase
     | SelectionCase
     | SearchCase
+    | PassesCase
     | SamplerCase
     | AttackCase
     | FacilityCase

@@ -28,6 +28,7 @@ from benchmarks.case_types import (
     Case,
     CheckCase,
     FacilityCase,
+    PassesCase,
     SamplerCase,
     SearchCase,
     SelectionCase,
@@ -81,7 +82,7 @@ def parser() -> argparse.ArgumentParser:
 
 def measured(case: Case, args: argparse.Namespace) -> dict[str, Any]:
     """Run the benchmark of a case and return its measures."""
-    from benchmarks import attack, baselines, checks, facility, sampler, search, selection, startup, sweep
+    from benchmarks import attack, baselines, checks, facility, passes, sampler, search, selection, startup, sweep
 
     match case:
         case SweepCase():
@@ -90,6 +91,8 @@ def measured(case: Case, args: argparse.Namespace) -> dict[str, Any]:
             return selection.run(case, data=args.data, work=args.work)
         case SearchCase():
             return search.run(case, work=args.work)
+        case PassesCase():
+            return passes.run(case, work=args.work)
         case SamplerCase():
             return sampler.run(case)
         case AttackCase():
