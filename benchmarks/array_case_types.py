@@ -85,3 +85,24 @@ class LargeCase:
     width: int = 512
     clusters: int = 1000
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class PassesCase:
+    """Greedy search with few passes over memory-mapped rows, compared with a plain loop of one pass a pick.
+
+    `way` is the share of the way to the minimum that all steps together go. `plain_picks` are run by the plain loop, and
+    `checked` picks are compared with a float64 product of all rows.
+    """
+
+    kind: ClassVar[str] = "passes"
+    rows: int
+    picks: int
+    way: float
+    thresholds: tuple[Threshold, ...]
+    eta: float = 0.01
+    search: str = "exact"
+    width: int = 512
+    plain_picks: int = 100
+    checked: int = 20
+    seed: int = 0

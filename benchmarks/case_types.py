@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from benchmarks.array_case_types import BaselineCase, FacilityCase, LargeCase, LoopCase, SearchCase
+from benchmarks.array_case_types import BaselineCase, FacilityCase, LargeCase, LoopCase, PassesCase, SearchCase
 from benchmarks.threshold import Threshold
 from coreselect.attacks import PGD
 
@@ -193,6 +193,7 @@ Case = (
     | RanksCase
     | SelectionCase
     | SearchCase
+    | PassesCase
     | SamplerCase
     | AttackCase
     | FacilityCase

@@ -12,6 +12,7 @@ from benchmarks.case_types import (
     FacilityCase,
     LargeCase,
     LoopCase,
+    PassesCase,
     RanksCase,
     SamplerCase,
     SearchCase,
@@ -44,6 +45,10 @@ def tenth_of_imagenet(seconds: float) -> tuple[Threshold, ...]:
     )
 
 
+RIGHT = Threshold("right_picks", "at least", 1.0)
+AT_BANDWIDTH = Threshold("product_ratio", "at most", 1.25)  # ours ÷ the fastest of torch and numpy; it was 1.9
+WITHIN_GIB = Threshold("peak_mib.greedy", "at most", GIB_IN_MIB)
+IMAGENET, FIVE_PER_CENT = 1_281_167, 64_058
 SHORT, LONG = WarmUp(images=2000, epochs=2), WarmUp(images=5000, epochs=3)
 
 CASES: dict[str, Case] = {
@@ -96,6 +101,30 @@ CASES: dict[str, Case] = {
     "search-faiss-small": SearchCase(rows=100_000, search="faiss"),
     "search-exact-full": SearchCase(rows=1_000_000, search="exact"),
     "search-faiss-full": SearchCase(rows=1_000_000, search="faiss"),
+    # The query is half as long at the end (way 0.5), or a tenth of that way (a step of 0.001 instead of 0.01), or it vanishes.
+    "passes-small": PassesCase(
+        rows=100_000, picks=5000, way=0.5, thresholds=(Threshold("ratio", "at most", 0.2), RIGHT, WITHIN_GIB, AT_BANDWIDTH),
+    ),
+    "passes-faiss-small": PassesCase(
+        rows=100_000, picks=5000, way=0.5, search="faiss", thresholds=(Threshold("ratio", "at most", 0.2), RIGHT, WITHIN_GIB),
+    ),
+    "passes-vanishing-small": PassesCase(  # a pass at every pick: what trying to save them costs
+        rows=100_000, picks=200, way=20.0, plain_picks=200, thresholds=(Threshold("ratio", "at most", 1.25), RIGHT, WITHIN_GIB),
+    ),
+    "passes-full": PassesCase(
+        rows=IMAGENET, picks=FIVE_PER_CENT, way=0.05, eta=0.001,
+        thresholds=(
+            Threshold("seconds.greedy", "at most", 600.0), Threshold("ratio", "at most", 0.05), RIGHT, WITHIN_GIB, AT_BANDWIDTH,
+        ),
+    ),
+    "passes-far-full": PassesCase(
+        rows=IMAGENET, picks=FIVE_PER_CENT, way=0.5,
+        thresholds=(Threshold("seconds.greedy", "at most", 3600.0), Threshold("ratio", "at most", 0.1), RIGHT, WITHIN_GIB),
+    ),
+    "passes-candidates-full": PassesCase(
+        rows=IMAGENET, picks=FIVE_PER_CENT, way=0.5, search="candidates=4096x64",
+        thresholds=(Threshold("seconds.greedy", "at most", 600.0), RIGHT, WITHIN_GIB),
+    ),
     "sampler-small": SamplerCase(items=100_000, rounds=51, thresholds=()),  # too short to measure one per cent
     "sampler-full": SamplerCase(items=1_000_000, rounds=21),
     "attack-small": AttackCase(batches=3),

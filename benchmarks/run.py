@@ -30,6 +30,7 @@ from benchmarks.case_types import (
     FacilityCase,
     LargeCase,
     LoopCase,
+    PassesCase,
     RanksCase,
     SamplerCase,
     SearchCase,
@@ -97,6 +98,7 @@ def measured(case: Case, args: argparse.Namespace) -> dict[str, Any]:
         facility,
         large,
         one_to_all,
+        passes,
         ranks,
         sampler,
         search,
@@ -119,6 +121,8 @@ def measured(case: Case, args: argparse.Namespace) -> dict[str, Any]:
             return selection.run(case, data=args.data, work=args.work, device=device)
         case SearchCase():
             return search.run(case, work=args.work)
+        case PassesCase():
+            return passes.run(case, work=args.work)
         case SamplerCase():
             return sampler.run(case)
         case AttackCase():

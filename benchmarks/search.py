@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.case_types import SearchCase
+from benchmarks.case_types import PassesCase, SearchCase
 from benchmarks.meter import Meter
 from coreselect import Task, select
 from coreselect.gradients.rows import DenseRows
@@ -69,7 +69,7 @@ def run(case: SearchCase, *, work: Path) -> dict[str, Any]:
     }
 
 
-def write_rows(path: Path, case: SearchCase) -> None:
+def write_rows(path: Path, case: SearchCase | PassesCase) -> None:
     """Write seeded normal rows float32 [rows, width], block by block."""
     rng = np.random.default_rng(case.seed)
     out = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(case.rows, case.width))

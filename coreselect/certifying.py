@@ -12,11 +12,12 @@ from coreselect.gradients.sketch import Sketch
 from coreselect.network.precision import HalfPrecision
 from coreselect.objectives import OBJECTIVES
 from coreselect.protocols import TaskLike
+from coreselect.search import Blocks, Candidates
 from coreselect.selectors import SELECTORS
 from coreselect.types import Certificate, Selection
 
 _REBUILDABLE: dict[str, Any] = {
-    t.__name__: t for t in (PGD, HalfPrecision, Sketch, *OBJECTIVES.values(), *DIVERGENCES.values())
+    t.__name__: t for t in (PGD, HalfPrecision, Sketch, Candidates, Blocks, *OBJECTIVES.values(), *DIVERGENCES.values())
 }
 
 
@@ -40,7 +41,7 @@ def certify(
     Returns:
         The certificate, or None if `instance` does not apply: for some objectives, and for sketched rows.
     Raises:
-        RequirementError: the selector has no certificates, cannot be rebuilt, or did not make this selection of this task.
+        RequirementError: the selector cannot certify afterwards or be rebuilt, or did not make this selection of this task.
     """
     p = selection.provenance
     if p.pool_size != task.n:
@@ -49,10 +50,14 @@ def certify(
         if p.selector not in SELECTORS:
             raise RequirementError(f"the selection was made by {p.selector!r}, which is not built in: give selector=.")
         if not hasattr(SELECTORS[p.selector], "certificate"):
-            raise RequirementError(f"selections by {p.selector!r} carry no certificate: rcs has them.")
+            raise RequirementError(
+                f"selections by {p.selector!r} carry no certificate that can be made again: rcs's do."
+            )
         selector = _rebuild(SELECTORS[p.selector], p.settings)
     if not hasattr(selector, "certificate"):
-        raise RequirementError(f"selections by {selector.name!r} carry no certificate: rcs has them.")
+        raise RequirementError(
+            f"selections by {selector.name!r} carry no certificate that can be made again: rcs's do."
+        )
     return selector.certificate(task, selection, method, sigma=sigma)
 
 

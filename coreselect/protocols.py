@@ -102,11 +102,11 @@ class Search(Protocol):
     """A search for the best row: it proposes rows by float32 scores, and `coreselect.gradients.rows.argmax` decides in float64."""
 
     def propose(self, query: Tensor, alive: Tensor) -> Tensor:
-        """Return every row that may be the best within the rounding error, int64 [≥1].
+        """Return every row that may be the best within the rounding error, or of these the best, int64 [≥1].
 
         Args:
             query: [P].
-            alive: bool [M], False for rows that are already picked.
+            alive: bool [M], False for rows that are already picked; in one run of greedy they stay picked.
         """
         ...
 

@@ -188,7 +188,7 @@ def combine(rows: Rows, w: Tensor) -> Tensor:
     if isinstance(rows, FactoredRows):
         return rows.combine(w)
     assert isinstance(rows, DenseRows)
-    return torch.stack([w[at : at + len(b)].to(b) @ b for at, b in rows.blocks()]).sum(0)
+    return torch.stack([w[at : at + len(b)].to(b) @ b for at, b in rows.blocks()]).sum(0).to(w.device)
 
 
 def _sampled(problem: GreedyProblem, picks: int, samples: int = 20, sigma: float = 1.0) -> Certificate:

@@ -13,6 +13,7 @@ from coreselect.network.precision import HalfPrecision
 from coreselect.objectives import OBJECTIVES, RD
 from coreselect.protocols import Attack, Loss, Selector
 from coreselect.selectors import COMBINATORS, PerClass, get_selector
+from coreselect.selectors.combinators.windowed import in_windows
 
 IN_PRECISION: Mapping[str, Callable[[Attack], Attack]] = {"fp32": lambda attack: attack, "bf16": HalfPrecision}
 
@@ -22,13 +23,15 @@ def make_selector(name: str, method: MethodOptions, rcs: RcsOptions, radius: flo
 
     Raises:
         RequirementError: the objective is unknown, or the selector is made of other selectors.
+        ShapeError: --window has another form, or contradicts --group-size.
         UnknownNameError: no selector has that name.
     """
     if method.objective not in OBJECTIVES:
         raise RequirementError(f"no objective is called {method.objective!r}; there are {', '.join(OBJECTIVES)}.")
     if name in {c.name for c in COMBINATORS}:
-        raise RequirementError(f"{name!r} combines other selectors: use it from Python, or --per-class.")
+        raise RequirementError(f"{name!r} combines other selectors: use it from Python, or --per-class or --window.")
     made = get_selector(name, **_settings(name, method, rcs, radius))
+    made = made if method.window is None else in_windows(made, method.window)
     return PerClass(made) if method.per_class else made
 
 

@@ -69,11 +69,18 @@ class ModelOptions:
 
 @dataclass(frozen=True)
 class MethodOptions:
-    """Settings of the method; all but `per_class` are read by rcs, `objective` also by rcs_sampled."""
+    """Settings of the method; all but `per_class` and `window` are read by rcs, `objective` also by rcs_sampled."""
 
     per_class: Annotated[
         bool, typer.Option("--per-class", help="Choose in each class separately.", rich_help_panel=METHOD)
     ] = False
+    window: Annotated[
+        str | None,
+        typer.Option(
+            help="Choose window by window: 100x512 (100 batches of 512, which rcs takes as its groups), or a number of examples.",
+            rich_help_panel=METHOD,
+        ),
+    ] = None
     objective: Annotated[
         str, typer.Option(help="What is lowered: rd, adversarial_ce or ce_plus_rd.", rich_help_panel=METHOD)
     ] = "rd"
@@ -91,7 +98,12 @@ class MethodOptions:
         ),
     ] = "once"
     search: Annotated[
-        str, typer.Option(help="Search for the best group: auto, exact or faiss.", rich_help_panel=METHOD)
+        str,
+        typer.Option(
+            help="Search for the best group: auto, exact or faiss, which pick the same; or an approximation, candidates=4096x64 "
+            "(score 4096 rows, all of them every 64 picks) or blocks=64 (64 picks by one query).",
+            rich_help_panel=METHOD,
+        ),
     ] = "auto"
     sketch: Annotated[
         int | None, typer.Option(min=1, help="Width to which gradients are projected.", rich_help_panel=METHOD)

@@ -7,6 +7,7 @@ their float32 scores; float64 then decides between the few rows whose scores are
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol, cast
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from coreselect.errors import NonFiniteError, first_few
+from coreselect.gradients.products import times
 from coreselect.types import Float64
 
 Groups = Sequence[NDArray[np.int64]]
@@ -29,6 +31,18 @@ def single_examples(n: int) -> Groups:
 def are_single_examples(groups: Groups, n: int) -> bool:
     """Return whether the groups are the n examples, one in each group, in order."""
     return len(groups) == n and all(len(g) == 1 and g[0] == i for i, g in enumerate(groups))
+
+
+class SomeRows(Protocol):
+    """Some rows, gathered in memory."""
+
+    def scores(self, query: Tensor) -> Tensor:
+        """Compute every ⟨row, query⟩, [n], as precisely as `Rows.scores` does."""
+        ...
+
+    def take(self, ids: Tensor) -> "SomeRows":
+        """Gather some of them: int64 [m] in 0…n−1, in the order given."""
+        ...
 
 
 class Rows(Protocol):
@@ -70,12 +84,40 @@ class Rows(Protocol):
         """Return every ‖row‖₂, [M], in float64."""
         ...
 
+    def longest(self) -> Tensor:
+        """Return a number ≥ ‖row‖₂ for every row, rounding included, [M], in float64."""
+        ...
+
+    def take(self, ids: Tensor) -> SomeRows:
+        """Gather some rows, int64 [n] in 0…M−1, so that they can be scored alone."""
+        ...
+
+
+SAFE = 1 + 1e-9  # a norm computed in float64, times this, is no smaller than the true one
+VANISHED = 2e-154  # the largest number whose square float64 may lose
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some rows of a matrix, [n, W]."""
+
+    matrix: Tensor
+
+    def scores(self, query: Tensor) -> Tensor:
+        return times(self.matrix, query.to(self.matrix))
+
+    def take(self, ids: Tensor) -> "Block":
+        return Block(self.matrix[ids])
+
 
 Full = Callable[[int, NDArray[np.int64] | None], Tensor]
 
 
 class DenseRows:
     """Rows as one matrix [M, W], in memory or memory-mapped, on any device.
+
+    The matrix may lie elsewhere than the model, because it is too large for the model's device: what is asked with a tensor is
+    answered on the device of that tensor. Rows themselves, and their mean, come on the device of the matrix.
 
     Args:
         matrix: [M, W] float32 or float64.
@@ -115,8 +157,15 @@ class DenseRows:
     def norms(self) -> Tensor:
         return self._norms
 
+    def longest(self) -> Tensor:
+        return self._norms * SAFE + math.sqrt(self.matrix.shape[1]) * VANISHED
+
+    def take(self, ids: Tensor) -> Block:
+        return Block(self.matrix[ids])
+
     def gram(self, a: Tensor, b: Tensor) -> Tensor:
-        return self.matrix[a] @ self.matrix[b].T
+        here = self.matrix.device
+        return (self.matrix[a.to(here)] @ self.matrix[b.to(here)].T).to(a.device)
 
     def blocks(self) -> Sequence[tuple[int, Tensor]]:
         """Cut the rows into views of at most BLOCK_BYTES: pairs (number of the first row, block [b, W])."""
@@ -127,8 +176,8 @@ class DenseRows:
         return query if self._project is None else self._project(query)
 
     def scores(self, query: Tensor) -> Tensor:
-        q = query.to(self.matrix.dtype)
-        return torch.cat([block @ q for _, block in self.blocks()])
+        q = query.to(self.matrix)  # a matrix too large for a device stays on the CPU: the query goes there
+        return torch.cat([times(block, q) for _, block in self.blocks()]).to(query.device)
 
     def exact(self, ids: NDArray[np.int64], query: Tensor) -> Float64:
         q = query.detach().double().cpu().numpy()

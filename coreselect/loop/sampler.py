@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from coreselect.budget import Budget, resolve
@@ -101,6 +102,9 @@ class CoresetSampler(EpochSampler):
         self._replaced: Selection | None = None  # what the last state has replaced, until the next set_epoch
         self._plain: tuple[Selection, Any] | None = (
             None  # a selection and its plain form, since loaders ask at every batch
+        )
+        self._factors: tuple[Selection, NDArray[np.float32]] | None = (
+            None  # a selection and its weight of every position
         )
 
     def round_of(self, epoch: int) -> int | None:
@@ -192,13 +196,15 @@ class CoresetSampler(EpochSampler):
         selection = None if self.epoch is None or self.round_of(self.epoch) is None else self.selection
         if selection is None or selection.weights is None:
             return torch.ones(indices.shape, device=indices.device)
-        order = np.argsort(selection.indices)
+        if self._factors is None or self._factors[0] is not selection:
+            self._factors = selection, _factors(selection, self.task.n)
         asked = indices.detach().cpu().numpy()
-        at = order[np.minimum(np.searchsorted(selection.indices, asked, sorter=order), len(order) - 1)]
-        if not np.array_equal(selection.indices[at], asked):
+        at = asked.astype(np.int64, copy=False)
+        found = np.asarray(self._factors[1].take(at, mode="clip"))  # NaN outside the selection
+        inside = not at.size or 0 <= at.min() <= at.max() < self.task.n
+        if not inside or np.isnan(found).any() or (at is not asked and not np.array_equal(at, asked)):
             raise ScheduleError("an index is not in the current selection: ask for weights of the batch's own indices.")
-        scaled = selection.weights / selection.weights.mean()
-        return torch.from_numpy(scaled[at]).to(device=indices.device, dtype=torch.float32)
+        return torch.from_numpy(found).to(indices.device)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the epoch, the schedule and the selection as plain values and tensors (safe for weights-only loading)."""
@@ -256,6 +262,14 @@ class CoresetSampler(EpochSampler):
             "align": self.align,
             "seed": self.seed,
         }
+
+
+def _factors(selection: Selection, n: int) -> NDArray[np.float32]:
+    """Return the weights of a selection, scaled to mean 1, by pool position: float32 [n], NaN outside the selection."""
+    assert selection.weights is not None  # the caller has checked
+    out = np.full(n, np.nan, np.float32)
+    out[selection.indices] = selection.weights / selection.weights.mean()
+    return out
 
 
 def _tensors(value: Any) -> Any:

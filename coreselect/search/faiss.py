@@ -43,12 +43,25 @@ class FaissSearch:
         self._resources: Any = faiss.StandardGpuResources() if on_gpu else None
         # FAISS works in float32, so rows of a wider type are rounded to it
         norms = rows.slack / gamma(rows.matrix.shape[1], rows.matrix.dtype)
-        self._slack = gamma(rows.matrix.shape[1], torch.float32) * norms
+        self.slack = gamma(rows.matrix.shape[1], torch.float32) * norms
+
+    def scores(self, query: Tensor) -> Tensor:
+        """Compute every ⟨row, query⟩ in float32: query [W] → [M]."""
+        q = query.detach().float()
+        if self._rows.matrix.device.type != "cpu":
+            return torch.cat([block.float() @ q.to(block.device) for _, block in self._rows.blocks()])
+        faiss, one = self._faiss, np.ascontiguousarray(q.cpu().numpy())
+        out = np.empty(self._rows.count, np.float32)
+        for at, block in self._rows.blocks():
+            rows = np.ascontiguousarray(block.float().numpy())
+            here = out[at : at + len(rows)]
+            faiss.fvec_inner_products_ny(*map(faiss.swig_ptr, (here, one, rows)), rows.shape[1], len(rows))
+        return torch.from_numpy(out)
 
     def propose(self, query: Tensor, alive: Tensor) -> Tensor:
         """query [P or W], alive bool [M] → int64 [≥1]."""
         q = query.detach().float().reshape(1, -1)  # [1, W]
-        slack = self._slack * q.norm()
+        slack = self.slack * float(q.norm())
         widest = float(slack[alive.to(slack.device)].max())
         best, found = -np.inf, []
         for at, block in self._rows.blocks():

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from coreselect.gradients.rows import DenseRows, argmax
 from coreselect.search.exact import ExactSearch
+from coreselect.search.few_passes import FewPasses
 
 
 class ShardedSearch:
-    """Propose one row, the winner of all ranks, by its global number.
+    """Propose one row, the winner of all ranks, by its global number; every rank makes its own few passes.
 
     Args:
         local: this rank's rows; local row i is global row rank + i·world.
@@ -24,10 +25,10 @@ class ShardedSearch:
     def __init__(self, local: DenseRows, group: dist.ProcessGroup | None = None) -> None:
         self._local, self._group = local, group
         self._rank, self._world = dist.get_rank(group), dist.get_world_size(group)
-        self._search = ExactSearch(local)
+        self._search = FewPasses(local, ExactSearch(local))
 
     def propose(self, query: Tensor, alive: Tensor) -> Tensor:
-        """query [P], alive bool [M] of all rows → int64 [1]."""
+        """query [P], alive bool [M] of all rows → int64 [1]; no row may come alive again."""
         mine = alive[self._rank :: self._world]
         answer = torch.tensor([-np.inf, -1.0], dtype=torch.float64, device=self._local.matrix.device)
         if bool(mine.any()):

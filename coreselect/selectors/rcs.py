@@ -19,7 +19,7 @@ from coreselect.budget import Budget, resolve
 from coreselect.certificates.diagnostics import diagnose
 from coreselect.certificates.instance import METHODS, GreedyProblem, Method, certificate, check_method
 from coreselect.certificates.replay import check_same_task, replay
-from coreselect.errors import CoreselectWarning, ShapeError, UnknownNameError
+from coreselect.errors import CoreselectWarning, ShapeError
 from coreselect.gradients.rows import Groups, single_examples
 from coreselect.gradients.sketch import Sketch
 from coreselect.objectives import Objective
@@ -27,7 +27,7 @@ from coreselect.objectives import objective as find_objective
 from coreselect.objectives.on_validation import ValidationObjective
 from coreselect.planning.needs import NaturalPass, Need, OnValidation, RowPasses, Sizes, Sweep
 from coreselect.protocols import TaskLike
-from coreselect.search import SEARCHES, search
+from coreselect.search import SearchKind, search, search_kind
 from coreselect.selectors.checks import nonzero_query, zero_note
 from coreselect.solvers.greedy import Recraft, greedy
 from coreselect.support.seeding import generator as seeded
@@ -59,9 +59,10 @@ class RCS:
         recraft: when validation is attacked again: `"once"` (only at the start), `"every"` refresh (the letter of Algorithm
             1), or after so many picks, ≥ 1.
         refresh: how many picks between two queries, ≥ 1.
-        search: `"auto"`, `"exact"` or `"faiss"`; all give the same picks.
-        sketch: a `Sketch` of the rows, an approximation; None: full rows, except that gradients of parameters beyond the head
-            are sketched to 4096 numbers.
+        search: `"auto"`, `"exact"` or `"faiss"`, which give the same picks; or an approximation, whose loss is measured and
+            noted: `search.Candidates` (in words `"candidates=4096x64"`), `search.Blocks` (`"blocks=64"`).
+        sketch: a `Sketch` of the rows, an approximation; None: full rows, except that gradients of parameters beyond the head,
+            and rows that would take more than 8 GiB, are sketched to 4096 numbers; a note says the size and the limit.
         certify: the certificate: `"instance"`, `"paper"`, `"sampled"` or None.
     """
 
@@ -73,7 +74,7 @@ class RCS:
     clusters: int = field(default=CLUSTERS, kw_only=True)
     recraft: Recraft = "once"
     refresh: int = 1
-    search: str = "auto"
+    search: SearchKind = "auto"
     sketch: Sketch | None = field(default=None, kw_only=True)
     certify: Method | None = "instance"
     name = "rcs"
@@ -97,8 +98,7 @@ class RCS:
                 f"stratify must be 'auto', 'labels', 'clusters' or None and clusters at least 1, got {self.stratify!r} and "
                 f"{self.clusters}."
             )
-        if self.search not in SEARCHES:
-            raise UnknownNameError(f"no search is called {self.search!r}; there are {', '.join(SEARCHES)}.")
+        object.__setattr__(self, "search", search_kind(self.search))
         if self.certify is not None and self.certify not in METHODS:
             raise ShapeError(f"certify must be one of {', '.join(METHODS)} or None, got {self.certify!r}.")
 
@@ -146,11 +146,12 @@ class RCS:
         with task.snapshot(generator.initial_seed(), round) as snapshot:
             problem, query, losses = self._problem(snapshot, resolve(budget, snapshot.n))
             rows, theta = problem.rows, problem.theta
+            seek = search(self.search, rows)
             with snapshot.clock("greedy"):
                 trace, final = greedy(
                     rows,
                     problem.objective,
-                    search(self.search, rows),
+                    seek,
                     theta=theta,
                     eta=self.eta,
                     budget=problem.budget,
@@ -190,8 +191,12 @@ class RCS:
                 nested=True,
                 certificate=certified,
                 diagnostics=diagnostics,
-                notes=() if isinstance(problem.objective, ValidationObjective) else (FIXED_QUERY, *zero_note(query)),
-                settings={"group_size": max(len(g) for g in rows.groups), "candidate_groups": len(rows.groups)},
+                notes=(*seek.notes(), *_fixed_query_notes(problem, query)),
+                settings={
+                    "group_size": max(len(g) for g in rows.groups),
+                    "candidate_groups": len(rows.groups),
+                    "search_passes": seek.passes,
+                },
             )
 
     def certificate(
@@ -214,7 +219,9 @@ class RCS:
     def _problem(self, snapshot: Snapshot, k: int) -> tuple[GreedyProblem, Tensor, Tensor | None]:
         """Return what greedy works on, the query q(θ) [P], and the groups' training losses [M] if they are known."""
         groups = self._groups(snapshot, k)
-        sketch = self.sketch or (Sketch() if snapshot.needs_sketch else None)
+        sketch, note = (self.sketch, None) if self.sketch else snapshot.sketch_for(groups)
+        if note:
+            snapshot.context.note(note)
         assert isinstance(self.objective, Objective)
         objective = snapshot.objective(self.objective)
         check_method(self.certify, objective, sketched=sketch is not None)
@@ -240,6 +247,11 @@ class RCS:
         size = min(snapshot.n, self.group_size or default_size(k, batch_loss=snapshot.batch_loss))
         strata = strata_of(snapshot, self.stratify, self.clusters)
         return deal(snapshot.n, size, seeded(snapshot.draw_seed, "groups", snapshot.round), strata)
+
+
+def _fixed_query_notes(problem: GreedyProblem, query: Tensor) -> tuple[str, ...]:
+    """Say that the query never changed, if it came as an array."""
+    return () if isinstance(problem.objective, ValidationObjective) else (FIXED_QUERY, *zero_note(query))
 
 
 def _first_gains(problem: GreedyProblem, query: Tensor) -> Float64:

@@ -51,7 +51,7 @@ def greedy(
     Args:
         rows: of M groups, at θ.
         objective: gives q(θ′).
-        search: over the same rows.
+        search: over the same rows, made for this run: it may remember its last pass over them.
         theta: θ [P]; it is not changed.
         eta: η > 0, the scratch step per pick.
         budget: how many examples; at most as many as all groups hold.
@@ -88,10 +88,10 @@ def greedy(
         take = min(len(group), budget - held)
         whole = take == len(group)
         share = take / len(group)
-        row = rows.full(m, None if whole else group[:take])
+        row = rows.full(m, None if whole else group[:take]).to(here)  # rows may lie on another device
         if not whole or len(seen) != len(query) or seen is not query:  # trimmed or sketched: another row was scored
             score = float(row.double() @ query.double())
-        here = here - eta * share * row.to(here)
+        here = here - eta * share * row
         alive[m] = False
         order.append(m)
         gains.append(eta * share * score)

@@ -115,11 +115,12 @@ class _ChosenRows:
     """The chosen rows, the Cholesky factor of their Gram matrix, their weights and the residual."""
 
     def __init__(self, rows: Rows, b: Tensor, k: int, lam: float) -> None:
+        self._kept = allocate(k, len(b), like=b)  # [k, W] rows, by slot; too many for a device lie on the CPU
+        b = b.to(self._kept.device)
         self._rows, self._b, self._lam = rows, b, lam
         self.members: list[int] = []
         self.weights = np.zeros(0)  # [t]
         self.residual = b  # r = b − Σ w_i g_i [W]
-        self._kept = allocate(k, len(b), like=b)  # [k, W] rows, by slot
         self._slots: list[int] = []  # slot of each member
         self._free: list[int] = []
         self._used = 0  # slots that have been written

@@ -85,9 +85,7 @@ class ModelRows:
     def factored(self) -> tuple[FactoredRows, Tensor] | None:
         """Factored rows and losses of every example, or None if the loss or the capture does not allow it."""
         net = self._opened.net
-        if not self._loss.per_example or not isinstance(net, HeadSplit):
-            return None
-        if not self._opened.context.cached("factors hold", lambda: self._factors_hold(net)):
+        if not self._has_factors() or not isinstance(net, HeadSplit):
             return None
         pool = self.pool
         with self._clock("rows"):
@@ -96,6 +94,17 @@ class ModelRows:
             rows = FactoredRows(parts, self.layout)
             rows.refuse(self._positions)
             return rows, losses
+
+    def kept_as_factors(self, groups: Groups) -> bool:
+        """Say whether the rows of these groups take no matrix: they are all single examples, and factors give their rows."""
+        return are_single_examples(groups, len(self._positions)) and self._has_factors()
+
+    def _has_factors(self) -> bool:
+        """Say whether the rows of examples are products of factors: a per-example loss, and a head whose Linears are captured."""
+        net = self._opened.net
+        if not self._loss.per_example or not isinstance(net, HeadSplit):
+            return False
+        return self._opened.context.cached("factors hold", lambda: self._factors_hold(net))
 
     def _factors_hold(self, net: HeadSplit) -> bool:
         """Test on a few inputs and every route whether the head's gradients are products of its Linears' factors."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from coreselect.data.labels import why_unlabelled
 from coreselect.errors import RequirementError
+from coreselect.gradients import store
 from coreselect.gradients.rows import Groups, Rows
 from coreselect.gradients.sketch import Sketch
 from coreselect.losses import CE
@@ -94,6 +95,20 @@ class ModelSnapshot(Snapshot):
 
     def rows(self, groups: Groups, sketch: Sketch | None = None) -> tuple[Rows, Tensor | None]:
         return self.model_rows.of(groups, sketch)
+
+    def sketch_for(self, groups: Groups) -> tuple[Sketch | None, str | None]:
+        if self.needs_sketch or self.model_rows.kept_as_factors(groups):
+            return super().sketch_for(groups)
+        theta = self.theta()
+        size = len(groups) * len(theta) * theta.element_size()
+        if size <= store.FULL:
+            return None, None
+        sketch = Sketch()
+        return sketch, (
+            f"{len(groups)} rows of {len(theta)} numbers would take {size / 2**30:.3g} GiB in full, more than the limit of "
+            f"{store.FULL / 2**30:.3g} GiB ({store.FULL} bytes), so they are sketched to {sketch.width} numbers each: choose "
+            "another width by sketch=, or choose window by window, or in larger groups, for full rows"
+        )
 
     def objective(self, spec: Objective) -> ValidationObjective:
         return self.context.cached(("objective", spec), lambda: open_objective(self.opened, spec))

@@ -91,6 +91,11 @@ class Snapshot(ABC):
     def rows(self, groups: Groups, sketch: Sketch | None = None) -> tuple[Rows, Tensor | None]:
         """Return the rows of these groups, and the groups' training losses [M] if they are known."""
 
+    def sketch_for(self, groups: Groups) -> tuple[Sketch | None, str | None]:
+        """Return the sketch that the rows of these groups take if the caller asks for none, and a note if their size is why."""
+        del groups
+        return (Sketch(), None) if self.needs_sketch else (None, None)
+
     @abstractmethod
     def objective(self, spec: Objective) -> Any:
         """Open an objective on validation: an object with `query(θ′)`, `recraft(θ′)` and, for a model, values."""

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import million, sampler, search, store
-from benchmarks.case_types import SamplerCase, SearchCase, StoreCase
+from benchmarks import million, passes, sampler, search, store
+from benchmarks.case_types import PassesCase, SamplerCase, SearchCase, StoreCase
 
 
 @pytest.mark.parametrize("which", ["exact", "faiss"])
@@ -42,6 +42,42 @@ def test_the_query_moves_so_that_no_pick_is_free(tmp_path: Path) -> None:
     target = torch.randn(case.width, generator=torch.Generator().manual_seed(case.seed + 1))
     first = np.argsort(-(rows.astype(np.float64) @ -target.double().numpy()), kind="stable")[: case.picks]
     assert search.plain_greedy(rows, target, case) != first.tolist()
+
+
+@pytest.mark.parametrize("which", ["exact", "faiss", "candidates=200x10"])
+def test_few_passes_are_compared_with_a_plain_loop_and_cleaned_up(which: str, tmp_path: Path) -> None:
+    """Checked picks are right, groups hold as many examples, and an approximation says what it lost."""
+    case = PassesCase(rows=3000, picks=150, way=0.5, thresholds=(), search=which, width=24, plain_picks=20, checked=7)
+    result = passes.run(case, work=tmp_path)
+    assert result["right_picks"] == result["same_start"] == 1.0
+    assert result["grouped_picks"] == 150
+    assert 1 <= result["passes"] <= 150
+    assert len(result["notes"]) == (which not in ("exact", "faiss"))
+    assert {"ratio", "product_ratio"} <= set(result)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_pick_among_those_checked_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An order that is right at first and wrong later has fewer right picks."""
+    case = PassesCase(rows=3000, picks=60, way=0.5, thresholds=(), width=24, plain_picks=5, checked=6)
+    real = passes._greedy
+
+    def swapped(*given: Any) -> Any:
+        order, count, notes = real(*given)
+        return [*order[:-2], order[-1], order[-2]], count, notes
+
+    monkeypatch.setattr(passes, "_greedy", swapped)
+    assert passes.run(case, work=tmp_path)["right_picks"] == pytest.approx(5 / 6)
+
+
+def test_the_query_loses_the_declared_share_of_its_length() -> None:
+    """After all picks of a case with a way of 0.5, θ′ is about half-way to the target."""
+    case = PassesCase(rows=3000, picks=150, way=0.5, thresholds=(), width=24)
+    own = np.random.default_rng(0).standard_normal((3000, 24), np.float32)
+    target = passes._target(case)
+    order = passes.plain_loop(own, target, case, case.picks)
+    theta = -case.eta * torch.from_numpy(own[order]).sum(0)
+    assert float((theta - target).norm() / target.norm()) == pytest.approx(0.5, abs=0.1)
 
 
 def test_both_samplers_are_run_over_everything() -> None:

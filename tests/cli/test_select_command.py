@@ -72,6 +72,31 @@ def test_json_is_alone_on_stdout(arrays):
     assert "wrote" in got.stderr
 
 
+def test_windows_and_searches_by_their_words(arrays):
+    """`--window 5x4` chooses in windows of 20 with groups of 4; `--search candidates=3x2` is recorded, and its loss is shown."""
+    given = ("--gradients", arrays / "g.npy", "--validation-gradient", arrays / "v.npy", "--count", 12)
+    out = arrays / "c.npz"
+    got = command("select", *given, "--window", "5x4", "--search", "candidates=3x2", "--out", out)
+    assert got.exit_code == 0, got.output
+    made = Selection.load(out)
+    assert made.provenance.selector == "windowed"
+    assert made.provenance.settings["window"] == 20
+    assert made.provenance.settings["selector"]["group_size"] == 4
+    assert made.provenance.settings["selector"]["search"]["every"] == 2
+    assert len(made) == 12
+    assert made.certificate is not None
+    assert "the search was approximate (3 candidates, a pass every 2 picks)" in " ".join(got.stdout.split())
+    for wrong, said in (
+        (("--window", "5x"), "a window is a number of examples"),
+        (("--window", "5x4", "--group-size", 3), "contradict each other"),
+        (("--search", "candidates=3"), "candidates=4096x64"),
+        (("--search", "annoy"), "no search is called 'annoy'"),
+    ):
+        refused = command("select", *given, *wrong, "--out", out)
+        assert isinstance(refused.exception, CoreselectError)
+        assert said in str(refused.exception)
+
+
 def test_a_missing_requirement_is_said(arrays):
     """rcs over features alone is refused, and the message names what it needs."""
     got = command("select", "--features", arrays / "f.npy", "--fraction", 0.1, "--out", arrays / "c.npz")

@@ -13,6 +13,7 @@ from samplers import Counting, sampler
 
 from coreselect import CoresetSampler, select
 from coreselect.errors import BudgetError, RequirementError, ScheduleError
+from coreselect.loop import sampler as sampler_module
 from coreselect.selectors import RCSSampled
 
 
@@ -174,6 +175,33 @@ class TestWeights:
         order = torch.tensor([3, 0, 7, 3])
         assert torch.equal(s.weights(ids[order]), w[order])
         assert torch.equal(s.weights(ids.view(2, 5)), w.view(2, 5))
+
+    def test_are_looked_up_in_a_table_made_once_a_selection(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A batch reads the table; a new selection has its own, and factors are those of that selection."""
+        made: list[Any] = []
+        real = sampler_module._factors
+        monkeypatch.setattr(sampler_module, "_factors", lambda *given: made.append(given) or real(*given))
+        s = self.made()
+        for epoch in (1, 1, 11):
+            s.set_epoch(epoch)
+            assert s.selection is not None
+            assert s.selection.weights is not None
+            for i in range(5):
+                got = float(s.weights(torch.tensor(s.selection.indices[i])))
+                assert got == pytest.approx(s.selection.weights[i] / s.selection.weights.mean(), rel=1e-6)
+        assert len(made) == 2
+        assert s.weights(torch.empty(0, dtype=torch.int64)).shape == (0,)
+
+    @pytest.mark.parametrize("wrong", [[-1], [30], [2**40], [-(2**40), 0], [0.5]])
+    def test_of_positions_outside_the_selection_are_refused(self, wrong: list[float]) -> None:
+        """Also of negative positions and of those beyond the pool, alone or beside others."""
+        s = self.made()
+        assert s.selection is not None
+        left_out = next(i for i in range(30) if i not in s.selection.indices)
+        inside = int(s.selection.indices[0])
+        for bad in ([left_out], [inside, left_out], wrong, [inside, *wrong]):
+            with pytest.raises(ScheduleError, match="not in the current selection"):
+                s.weights(torch.tensor(bad))
 
     def test_are_one_for_the_pool_and_for_unweighted_methods(self) -> None:
         """Before warmup, and for methods without weights, every factor is 1."""

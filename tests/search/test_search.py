@@ -15,7 +15,7 @@ from torch import Tensor
 from coreselect.errors import RequirementError, UnknownNameError
 from coreselect.gradients.rows import DenseRows, argmax
 from coreselect.gradients.store import allocate
-from coreselect.search import SEARCHES, ExactSearch, FaissSearch, ShardedSearch, search
+from coreselect.search import SEARCHES, ExactSearch, FaissSearch, ShardedSearch, few_passes, search
 from coreselect.search.exact import within_rounding
 
 KINDS = ("random", "near ties", "exact ties", "duplicates", "constant", "zero", "huge spread")
@@ -140,6 +140,7 @@ def test_names() -> None:
             search("faiss", factored)
 
 
+STEPS = (0.0, 1e-3, 0.3)  # of a query that moves with the picks
 SHARDED = (("near ties", torch.float32), ("duplicates", torch.float64), ("random", torch.float32))
 
 
@@ -147,17 +148,29 @@ def _query(dtype: torch.dtype) -> Tensor:
     return torch.randn(11, generator=torch.Generator().manual_seed(8)).to(dtype)
 
 
+def _moved(R: Tensor, picks: list[int], step: float) -> Tensor:
+    """The query after some picks; it moves only with a step above 0."""
+    return _query(R.dtype) - step * R[picks].sum(0)
+
+
 def _sharded_picks(rank: int) -> list[int]:
-    """Search this rank's share of every kind of rows until all are picked; return the picks."""
+    """Search this rank's share of every kind of rows until all are picked, by fixed and moving queries; return the picks."""
+    few_passes.WORTH, few_passes.SMALLEST, few_passes.SHRINK = (
+        0,
+        8,
+        3,
+    )  # levels in so small a problem; this is a process of its own
     picks = []
     for kind, dtype in SHARDED:
-        share = matrix(kind, 37, 11, 3, dtype)[rank::2].contiguous()
-        sharded = ShardedSearch(single(share))
-        alive = torch.ones(37, dtype=torch.bool)
-        for _ in range(37):
-            m = int(sharded.propose(_query(dtype), alive)[0])
-            picks.append(m)
-            alive[m] = False
+        R = matrix(kind, 37, 11, 3, dtype)
+        for step in STEPS:
+            sharded = ShardedSearch(single(R[rank::2].contiguous()))
+            alive = torch.ones(37, dtype=torch.bool)
+            own: list[int] = []
+            for _ in range(37):
+                own.append(int(sharded.propose(_moved(R, own, step), alive)[0]))
+                alive[own[-1]] = False
+            picks += own
     return picks
 
 
@@ -167,8 +180,11 @@ def test_sharded_search_picks_as_one_process_does(tmp_path: Path) -> None:
     want = []
     for kind, dtype in SHARDED:
         R = matrix(kind, 37, 11, 3, dtype)
-        alive = torch.ones(37, dtype=torch.bool)
-        for _ in range(37):
-            want.append(best(R, _query(dtype), alive))
-            alive[want[-1]] = False
+        for step in STEPS:
+            alive = torch.ones(37, dtype=torch.bool)
+            own: list[int] = []
+            for _ in range(37):
+                own.append(best(R, _moved(R, own, step), alive))
+                alive[own[-1]] = False
+            want += own
     assert answers[0] == answers[1] == want

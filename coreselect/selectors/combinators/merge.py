@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from coreselect.task.snapshot import Snapshot
-from coreselect.types import Float64, Int64, Selection
+from coreselect.types import Certificate, Float64, Int64, Selection
 
 
 @dataclass(frozen=True)
@@ -17,10 +17,11 @@ class Part:
     selection: Selection
 
 
-def merge(snapshot: Snapshot, selector: Any, parts: list[Part]) -> Selection:
+def merge(snapshot: Snapshot, selector: Any, parts: list[Part], certificate: Certificate | None = None) -> Selection:
     """Concatenate parts in order; groups are numbered on, and picks of parts without weights get weight 1 if others have some.
 
-    A certificate is about one part and cannot be added to others, so the whole has none; a note says so.
+    Args:
+        certificate: of the whole, joined from those of the parts; None: the whole has none, and a note says so if parts have.
     """
     groups: list[Int64] = []
     first = 0
@@ -35,7 +36,7 @@ def merge(snapshot: Snapshot, selector: Any, parts: list[Part]) -> Selection:
     notes = {n for p in parts for n in p.selection.provenance.notes}
     for number, p in enumerate(parts):
         notes |= {f"part {number}: {w}" for w in (p.selection.diagnostics.trouble() if p.selection.diagnostics else ())}
-    if any(p.selection.certificate for p in parts):
+    if certificate is None and any(p.selection.certificate for p in parts):
         notes.add("each part's certificate is about its own part of the pool, so the whole selection has none")
     return snapshot.selection(
         selector,
@@ -44,6 +45,7 @@ def merge(snapshot: Snapshot, selector: Any, parts: list[Part]) -> Selection:
         gains=np.concatenate([p.selection.gains for p in parts]),
         weights=np.concatenate([_weights(p.selection) for p in parts]) if weighted else None,
         scores=scores if scored and np.isfinite(scores).all() else None,
+        certificate=certificate,
         diagnostics=parts[0].selection.diagnostics if len(parts) == 1 else None,
         nested=len(parts) == 1 and parts[0].selection.nested,
         notes=tuple(sorted(notes)),

@@ -1,10 +1,13 @@
 """Run any selector window by window, in bounded memory; RCS runs so at ImageNet size (Xu et al. 2023: 100 minibatches).
 
 The selector starts again in each window (for RCS: θ′ and the query). The remainder of the budget is carried over: after each
-window ⌊k·(examples so far)/N⌋ examples are chosen, and at the end exactly k.
+window ⌊k·(examples so far)/N⌋ examples are chosen, and at the end exactly k. The windows' certificates are joined
+(`coreselect.selectors.combinators.joined`).
 """
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -13,9 +16,49 @@ from coreselect.errors import ShapeError
 from coreselect.planning.derived import of_parts
 from coreselect.planning.needs import Need, Sizes
 from coreselect.protocols import Selector, TaskLike
+from coreselect.selectors.combinators.joined import joined
 from coreselect.selectors.combinators.merge import Part, merge
 from coreselect.support.seeding import generator as seeded
 from coreselect.types import Selection
+
+BATCHES = re.compile(r"([1-9]\d{0,11})x([1-9]\d{0,11})")
+
+
+def windows(words: str) -> tuple[int, int | None]:
+    """Read the windows of a command line.
+
+    Args:
+        words: `51200`, examples in a window, or `100x512`, batches in a window and examples in a batch.
+    Returns:
+        How many examples a window holds, and the group size that the batches ask for, or None.
+    Raises:
+        ShapeError: the words have another form, or a number is below 1.
+    """
+    if re.fullmatch(r"[1-9]\d{0,11}", words):
+        return int(words), None
+    found = BATCHES.fullmatch(words)
+    if found is None:
+        why = "a window is a number of examples, 51200, or batches x examples in a batch, 100x512, each at least 1"
+        raise ShapeError(f"{why}, got {words!r}.")
+    return int(found[1]) * int(found[2]), int(found[2])
+
+
+def in_windows(selector: Selector, words: str) -> "Windowed":
+    """Return the selector in the windows that `words` describe; RCS takes the batches as its groups.
+
+    Raises:
+        ShapeError: as `windows` says, or RCS has another group size.
+    """
+    window, batch = windows(words)
+    size = getattr(selector, "group_size", None)
+    if batch is not None and hasattr(selector, "group_size"):
+        if size not in (None, batch):
+            raise ShapeError(
+                f"windows of batches of {batch} and a group size of {size} contradict each other: leave one out."
+            )
+        changed: Any = selector
+        selector = replace(changed, group_size=batch)
+    return Windowed(selector, window)
 
 
 @dataclass(frozen=True)
@@ -65,4 +108,4 @@ class Windowed:
                     )
                     parts.append(Part(members, inner))
                     chosen += share
-            return merge(snapshot, self, parts)
+            return merge(snapshot, self, parts, joined([p.selection.certificate for p in parts], "windows"))

@@ -3,7 +3,8 @@
     method = part + part …        the parts share the budget equally, in order (`Mixture`)
     part   = name : key=value …   key is a setting of the selector, or one of `RUN_SETTINGS` of the run
 
-`rcs`, `rcs:objective=adversarial_ce:eta=0.05`, `rcs:capture=all:sketch=512`, `importance:score=loss`, `rcs+redraw`.
+`rcs`, `rcs:objective=adversarial_ce:eta=0.05`, `rcs:capture=all:sketch=512`, `importance:score=loss`, `rcs+redraw`,
+`rcs:window=100x512` (window by window, each of 100 batches of 512).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from coreselect.gradients.sketch import Sketch
 from coreselect.objectives import RD, AdversarialCE, CEPlusRD, Objective
 from coreselect.protocols import Attack
 from coreselect.selectors import COMBINATORS, Mixture
+from coreselect.selectors.combinators.windowed import Windowed, in_windows
 from coreselect_integrations.lookup import look_up
 from coreselect_integrations.pretraining.settings import Settings
 from coreselect_integrations.pretraining.systems import SYSTEMS
@@ -79,8 +81,10 @@ def settings_for(words: str, settings: Settings) -> Settings:
 
 
 def names_of(selector: Selector) -> tuple[str, ...]:
-    """Return the name of a method, or the names of the parts of a mixture."""
-    return tuple(s.name for s in selector.selectors) if isinstance(selector, Mixture) else (selector.name,)
+    """Return the name of a method, or the names of the parts of a mixture; windows have the name of their selector."""
+    if isinstance(selector, Mixture):
+        return tuple(name for part in selector.selectors for name in names_of(part))
+    return names_of(selector.selector) if isinstance(selector, Windowed) else (selector.name,)
 
 
 def _parts(words: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -116,6 +120,7 @@ def _made(name: str, given: Mapping[str, Any], settings: Settings) -> Selector:
     if name in OBJECTIVE_METHODS:
         which = str(own.pop("objective", "rd"))
         own["objective"] = look_up(OBJECTIVES, which, "objective")(settings.rd.attack)
+    window = own.pop("window", None)
     if type(own.get("sketch")) is int:
         own["sketch"] = Sketch(own["sketch"])
     made = get_selector(name, **({"eta": settings.eta} if name == "rcs" else {}) | own)
@@ -129,4 +134,4 @@ def _made(name: str, given: Mapping[str, Any], settings: Settings) -> Selector:
         raise RequirementError(
             f"{', '.join(lost)} would have no effect for {name!r} with {settings.system}: leave it out."
         )
-    return made
+    return made if window is None else in_windows(made, str(window))

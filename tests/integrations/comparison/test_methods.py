@@ -7,7 +7,7 @@ import pytest
 from coreselect.errors import RequirementError, ShapeError, UnknownNameError
 from coreselect.gradients.sketch import Sketch
 from coreselect.objectives import RD, AdversarialCE, CEPlusRD
-from coreselect.selectors import RCS, RS2, Mixture, RCSSampled, Redraw
+from coreselect.selectors import RCS, RS2, Mixture, RCSSampled, Redraw, Windowed
 from coreselect_integrations.comparison.methods import names_of, selector_for, settings_for
 from coreselect_integrations.pretraining.presets import defaults
 
@@ -68,6 +68,18 @@ def test_settings_of_the_run_are_not_the_selectors() -> None:
     assert settings_for(words, RUN) == replace(RUN, capture="all", select_attack_steps=1, rd_steps=5)
     assert selector_for(words, RUN) == RCS(objective=replace(RUN, rd_steps=5).rd, eta=0.02)
     assert settings_for("rs2", RUN) == RUN
+
+
+def test_windows_are_part_of_a_method() -> None:
+    """`rcs:window=100x512` runs RCS window by window with groups of 512; its name stays rcs."""
+    made = selector_for("rcs:window=100x512", RUN)
+    assert made == Windowed(RCS(objective=RUN.rd, eta=0.02, group_size=512), 51_200)
+    assert selector_for("redraw:window=null", RUN) == Redraw()
+    assert selector_for("redraw:window=50", RUN) == Windowed(Redraw(), 50)
+    assert names_of(selector_for("rcs:window=4x5+redraw", RUN)) == ("rcs", "redraw")
+    for wrong in ("rcs:window=0", "rcs:window=4x5:group_size=6", "rcs:window=1.5"):
+        with pytest.raises(ShapeError):
+            selector_for(wrong, RUN)
 
 
 def test_a_plus_shares_the_budget() -> None:

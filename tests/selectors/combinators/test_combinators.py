@@ -1,24 +1,25 @@
 """Selectors that contain other selectors."""
 
+import itertools
 from typing import Any
 
 import cases
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from coreselect import select
 from coreselect.errors import RequirementError, ShapeError
 from coreselect.selectors import RS2, Mixture, PerClass, Random, RCSSampled, Redraw, Windowed
+from coreselect.selectors.combinators.joined import joined
+from coreselect.selectors.combinators.windowed import in_windows, windows
+from coreselect.support.seeding import generator
 
 
 def windows_of(chosen: Any, task: Any, window: int) -> list[int]:
     """Return how many picks each window has, in the order of the windows."""
-    import torch
-
-    from coreselect.support.seeding import generator
-
     order = torch.randperm(task.n, generator=generator(chosen.provenance.seed, "windows", chosen.provenance.round))
     place = {int(i): j // window for j, i in enumerate(order)}
     counts = [0] * -(-task.n // window)
@@ -67,6 +68,76 @@ def test_contrastive_windows_with_a_small_remainder(n: int) -> None:
     """Windows of 8 over N = 8m + 1 leave a last window of one example: under a batch loss the budget is still met."""
     for k in (1, n // 2, n):
         assert len(select(cases.acl_task(n), Windowed(cases.rcs(stratify=None), window=8), k)) == k
+
+
+def test_certificates_of_windows_are_summed() -> None:
+    """Value and bound are the sums over the windows, the ratio is theirs, and the assumptions say what is not covered."""
+    task = cases.sat_task(24)
+    inner = cases.rcs(stratify=None, group_size=2)
+    chosen = select(task, Windowed(inner, window=8), 9)
+    known = chosen.certificate
+    assert known is not None
+    assert known.upper_bound is not None
+    with task.snapshot(0, 0) as snapshot:
+        order = torch.randperm(24, generator=generator(0, "windows", 0)).numpy()
+        each = [
+            inner.select(snapshot.restrict(order[at : at + 8], number), k, generator=torch.Generator().manual_seed(0))
+            for number, (at, k) in enumerate(((0, 3), (8, 3), (16, 3)))
+        ]
+    parts = [one.certificate for one in each]
+    assert known.value == pytest.approx(sum(p.value for p in parts if p), rel=1e-9)
+    assert known.upper_bound == pytest.approx(sum(p.upper_bound or 0.0 for p in parts if p), rel=1e-9)
+    assert known.ratio is None or known.ratio == pytest.approx(known.value / known.upper_bound)
+    assert known.details["parts"] == 3
+    assert "3 windows" in known.assumptions[0]
+    assert "what their steps do together is neither" in known.assumptions[1]
+    assert not any("has none" in note for note in chosen.provenance.notes)
+
+
+def test_the_joined_bound_holds_for_every_set_with_the_same_shares() -> None:
+    """Over arrays f is linear: no set with two picks in each window exceeds the bound, and the best reaches it."""
+    task = cases.array_task(12)
+    inner = cases.rcs(groups="example", group_size=None, stratify=None)
+    with pytest.warns(UserWarning, match="single examples"):
+        chosen = select(task, Windowed(inner, window=4), 6)
+    known = chosen.certificate
+    assert known is not None
+    assert known.upper_bound is not None
+    gains = inner.eta * (task.gradients @ task.validation_gradient)
+    order = torch.randperm(12, generator=generator(0, "windows", 0)).numpy()
+    pairs = [itertools.combinations(order[at : at + 4].tolist(), 2) for at in (0, 4, 8)]
+    sums = [sum(gains[i] for pair in picks for i in pair) for picks in itertools.product(*pairs)]
+    assert max(sums) == pytest.approx(known.upper_bound, rel=1e-5)
+    assert known.value == pytest.approx(gains[chosen.indices].sum(), rel=1e-5)
+
+
+def test_certificates_that_cannot_be_summed_are_not() -> None:
+    """Theorem 2 is about all of RD, so two windows have none, with a note; one window keeps its own; no windows have none."""
+    task = cases.sat_task(20)
+    both = select(task, Windowed(cases.rcs(certify="paper"), window=10), 6)
+    assert both.certificate is None
+    assert any("so the whole selection has none" in note for note in both.provenance.notes)
+    alone = select(task, Windowed(cases.rcs(certify="paper"), window=20), 6).certificate
+    assert alone is not None
+    assert alone.method == "paper"
+    assert joined([], "windows") is None
+    assert joined([alone, None], "windows") is None
+
+
+def test_windows_are_written_as_batches_of_examples() -> None:
+    """100x512 is 51,200 examples, and groups of 512 for rcs; another group size contradicts it; other words are refused."""
+    assert windows("100x512") == (51_200, 512)
+    assert windows("51200") == (51_200, None)
+    made = in_windows(cases.rcs(group_size=None), "4x5")
+    assert (made.window, made.selector.group_size) == (20, 5)  # type: ignore[attr-defined]
+    assert in_windows(cases.rcs(group_size=5), "4x5") == made
+    assert in_windows(cases.rcs(group_size=3), "20") == Windowed(cases.rcs(group_size=3), 20)
+    assert in_windows(Redraw(), "4x5") == Windowed(Redraw(), 20)
+    with pytest.raises(ShapeError, match="batches of 5 and a group size of 3 contradict"):
+        in_windows(cases.rcs(group_size=3), "4x5")
+    for wrong in ("", "0", "x", "4x", "0x5", "4x0", "-4x5", "4X5", "4x5x6", "4.5", "１0"):
+        with pytest.raises(ShapeError, match="100x512, each at least 1"):
+            windows(wrong)
 
 
 def test_class_shares_are_kept() -> None:

@@ -1,6 +1,7 @@
 """Uniform draws."""
 
 from collections import Counter
+from typing import Any
 
 import cases
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from coreselect import select
 from coreselect.selectors import RS2, Random, Redraw
+from coreselect.selectors.sampling import uniform
 from coreselect.selectors.sampling.uniform import permutation, walk
 
 
@@ -21,6 +23,40 @@ def test_rs2_equals_dealing_card_by_card(n: int, data: st.DataObject) -> None:
     want = oracles.rs2_draws(n, k, rounds, lambda cycle: permutation(n, seed, "rs2", cycle).tolist())
     for r in range(rounds):
         assert walk(n, k, seed, r).tolist() == want[r]
+
+
+@given(st.integers(1, 40), st.data())
+def test_rs2_draws_do_not_depend_on_what_was_drawn_before(n: int, data: st.DataObject) -> None:
+    """Any rounds in any order, of two walks in turn, are those of the simulation; what is kept of a walk does not show."""
+    k, seed = data.draw(st.integers(1, n)), data.draw(st.integers(0, 99))
+    want = {
+        s: oracles.rs2_draws(n, k, 40, lambda c, s=s: permutation(n, s, "rs2", c).tolist()) for s in (seed, seed + 1)
+    }
+    for r in data.draw(st.lists(st.integers(0, 39), max_size=8)):
+        for s, draws in want.items():
+            one = walk(n, k, s, r)
+            assert one.tolist() == draws[r]
+            one[:] = -1  # a draw is its own array
+
+
+def test_a_late_epoch_of_rs2_makes_few_permutations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first call at epoch 5,000 makes two permutations, those of the next 9 epochs one more at most."""
+    made: list[int] = []
+
+    def counted(n: int, seed: int, purpose: str, number: int) -> Any:
+        made.append(number)
+        return permutation(n, seed, purpose, number)
+
+    monkeypatch.setattr(uniform, "permutation", counted)
+    walk(1000, 100, 77, 5003)
+    assert len(made) <= 2
+    for r in range(5004, 5013):
+        walk(1000, 100, 77, r)
+    assert len(made) <= 3
+    walk(1000, 900, 77, 5003)  # draws of more than half depend on the permutation before
+    made.clear()
+    walk(1000, 900, 77, 5004)
+    assert len(made) <= 2
 
 
 @pytest.mark.parametrize(("n", "k"), [(12, 3), (12, 5), (12, 7), (12, 11), (12, 12), (13, 1), (7, 4)])
