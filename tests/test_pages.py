@@ -35,7 +35,7 @@ def test_the_code_of_every_page_runs_in_order(page: Path, tmp_path: Path, monkey
     """All Python blocks of a page run, one after the other, with the names that its reader is said to have."""
     names = stage.given(named(page))
     monkeypatch.chdir(tmp_path)
-    stage.files(tmp_path)
+    stage.files(tmp_path, named(page))
     with contextlib.redirect_stdout(io.StringIO()):
         for block in pages.python(page):
             exec(compile("\n" * (block.line - 1) + block.text, page.name, "exec"), names)

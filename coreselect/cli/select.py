@@ -28,7 +28,7 @@ def select(
     out: Annotated[
         Path, typer.Option(help="Index file to write: .npz or .json (complete), .npy, .txt or .csv (indices only).")
     ],
-    pool: PoolOptions = PoolOptions(validation=0.01),
+    pool: Annotated[PoolOptions, Shown(validation="0.01; with --from as in training")] = PoolOptions(),
     selector: Selector = "rcs",
     fraction: Fraction = None,
     count: Annotated[int | None, typer.Option(min=1, help="Number of examples to choose.")] = None,
@@ -36,7 +36,7 @@ def select(
         int | None, typer.Option(min=1, help="Side to which the images of an image folder are cropped and resized.")
     ] = None,
     json: Json = False,
-    warmup: WarmupOptions = WarmupOptions(loss="sat", arch="small", warmup_epochs=1),
+    warmup: Annotated[WarmupOptions, Shown(loss="sat", arch="small", warmup_epochs="1")] = WarmupOptions(),
     model: Annotated[ModelOptions, Shown(capture="the head")] = ModelOptions(),
     method: Annotated[MethodOptions, Shown(group_size="min(64, budget / 8)")] = MethodOptions(),
     rcs: Annotated[RcsOptions, Smallest(rd_steps=0)] = RcsOptions(eta=0.01, rd_steps=3),
@@ -54,19 +54,33 @@ def select(
     Without --model, a small network (--arch) is trained adversarially on the
     images first.
 
+    With --from, a trained network is used, with the loss, the views and the attack
+    of the last epoch of its training.
+
     With --features or --gradients, no model is used.
     """
     if (fraction is None) == (count is None):
         raise typer.BadParameter("give one of --fraction and --count.")
     if any((arrays.features, arrays.gradients, arrays.labels)):
-        if model.model or model.checkpoint or model.save_model:
+        if model.model or model.checkpoint or model.save_model or model.from_:
             raise typer.BadParameter(
-                "arrays take the place of a model: leave --model, --checkpoint and --save-model out."
+                "arrays take the place of a model: leave --model, --checkpoint, --save-model and --from out."
             )
         if passes.precision != "fp32":
             raise typer.BadParameter("nothing is attacked over arrays: leave --precision out.")
     if (model.checkpoint and not model.model) or (model.save_model and model.model):
         raise typer.BadParameter("--checkpoint needs --model, and --save-model needs a network that is warmed up.")
+    if model.from_ is not None:
+        own = {
+            "--model": model.model, "--checkpoint": model.checkpoint, "--views": model.views, "--routes": model.routes,
+            "--save-model": model.save_model, "--loss": warmup.loss, "--arch": warmup.arch,
+            "--warmup-epochs": warmup.warmup_epochs,
+        }  # fmt: skip
+        lost = [name for name, value in own.items() if value is not None]
+        if lost:
+            raise typer.BadParameter(
+                f"{', '.join(lost)} would be without effect with --from, which says what is trained and how."
+            )
     normalised = (model.mean, model.std)
     if any(normalised) and not (all(normalised) and model.model):
         raise typer.BadParameter(

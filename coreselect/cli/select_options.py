@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from coreselect.cli.options import METHOD, MODEL, BatchSize, Capture, GroupSize, Precision
+from coreselect.cli.options import FROM, METHOD, MODEL, BatchSize, Capture, GroupSize, Precision
 
 ARRAYS = "Arrays instead of a model"
 
@@ -15,6 +15,7 @@ ARRAYS = "Arrays instead of a model"
 class ModelOptions:
     """The model whose gradients are compared."""
 
+    from_: Annotated[Path | None, FROM] = None
     model: Annotated[
         str | None,
         typer.Option(help="Factory of the model: package.module:factory or file.py:factory.", rich_help_panel=MODEL),

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from coreselect.choosing import select as choose
-from coreselect.cli.model import PreparedModel, from_factory, normalised, save_weights, warmed
+from coreselect.cli.model import PreparedModel, from_factory, normalised, registered, save_weights, warmed
 from coreselect.cli.options import AttackOptions, MachineOptions, PoolOptions, RcsOptions, WarmupOptions
 from coreselect.cli.plain_values import as_json
 from coreselect.cli.progress import progress
@@ -50,27 +50,29 @@ class Request:
 
     @property
     def radius(self) -> float:
-        """The radius of all attacks."""
+        """The radius of all attacks, where no trained network says another."""
         return 8 / 255 if self.attack.radius is None else self.attack.radius
 
 
 @dataclass(frozen=True)
 class Work:
-    """The task of a request, with the dataset and a record of the model; None and nothing for arrays."""
+    """The task of a request, with the dataset, a record of the model, and the radius of attacks; None and nothing for arrays."""
 
     task: Task
     dataset: Any
     model: Mapping[str, Any]
+    radius: float
 
 
 def run(request: Request, *, json: bool) -> None:
     """Choose, write the index file, and print the result."""
     index_file.ending(request.out)  # refuse an unknown format here, not an hour later
     talk = Console(stderr=True, highlight=False)
-    picker = make_selector(request.selector, request.method, request.rcs, request.radius)
+    make_selector(request.selector, request.method, request.rcs, request.radius)  # refuse what cannot be made
     with progress() as report:
         arrays = {name: path for name, path in asdict(request.arrays).items() if path is not None}
-        work = _over_arrays(arrays) if arrays else _over_model(request, report, talk)
+        work = _over_arrays(arrays, request.radius) if arrays else _over_model(request, report, talk)
+        picker = make_selector(request.selector, request.method, request.rcs, work.radius)
         selection = choose(work.task.reporting(report), picker, request.budget, request.seed)
     selection.save(request.out)
     talk.print(f"wrote {request.out}")
@@ -84,7 +86,7 @@ def run(request: Request, *, json: bool) -> None:
         Console().print(summary(selection, **known))
 
 
-def _over_arrays(paths: Mapping[str, Path]) -> Work:
+def _over_arrays(paths: Mapping[str, Path], radius: float) -> Work:
     """Make the task of arrays.
 
     Raises:
@@ -92,7 +94,7 @@ def _over_arrays(paths: Mapping[str, Path]) -> Work:
     """
     given: dict[str, Any] = {name: read_array(path) for name, path in paths.items()}
     try:
-        return Work(Task.from_arrays(**given), None, {})
+        return Work(Task.from_arrays(**given), None, {}, radius)
     except (DataError, ShapeError) as why:
         raise type(why)(f"{', '.join(map(str, paths.values()))}: {why}") from why
 
@@ -103,18 +105,32 @@ def _over_model(request: Request, report: Progress, talk: Console) -> Work:
     Raises:
         typer.BadParameter: --precision is given, and the loss has no attack.
     """
-    loss = find_loss(request.warmup.loss or "sat")
-    attack = training_attack(loss, request.radius, request.attack.attack_steps)
-    if attack is None and request.passes.precision != "fp32":
-        raise typer.BadParameter(f"nothing is attacked under --loss {request.warmup.loss}: leave --precision out.")
     check_timeout(request.machine.read_timeout, request.machine.num_workers)
     dataset = load(request.pool.data, "train", request.pool.rows, size=request.size)
-    share = request.pool.validation or 0.0
-    pool, held = holdout(dataset, int(share) if share >= 1 else share, request.seed)
     device = torch.device(request.machine.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    ready = _model(request, loss, pool, device, report)
+    trained = None if request.model.from_ is None else registered("coreselect.trained")(
+        request.model.from_, dataset, request.pool.data, device
+    )  # fmt: skip
+    loss = find_loss(request.warmup.loss or "sat") if trained is None else trained.loss
+    radius, attack = request.radius, training_attack(loss, request.radius, request.attack.attack_steps)
+    if trained is not None and request.attack.radius is None:
+        radius = getattr(trained.attack, "radius", radius)
+        steps = request.attack.attack_steps
+        attack = trained.attack if steps is None else training_attack(loss, radius, steps)
+    if attack is None and request.passes.precision != "fp32":
+        raise typer.BadParameter(f"nothing is attacked under --loss {loss.name}: leave --precision out.")
+    share, seed = request.pool.validation, request.seed
+    if share is None:
+        share, seed = (0.01, seed) if trained is None else (trained.validation, trained.seed)
+    pool, held = holdout(dataset, int(share) if share >= 1 else share, seed)
+    if trained is None:
+        ready = _model(request, loss, pool, device, report)
+    else:
+        ready = PreparedModel(trained.model, trained.call, trained.views, trained.said, trained.record)
+        for line in trained.lines:
+            talk.print(line)
     talk.print(f"{request.pool.data}: {len(pool)} to choose from, {len(held)} held out for validation; {ready.said}")
-    return Work(_task(request, loss, attack, ready, pool, held, device), dataset, ready.record)
+    return Work(_task(request, loss, attack, ready, pool, held, device), dataset, ready.record, radius)
 
 
 def _model(request: Request, loss: Loss, pool: Any, device: torch.device, report: Progress) -> PreparedModel:
@@ -124,7 +140,8 @@ def _model(request: Request, loss: Loss, pool: Any, device: torch.device, report
         ready = from_factory(model.model, model.checkpoint, model.views, loss.views, device, model.routes)
         return ready if model.mean is None else normalised(ready, model.mean, model.std or "")
     ready = warmed(
-        pool, device=device, progress=report, arch=warmup.arch, loss=warmup.loss, epochs=warmup.warmup_epochs,
+        pool, device=device, progress=report, arch=warmup.arch or "small", loss=warmup.loss or "sat",
+        epochs=1 if warmup.warmup_epochs is None else warmup.warmup_epochs,
         attack_steps=model.warmup_attack_steps, radius=request.radius, seed=request.seed,
     )  # fmt: skip
     if model.save_model is not None:

@@ -6,8 +6,7 @@ from typing import Annotated
 import typer
 
 from coreselect.cli.option_records import Shown, Smallest, takes_records
-from coreselect.cli.options import ANY_DEVICE, BatchSize, DataOptions, Device, Json, NumThreads, Radius, Seed
-from coreselect_integrations.cli.options import FROM
+from coreselect.cli.options import ANY_DEVICE, FROM, BatchSize, DataOptions, Device, Json, NumThreads, Radius, Seed
 
 ATTACKS = ("none", "pgd20", "autoattack")
 

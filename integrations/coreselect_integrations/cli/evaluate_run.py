@@ -18,15 +18,16 @@ from coreselect.data import labels_of, load
 from coreselect.data.labels import one_based
 from coreselect.errors import DataError, RequirementError
 from coreselect.protocols import Progress
-from coreselect_integrations.cli.checks_before_work import check_images, classes_in, device_on, network_at
+from coreselect_integrations.cli.checks_before_work import classes_in, device_on, network_at
 from coreselect_integrations.cli.evaluate_tables import tables
 from coreselect_integrations.cli.run_progress import counted
 from coreselect_integrations.evaluation import evaluate as under_attack
 from coreselect_integrations.evaluation.autoattack import autoattack
 from coreselect_integrations.evaluation.corruptions import CORRUPTIONS, corrupted, evaluate_corruptions
 from coreselect_integrations.evaluation.neighbours import neighbours
-from coreselect_integrations.networks import NetworkSpec, RoutedNetwork, Saved, restore, route_call
+from coreselect_integrations.networks import NetworkSpec, RoutedNetwork, Saved, classes_of, restore, route_call
 from coreselect_integrations.networks.class_names import check_class_names
+from coreselect_integrations.pretraining.dataset_shape import check_images
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,7 @@ def _classes(request: Request, saved: Saved) -> int | None:
     Raises:
         typer.BadParameter: it is an extractor, and what is asked for needs a classifier.
     """
-    # the classes of lpaft are clusters, not labels
-    classes = None if saved.about.get("mode") == "lpaft" else saved.spec.classes
+    classes = classes_of(saved)
     if classes is not None:
         return classes
     if request.neighbours is None:

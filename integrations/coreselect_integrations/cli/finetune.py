@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from coreselect.cli.option_records import Shown, Smallest, takes_records
-from coreselect.cli.options import ANY_DEVICE, AttackOptions, DataOptions, Json, MachineOptions, Seed
-from coreselect_integrations.cli.options import FROM, MODE_NAMES, Flip, RunFolder, TrainingOptions
+from coreselect.cli.options import ANY_DEVICE, FROM, AttackOptions, DataOptions, Json, MachineOptions, Seed
+from coreselect_integrations.cli.options import MODE_NAMES, Flip, RunFolder, TrainingOptions
 
 ALL = (*MODE_NAMES, "autolora", "lpaft")
 ATTACKED = ("alf", "aff", "autolora", "lpaft")

@@ -15,7 +15,7 @@ from coreselect.cli.options import AttackOptions, DataOptions, MachineOptions
 from coreselect.data import load, names_of
 from coreselect.data.items import check_timeout
 from coreselect.errors import BudgetError, RequirementError
-from coreselect_integrations.cli.checks_before_work import check_folder, check_images, classes_in, device_on, network_at
+from coreselect_integrations.cli.checks_before_work import check_folder, classes_in, device_on, network_at
 from coreselect_integrations.cli.options import TrainingOptions
 from coreselect_integrations.cli.run_progress import RunProgress, counted, duration
 from coreselect_integrations.finetuning import MODES, Finetuned
@@ -23,11 +23,13 @@ from coreselect_integrations.finetuning import finetune as finetune_by
 from coreselect_integrations.finetuning.autolora import autolora
 from coreselect_integrations.finetuning.post_training import FULL, PROBE, PostTrained, post_train
 from coreselect_integrations.networks import Saved, save_network
+from coreselect_integrations.pretraining.dataset_shape import check_images
 from coreselect_integrations.pretraining.run import MODEL
 from coreselect_integrations.pretraining.settings import AUTOCAST_DTYPES
 from coreselect_integrations.systems.augment import crop_flip
 from coreselect_integrations.training.runs import CHECKPOINT, LOG
 
+DUAL_MODES = ("aff", "autolora")  # in training they keep statistics for two routes
 FIRST, LAST = "probe", "full"  # the folders in which `post_train` keeps its two trainings
 
 
@@ -69,7 +71,7 @@ def run(request: Request, *, json: bool) -> None:
     check_timeout(request.machine.read_timeout, request.machine.num_workers)
     check_folder(out)
     _check_kind(mode, out)
-    saved, dataset = network_at(request.from_), load(data, "train", request.images.rows)
+    saved, dataset = network_at(request.from_, dual=mode in DUAL_MODES), load(data, "train", request.images.rows)
     check_images(dataset, saved.spec, data)
     flip = saved.spec.channels > 1 if request.flip is None else request.flip
     classes = 0 if mode == "lpaft" else classes_in(dataset, data, f"fine-tuning by {mode}")

@@ -16,7 +16,6 @@ SYSTEM_NAMES = ("standard", "sat", "trades", "fast-at", "cl", "acl", "dynacl", "
 MODE_NAMES = ("slf", "alf", "sff", "aff")
 
 RunFolder = Annotated[Path, typer.Option(help="Folder of the run. A run that is already there is continued.")]
-FROM = typer.Option("--from", help="model.pt of `coreselect train` or `coreselect finetune`.")
 Selectors = Annotated[str, typer.Option(help="Methods with commas, such as rcs,rs2, rcs:eta=0.05 or rcs+redraw.")]
 Flip = Annotated[bool | None, typer.Option(help="Mirror images at random.", rich_help_panel=TRAINING)]
 

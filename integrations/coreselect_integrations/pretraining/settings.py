@@ -132,6 +132,11 @@ class Settings:
         self.rate_curve()
 
     @property
+    def supervised(self) -> bool:
+        """Whether the system reads labels."""
+        return SYSTEMS[self.system].supervised
+
+    @property
     def first_selection(self) -> int:
         """The first epoch on a coreset."""
         return self.warmup if self.align == "warmup" else -(-self.warmup // self.every) * self.every
