@@ -88,6 +88,14 @@ def select(
         )
     if passes.precision not in PRECISIONS:
         raise typer.BadParameter(f"--precision is {' or '.join(PRECISIONS)}, got {passes.precision!r}.")
+    if (method.sigma is not None or method.lipschitz is not None) and (
+        method.certify != "paper" or (selector or "rcs") != "rcs"
+    ):
+        raise typer.BadParameter(
+            "--sigma and --lipschitz would be without effect: they are for rcs with --certify paper."
+        )
+    if method.sigma is not None and method.lipschitz is not None:
+        raise typer.BadParameter("--sigma or --lipschitz, which gives it: name one.")
     share = pool.validation or 0.0
     if share > 1 and share != int(share):
         raise typer.BadParameter("--validation is a share below 1, or a whole number of images.")

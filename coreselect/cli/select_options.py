@@ -69,9 +69,18 @@ class MethodOptions:
         bool, typer.Option("--per-class", help="Choose in each class separately.", rich_help_panel=METHOD)
     ] = False
     objective: Annotated[
-        str, typer.Option(help="What is lowered: rd, adversarial_ce or ce_plus_rd.", rich_help_panel=METHOD)
+        str,
+        typer.Option(
+            help="What is lowered: rd (js or ot: with another divergence), adversarial_ce or ce_plus_rd.",
+            rich_help_panel=METHOD,
+        ),
     ] = "rd"
-    divergence: Annotated[str, typer.Option(help="Divergence of RD: kl, js or ot.", rich_help_panel=METHOD)] = "kl"
+    divergence: Annotated[
+        str | None,
+        typer.Option(
+            help="Divergence of RD: kl, js or ot.", show_default="that of --objective, or kl", rich_help_panel=METHOD
+        ),
+    ] = None
     group_size: GroupSize = None
     stratify: Annotated[
         str,
@@ -93,6 +102,23 @@ class MethodOptions:
     certify: Annotated[
         str, typer.Option(help="Certificate: instance, paper, sampled or none.", rich_help_panel=METHOD)
     ] = "instance"
+    sigma: Annotated[
+        float | None,
+        typer.Option(
+            min=1.0,
+            help="σ of Theorem 2, for --certify paper.",
+            show_default="1, the best case",
+            rich_help_panel=METHOD,
+        ),
+    ] = None
+    lipschitz: Annotated[
+        str | None,
+        typer.Option(
+            help="Lipschitz constants that give σ: L1,L2 of RD and training loss, L3,L4 of their gradients, and M, the number "
+            "of held-out images.",
+            rich_help_panel=METHOD,
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import typer
 
 from coreselect.cli.option_records import Shown, Smallest, takes_records
 from coreselect.cli.options import ANY_DEVICE, FROM, BatchSize, DataOptions, Device, Json, NumThreads, Radius, Seed
+from coreselect_integrations.cli.options import Corruptions
 
 ATTACKS = ("none", "pgd20", "autoattack")
 
@@ -19,9 +20,7 @@ def evaluate(
         str | None,
         typer.Option(help="pgd20, autoattack, both with a comma, or none.", show_default="pgd20"),
     ] = None,
-    corruptions: Annotated[
-        Path | None, typer.Option(help="Folder in the format of CIFAR-10-C, read at severities 1 to 5.")
-    ] = None,
+    corruptions: Corruptions = None,
     severities: Annotated[
         str | None,
         typer.Option(

@@ -11,7 +11,6 @@ import torch
 import typer
 from rich.console import Console
 
-from coreselect.attacks import PGD
 from coreselect.cli.options import DataOptions
 from coreselect.cli.progress import progress
 from coreselect.data import labels_of, load
@@ -21,9 +20,8 @@ from coreselect.protocols import Progress
 from coreselect_integrations.cli.checks_before_work import classes_in, device_on, network_at
 from coreselect_integrations.cli.evaluate_tables import tables
 from coreselect_integrations.cli.run_progress import counted
-from coreselect_integrations.evaluation import evaluate as under_attack
-from coreselect_integrations.evaluation.autoattack import autoattack
 from coreselect_integrations.evaluation.corruptions import CORRUPTIONS, corrupted, evaluate_corruptions
+from coreselect_integrations.evaluation.named import accuracies
 from coreselect_integrations.evaluation.neighbours import neighbours
 from coreselect_integrations.networks import NetworkSpec, RoutedNetwork, Saved, classes_of, restore, route_call
 from coreselect_integrations.networks.class_names import check_class_names
@@ -79,7 +77,7 @@ def run(request: Request, *, json: bool) -> None:
             result["corruptions"] = asdict(found)
         if classes is not None:
             result |= {} if request.attacks == ("none",) else {"radius": request.radius}
-            result |= _accuracies(network, test, request, routed)
+            result |= accuracies(network, test, request.attacks, radius=request.radius, seed=request.seed, **routed)
     if json:
         typer.echo(json_.dumps(result, indent=2))
         return
@@ -133,22 +131,6 @@ def _first(corruptions: Path | None, severities: tuple[int, ...]) -> Any:
     """Return the images of the first corruption in a folder at the first severity; None without one."""
     names = [] if corruptions is None else [name for name in CORRUPTIONS if (corruptions / f"{name}.npy").exists()]
     return corrupted(corruptions, names[0], severities[0], severities) if corruptions is not None and names else None
-
-
-def _accuracies(network: RoutedNetwork, test: Any, request: Request, common: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the standard accuracy, and the record of every attack by its name."""
-    out: dict[str, Any] = {}
-    radius = request.radius
-    for name in request.attacks:
-        if name == "autoattack":
-            record = autoattack(network, test, radius=radius, seed=request.seed, **common)
-        else:
-            pgd = PGD(radius, radius / 4 or 1.0, 20 if name == "pgd20" else 0, random_start=name == "pgd20")
-            record = under_attack(network, test, attack=pgd, seed=request.seed, **common)
-        out["standard"] = record.standard
-        if name != "none":
-            out[name] = asdict(record)
-    return out
 
 
 def _by_neighbours(

@@ -64,7 +64,7 @@ def run(request: Request, *, json: bool) -> None:
     settings = _settings(request, saved)
     rcs = selector_for("rcs", settings)
     assert isinstance(rcs, RCS)
-    rcs = replace(rcs, group_size=request.measured.group_size)
+    rcs = replace(rcs, group_size=request.measured.group_size or settings.group_size)
     methods = _methods(request.report.selectors, settings)
     dataset = load(data, "train", request.pool.rows)
     pool, held = held_out(dataset, settings.validation, settings.seed)

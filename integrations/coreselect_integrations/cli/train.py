@@ -10,6 +10,7 @@ from coreselect.cli.options import ANY_DEVICE, AttackOptions, Json, MachineOptio
 from coreselect_integrations.cli.options import (
     SYSTEM_NAMES,
     NetworkOptions,
+    Preset,
     RunFolder,
     ScheduleOptions,
     TrainingOptions,
@@ -32,14 +33,14 @@ def train(
     ] = None,
     pool: PoolOptions = PoolOptions(),
     out: RunFolder = Path("out/train"),
-    preset: Annotated[
-        str | None, typer.Option(help="Published settings, such as cifar10-acl or imagenet32-sat.")
-    ] = None,
+    preset: Preset = None,
     json: Json = False,
     network: NetworkOptions = NetworkOptions(),
     images: ImageOptions = ImageOptions(),
     training: Annotated[TrainingOptions, Smallest(batch_size=2)] = TrainingOptions(),
-    coreset: Annotated[CoresetOptions, Shown(selector="full: the whole pool", capture="the head")] = CoresetOptions(),
+    coreset: Annotated[
+        CoresetOptions, Shown(selector="full: the whole pool", capture="the head", group_size="min(64, budget / 8)")
+    ] = CoresetOptions(),
     schedule: Annotated[ScheduleOptions, Shown(select_attack_steps="those of training")] = ScheduleOptions(),
     rcs: Annotated[RcsOptions, Shown(eta="0.01", rd_steps="3")] = RcsOptions(),
     attack: AttackOptions = AttackOptions(),
