@@ -10,6 +10,7 @@ from coreselect.errors import CoreselectError, RequirementError
 from coreselect.objectives.following import following, parts
 from coreselect.protocols import Selector, TaskLike
 from coreselect.support.bounds import bounds_of, check_range
+from coreselect.support.type_checks import LARGEST_SEED, whole
 from coreselect.task.recipe import ModelRecipe
 from coreselect.types import Selection
 
@@ -40,12 +41,12 @@ def select(task: TaskLike, selector: Selector, budget: Budget, seed: int = 0, *,
         The selection: k unique positions in the pool, in pick order, with provenance.
     Raises:
         BudgetError: the budget is out of range.
-        RequirementError: the task lacks something that the selector needs, or seed or round is negative.
+        RequirementError: the task lacks something that the selector needs, or seed or round is no whole number from 0 on.
         OutOfBoundsError: inputs lie outside the bounds of an attack of this selection.
         CoreselectError: the selector returned a wrong number of picks, or picks that are not unique positions.
     """
-    if seed < 0 or round < 0:
-        raise RequirementError(f"seed and round must be 0 or more, got {seed} and {round}.")
+    seed = whole("seed", seed, RequirementError, most=LARGEST_SEED)
+    round = whole("round", round, RequirementError)
     k = resolve(budget, task.n)
     check_selector(selector, task)
     selection = selector.select(task, k, generator=torch.Generator().manual_seed(seed), round=round)
@@ -110,11 +111,12 @@ def check_ranges(selector: Selector, task: TaskLike) -> None:
     if not isinstance(task, ModelRecipe):
         return
     loss_attacks = any(route == "adversarial" for route, _ in task.loss.streams)
-    pool = task.attack if loss_attacks and task.views is None else None  # a view may have another range than its image
+    pool = task.attack if loss_attacks else None
     for part in parts(selector):
         objective = getattr(part, "objective", None)
         validation = None if objective is None else following(objective, task.attack).attack
         for what, attack in (("pool", pool), ("validation", validation)):
-            seen = task.first_ranges.get(what)
+            of_views = what == "pool" and task.views is not None  # a view may have another range than its image
+            seen = task.first_ranges.get("views of the pool" if of_views else what)
             if what in getattr(part, "attacks", ()) and seen is not None:
-                check_range(seen, bounds_of(attack), f"{what} inputs")
+                check_range(seen, bounds_of(attack), "views of pool inputs" if of_views else f"{what} inputs")

@@ -9,7 +9,7 @@ import typer
 from coreselect.cli.option_records import takes_records
 
 NETWORK = "Networks"
-NETWORK_ENDINGS = (".pt", ".pth", ".tar", ".ckpt", ".bin")
+NETWORK_ENDINGS = (".pt", ".pth", ".tar", ".ckpt", ".bin", ".safetensors")
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ def convert(
 ) -> None:
     """Write an index file in another format, which the ending of the new name chooses.
 
-    A network file (.pt, .pth, .tar, .ckpt, .bin) with published names becomes a
-    model.pt that every command reads. What was recognised is printed.
+    A network file (.pt, .pth, .tar, .ckpt, .bin, .safetensors) with published names
+    becomes a model.pt that every command reads. What was recognised is printed.
     """
     given = {name: value for name, value in vars(reading).items() if value is not None}
     if source.suffix.lower() in NETWORK_ENDINGS:

@@ -72,8 +72,9 @@ def select(
         raise typer.BadParameter("--checkpoint needs --model, and --save-model needs a network that is warmed up.")
     if model.from_ is not None:
         own = {
-            "--model": model.model, "--checkpoint": model.checkpoint, "--views": model.views, "--routes": model.routes,
-            "--save-model": model.save_model, "--loss": warmup.loss, "--arch": warmup.arch,
+            "--model": model.model, "--checkpoint": model.checkpoint, "--weights-key": model.weights_key,
+            "--views": model.views, "--routes": model.routes, "--save-model": model.save_model,
+            "--loss": warmup.loss, "--arch": warmup.arch,
             "--warmup-epochs": warmup.warmup_epochs,
         }  # fmt: skip
         lost = [name for name, value in own.items() if value is not None]
@@ -81,6 +82,8 @@ def select(
             raise typer.BadParameter(
                 f"{', '.join(lost)} would be without effect with --from, which says what is trained and how."
             )
+    if model.weights_key and not model.checkpoint:
+        raise typer.BadParameter("--weights-key is for --checkpoint.")
     normalised = (model.mean, model.std)
     if any(normalised) and not (all(normalised) and model.model):
         raise typer.BadParameter(

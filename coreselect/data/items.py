@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
+from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, SequentialSampler, get_worker_info
 
-from coreselect.data.collate import Failure
+from coreselect.data.collate import Collate, Failure
 from coreselect.errors import DataError, RequirementError, first_few
 
 
@@ -46,6 +46,73 @@ class Guarded(Dataset[Any]):
                 self.reading[worker.id] = -1
 
 
+class CheckedLoader:
+    """A `DataLoader` of a map-style dataset whose failures are `DataError`s that name the position.
+
+    It draws from `generator` as a `DataLoader` does, so the batches and the draws in workers are the same.
+
+    Args:
+        view: map-style dataset.
+        batch_sampler: yields lists of positions.
+        collate: (position, item) pairs → batch or `Failure`; it runs in the workers, so it must be picklable. None:
+            `coreselect.data.collate.Collate`.
+        what: the dataset's name in messages: "pool", "validation".
+        generator: decides the draws of the workers; None: a fixed one. The global generator is never used.
+        num_workers: as for `torch.utils.data.DataLoader`.
+        timeout: seconds to wait for a batch of the workers; 0 waits for ever.
+    """
+
+    def __init__(
+        self,
+        view: Any,
+        batch_sampler: Iterable[Sequence[int]],
+        collate: Callable[[Sequence[tuple[int, Any]]], Any] | None = None,
+        *,
+        what: str,
+        generator: torch.Generator | None = None,
+        num_workers: int = 0,
+        timeout: float = 0,
+    ) -> None:
+        self.what, self.num_workers, self.timeout = what, num_workers, timeout
+        self._guarded = Guarded(view, num_workers)
+        self._loader: DataLoader[Any] = DataLoader(
+            self._guarded,
+            batch_sampler=batch_sampler,  # type: ignore[arg-type]  # any iterable of lists serves
+            num_workers=num_workers,
+            collate_fn=collate or Collate(),
+            timeout=timeout,
+            generator=generator or torch.Generator().manual_seed(0),
+        )
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the batches.
+
+        Raises:
+            DataError: an item raises or cannot be put into a batch, or a worker dies or does not answer; the exception that
+                was raised is the cause.
+        """
+        iterator = iter(self._loader)
+        while True:
+            try:
+                batch = next(iterator)
+            except StopIteration:
+                return
+            except RuntimeError as why:
+                if not self.num_workers:
+                    raise
+                refusal = _lost(why, self.what, self._guarded, iterator, self.timeout)
+                _end(iterator)
+                raise refusal from why
+            if isinstance(batch, Failure):
+                _end(iterator)
+                space = "" if batch.said.startswith("[") else " "  # "item 3[1] is …" names a part of item 3
+                raise DataError(f"{self.what} item {batch.position}{space}{batch.said}.") from batch.cause
+            yield batch
+
+
 def loaded(
     view: Any,
     batches: Sequence[NDArray[np.int64]],
@@ -55,43 +122,21 @@ def loaded(
     num_workers: int = 0,
     timeout: float = 0,
 ) -> Iterator[Any]:
-    """Yield what `collate` makes of each batch of (position, item) pairs, in order.
+    """Yield what `collate` makes of each batch of (position, item) pairs, in order; see `CheckedLoader`.
 
     Args:
-        view: map-style dataset.
         batches: int64 [B] each, positions.
-        collate: pairs → batch or `Failure`; it runs in the workers, so it must be picklable.
-        what: the dataset's name in messages: "pool", "validation".
-        num_workers: as for `torch.utils.data.DataLoader`.
-        timeout: seconds to wait for a batch of the workers; 0 waits for ever.
-    Raises:
-        DataError: an item raises or cannot be put into a batch, or a worker dies or does not answer; the exception that
-            was raised is the cause.
     """
-    guarded = Guarded(view, num_workers)
-    loader: DataLoader[Any] = DataLoader(
-        guarded,
-        batch_sampler=[b.tolist() for b in batches],
-        num_workers=num_workers,
-        collate_fn=collate,
-        timeout=timeout,
-        generator=torch.Generator().manual_seed(0),  # otherwise iterating changes the global generator
-    )
-    iterator = iter(loader)
-    for _ in batches:
-        try:
-            batch = next(iterator)
-        except RuntimeError as why:
-            if not num_workers:
-                raise
-            refusal = _lost(why, what, guarded, iterator, timeout)
-            _end(iterator)
-            raise refusal from why
-        if isinstance(batch, Failure):
-            _end(iterator)
-            space = "" if batch.said.startswith("[") else " "  # "item 3[1] is …" names a part of item 3
-            raise DataError(f"{what} item {batch.position}{space}{batch.said}.") from batch.cause
-        yield batch
+    positions = [b.tolist() for b in batches]
+    yield from CheckedLoader(view, positions, collate, what=what, num_workers=num_workers, timeout=timeout)
+
+
+def loaded_in_order(
+    dataset: Any, batch_size: int, *, what: str, num_workers: int = 0, timeout: float = 0
+) -> CheckedLoader:
+    """Return a loader of a whole dataset in its order; see `CheckedLoader`."""
+    batches = BatchSampler(SequentialSampler(dataset), batch_size, drop_last=False)
+    return CheckedLoader(dataset, batches, what=what, num_workers=num_workers, timeout=timeout)
 
 
 def _end(iterator: Any) -> None:

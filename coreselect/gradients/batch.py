@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from coreselect.gradients.loss_value import loss_value
+from coreselect.gradients.loss_value import checked_loss_value
 from coreselect.network.layout import Layout
 from coreselect.network.network import Network
 from coreselect.protocols import Loss, Stream
@@ -24,11 +24,13 @@ def group_row(
     Args:
         prepared: for each stream, what the network prepared for the members of the group, [B, …].
         labels: targets as the loss reads them, [B, …], or None.
+    Raises:
+        LossFailure: the loss raised.
     """
     with torch.enable_grad():
         theta = {n: p.detach().clone().requires_grad_() for n, p in net.captured.items()}
         with net.holding(theta):
             outputs = {s: net.apply(theta, z, s[0]) for s, z in prepared.items()}
-            value = loss_value(loss, outputs, labels).mean()
+            value = checked_loss_value(loss, outputs, labels).mean()
             slopes = torch.autograd.grad(value, list(theta.values()), materialize_grads=True)
     return layout.flatten(dict(zip(theta, slopes, strict=True))), value.detach()

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from coreselect.gradients.loss_value import loss_value
+from coreselect.gradients.loss_value import LossFailure, checked_loss_value
 from coreselect.network.network import HeadSplit
 from coreselect.protocols import Loss, Stream
 from coreselect.support.structure import taken
@@ -46,12 +46,17 @@ def factors(
         prepared: the features of each stream, [N, …].
         labels: targets as the loss reads them, [N, …], or None.
         batch: how many examples one pass takes (memory only).
+    Raises:
+        LossFailure: the loss raised.
     """
     n = len(next(iter(prepared.values())))
     parts: list[tuple[list[Factor], Tensor]] = []
     for at in range(0, n, batch):
         piece = {s: f[at : at + batch] for s, f in prepared.items()}
-        parts.append(_factors(net, loss, piece, taken(labels, slice(at, at + batch))))
+        try:
+            parts.append(_factors(net, loss, piece, taken(labels, slice(at, at + batch))))
+        except LossFailure as failure:
+            raise LossFailure(failure.name, at + failure.places, failure.said) from failure.__cause__
     if len(parts) == 1:
         return parts[0]
     joined = [
@@ -64,7 +69,7 @@ def factors(
 def _factors(net: HeadSplit, loss: Loss, prepared: Mapping[Stream, Tensor], labels: Any) -> tuple[list[Factor], Tensor]:
     run = run_recorded(net, prepared)
     with torch.enable_grad():
-        losses = loss_value(loss, run.outputs, labels)  # [B]
+        losses = checked_loss_value(loss, run.outputs, labels)  # [B]
         deltas = torch.autograd.grad(losses.sum(), [c.output for c in run.calls], materialize_grads=True)
     return as_factors(net, run.calls, deltas), losses.detach()
 

@@ -19,6 +19,7 @@ from coreselect.data.labels import why_unlabelled
 from coreselect.data.reading import Unpack, read
 from coreselect.errors import NonFiniteError, OverlapError, RequirementError, ShapeError, first_few
 from coreselect.gradients.inputs import digest, finite_examples, refuse_attack, refuse_inputs, refuse_labels, to_model
+from coreselect.gradients.parts import Batches
 from coreselect.losses.targets import for_loss, reads_classes
 from coreselect.network.network import Network
 from coreselect.network.precision import at_least, without_autocast
@@ -70,7 +71,7 @@ class Sweeper:
     validation_digests: frozenset[bytes]
     timeout: float = 0
 
-    def sweep(self, batches: Sequence[Sequence[NDArray[np.int64]]]) -> Iterator[PreparedBatch]:
+    def sweep(self, batches: Batches) -> Iterator[PreparedBatch]:
         """Yield the prepared form of each batch, in order.
 
         Args:
@@ -222,12 +223,9 @@ class Sweeper:
             )
 
 
-Batches = list[list[NDArray[np.int64]]]
-
-
 def pack(groups: Sequence[NDArray[np.int64]], batch_size: int) -> Batches:
     """Pack whole groups into batches of at most `batch_size` examples; a larger group is a batch of its own."""
-    out: Batches = []
+    out: list[list[NDArray[np.int64]]] = []
     size = 0  # of the last batch
     for group in groups:
         if not out or size + len(group) > batch_size:

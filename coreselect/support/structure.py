@@ -41,6 +41,12 @@ def mapped(function: Callable[[Tensor], Any], x: Any) -> Any:
     return x
 
 
+def rebuilt(form: Any, tensors: Sequence[Tensor]) -> Any:
+    """Return a structure of the same form as another one, with other tensors, in the order of `leaves`."""
+    rest = iter(tensors)
+    return mapped(lambda _: next(rest), form)
+
+
 def size(x: Any) -> int:
     """Return B, the length of the first tensor."""
     return len(leaves(x)[0])

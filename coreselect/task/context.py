@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from coreselect.gradients.parts import Parts, alone
 from coreselect.protocols import Progress
 from coreselect.support.clock import Clock
 from coreselect.types import Int64
@@ -19,6 +20,7 @@ class Context:
         validation_indices: positions of the validation examples in their dataset, or None.
         fixed: the names of the parameters of the model that are not trained.
         disjoint: how pool and validation were shown to be disjoint, or None without validation.
+        parts: how the records of a sweep come about.
         notes: for the provenance of the selection.
         cache: results that do not depend on a restriction.
     """
@@ -32,6 +34,7 @@ class Context:
     validation_indices: Int64 | None
     disjoint: str | None
     fixed: frozenset[str] = frozenset()
+    parts: Parts = alone
     notes: list[str] = field(default_factory=list)
     cache: dict[Any, Any] = field(default_factory=dict)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from coreselect.data.collate import Collate, Failure
 from coreselect.data.images import labels_of
@@ -18,10 +19,10 @@ from coreselect.data.reading import unpack as default_unpack
 from coreselect.data.subsets import refuse_positions
 from coreselect.errors import CoreselectWarning, DataError, first_few
 from coreselect.io.fingerprint import item_bytes
-from coreselect.protocols import Loss
+from coreselect.protocols import Loss, MakeViews
 from coreselect.support.bounds import Range, known_range
-from coreselect.support.seeding import rng_kept
-from coreselect.support.structure import mapped
+from coreselect.support.seeding import rng_kept, seed_everything
+from coreselect.support.structure import leaves, mapped, taken
 from coreselect.task.datasets import length_of
 from coreselect.task.targets import Targets, kind_of
 
@@ -41,12 +42,13 @@ class FirstLook:
     """What the first items show: their targets, whether these are the labels that the dataset lists, and the range.
 
     `targets` is what the first item carries beside its input, None if that is nothing. `range` is the smallest and the largest
-    value of the inputs; None for integers and for values that are not finite.
+    value of the inputs, and `view_range` that of their views; None for integers, for values that are not finite, and without views.
     """
 
     targets: Targets | None
     labels_agree: bool
     range: Range | None
+    view_range: Range | None
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,15 @@ class _Look:
 
 
 def first_look(
-    dataset: Any, unpack: Unpack, *, loss: Loss, what: str, has_ids: bool, num_workers: int = 0, timeout: float = 0
+    dataset: Any,
+    unpack: Unpack,
+    *,
+    loss: Loss,
+    what: str,
+    has_ids: bool,
+    views: MakeViews | None = None,
+    num_workers: int = 0,
+    timeout: float = 0,
 ) -> FirstLook:
     """Read a few items twice with the same seeds.
 
@@ -72,6 +82,7 @@ def first_look(
         unpack: batch of items → (x, labels or None).
         loss: decides what counts as class numbers.
         what: "pool" or "validation".
+        views: what makes the views that an attack acts on; None: the inputs are the views.
         has_ids: whether the user gave `ids=`, which identify the pool without its items.
         num_workers: with any, one worker reads the items, so that an item that kills a process does not kill this one.
         timeout: of that worker, in seconds; 0 waits for ever.
@@ -115,7 +126,24 @@ def first_look(
     x, y = unpack(batch)
     agree = not usual or y is None or compare_labels(dataset, dict(zip(places.tolist(), labels, strict=True)), what)
     first = mapped(lambda t: t[:1] if t.dim() else t, y)  # the target of one item, as a batch of one
-    return FirstLook(kind_of(first, loss), agree, known_range(x))
+    return FirstLook(kind_of(first, loss), agree, known_range(x), views and _range_of_views(views, x))
+
+
+def _range_of_views(views: MakeViews, x: Any) -> Range | None:
+    """Return the range of the views of inputs [b, …]; None where it is not known, or the views fail, as the sweep will say."""
+    ranges: list[Range | None] = []
+    with rng_kept():
+        for i in range(len(leaves(x)[0])):
+            seed_everything(i)  # a view function may also draw from a global state
+            try:
+                made = views(taken(x, slice(i, i + 1)), torch.Generator().manual_seed(i))
+                ranges += [known_range(view) for view in made]
+            except Exception:  # code of the user, which may raise anything
+                return None
+    known = [r for r in ranges if r is not None]
+    return (
+        (min(low for low, _ in known), max(high for _, high in known)) if known and len(known) == len(ranges) else None
+    )
 
 
 def compare_labels(dataset: Any, seen: Mapping[int, int | None], what: str) -> bool:

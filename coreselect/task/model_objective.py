@@ -6,7 +6,7 @@ from torch import Tensor
 
 from coreselect.errors import RequirementError
 from coreselect.gradients.inputs import out_of_range, refuse_attack, refuse_labels
-from coreselect.gradients.loss_value import loss_value
+from coreselect.gradients.loss_value import checked_loss_value, naming
 from coreselect.losses.targets import reads_classes
 from coreselect.network.layout import Layout
 from coreselect.objectives.following import following
@@ -80,5 +80,6 @@ def loss_gradient(
         everything = torch.arange(held.size, device=theta.device)
         adversarial, natural = held.outputs(layout.unflatten(theta), everything)
         streams: dict[Stream, Tensor] = {("adversarial", 0): adversarial, ("natural", 0): natural}
-        value = loss_value(loss, streams, labels).mean()
+        with naming(np.arange(held.size), "validation"):
+            value = checked_loss_value(loss, streams, labels).mean()
     return torch.autograd.grad(value, theta)[0]

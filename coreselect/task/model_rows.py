@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -13,20 +14,26 @@ from torch import Tensor
 from coreselect.data.reading import class_numbers
 from coreselect.errors import RequirementError
 from coreselect.gradients.batch import group_row
+from coreselect.gradients.example import ExampleRows
 from coreselect.gradients.factor_check import factors_are_exact
 from coreselect.gradients.factored import FactoredRows
 from coreselect.gradients.factors import factors
-from coreselect.gradients.row_matrix import row_matrix
+from coreselect.gradients.loss_value import naming
+from coreselect.gradients.parts import Batches, Record, stacked
+from coreselect.gradients.row_matrix import row_matrix, row_records
 from coreselect.gradients.rows import DenseRows, Groups, Rows, are_single_examples
 from coreselect.gradients.sketch import Sketch
 from coreselect.gradients.store import allocate
-from coreselect.gradients.sweep import pack
+from coreselect.gradients.sweep import PreparedBatch, pack
 from coreselect.network.layout import Layout
 from coreselect.network.network import ROUTES, HeadSplit
 from coreselect.protocols import Stream
-from coreselect.support.structure import joined
+from coreselect.support.records import settings_of
+from coreselect.support.structure import leaves
 from coreselect.task.open_model import OpenModel
 from coreselect.types import Int64
+
+LABELS = "labels "  # and a number: the tensors of the targets in a record
 
 
 @dataclass(frozen=True)
@@ -83,7 +90,8 @@ class ModelRows:
             return None
         pool = self.pool
         with self._clock("rows"):
-            parts, losses = factors(net, self._loss, pool.prepared, pool.labels)
+            with naming(self._positions):
+                parts, losses = factors(net, self._loss, pool.prepared, pool.labels)
             rows = FactoredRows(parts, self.layout)
             rows.refuse(self._positions)
             return rows, losses
@@ -96,39 +104,51 @@ class ModelRows:
     @cached_property
     def pool(self) -> PreparedPool:
         """The examples, attacked and prepared in one sweep."""
-        parts = list(self._opened.sweep(self._opened.all_batches()))
-        labels = [p.labels for p in parts if p.labels is not None]
+        opened = self._opened
+
+        def make(some: Batches) -> Iterator[Record]:
+            for batch in opened.sweeper.sweep(some):
+                streams = {_name(s): z for s, z in batch.prepared.items()}
+                yield streams | {f"{LABELS}{i}": t for i, t in enumerate(leaves(batch.labels))}
+
+        found = stacked(list(opened.records("prepared", opened.all_batches(), make, opened.training())))
         return PreparedPool(
-            {s: joined([p.prepared[s] for p in parts]) for s in parts[0].prepared},
-            joined(labels) if labels else None,
+            {s: found[_name(s)] for s in self._loss.streams},
+            opened.targets([t for name, t in found.items() if name.startswith(LABELS)]),
         )
 
     def _swept(self, groups: Groups, sketch: Sketch | None, single: bool) -> tuple[Rows, Tensor]:
         """Compute rows during the sweep and sketch them at once, so that nothing of the pool stays in memory."""
-        opened = self._opened
+        opened, layout = self._opened, self.layout
+        examples = self._example_rows() if single else None
+
+        def make(some: Batches) -> Iterator[Record]:
+            batches = opened.sweeper.sweep(some)
+            return row_records(opened.net, layout, self._loss, batches, sketch, examples, self._clock)
+
         batches = pack([self._positions[g] for g in groups], opened.task.batch_size)
-        matrix, losses = row_matrix(
-            opened.net,
-            self.layout,
-            self._loss,
-            opened.sweep(batches),
-            len(groups),
-            sketch,
-            single,
-            self._clock,
-            opened.context.note,
-        )
+        settings = {**opened.training(), "sketch": settings_of(sketch), "single": single}
+        records = opened.records("rows", batches, make, settings)
+        width = sketch.width if sketch else layout.size
+        matrix, losses = row_matrix(records, len(groups), width, layout.flatten(opened.net.captured)[:1])
         return self._dense(matrix, groups, sketch), losses
+
+    def _example_rows(self) -> ExampleRows:
+        opened = self._opened
+        few = self._one_batch(self._positions[:4])
+        return ExampleRows(opened.net, self.layout, self._loss, few.prepared, few.labels, opened.context.note)
+
+    def _one_batch(self, positions: Int64) -> PreparedBatch:
+        """Attack and prepare one group by itself."""
+        sweeper = replace(self._opened.sweeper, num_workers=0, timeout=0)  # processes would cost more than one group
+        return next(sweeper.sweep([[positions]]))
 
     def _dense(self, matrix: Tensor, groups: Groups, sketch: Sketch | None) -> DenseRows:
         def full(m: int, kept: Int64 | None) -> Tensor:
             members = groups[m] if kept is None else kept
             if self.factored is not None:
                 return self.factored[0].mean_of(members)
-            sweeper = replace(
-                self._opened.sweeper, num_workers=0, timeout=0
-            )  # processes would cost more than one group
-            crafted = next(sweeper.sweep([[self._positions[members]]]))
+            crafted = self._one_batch(self._positions[members])
             return group_row(self._opened.net, self.layout, self._loss, crafted.prepared, crafted.labels)[0].detach()
 
         examples = self.factored[0] if self.factored else None
@@ -161,14 +181,25 @@ class ModelRows:
         if isinstance(self._opened.net, HeadSplit):
             return self._head_outputs(self.pool, stream)
         # more than a head is captured and the pool was not kept: sweep it again, split into features → head
-        sweeper = replace(self._opened.sweeper, net=self._opened.head_split)
-        parts = sweeper.sweep(self._opened.all_batches())
-        return self._head_outputs(PreparedPool({stream: joined([p.prepared[stream] for p in parts])}, None), stream)
+        opened = self._opened
+        sweeper = replace(opened.sweeper, net=opened.head_split)
+
+        def make(some: Batches) -> Iterator[Record]:
+            return ({"attacked": batch.prepared[stream]} for batch in sweeper.sweep(some))
+
+        settings = {**opened.training(), "stream": list(stream)}
+        found = stacked(list(opened.records("attacked", opened.all_batches(), make, settings)))
+        return self._head_outputs(PreparedPool({stream: found["attacked"]}, None), stream)
 
     def _head_outputs(self, pool: PreparedPool, stream: Stream) -> Tensor:
         net = self._opened.head_split
         with torch.no_grad():
             return net.apply(net.captured, pool.prepared[stream], stream[0])  # [n, C]
+
+
+def _name(stream: Stream) -> str:
+    """("adversarial", 0) → "adversarial 0"."""
+    return f"{stream[0]} {stream[1]}"
 
 
 def group_means(values: Tensor, groups: Groups) -> Tensor:

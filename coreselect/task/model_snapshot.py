@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -25,7 +25,7 @@ from coreselect.support.records import digest_of, settings_of
 from coreselect.task.context import Context
 from coreselect.task.model_objective import loss_gradient, open_objective
 from coreselect.task.model_rows import ModelRows
-from coreselect.task.open_model import OpenModel, numbered
+from coreselect.task.open_model import Measure, OpenModel, numbered
 from coreselect.task.recipe import ModelRecipe
 from coreselect.task.snapshot import Snapshot, missing
 from coreselect.task.targets import why_no_classes
@@ -131,6 +131,9 @@ class ModelSnapshot(Snapshot):
 
     def inputs(self) -> Iterator[tuple[Int64, Tensor, Tensor | None]]:
         return numbered(self.opened.inputs())
+
+    def measured(self, kind: str, settings: Mapping[str, Any], measure: Measure, *, part: str) -> dict[str, Tensor]:
+        return self.opened.measured(kind, settings, measure, part=part)
 
     def outputs(self, x: Tensor) -> Tensor:
         return self.task.call(self.model, x, "natural")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,17 +12,21 @@ from torch import Tensor, nn
 from coreselect.data.reading import chunks, read
 from coreselect.gradients.inputs import refuse_attack, refuse_inputs, to_model
 from coreselect.gradients.loss_check import refuse_wrong_loss
-from coreselect.gradients.loss_value import loss_value
-from coreselect.gradients.sweep import Batches, PreparedBatch, Sweeper
+from coreselect.gradients.loss_value import checked_loss_value, naming
+from coreselect.gradients.parts import Batches, Key, Make, Record, stacked
+from coreselect.gradients.sweep import Sweeper
 from coreselect.losses.targets import for_loss, reads_classes
 from coreselect.network.network import HeadSplit, Network, WholeModel
 from coreselect.network.split import split
 from coreselect.support.one_logit import refuse_one_logit
-from coreselect.support.structure import mapped
+from coreselect.support.records import settings_of
+from coreselect.support.structure import mapped, rebuilt, size
 from coreselect.task.context import Context
 from coreselect.task.recipe import ModelRecipe
 from coreselect.task.validation import Validation, read_validation
 from coreselect.types import Int64
+
+Measure = Callable[[Int64, Tensor, Tensor | None], Record]
 
 
 class OpenModel:
@@ -99,14 +103,28 @@ class OpenModel:
             refuse_inputs(positions, x)
             yield positions, x, labels
 
-    def sweep(self, batches: Batches) -> Iterator[PreparedBatch]:
-        """Attack and prepare the pool, batch by batch, and report progress."""
+    def records(
+        self, kind: str, batches: Batches, make: Make, settings: Mapping[str, Any], *, part: str = "sweep"
+    ) -> Iterator[Record]:
+        """Yield the record of every batch, in order, and report progress.
+
+        Args:
+            kind, settings: what the records hold; see `coreselect.gradients.parts.Key`.
+            make: sweeps some of the batches and yields their records.
+            part: the name of the progress.
+        """
         done, total = 0, sum(len(group) for batch in batches for group in batch)
-        self.context.progress("sweep", done, total)
-        for crafted in self.sweeper.sweep(batches):
-            yield crafted
-            done += len(crafted.positions)
-            self.context.progress("sweep", done, total)
+        self.context.progress(part, done, total)
+        for batch, record in zip(batches, self.context.parts(Key(kind, settings), batches, make), strict=True):
+            yield record
+            done += sum(len(group) for group in batch)
+            self.context.progress(part, done, total)
+
+    def training(self) -> dict[str, Any]:
+        """Describe what the prepared pool and its rows depend on besides the model."""
+        task = self.task
+        described = {"loss": task.loss, "attack": task.attack, "views": task.views, "head": task.head}
+        return {**settings_of(described), "captured": list(self.net.captured)}
 
     @property
     def sweeper(self) -> Sweeper:
@@ -136,27 +154,56 @@ class OpenModel:
         """Return the snapshot's examples in batches of the task's size, one group a batch."""
         return [[c] for c in chunks(self.positions, self.task.batch_size)]
 
+    def targets(self, leaves: Sequence[Tensor]) -> Any:
+        """Return targets as the loss reads them, put together from their tensors in the order of `structure.leaves`."""
+        y = self._probed[1]
+        return rebuilt(for_loss(self.task.loss, y, size(y)), leaves) if leaves else None
+
     def natural_outputs(self) -> tuple[Tensor, Tensor]:
         """Return the natural features [n, D] and logits [n, C] of the snapshot's examples."""
         net = self.head_split
-        features, logits = [], []
-        for _, x, _ in self.inputs(raw=True):
-            with torch.no_grad():
-                z = net.prepare(x, "natural")
-                features.append(z.flatten(1))
-                logits.append(net.apply(net.captured, z, "natural"))
-        return torch.cat(features), torch.cat(logits)
+
+        def make(some: Batches) -> Iterator[Record]:
+            for _, x, _ in self._read([np.concatenate(list(b)) for b in some], raw=True):
+                with torch.no_grad():
+                    z = net.prepare(x, "natural")
+                    yield {"features": z.flatten(1), "logits": net.apply(net.captured, z, "natural")}
+
+        found = stacked(
+            list(self.records("natural", self.all_batches(), make, {"head": self.task.head}, part="features"))
+        )
+        return found["features"], found["logits"]
 
     def natural_losses(self) -> Tensor:
         """Return the task's natural loss of each of the snapshot's examples, [n]."""
-        net, loss, out = self.head_split, self.task.loss, []
+        net, loss = self.head_split, self.task.loss
         self.check_loss()
-        for _, x, y in self.inputs(raw=True):
-            with torch.no_grad():
-                outputs = net.apply(net.captured, net.prepare(x, "natural"), "natural")
-                y = mapped(lambda t, to=outputs.device: t.to(to), for_loss(loss, y, len(outputs)))
-                out.append(loss_value(loss, {("natural", 0): outputs}, y))
-        return torch.cat(out)
+
+        def make(some: Batches) -> Iterator[Record]:
+            for positions, x, y in self._read([np.concatenate(list(b)) for b in some], raw=True):
+                with torch.no_grad(), naming(positions):
+                    outputs = net.apply(net.captured, net.prepare(x, "natural"), "natural")
+                    y = mapped(lambda t, to=outputs.device: t.to(to), for_loss(loss, y, len(outputs)))
+                    yield {"losses": checked_loss_value(loss, {("natural", 0): outputs}, y)}
+
+        settings = settings_of({"loss": loss, "head": self.task.head})
+        return stacked(list(self.records("losses", self.all_batches(), make, settings, part="features")))["losses"]
+
+    def measured(self, kind: str, settings: Mapping[str, Any], measure: Measure, *, part: str) -> dict[str, Tensor]:
+        """Return what a method measures of every example's natural input: name -> [n, …].
+
+        Args:
+            kind, settings: the name of the method and what its measure depends on.
+            measure: (pool positions [B], inputs, labels [B] or None) -> name -> [B, …].
+            part: the name of the progress.
+        """
+
+        def make(some: Batches) -> Iterator[Record]:
+            for positions, x, labels in self._read([np.concatenate(list(b)) for b in some]):
+                refuse_attack(x)
+                yield measure(positions, x, None if labels is None else labels.to(x.device))
+
+        return stacked(list(self.records(kind, self.all_batches(), make, settings, part=part)))
 
 
 def numbered(batches: Iterator[tuple[Int64, Any, Any]]) -> Iterator[tuple[Int64, Tensor, Tensor | None]]:

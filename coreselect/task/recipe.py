@@ -65,7 +65,8 @@ class Recipe:
 class ModelRecipe(Recipe):
     """A model, its pool and its validation inputs, and how they are read, attacked and called.
 
-    `first_ranges` are the smallest and the largest value of the first input of "pool" and "validation", where known.
+    `first_ranges` are the smallest and the largest value of the first inputs of "pool" and "validation", and of the "views of
+    the pool", where known.
     """
 
     model: nn.Module

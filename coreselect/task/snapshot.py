@@ -8,7 +8,7 @@ and nothing outlives the selection. A restricted snapshot shares what the first 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -130,6 +130,26 @@ class Snapshot(ABC):
     def inputs(self) -> Iterator[tuple[Int64, Tensor, Tensor | None]]:
         """Yield (positions in this snapshot [B], inputs [B, …], labels [B] or None) for all examples, in order.
 
+        Raises:
+            RequirementError: there is no model, so there are no inputs.
+        """
+        raise missing("inputs", "give a model and its pool (Task.from_model)")
+
+    def measured(
+        self,
+        kind: str,
+        settings: Mapping[str, Any],
+        measure: Callable[[Int64, Tensor, Tensor | None], Mapping[str, Tensor]],
+        *,
+        part: str,
+    ) -> dict[str, Tensor]:
+        """Return what a method measures of every example's natural input, batch by batch: name → [n, …], in order.
+
+        Args:
+            kind: the name of the method.
+            settings: what the measure depends on besides the model and the inputs, as values that JSON can hold.
+            measure: (pool positions [B], inputs [B, …], labels [B] or None) → name → [B, …]; it must not depend on other batches.
+            part: the name of the progress.
         Raises:
             RequirementError: there is no model, so there are no inputs.
         """

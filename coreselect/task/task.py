@@ -119,7 +119,7 @@ class Task(Recipe):
         if validation is not None:
             length_of(validation, "validation")
         look = partial(first_look, unpack=read_items, loss=loss_object, has_ids=ids is not None, timeout=timeout)
-        in_pool = look(pool, what="pool", num_workers=num_workers)
+        in_pool = look(pool, what="pool", views=views, num_workers=num_workers)
         in_validation = None
         if validation is not None:
             in_validation = look(validation, what="validation", num_workers=num_workers if timeout else 0)
@@ -144,7 +144,11 @@ class Task(Recipe):
             ids=ids,
             pool_targets=in_pool.targets,
             validation_targets=None if in_validation is None else in_validation.targets,
-            first_ranges={"pool": in_pool.range, "validation": None if in_validation is None else in_validation.range},
+            first_ranges={
+                "pool": in_pool.range,
+                "views of the pool": in_pool.view_range,
+                "validation": None if in_validation is None else in_validation.range,
+            },
         )
 
     @staticmethod

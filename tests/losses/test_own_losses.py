@@ -220,3 +220,25 @@ def test_a_loss_of_classes_over_other_targets_says_so(kind: str) -> None:
         with pytest.raises(CoreselectError, match="targets are") as caught:
             select(task_of(kind, loss="sat", attack=cases.WEAK), selector, 5)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("how", ["factored", "vmap", "groups", "score"])
+@pytest.mark.parametrize("where", [9, 11])
+def test_a_loss_that_fails_late_names_the_example(how: str, where: int) -> None:
+    """A label without an output, after the items that are probed, is one sentence with its position, in every form of rows."""
+    targets = tokens(N, 1)[:, 0]
+    targets[where] = C + 3
+    task = cases.sat_task(
+        pool=Pairs(cases.images(N), targets),
+        validation=Pairs(cases.images(5, seed=7), tokens(5, 1, 3)[:, 0]),
+        attack=None,
+        loss=nn.CrossEntropyLoss(reduction="none"),
+        batch_size=5,
+        **({"vmap": {"capture": ["fc.bias", "norm.*"]}, "groups": {"capture": "all"}}.get(how, {})),
+    )
+    selector = {"groups": cases.rcs(), "score": Loss()}.get(how, CRAIG(per_class=False))
+    with pytest.raises(
+        ShapeError, match=rf"fails on 1 pool example \(positions {where};.*correct their targets"
+    ) as caught:
+        select(task, selector, 4)
+    assert isinstance(caught.value.__cause__, (IndexError, RuntimeError))

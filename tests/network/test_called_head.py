@@ -61,3 +61,26 @@ def test_a_call_that_reads_more_than_the_models_output_is_refused(call: Any) -> 
     """Two looks at an image, the image itself, a part of the model: the sentence is that of a head that was not found."""
     with pytest.raises(HeadError), supervised(cases.built(cases.ConvNet), 4, call=call).snapshot(0, 0) as snapshot:
         snapshot.theta()
+
+
+@pytest.mark.parametrize("deep", [False, True])
+@pytest.mark.parametrize("still", ["weight", "bias", "first"])
+def test_frozen_parameters_of_a_called_head_are_not_captured(deep: bool, still: str) -> None:
+    """A parameter without requires_grad has no part in the rows; those of the others are autograd's; the flags come back."""
+    model = cases.built(lambda: (cases.DeepHead if deep else cases.ConvNet)(1, 3))
+    linears = [m for m in model.modules() if isinstance(m, nn.Linear)]
+    frozen = list(linears[0].parameters())[:1] if still == "first" else [getattr(linears[-1], still)]
+    for p in frozen:
+        p.requires_grad_(False)
+    task = supervised(model, 2, call=two_logits)
+    with task.snapshot(0, 0) as snapshot:
+        assert isinstance(snapshot.net, CalledHead)
+        names = list(snapshot.net.captured)
+        rows, _ = snapshot.rows(single_examples(12))
+    named = dict(model.named_parameters())
+    assert not any(named[n] is p for n in names for p in frozen)
+    assert [p.requires_grad for p in frozen] == [False] * len(frozen)
+    x, y = task.pool[3]
+    loss = nn.functional.cross_entropy(two_logits(model, x[None], "natural"), torch.tensor([y]))
+    truth = torch.autograd.grad(loss, cases.parts(model, names))
+    assert torch.allclose(rows.full(3), torch.cat([t.flatten() for t in truth]), rtol=0, atol=1e-12)

@@ -102,3 +102,18 @@ def test_an_objective_with_bounds_of_its_own_is_looked_at() -> None:
     made = task((-2.0, 4.0), attack=PGD(0.1, 0.05, 1, bounds=None))
     with pytest.raises(OutOfBoundsError, match=r"^validation inputs"):
         CoresetSampler(made, RCS(RD(attack=cases.WEAK)), 8)
+
+
+@pytest.mark.parametrize("shift", [-2.0, 1.5])
+def test_views_that_leave_the_bounds_are_refused_before_the_warm_up(shift: float) -> None:
+    """The images are inside and a view is not: the first items' views are looked at where the sampler is made."""
+    made = cases.acl_task(24, views=lambda x, generator: (x, x + shift))
+    with pytest.raises(OutOfBoundsError, match=r"^views of pool inputs lie in"):
+        CoresetSampler(made, cases.rcs(), 8, warmup=50)
+
+
+def test_views_that_come_into_the_bounds_are_accepted() -> None:
+    """Images in 0…255 whose views are divided by 255 are attacked as they should be."""
+    pool = cases.Items(cases.images(24) * 255, cases.classes(24))
+    made = cases.acl_task(24, pool=pool, views=lambda x, generator: (x / 255, x.flip(-1) / 255))
+    assert len(select(made, cases.rcs(), 8)) == 8

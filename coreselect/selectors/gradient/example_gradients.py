@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from coreselect.errors import NonFiniteError, RequirementError
-from coreselect.gradients.loss_value import loss_value
+from coreselect.gradients.loss_value import checked_loss_value
 from coreselect.gradients.rows import Rows, single_examples
 from coreselect.gradients.sketch import Sketch
 from coreselect.losses import CE
@@ -59,7 +59,7 @@ class NaturalLoss(Objective):
     needs_labels: ClassVar[bool] = False  # the loss itself says what it reads
 
     def value(self, adversarial: Tensor, natural: Tensor, labels: Tensor | None) -> Tensor:
-        return loss_value(self.loss, {("natural", 0): natural}, labels)
+        return checked_loss_value(self.loss, {("natural", 0): natural}, labels)
 
 
 @dataclass(frozen=True, eq=False)

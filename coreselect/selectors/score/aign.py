@@ -9,9 +9,9 @@ using Sample Hardness" (EasyCore), arXiv:2510.11018, 2025.
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from coreselect.errors import RequirementError
 from coreselect.gradients.inputs import refuse_labels
@@ -19,7 +19,7 @@ from coreselect.selectors.checks import finite_array
 from coreselect.selectors.score.predictions import training_record
 from coreselect.selectors.score.ranking import End, Ranked, Scores
 from coreselect.task.snapshot import Snapshot
-from coreselect.types import Float64
+from coreselect.types import Float64, Int64
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,16 @@ class AIGN(Ranked):
 
 def input_norms(snapshot: Snapshot) -> Float64:
     """Return ‖∇_x CE(h(x_i), y_i)‖₂ of every example, [n]."""
-    out = np.zeros(snapshot.n)
-    for at, x, y in snapshot.inputs():
+
+    def measure(positions: Int64, x: Tensor, y: Tensor | None) -> dict[str, Tensor]:
         if y is None:
             raise RequirementError("aign needs labels, and this pool's items have none: give (x, y) items.")
         x = x.detach().requires_grad_()
         logits = snapshot.outputs(x)  # [B, C]
-        refuse_labels(snapshot.positions[at], y, logits.shape[1])
+        refuse_labels(positions, y, logits.shape[1])
         (slopes,) = torch.autograd.grad(F.cross_entropy(logits, y, reduction="sum"), x)
-        out[at] = finite_array(slopes.flatten(1).double().norm(dim=1), "input gradients", snapshot.positions[at])
-        snapshot.progress("input gradients", int(at[-1]) + 1, snapshot.n)
-    return out
+        norms = slopes.flatten(1).double().norm(dim=1)  # [B]
+        finite_array(norms, "input gradients", positions)
+        return {"norms": norms}
+
+    return snapshot.measured("aign", {}, measure, part="input gradients")["norms"].cpu().numpy()

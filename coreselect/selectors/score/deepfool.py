@@ -11,13 +11,13 @@ The score is ‖(1+η)r‖₂, and the smallest are kept. No label is read.
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from coreselect.errors import ShapeError
 from coreselect.selectors.checks import finite_array
 from coreselect.selectors.score.ranking import Ranked, Scores
+from coreselect.support.records import settings_of
 from coreselect.task.snapshot import Snapshot
 from coreselect.types import Int64
 
@@ -50,16 +50,15 @@ class DeepFool(Ranked):
             )
 
     def score(self, snapshot: Snapshot) -> Scores:
-        norms, crossed = [], 0
+        def measure(positions: Int64, x: Tensor, _: Tensor | None) -> dict[str, Tensor]:
+            r, crossed = self.perturb(snapshot, x, positions)
+            return {"norms": r.flatten(1).double().norm(dim=1), "crossed": crossed}  # [B] each
+
         with snapshot.clock("boundary"):
-            for at, x, _ in snapshot.inputs():
-                r, done = self.perturb(snapshot, x, snapshot.positions[at])
-                norms.append(r.flatten(1).double().norm(dim=1).cpu().numpy())  # [B]
-                crossed += int(done.sum())
-                snapshot.progress("boundary", int(at[-1]) + 1, snapshot.n)
-        short = snapshot.n - crossed
+            found = snapshot.measured(self.name, settings_of(self), measure, part="boundary")
+        short = snapshot.n - int(found["crossed"].sum())
         note = f"{short} of {snapshot.n} examples did not cross the boundary in {self.iterations} iterations"
-        return Scores(np.concatenate(norms), (note,) if short else ())
+        return Scores(found["norms"].cpu().numpy(), (note,) if short else ())
 
     def perturb(self, snapshot: Snapshot, x: Tensor, positions: Int64) -> tuple[Tensor, Tensor]:
         """Inputs x [B, …] → the perturbation (1+η)r [B, …], infinite where gradients are zero, and whether it crosses, bool [B]."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import typer
 
 from coreselect.errors import DataError
+from coreselect.io.atomic import check_target
 from coreselect_integrations.networks import ROUTES, Reading, network_file, open_network, restore, save_network
 from coreselect_integrations.pretraining.presets import preset as preset_named
 from coreselect_integrations.pretraining.trained import likely_preset
@@ -36,6 +37,7 @@ def convert_network(
         typer.BadParameter: an option cannot be read, or the preset trains another kind of network.
     """
     source = network_file(source)
+    check_target(target)
     if (mean is None) != (std is None):
         raise typer.BadParameter("--mean and --std go together.")
     settings = None if preset is None else preset_named(preset)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+from coreselect.data.items import loaded_in_order
 from coreselect.errors import RequirementError
 from coreselect.protocols import Call, Progress, Route
 from coreselect.support.seeding import generator
@@ -100,11 +101,12 @@ def batches(
     data: DataLoader[Any] | Dataset[Any], batch_size: int, unpack: Unpack | None = None
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield (x, y) in the order of a dataset, or as a loader yields them; global random states do not change."""
-    loader = (
-        data
-        if isinstance(data, DataLoader)
-        else DataLoader(data, batch_size, generator=generator(0, "evaluation order"))
-    )
+    if isinstance(data, DataLoader):
+        loader: Iterable[Any] = data
+    elif isinstance(data, IterableDataset):
+        loader = DataLoader(data, batch_size, generator=generator(0, "evaluation order"))
+    else:
+        loader = loaded_in_order(data, batch_size, what="test")
     for batch in loader:
         yield (batch[0], batch[1]) if unpack is None else unpack(batch)
 

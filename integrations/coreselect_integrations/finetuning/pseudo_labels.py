@@ -5,12 +5,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
+from coreselect.data.items import loaded_in_order
 from coreselect.errors import RequirementError
 from coreselect.protocols import Route
 from coreselect.search.kmeans import kmeans
-from coreselect.support.seeding import derive, generator
+from coreselect.support.seeding import derive
 from coreselect.types import Int64
 from coreselect_integrations.networks import NetworkSpec, classifier_from
 from coreselect_integrations.training.contexts import evaluation_mode, mixed_precision
@@ -40,9 +41,7 @@ def features_of(
     """
     network, _, _ = classifier_from(weights, spec, classes=2, route=route)
     network.to(device)
-    loader: DataLoader[Any] = DataLoader(
-        _Images(dataset), batch_size, num_workers=num_workers, timeout=timeout, generator=generator(0, "features")
-    )
+    loader = loaded_in_order(_Images(dataset), batch_size, what="dataset", num_workers=num_workers, timeout=timeout)
     parts: list[Tensor] = []
     with evaluation_mode(network), torch.no_grad():
         for x in loader:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from coreselect.io.fingerprint import fingerprint
+from coreselect.io.fingerprint import examine
 from coreselect.protocols import Progress
 from coreselect.support.records import digest_of
 from coreselect_integrations.training.epochs import EpochEnded
@@ -82,9 +82,11 @@ def open_run(
     folder = options.get("folder")
     if folder is None:
         return None
+    workers, timeout = options.get("num_workers", 0), options.get("timeout", 0)
+    found = examine(dataset, what="training", num_workers=workers if timeout else 0, timeout=timeout)
     added = {
         "precision": str(options.get("precision")),
-        "data": fingerprint(dataset),
+        "data": found.fingerprint,
         "start": digest_of(network.state_dict(), 8),
     }
     return Run.open(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from coreselect.errors import DataError
+from coreselect.io.weights_file import load_verified
 
 # The state dicts of the published programs and of usual trainers, the first that a file holds is taken.
 PARTS = ("state_dict", "model_state_dict", "model", "net", "network", "encoder", "state_dict_dual")
@@ -20,21 +21,17 @@ PLAIN = [Namespace, np.ndarray, np.dtype, np.float64, type(np.dtype(np.float64))
 
 
 def read_checkpoint(path: str | Path) -> Any:
-    """Load what a file holds, on the CPU; besides tensors and plain values, only options and numbers of NumPy are accepted.
+    """Load what a file holds, on the CPU: a file of `torch.save` or safetensors, with its checksums verified.
+
+    Besides tensors and plain values, only options (`argparse.Namespace`) and numbers of NumPy are accepted.
 
     Raises:
-        DataError: the file is missing, cut off or no checkpoint, or it holds other objects.
+        DataError: the file is missing, damaged or no checkpoint, or it asks for other code to be run.
+        MissingExtraError: it is a file of safetensors, which is not installed.
     """
     scalar = getattr(getattr(np, "_core", None) or np.core, "multiarray").scalar  # noqa: B009  # both names are public in turn
-    try:
-        with torch.serialization.safe_globals([*PLAIN, scalar]):  # type: ignore[list-item]  # functions are accepted too
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds of error for a damaged or foreign file
-        said = f"{path} cannot be read as a network ({type(error).__name__})"
-        if "Unsupported global" in str(error) or "WeightsUnpickler" in str(error):
-            said = f"{path} holds objects besides tensors, and their code is not run"
-        why = f"{said}: give a file that save_network wrote, or a state dict written with torch.save(model.state_dict(), …)."
-        raise DataError(why) from error
+    with torch.serialization.safe_globals([*PLAIN, scalar]):  # type: ignore[list-item]  # functions are accepted too
+        return load_verified(Path(path))
 
 
 def state_dict_in(

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, ZipFile, is_zipfile
 
 from coreselect.errors import DataError
 from coreselect_integrations.networks.checkpoint import DUAL, read_checkpoint, state_dict_in
@@ -26,7 +25,6 @@ def open_network(path: str | Path, how: Reading = Reading(), *, dual: bool = Fal
     Raises:
         DataError: the file is missing, cut off, damaged or of another kind, or holds a network that is not known.
     """
-    _check(path)
     held = read_checkpoint(path)
     if is_ours(held):
         if how != Reading():
@@ -68,18 +66,3 @@ def classes_of(saved: Saved) -> int | None:
     """
     extractor = saved.about.get("mode") == "lpaft" or saved.about.get(HEADLESS)
     return None if extractor else saved.spec.classes
-
-
-def _check(path: str | Path) -> None:
-    """Refuse a file whose checksums are wrong: torch writes them, but does not check them."""
-    if not is_zipfile(path):
-        return
-    try:
-        with ZipFile(path) as parts:
-            damaged = parts.testzip()
-    except (BadZipFile, OSError) as error:
-        why = f"{path} cannot be read as a network ({type(error).__name__}): use another copy."
-        raise DataError(why) from error
-    if damaged:
-        why = f"{path} is damaged (the checksum of {damaged!r} is wrong): use another copy."
-        raise DataError(why)

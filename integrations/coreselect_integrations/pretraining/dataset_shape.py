@@ -4,12 +4,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from coreselect.data import labels_of
+from coreselect.data.items import loaded_in_order
 from coreselect.data.labels import refuse_sparse, why_unlabelled
 from coreselect.errors import DataError
-from coreselect.support.seeding import generator
 from coreselect_integrations.networks import NetworkSpec
 
 
@@ -59,7 +59,7 @@ def count_classes(dataset: Dataset[Any], num_workers: int = 0) -> int:
         refuse_sparse(listed, "the data")
         return max(2, int(listed.max()) + 1)
     read: list[Tensor] = []
-    for batch in DataLoader(dataset, 256, num_workers=num_workers, generator=generator(0, "labels")):
+    for batch in loaded_in_order(dataset, 256, what="pool", num_workers=num_workers):
         y = batch[1] if isinstance(batch, tuple | list) and len(batch) > 1 else None
         if not isinstance(y, Tensor) or y.is_floating_point() or y.dim() != 1:
             why = (

@@ -14,12 +14,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
 
 from coreselect import CoresetSampler, Indexed, Selector, Task
 from coreselect.data import names_of
+from coreselect.data.items import CheckedLoader
 from coreselect.history import History
-from coreselect.io.fingerprint import fingerprint
 from coreselect.protocols import Progress
 from coreselect.selectors import Random
 from coreselect.support.bounds import check_range
@@ -116,15 +115,15 @@ def pretrain(
     )  # fmt: skip
     workers, seen = generator(settings.seed, "workers"), SeenExamples(n)
     batches = NonSingletonBatches(sampler, settings.batch_size)
-    loader: DataLoader[Any] = DataLoader(
-        Indexed(pool), batch_sampler=batches, num_workers=num_workers, timeout=timeout, generator=workers
+    loader = CheckedLoader(
+        Indexed(pool), batches, what="pool", generator=workers, num_workers=num_workers, timeout=timeout
     )
     parts: dict[str, Any] = {
         "model": model, "optimizer": optimizer, "schedule": schedule, "sampler": sampler, "seen": seen,
         "history": history,
     }  # fmt: skip
     about = {
-        **asdict(settings), "selector": None, "selector_settings": None, "data": fingerprint(pool), "pool_size": n,
+        **asdict(settings), "selector": None, "selector_settings": None, "data": recipe.fingerprint(), "pool_size": n,
         "network": asdict(spec), "select_precision": "fp32",
     }  # fmt: skip
     if selector is not None:

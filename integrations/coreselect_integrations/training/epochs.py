@@ -10,8 +10,9 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, RandomSampler
+from torch.utils.data import Dataset, RandomSampler
 
+from coreselect.data.items import CheckedLoader
 from coreselect.errors import RequirementError
 from coreselect.protocols import Progress
 from coreselect.support.seeding import derive, generator, rng_kept, seed_everything
@@ -57,6 +58,7 @@ def run_epochs(
         ended: called with the record of each epoch that has ended.
     Raises:
         RequirementError: the dataset is empty, or a count is out of range.
+        DataError: an item cannot be read, or a worker dies or does not answer.
     """
     n = len(dataset)  # type: ignore[arg-type]  # map-style datasets have a length
     if n < 1 or epochs < 0 or batch_size < 1:
@@ -67,9 +69,7 @@ def run_epochs(
         raise RequirementError(why)
     order = torch.Generator()
     batches = NonSingletonBatches(RandomSampler(dataset, generator=order), batch_size, drop_last=drop_last)  # type: ignore[arg-type]
-    loader: DataLoader[Any] = DataLoader(
-        dataset, batch_sampler=batches, num_workers=num_workers, timeout=timeout, generator=order
-    )
+    loader = CheckedLoader(dataset, batches, what="training", generator=order, num_workers=num_workers, timeout=timeout)
     examples = sum(batches.sizes())  # in one epoch
     logs = [EpochLog.from_record(record) for record in run.records] if run is not None else []
     for e in range(len(logs), epochs):

@@ -5,11 +5,11 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from torch.utils.data import DataLoader
 from typer.testing import CliRunner
 
 from coreselect.cli.app import build
 from coreselect.cli.select import PRECISIONS, select
+from coreselect.data.items import CheckedLoader
 from coreselect.errors import RequirementError
 from coreselect.losses import LOSSES
 from coreselect.objectives import OBJECTIVES
@@ -76,9 +76,9 @@ def test_a_read_timeout_reaches_the_loader(
 
     def loader(*args: Any, **options: Any) -> Any:
         seen.append(options["timeout"])
-        return DataLoader(*args, **options)
+        return CheckedLoader(*args, **options)
 
-    monkeypatch.setattr(module, "DataLoader", loader)
+    monkeypatch.setattr(module, "CheckedLoader", loader)
     spec = NetworkSpec("small", 1, 8, projection=2)
     save_network(tmp_path / "model.pt", make(spec, 0), spec, {})
     given = [word.replace("MODEL", str(tmp_path / "model.pt")) for word in words]
