@@ -6,18 +6,31 @@ from typing import Any
 
 from coreselect.attacks import PGD
 from coreselect.certificates.instance import Method
+from coreselect.certificates.lipschitz import Lipschitz
 from coreselect.divergences import DIVERGENCES
 from coreselect.errors import RequirementError
 from coreselect.gradients.sketch import Sketch
 from coreselect.network.precision import HalfPrecision
-from coreselect.objectives import OBJECTIVES
+from coreselect.objectives import RD, AdversarialCE, CEPlusRD
 from coreselect.protocols import TaskLike
 from coreselect.search import Blocks, Candidates
 from coreselect.selectors import SELECTORS
 from coreselect.types import Certificate, Selection
 
 _REBUILDABLE: dict[str, Any] = {
-    t.__name__: t for t in (PGD, HalfPrecision, Sketch, Candidates, Blocks, *OBJECTIVES.values(), *DIVERGENCES.values())
+    t.__name__: t
+    for t in (
+        PGD,
+        HalfPrecision,
+        Sketch,
+        Candidates,
+        Blocks,
+        Lipschitz,
+        RD,
+        AdversarialCE,
+        CEPlusRD,
+        *DIVERGENCES.values(),
+    )
 }
 
 
@@ -37,7 +50,7 @@ def certify(
         method: `"instance"`, `"paper"` or `"sampled"`.
         selector: the selector that made the selection; None: rebuild it from provenance, which is impossible if its
             settings hold callables.
-        sigma: σ ≥ 1 of Theorem 2 for `"paper"`, from Lipschitz constants that you know; None: 1, the best case.
+        sigma: σ ≥ 1 of Theorem 2 for `"paper"`; None: that of the selector, which is 1, the best case, unless it was given.
     Returns:
         The certificate, or None if `instance` does not apply: for some objectives, and for sketched rows.
     Raises:

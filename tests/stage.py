@@ -6,6 +6,7 @@ from typing import Any
 import cases
 import numpy as np
 import torch
+from published import PublishedResNet
 from torch import Tensor, nn
 from torch.utils.data import Dataset, TensorDataset
 
@@ -117,14 +118,16 @@ def dynacl() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def files(folder: Path) -> None:
-    """The files that pages read: a folder of images, arrays, an index file of `images()`."""
+def files(folder: Path, page: str = "") -> None:
+    """The files that pages read: a folder of images, arrays, an index file of `images()`; for one page, a published network."""
     photos(folder / "photos", classes=("barn", "cat"), side=16)
     features = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
     np.save(folder / "features.npy", features)
     np.save(folder / "labels.npy", np.arange(60) % 3)
     pool, validation = holdout(images(), 0.01, 0)
     select(Task.from_model(Net(), pool, validation, loss="sat"), Random(), 0.2).save(folder / "coreset.npz")
+    if page == "docs/how-to/published-checkpoints.md":
+        torch.save(PublishedResNet(names=("normal", "pgd")).state_dict(), folder / "published.pt")
 
 
 def photos(folder: Path, classes: tuple[str, ...] = tuple("0123456789"), side: int = 32) -> None:

@@ -44,7 +44,7 @@ def test_the_code_of_every_page_runs_in_order(page: Path, tmp_path: Path, monkey
         pytest.importorskip(NEEDS[named(page)], reason=f"the page is about {NEEDS[named(page)]}")
     names = stage.given(named(page))
     monkeypatch.chdir(tmp_path)
-    stage.files(tmp_path)
+    stage.files(tmp_path, named(page))
     with contextlib.redirect_stdout(io.StringIO()):
         for block in pages.python(page):
             exec(compile("\n" * (block.line - 1) + block.text, page.name, "exec"), names)

@@ -1,22 +1,94 @@
-"""`coreselect convert`: an index file in another format."""
+"""`coreselect convert`: an index file in another format, or a published network in our own."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from coreselect.cli.option_records import takes_records
 
+NETWORK = "Networks"
+NETWORK_ENDINGS = (".pt", ".pth", ".tar", ".ckpt", ".bin", ".safetensors")
+
+
+@dataclass(frozen=True)
+class ReadingOptions:
+    """How a published network is read, where its file does not say it."""
+
+    part: Annotated[
+        str | None,
+        typer.Option(help="Name of the state dict in the file.", show_default="state_dict", rich_help_panel=NETWORK),
+    ] = None
+    prefix: Annotated[
+        str | None,
+        typer.Option(
+            help="Which network of the file, such as encoder_q.",
+            show_default="encoder_k, or the only one",
+            rich_help_panel=NETWORK,
+        ),
+    ] = None
+    routes: Annotated[
+        str | None,
+        typer.Option(
+            help="Routes of the first and second set of normalisations: natural,adversarial or the reverse.",
+            show_default="as in the programs",
+            rich_help_panel=NETWORK,
+        ),
+    ] = None
+    size: Annotated[
+        int | None,
+        typer.Option(
+            min=4, help="Side of its images.", show_default="32; 96 or 224 with the large stem", rich_help_panel=NETWORK
+        ),
+    ] = None
+    mean: Annotated[
+        str | None,
+        typer.Option(
+            help="Means by which its code normalises pixels: 0.49,0.48,0.45, or one number.", rich_help_panel=NETWORK
+        ),
+    ] = None
+    std: Annotated[str | None, typer.Option(help="Standard deviations, as --mean.", rich_help_panel=NETWORK)] = None
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="How it was trained, such as cifar10-dynacl.",
+            show_default="what fits the network",
+            rich_help_panel=NETWORK,
+        ),
+    ] = None
+
+
+@takes_records
 def convert(
-    source: Annotated[Path, typer.Argument(help="The index file to read.", show_default=False)],
+    source: Annotated[Path, typer.Argument(help="The file to read.", show_default=False)],
     target: Annotated[
         Path,
         typer.Argument(
-            help="The file to write: .npz and .json hold everything; .npy, .txt and .csv hold the indices only.",
+            help="The file to write: .npz and .json hold everything; .npy, .txt and .csv hold the indices only; .pt a network.",
             show_default=False,
         ),
     ],
+    reading: ReadingOptions = ReadingOptions(),
 ) -> None:
-    """Write an index file in another format, which the ending of the new name chooses."""
+    """Write an index file in another format, which the ending of the new name chooses.
+
+    A network file (.pt, .pth, .tar, .ckpt, .bin, .safetensors) with published names
+    becomes a model.pt that every command reads. What was recognised is printed.
+    """
+    given = {name: value for name, value in vars(reading).items() if value is not None}
+    if source.suffix.lower() in NETWORK_ENDINGS:
+        if target.suffix.lower() != ".pt":
+            raise typer.BadParameter(f"a network is written to a file that ends in .pt, got {target}.")
+        from coreselect.cli.model import registered
+
+        registered("coreselect.networks")(source, target, **given)
+        return
+    if given:
+        options = ", ".join(f"--{name}" for name in given)
+        raise typer.BadParameter(
+            f"{options} would be without effect: it is for network files ({', '.join(NETWORK_ENDINGS)})."
+        )
     from coreselect.io.index_file import COMPLETE, ending
     from coreselect.io.index_file import convert as convert_file
 

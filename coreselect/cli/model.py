@@ -69,7 +69,7 @@ def from_factory(
     return PreparedModel(
         model.to(device),
         routed,
-        resolve(views, "views") if views is not None else _registered("coreselect.views") if loss_views > 1 else None,
+        resolve(views, "views") if views is not None else registered("coreselect.views") if loss_views > 1 else None,
         said + (f", called with routes {routed.names[0]} and {routed.names[1]}" if routed else ""),
         {"model": spec, "checkpoint": None if checkpoint is None else checkpoint.name},
     )
@@ -127,7 +127,7 @@ def warmed(pool: Any, *, device: torch.device, progress: Progress, **settings: A
     Raises:
         RequirementError: no function is registered.
     """
-    model, record = _registered("coreselect.warmup")(pool, device=device, progress=progress, **settings)
+    model, record = registered("coreselect.warmup")(pool, device=device, progress=progress, **settings)
     epochs = settings["epochs"]
     said = f"no model was given: a {settings['arch']!r} network " + (
         f"was trained adversarially for {epochs} epoch{'' if epochs == 1 else 's'} of the pool "
@@ -138,7 +138,7 @@ def warmed(pool: Any, *, device: torch.device, progress: Progress, **settings: A
     return PreparedModel(model, record.call, record.views, said, {**record.settings, "warmup_seconds": record.seconds})
 
 
-def _registered(group: str) -> Any:
+def registered(group: str) -> Any:
     """Load the first object that is registered under an entry-point group.
 
     Raises:
@@ -146,5 +146,7 @@ def _registered(group: str) -> Any:
     """
     found = list(entry_points(group=group))
     if not found:
-        raise RequirementError(f"no installed package registers {group!r}: give --model and --views of your own.")
+        raise RequirementError(
+            f"no installed package registers {group!r}: install coreselect whole, or give --model and --views of your own."
+        )
     return found[0].load()

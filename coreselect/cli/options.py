@@ -52,6 +52,9 @@ def _seed(value: int | None) -> int | None:
 Seed = Annotated[int | None, typer.Option(help="Seed of every random draw.", callback=_seed, rich_help_panel=RUN)]
 NumThreads = Annotated[int | None, typer.Option(min=1, help="CPU threads of PyTorch.", rich_help_panel=RUN)]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1, for example.", rich_help_panel=RUN)]
+FROM = typer.Option(
+    "--from", help="model.pt (or folder) of `coreselect train` or `coreselect finetune`, or a published checkpoint."
+)
 ANY_DEVICE = "cuda if there is one, else cpu"
 
 

@@ -32,7 +32,7 @@ def select(
             "or a name with {selector} in it."
         ),
     ] = None,
-    pool: PoolOptions = PoolOptions(validation=0.01),
+    pool: Annotated[PoolOptions, Shown(validation="0.01; with --from as in training")] = PoolOptions(),
     selector: Selector = "rcs",
     selectors: Annotated[
         str | None, typer.Option(help="Several methods that share the sweeps over the images: rcs,craig,k_center.")
@@ -40,7 +40,7 @@ def select(
     fraction: Fraction = None,
     count: Annotated[int | None, typer.Option(min=1, help="Number of examples to choose.")] = None,
     json: Json = False,
-    warmup: WarmupOptions = WarmupOptions(loss="sat", arch="small", warmup_epochs=1),
+    warmup: Annotated[WarmupOptions, Shown(loss="sat", arch="small", warmup_epochs="1")] = WarmupOptions(),
     model: Annotated[ModelOptions, Shown(capture="the head")] = ModelOptions(),
     method: Annotated[MethodOptions, Shown(group_size="min(64, budget / 8)")] = MethodOptions(),
     rcs: Annotated[RcsOptions, Smallest(rd_steps=0)] = RcsOptions(eta=0.01, rd_steps=3),
@@ -59,6 +59,9 @@ def select(
     Without --model, a small network (--arch) is trained adversarially on the
     images first.
 
+    With --from, a trained network is used, with the loss, the views and the attack
+    of the last epoch of its training.
+
     With --features or --gradients, no model is used.
     """
     if out is None and not work.dry_run:
@@ -66,9 +69,9 @@ def select(
     if (fraction is None) == (count is None):
         raise typer.BadParameter("give one of --fraction and --count.")
     if any((arrays.features, arrays.gradients, arrays.labels)):
-        if model.model or model.checkpoint or model.save_model:
+        if model.model or model.checkpoint or model.save_model or model.from_:
             raise typer.BadParameter(
-                "arrays take the place of a model: leave --model, --checkpoint and --save-model out."
+                "arrays take the place of a model: leave --model, --checkpoint, --save-model and --from out."
             )
         if work.store is not None:
             raise typer.BadParameter("a store keeps sweeps over images, and arrays need none: leave --store out.")
@@ -76,6 +79,18 @@ def select(
             raise typer.BadParameter("nothing is attacked over arrays: leave --precision out.")
     if (model.checkpoint and not model.model) or (model.save_model and model.model):
         raise typer.BadParameter("--checkpoint needs --model, and --save-model needs a network that is warmed up.")
+    if model.from_ is not None:
+        own = {
+            "--model": model.model, "--checkpoint": model.checkpoint, "--weights-key": model.weights_key,
+            "--views": model.views, "--routes": model.routes, "--save-model": model.save_model,
+            "--loss": warmup.loss, "--arch": warmup.arch,
+            "--warmup-epochs": warmup.warmup_epochs,
+        }  # fmt: skip
+        lost = [name for name, value in own.items() if value is not None]
+        if lost:
+            raise typer.BadParameter(
+                f"{', '.join(lost)} would be without effect with --from, which says what is trained and how."
+            )
     if model.weights_key and not model.checkpoint:
         raise typer.BadParameter("--weights-key is for --checkpoint.")
     normalised = (model.mean, model.std)
@@ -85,6 +100,14 @@ def select(
         )
     if passes.precision not in PRECISIONS:
         raise typer.BadParameter(f"--precision is {' or '.join(PRECISIONS)}, got {passes.precision!r}.")
+    if (method.sigma is not None or method.lipschitz is not None) and (
+        method.certify != "paper" or (selector or "rcs") != "rcs"
+    ):
+        raise typer.BadParameter(
+            "--sigma and --lipschitz would be without effect: they are for rcs with --certify paper."
+        )
+    if method.sigma is not None and method.lipschitz is not None:
+        raise typer.BadParameter("--sigma or --lipschitz, which gives it: name one.")
     share = pool.validation or 0.0
     if share > 1 and share != int(share):
         raise typer.BadParameter("--validation is a share below 1, or a whole number of images.")

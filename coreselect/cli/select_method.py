@@ -5,12 +5,13 @@ from dataclasses import replace
 from typing import Any
 
 from coreselect.attacks import PGD
+from coreselect.certificates.lipschitz import Lipschitz
 from coreselect.cli.options import RcsOptions
 from coreselect.cli.select_options import MethodOptions
 from coreselect.errors import RequirementError
 from coreselect.gradients.sketch import Sketch
 from coreselect.network.precision import HalfPrecision
-from coreselect.objectives import OBJECTIVES, RD
+from coreselect.objectives import objective_named
 from coreselect.protocols import Attack, Loss, Selector
 from coreselect.selectors import COMBINATORS, PerClass, get_selector
 from coreselect.selectors.combinators.windowed import in_windows
@@ -26,8 +27,6 @@ def make_selector(name: str, method: MethodOptions, rcs: RcsOptions, radius: flo
         ShapeError: --window has another form, or contradicts --group-size.
         UnknownNameError: no selector has that name.
     """
-    if method.objective not in OBJECTIVES:
-        raise RequirementError(f"no objective is called {method.objective!r}; there are {', '.join(OBJECTIVES)}.")
     if name in {c.name for c in COMBINATORS}:
         raise RequirementError(f"{name!r} combines other selectors: use it from Python, or --per-class or --window.")
     made = get_selector(name, **_settings(name, method, rcs, radius))
@@ -49,10 +48,7 @@ def _settings(name: str, method: MethodOptions, rcs: RcsOptions, radius: float) 
     """Collect the settings that the named selector takes."""
     steps = 3 if rcs.rd_steps is None else rcs.rd_steps
     attack = _pgd(radius, steps)
-    if method.objective == "rd":
-        objective: Any = RD(method.divergence, attack=attack)  # type: ignore[arg-type]  # RD checks the name
-    else:
-        objective = OBJECTIVES[method.objective](attack=attack)
+    objective = objective_named(method.objective, method.divergence, attack=attack)
     if name == "rcs_sampled":
         return {"objective": objective}
     if name != "rcs":
@@ -66,7 +62,23 @@ def _settings(name: str, method: MethodOptions, rcs: RcsOptions, radius: float) 
         "search": method.search,
         "sketch": None if method.sketch is None else Sketch(method.sketch),
         "certify": None if method.certify == "none" else method.certify,
+        "sigma": method.sigma if method.lipschitz is None else lipschitz(method.lipschitz),
     }
+
+
+def lipschitz(text: str) -> Lipschitz:
+    """Read `L1,L2,L3,L4,M`.
+
+    Raises:
+        RequirementError: they are not five numbers in range.
+    """
+    try:
+        numbers = [float(word) for word in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) != 5:
+        raise RequirementError(f"--lipschitz is five numbers with commas between them, L1,L2,L3,L4,M, got {text!r}.")
+    return Lipschitz(*numbers)
 
 
 def _pgd(radius: float, steps: int) -> PGD:

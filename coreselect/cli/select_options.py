@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from coreselect.cli.options import METHOD, MODEL, RUN, BatchSize, Capture, GroupSize, Precision
+from coreselect.cli.options import FROM, METHOD, MODEL, RUN, BatchSize, Capture, GroupSize, Precision
 
 ARRAYS = "Arrays instead of a model"
 
@@ -15,6 +15,7 @@ ARRAYS = "Arrays instead of a model"
 class ModelOptions:
     """The model whose gradients are compared."""
 
+    from_: Annotated[Path | None, FROM] = None
     model: Annotated[
         str | None,
         typer.Option(help="Factory of the model: package.module:factory or file.py:factory.", rich_help_panel=MODEL),
@@ -82,9 +83,18 @@ class MethodOptions:
         ),
     ] = None
     objective: Annotated[
-        str, typer.Option(help="What is lowered: rd, adversarial_ce or ce_plus_rd.", rich_help_panel=METHOD)
+        str,
+        typer.Option(
+            help="What is lowered: rd (js or ot: with another divergence), adversarial_ce or ce_plus_rd.",
+            rich_help_panel=METHOD,
+        ),
     ] = "rd"
-    divergence: Annotated[str, typer.Option(help="Divergence of RD: kl, js or ot.", rich_help_panel=METHOD)] = "kl"
+    divergence: Annotated[
+        str | None,
+        typer.Option(
+            help="Divergence of RD: kl, js or ot.", show_default="that of --objective, or kl", rich_help_panel=METHOD
+        ),
+    ] = None
     group_size: GroupSize = None
     stratify: Annotated[
         str,
@@ -111,6 +121,23 @@ class MethodOptions:
     certify: Annotated[
         str, typer.Option(help="Certificate: instance, paper, sampled or none.", rich_help_panel=METHOD)
     ] = "instance"
+    sigma: Annotated[
+        float | None,
+        typer.Option(
+            min=1.0,
+            help="σ of Theorem 2, for --certify paper.",
+            show_default="1, the best case",
+            rich_help_panel=METHOD,
+        ),
+    ] = None
+    lipschitz: Annotated[
+        str | None,
+        typer.Option(
+            help="Lipschitz constants that give σ: L1,L2 of RD and training loss, L3,L4 of their gradients, and M, the number "
+            "of held-out images.",
+            rich_help_panel=METHOD,
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from rich.console import Console
 from torch.utils.data import Subset
 
 from coreselect.choosing import plan, select_each
-from coreselect.cli.model import PreparedModel, from_factory, normalised, save_weights, warmed
+from coreselect.cli.model import PreparedModel, from_factory, normalised, registered, save_weights, warmed
 from coreselect.cli.options import AttackOptions, MachineOptions, PoolOptions, RcsOptions, WarmupOptions
 from coreselect.cli.plain_values import as_json
 from coreselect.cli.processes import as_rank
@@ -29,7 +29,7 @@ from coreselect.gradients.row_store import FolderStore
 from coreselect.io import index_file
 from coreselect.io.atomic import check_target
 from coreselect.losses import loss as find_loss
-from coreselect.protocols import Attack, Loss, Progress
+from coreselect.protocols import Attack, Loss, Progress, Selector
 from coreselect.support import ranks
 from coreselect.support.progress import progress
 from coreselect.task.recipe import no_progress
@@ -59,13 +59,13 @@ class Request:
 
     @property
     def radius(self) -> float:
-        """The radius of all attacks."""
+        """The radius of all attacks, where no trained network says another."""
         return 8 / 255 if self.attack.radius is None else self.attack.radius
 
 
 @dataclass(frozen=True)
 class Work:
-    """The task of a request, with the dataset and a record of the model; None and nothing for arrays.
+    """The task of a request, with the dataset and a record of the model, and the radius of attacks; None and nothing for arrays.
 
     `warm_up` are the seconds that a warm-up would take, in a dry run.
     """
@@ -73,7 +73,13 @@ class Work:
     task: Task
     dataset: Any
     model: Mapping[str, Any]
+    radius: float
     warm_up: float | None = None
+
+
+def pickers_of(request: Request, radius: float) -> list[Selector]:
+    """Make the selectors of a request, whose attacks have this radius."""
+    return [make_selector(name, request.method, request.rcs, radius) for name in request.files]
 
 
 def run(request: Request, *, json: bool) -> None:
@@ -92,11 +98,11 @@ def _run(request: Request, device: torch.device, *, json: bool) -> None:
                 check_target(path)
     if first and request.model.save_model is not None and not request.work.dry_run:
         check_target(request.model.save_model)
-    pickers = [make_selector(name, request.method, request.rcs, request.radius) for name in request.files]
+    pickers_of(request, request.radius)  # refuse here what cannot be made
     store = request.work.store
     if request.work.dry_run:
         work = _work(request, device, no_progress, None)
-        plans = [plan(work.task, picker, request.budget, request.seed) for picker in pickers]
+        plans = [plan(work.task, picker, request.budget, request.seed) for picker in pickers_of(request, work.radius)]
         show_plans(plans, warm_up=work.warm_up, store=store, json=json)
         return
     if store is not None:
@@ -107,6 +113,7 @@ def _run(request: Request, device: torch.device, *, json: bool) -> None:
         work = _work(request, device, report, talk)
         if store is not None:
             _say_what_is_stored(store, talk)
+        pickers = pickers_of(request, work.radius)
         made = select_each(work.task.reporting(report), pickers, request.budget, request.seed, store=store, share=True)
         for path, selection in zip(request.files.values(), made, strict=True):
             assert path is not None  # without --dry-run there is --out
@@ -136,10 +143,10 @@ def _say_what_is_stored(folder: Path, talk: Console) -> None:
 def _work(request: Request, device: torch.device, report: Progress, talk: Console | None) -> Work:
     """Make the task of a request; `talk` is None where nothing is said."""
     arrays = {name: path for name, path in asdict(request.arrays).items() if path is not None}
-    return _over_arrays(arrays) if arrays else _over_model(request, device, report, talk)
+    return _over_arrays(arrays, request.radius) if arrays else _over_model(request, device, report, talk)
 
 
-def _over_arrays(paths: Mapping[str, Path]) -> Work:
+def _over_arrays(paths: Mapping[str, Path], radius: float) -> Work:
     """Make the task of arrays.
 
     Raises:
@@ -147,7 +154,7 @@ def _over_arrays(paths: Mapping[str, Path]) -> Work:
     """
     given: dict[str, Any] = {name: read_array(path) for name, path in paths.items()}
     try:
-        return Work(Task.from_arrays(**given), None, {})
+        return Work(Task.from_arrays(**given), None, {}, radius)
     except (DataError, ShapeError) as why:
         raise type(why)(f"{', '.join(map(str, paths.values()))}: {why}") from why
 
@@ -158,38 +165,53 @@ def _over_model(request: Request, device: torch.device, report: Progress, talk: 
     Raises:
         typer.BadParameter: --precision is given, and the loss has no attack.
     """
-    loss = find_loss(request.warmup.loss or "sat")
-    attack = training_attack(loss, request.radius, request.attack.attack_steps)
-    if attack is None and request.passes.precision != "fp32":
-        raise typer.BadParameter(f"nothing is attacked under --loss {request.warmup.loss}: leave --precision out.")
     check_timeout(request.machine.read_timeout, request.machine.workers(device))
     dataset = request.pool.read("train", request.pool.rows)
-    share = request.pool.validation or 0.0
-    pool, held = holdout(dataset, int(share) if share >= 1 else share, request.seed)
+    trained = None
+    if request.model.from_ is not None:
+        trained = registered("coreselect.trained")(request.model.from_, dataset, request.pool.data, device)
+    loss = find_loss(request.warmup.loss or "sat") if trained is None else trained.loss
+    radius, attack = request.radius, training_attack(loss, request.radius, request.attack.attack_steps)
+    if trained is not None and request.attack.radius is None:
+        radius = getattr(trained.attack, "radius", radius)
+        steps = request.attack.attack_steps
+        attack = trained.attack if steps is None else training_attack(loss, radius, steps)
+    if attack is None and request.passes.precision != "fp32":
+        raise typer.BadParameter(f"nothing is attacked under --loss {loss.name}: leave --precision out.")
+    share, seed = request.pool.validation, request.seed
+    if share is None:
+        share, seed = (0.01, seed) if trained is None else (trained.validation, trained.seed)
+    pool, held = holdout(dataset, int(share) if share >= 1 else share, seed)
     warm_up = None
-    if request.work.dry_run and request.model.model is None:
+    if request.work.dry_run and request.model.model is None and trained is None:
         warm_up = _warm_up_seconds(request, pool, device)
         request = replace(
             request, warmup=replace(request.warmup, warmup_epochs=0), model=replace(request.model, save_model=None)
         )
-    ready = _model(request, loss, pool, device, report)
+    if trained is None:
+        ready = _model(request, loss, pool, device, report)
+    else:
+        ready = PreparedModel(trained.model, trained.call, trained.views, trained.said, trained.record)
     if talk is not None:
+        for line in () if trained is None else trained.lines:
+            talk.print(line, markup=False)
         talk.print(
             f"{request.pool.data}: {len(pool)} to choose from, {len(held)} held out for validation; {ready.said}",
             markup=False,
         )
-    return Work(_task(request, loss, attack, ready, pool, held, device), dataset, ready.record, warm_up)
+    return Work(_task(request, loss, attack, ready, pool, held, device), dataset, ready.record, radius, warm_up)
 
 
 def _warm_up_seconds(request: Request, pool: Any, device: torch.device) -> float:
     """Estimate the seconds of the warm-up from one of its batches."""
-    some = min(len(pool), WARM_UP_BATCH)
-    epochs = request.warmup.warmup_epochs or 0
+    some, warmup = min(len(pool), WARM_UP_BATCH), request.warmup
+    epochs = 1 if warmup.warmup_epochs is None else warmup.warmup_epochs
     if not epochs:
         return 0.0
     ready = warmed(
-        Subset(pool, range(some)), device=device, progress=no_progress, arch=request.warmup.arch, loss=request.warmup.loss,
-        epochs=1, attack_steps=request.model.warmup_attack_steps, radius=request.radius, seed=request.seed,
+        Subset(pool, range(some)), device=device, progress=no_progress, arch=warmup.arch or "small",
+        loss=warmup.loss or "sat", epochs=1, attack_steps=request.model.warmup_attack_steps, radius=request.radius,
+        seed=request.seed,
     )  # fmt: skip
     return ready.record["warmup_seconds"] / some * len(pool) * epochs
 
@@ -203,7 +225,8 @@ def _model(request: Request, loss: Loss, pool: Any, device: torch.device, report
         )
         return ready if model.mean is None else normalised(ready, model.mean, model.std or "")
     ready = warmed(
-        pool, device=device, progress=report, arch=warmup.arch, loss=warmup.loss, epochs=warmup.warmup_epochs,
+        pool, device=device, progress=report, arch=warmup.arch or "small", loss=warmup.loss or "sat",
+        epochs=1 if warmup.warmup_epochs is None else warmup.warmup_epochs,
         attack_steps=model.warmup_attack_steps, radius=request.radius, seed=request.seed,
     )  # fmt: skip
     if model.save_model is not None and ranks.rank() == 0:

@@ -6,6 +6,7 @@ greedily, by the first-order gain η⟨∇_θ L(B_m; θ), ∇ L_RD(U; θ′)⟩:
 step θ′ ← θ′ − η r_m of a scratch vector. It is always the full inner product. This file puts the parts together.
 """
 
+import math
 import warnings
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -18,6 +19,7 @@ from torch import Tensor
 from coreselect.budget import Budget, resolve
 from coreselect.certificates.diagnostics import diagnose
 from coreselect.certificates.instance import METHODS, GreedyProblem, Method, certificate, check_method
+from coreselect.certificates.lipschitz import Lipschitz
 from coreselect.certificates.replay import check_same_task, replay
 from coreselect.errors import CoreselectWarning, ShapeError
 from coreselect.gradients.rows import Groups, single_examples
@@ -64,6 +66,7 @@ class RCS:
         sketch: a `Sketch` of the rows, an approximation; None: full rows, except that gradients of parameters beyond the head,
             and rows that would take more than 8 GiB, are sketched to 4096 numbers; a note says the size and the limit.
         certify: the certificate: `"instance"`, `"paper"`, `"sampled"` or None.
+        sigma: σ ≥ 1 of Theorem 2 for `"paper"`, or the Lipschitz constants that give it; None: 1, the best case.
     """
 
     objective: Objective | str = "rd"
@@ -77,6 +80,7 @@ class RCS:
     search: SearchKind = "auto"
     sketch: Sketch | None = field(default=None, kw_only=True)
     certify: Method | None = "instance"
+    sigma: float | Lipschitz | None = field(default=None, kw_only=True)
     name = "rcs"
     renew = "round"
     attacks = frozenset({"pool", "validation"})
@@ -101,6 +105,8 @@ class RCS:
         object.__setattr__(self, "search", search_kind(self.search))
         if self.certify is not None and self.certify not in METHODS:
             raise ShapeError(f"certify must be one of {', '.join(METHODS)} or None, got {self.certify!r}.")
+        if self.sigma is not None and not isinstance(self.sigma, Lipschitz) and not 1 <= self.sigma < math.inf:
+            raise ShapeError(f"sigma must be at least 1 and finite, or Lipschitz constants, got {self.sigma!r}.")
 
     @property
     def requires(self) -> frozenset[str]:
@@ -179,9 +185,10 @@ class RCS:
                     picks=picks,
                 )
             with snapshot.clock("certificate"):
-                certified = (
-                    None if self.certify is None else certificate(self.certify, problem, picks, trace.order, final)
-                )
+                certified = None
+                if self.certify is not None:
+                    sigma = self._sigma(len(trace.order))
+                    certified = certificate(self.certify, problem, picks, trace.order, final, sigma=sigma)
             return snapshot.selection(
                 self,
                 picks,
@@ -212,9 +219,14 @@ class RCS:
             check_same_task(made, snapshot.context.fingerprint, snapshot.record())
             problem, _, _ = self._problem(snapshot, len(selection))
             order, theta = replay(problem, selection)
+            sigma = self._sigma(len(order)) if sigma is None else sigma
             return snapshot.context.qualified(
                 certificate(method, problem, selection.indices, order, theta, sigma=sigma)
             )
+
+    def _sigma(self, picks: int) -> float | None:
+        """Return σ of Theorem 2 for so many picked groups."""
+        return self.sigma.sigma(self.eta, picks) if isinstance(self.sigma, Lipschitz) else self.sigma
 
     def _problem(self, snapshot: Snapshot, k: int) -> tuple[GreedyProblem, Tensor, Tensor | None]:
         """Return what greedy works on, the query q(θ) [P], and the groups' training losses [M] if they are known."""

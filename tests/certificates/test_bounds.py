@@ -10,9 +10,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coreselect import select
+from coreselect import certify, select
 from coreselect.certificates.bounds import Quadratic, bound_maximum, ratio, submodularity_ratio, theorem_2
-from coreselect.errors import RequirementError
+from coreselect.certificates.lipschitz import Lipschitz
+from coreselect.errors import RequirementError, ShapeError
+from coreselect.selectors import RCS
 
 
 @given(st.integers(2, 11), st.integers(0, 999), st.integers(0, 12), st.floats(0.01, 3.0), st.integers(1, 6))
@@ -53,6 +55,35 @@ def test_without_curvature_the_bound_is_exact() -> None:
     gains = torch.tensor([3.0, -1.0, 2.0, 5.0, 0.0], dtype=torch.float64)
     w = torch.tensor([0.0, 1.0, 0.0, 0.0, 1.0], dtype=torch.float64)
     assert bound_maximum(Quadratic(gains, None), w, 2) == (-1.0, 8.0)
+
+
+def test_sigma_follows_from_lipschitz_constants_as_in_the_theorem() -> None:
+    """σ = 1 + ηM·L₂·(L₁ + ηkN(L₁L₄ + L₂L₃)), by hand; without a training loss that moves, σ is 1."""
+    constants = Lipschitz(2.0, 3.0, 5.0, 7.0, 11)
+    assert constants.sigma(0.1, 4) == pytest.approx(1 + 0.1 * 11 * 3 * (2 + 0.1 * 4 * (2 * 7 + 3 * 5)))
+    assert Lipschitz(2.0, 0.0, 5.0, 7.0, 11).sigma(0.1, 4) == 1.0
+    for wrong in ((-1, 1, 1, 1, 1), (1, math.inf, 1, 1, 1), (1, 1, 1, math.nan, 1), (1, 1, 1, 1, 0)):
+        with pytest.raises(RequirementError, match="L₁…L₄ of at least 0"):
+            Lipschitz(*wrong)
+
+
+def test_a_selection_states_the_theorem_with_constants_that_were_given() -> None:
+    """As a number or as Lipschitz constants; a saved selection is certified again with the same ones."""
+    constants = Lipschitz(0.1, 0.2, 0.3, 0.4, 5)
+    task = cases.sat_task(24)
+    for sigma in (1.5, constants):
+        chosen = select(task, cases.rcs(certify="paper", sigma=sigma), 7)
+        picks = len(set(chosen.groups.tolist()))
+        want = sigma if isinstance(sigma, float) else constants.sigma(chosen.provenance.settings["eta"], picks)
+        assert chosen.certificate is not None
+        assert chosen.certificate.details["sigma"] == pytest.approx(want)
+        assert "given by the caller" in chosen.certificate.assumptions[0]
+        again = certify(chosen, task, "paper")
+        assert again is not None
+        assert again.details["sigma"] == pytest.approx(want)
+    for wrong in (0.5, math.inf):
+        with pytest.raises(ShapeError, match="sigma must be at least 1"):
+            RCS(sigma=wrong)
 
 
 def test_a_ratio_needs_two_positive_numbers() -> None:

@@ -50,4 +50,4 @@ def test_an_option_of_several_commands_has_one_help_text() -> None:
         for option, text in help_texts(COMMANDS[name].load()).items():
             texts.setdefault(option, set()).add(text)
     differing = {option for option, said in texts.items() if len(said) > 1}
-    assert differing == {"out", "step", "sketch", "groups", "selectors"}
+    assert differing == {"out", "step", "sketch", "groups", "selectors", "loss"}

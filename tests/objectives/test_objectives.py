@@ -14,7 +14,7 @@ from coreselect import select
 from coreselect.attacks import PGD
 from coreselect.divergences import OptimalTransport
 from coreselect.errors import NonFiniteError, RequirementError, ShapeError, UnknownNameError
-from coreselect.objectives import OBJECTIVES, RD, AdversarialCE, CEPlusRD, Custom, Objective, objective
+from coreselect.objectives import OBJECTIVES, RD, AdversarialCE, CEPlusRD, Custom, Objective, objective, objective_named
 from coreselect.objectives.on_validation import ValidationObjective
 from coreselect.selectors import RCS, RCSSampled
 
@@ -269,10 +269,24 @@ def test_a_callable_is_taken_as_it_is() -> None:
         select(cases.sat_task(9), cases.rcs(objective=Custom(lambda a, n, y: a - n, attack=WEAK)), 4)
 
 
+def test_the_divergence_of_rd_has_two_spellings_that_mean_one_thing() -> None:
+    """An objective called js, or rd with the divergence js; what contradicts itself is refused."""
+    for name, divergence in (("js", None), ("rd", "js"), ("js", "js")):
+        assert objective_named(name, divergence, attack=WEAK) == RD("js", attack=WEAK)
+    assert objective("js") == RD("js")
+    assert objective_named("rd") == RD("kl")
+    assert objective_named("ce_plus_rd") == CEPlusRD()
+    for name, divergence in (("js", "ot"), ("ce_plus_rd", "js"), ("adversarial_ce", "kl")):
+        with pytest.raises(RequirementError, match="leave one of the two out"):
+            objective_named(name, divergence)
+    with pytest.raises(UnknownNameError, match="no objective is called 'kl'"):
+        objective_named("kl")
+
+
 def test_names_are_known() -> None:
     """Every name makes its objective; an unknown name is refused, and the message lists the known names."""
-    assert [objective(n).name for n in OBJECTIVES] == list(OBJECTIVES)
-    with pytest.raises(UnknownNameError, match="rd, adversarial_ce, ce_plus_rd"):
+    assert [objective(n).name for n in OBJECTIVES] == ["rd", "rd", "rd", "adversarial_ce", "ce_plus_rd"]
+    with pytest.raises(UnknownNameError, match="rd, js, ot, adversarial_ce, ce_plus_rd"):
         objective("robustness")
     with pytest.raises(UnknownNameError, match="kl, js, ot"):
         RD("hellinger")

@@ -6,13 +6,14 @@ import os
 from pathlib import Path
 from typing import Any
 
+import typer
 from torch.utils.data import Subset
 
 from coreselect import holdout
 from coreselect.data.labels import SparseLabelsError, why_unlabelled
 from coreselect.errors import BudgetError, DataError
-from coreselect_integrations.networks import NetworkSpec, Saved, load_network
-from coreselect_integrations.pretraining.dataset_shape import count_classes, image_shape
+from coreselect_integrations.networks import Saved, network_file, open_network
+from coreselect_integrations.pretraining.dataset_shape import count_classes
 
 
 def check_folder(out: Path) -> None:
@@ -27,34 +28,19 @@ def check_folder(out: Path) -> None:
         raise DataError(why)
 
 
-def network_at(path: Path) -> Saved:
-    """Load the network that --from names.
+def network_at(path: Path, *, dual: bool = False) -> Saved:
+    """Load the network that --from names, and say on stderr what was recognised in a published checkpoint.
 
+    Args:
+        dual: prefer two sets of normalisations, if a published file holds the network with one and with two.
     Raises:
         DataError: there is no file, or it holds no network.
     """
-    if not path.is_file():
-        why = f"there is no file {path}: --from takes the model.pt that a run of `coreselect train` or `finetune` ends with."
-        raise DataError(why)
-    return load_network(path)
-
-
-def check_images(dataset: Any, spec: NetworkSpec, name: str) -> None:
-    """Refuse images whose shape does not fit the network.
-
-    Raises:
-        DataError: there are no images, or they do not have the shape in the spec.
-    """
-    if not len(dataset):
-        why = f"{name} holds no images: at least one is needed."
-        raise DataError(why)
-    channels, size = image_shape(dataset)
-    if (channels, size) != (spec.channels, spec.size):
-        why = (
-            f"{name} has images of {channels} channels and {size} pixels, the network takes {spec.channels} and "
-            f"{spec.size}: convert them, or take a network that was made for them."
-        )
-        raise DataError(why)
+    path = network_file(path)
+    saved, lines = open_network(path, dual=dual)
+    for line in lines:
+        typer.echo(f"{path.name}: {line}", err=True)
+    return saved
 
 
 def classes_in(dataset: Any, name: str, purpose: str) -> int:

@@ -15,7 +15,7 @@ from coreselect.cli.device import device_on
 from coreselect.cli.options import AttackOptions, MachineOptions, PoolOptions
 from coreselect.data.items import check_timeout
 from coreselect.errors import BudgetError, MissingExtraError
-from coreselect_integrations.cli.checks_before_work import check_folder, check_images, classes_in, held_out
+from coreselect_integrations.cli.checks_before_work import check_folder, classes_in, held_out
 from coreselect_integrations.cli.compare_options import EvaluationOptions, StudyOptions
 from coreselect_integrations.cli.compare_study import check_study, make_settings, make_study, transfer_name
 from coreselect_integrations.cli.compare_table import show
@@ -28,6 +28,7 @@ from coreselect_integrations.comparison.picture import pareto
 from coreselect_integrations.comparison.plan import cells
 from coreselect_integrations.comparison.report import caption, write
 from coreselect_integrations.comparison.statistics import Record
+from coreselect_integrations.pretraining.dataset_shape import check_images
 from coreselect_integrations.pretraining.epoch import network_for
 
 

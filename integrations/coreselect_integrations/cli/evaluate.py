@@ -6,8 +6,19 @@ from typing import Annotated
 import typer
 
 from coreselect.cli.option_records import Shown, Smallest, takes_records
-from coreselect.cli.options import ANY_DEVICE, BatchSize, DataOptions, Device, Json, NumThreads, Precision, Radius, Seed
-from coreselect_integrations.cli.options import FROM
+from coreselect.cli.options import (
+    ANY_DEVICE,
+    FROM,
+    BatchSize,
+    DataOptions,
+    Device,
+    Json,
+    NumThreads,
+    Precision,
+    Radius,
+    Seed,
+)  # fmt: skip
+from coreselect_integrations.cli.options import Corruptions
 
 ATTACKS = ("none", "pgd20", "autoattack")
 PRECISIONS = ("fp32", "bf16")
@@ -21,12 +32,7 @@ def evaluate(
         str | None,
         typer.Option(help="pgd20, autoattack, both with a comma, or none.", show_default="pgd20"),
     ] = None,
-    corruptions: Annotated[
-        str | None,
-        typer.Option(
-            help="Folder in the format of CIFAR-10-C; or ours: the 15 corruptions, made of the test images of --data."
-        ),
-    ] = None,
+    corruptions: Corruptions = None,
     severities: Annotated[
         str | None,
         typer.Option(

@@ -10,7 +10,6 @@ import torch
 import typer
 from rich.console import Console
 
-from coreselect.attacks import PGD
 from coreselect.cli.device import device_on
 from coreselect.cli.options import DataOptions
 from coreselect.data import labels_of
@@ -19,20 +18,23 @@ from coreselect.data.resizing import Resized
 from coreselect.errors import DataError, RequirementError
 from coreselect.protocols import Progress
 from coreselect.support.progress import progress
-from coreselect_integrations.cli.checks_before_work import check_images, classes_in, network_at
+from coreselect_integrations.cli.checks_before_work import classes_in, network_at
 from coreselect_integrations.cli.evaluate_tables import tables
 from coreselect_integrations.cli.run_progress import counted
-from coreselect_integrations.evaluation import evaluate as under_attack
-from coreselect_integrations.evaluation.autoattack import autoattack
 from coreselect_integrations.evaluation.corruption_files import CORRUPTIONS, corrupted
-from coreselect_integrations.evaluation.corruptions import CorruptionReport, evaluate_corruptions, evaluate_generated
+from coreselect_integrations.evaluation.corruptions import (
+    OURS,
+    CorruptionReport,
+    evaluate_corruptions,
+    evaluate_generated,
+)
+from coreselect_integrations.evaluation.named import accuracies
 from coreselect_integrations.evaluation.neighbours import neighbours
-from coreselect_integrations.networks import NetworkSpec, RoutedNetwork, Saved, restore, route_call
+from coreselect_integrations.networks import NetworkSpec, RoutedNetwork, Saved, classes_of, restore, route_call
 from coreselect_integrations.networks.class_names import check_class_names
+from coreselect_integrations.pretraining.dataset_shape import check_images
 from coreselect_integrations.pretraining.settings import AUTOCAST_DTYPES
 from coreselect_integrations.training.contexts import called_in
-
-OURS = "ours"  # in place of a folder of corrupted images
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def run(request: Request, *, json: bool) -> None:
             result["corruptions"] = asdict(_under_corruptions(network, test, request, routed))
         if classes is not None:
             result |= {} if request.attacks == ("none",) else {"radius": request.radius}
-            result |= _accuracies(network, test, request, routed)
+            result |= accuracies(network, test, request.attacks, radius=request.radius, seed=request.seed, **routed)
     if json:
         typer.echo(json_.dumps(result, indent=2))
         return
@@ -99,8 +101,7 @@ def _classes(request: Request, saved: Saved) -> int | None:
     Raises:
         typer.BadParameter: it is an extractor, and what is asked for needs a classifier.
     """
-    # the classes of lpaft are clusters, not labels
-    classes = None if saved.about.get("mode") == "lpaft" else saved.spec.classes
+    classes = classes_of(saved)
     if classes is not None:
         return classes
     if request.neighbours is None:
@@ -158,22 +159,6 @@ def _under_corruptions(
         network, request.corruptions or "", severities=request.severities, rows=images.rows, size=images.size,
         resize=images.resize, **common,
     )  # fmt: skip
-
-
-def _accuracies(network: RoutedNetwork, test: Any, request: Request, common: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the standard accuracy, and the record of every attack by its name."""
-    out: dict[str, Any] = {}
-    radius = request.radius
-    for name in request.attacks:
-        if name == "autoattack":
-            record = autoattack(network, test, radius=radius, seed=request.seed, **common)
-        else:
-            pgd = PGD(radius, radius / 4 or 1.0, 20 if name == "pgd20" else 0, random_start=name == "pgd20")
-            record = under_attack(network, test, attack=pgd, seed=request.seed, **common)
-        out["standard"] = record.standard
-        if name != "none":
-            out[name] = asdict(record)
-    return out
 
 
 def _by_neighbours(

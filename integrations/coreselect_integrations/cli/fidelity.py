@@ -8,6 +8,7 @@ import typer
 from coreselect.cli.option_records import Shown, Smallest, takes_records
 from coreselect.cli.options import (
     ANY_DEVICE,
+    FROM,
     AttackOptions,
     BatchSize,
     Fraction,
@@ -20,7 +21,6 @@ from coreselect.cli.options import (
     WarmupOptions,
 )
 from coreselect_integrations.cli.fidelity_options import RcsMeasuredOptions, ReportOptions
-from coreselect_integrations.cli.options import FROM
 
 STEPS, LOSSES = ("head", "all"), ("sat", "acl")
 AS_TRAINED = "as in training"

@@ -1,7 +1,6 @@
 """The work of `coreselect fidelity`: load or warm up the network, measure, and print the report."""
 
 import json as json_
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,12 @@ from coreselect import Selector, Task
 from coreselect.cli.device import device_on
 from coreselect.cli.options import AttackOptions, MachineOptions, PoolOptions, RcsOptions, WarmupOptions
 from coreselect.data.items import check_timeout
-from coreselect.errors import CoreselectError, RequirementError
+from coreselect.errors import CoreselectError
 from coreselect.io.fingerprint import fingerprint
 from coreselect.protocols import Progress
 from coreselect.selectors import RCS
 from coreselect.support.progress import progress
-from coreselect_integrations.cli.checks_before_work import check_images, classes_in, held_out, network_at
+from coreselect_integrations.cli.checks_before_work import classes_in, held_out, network_at
 from coreselect_integrations.cli.fidelity_options import RcsMeasuredOptions, ReportOptions
 from coreselect_integrations.cli.fidelity_tables import show
 from coreselect_integrations.cli.run_progress import counted
@@ -28,8 +27,10 @@ from coreselect_integrations.comparison.fidelity_report import Fidelity
 from coreselect_integrations.comparison.methods import selector_for, settings_for
 from coreselect_integrations.networks import RoutedNetwork, Saved, restore, route_call
 from coreselect_integrations.networks.class_names import check_class_names
+from coreselect_integrations.pretraining.dataset_shape import check_images
 from coreselect_integrations.pretraining.presets import defaults
-from coreselect_integrations.pretraining.settings import OLD_DEFAULTS, SETTING_NAMES, SYSTEMS, Settings
+from coreselect_integrations.pretraining.settings import SYSTEMS, Settings
+from coreselect_integrations.pretraining.trained import settings_of_network
 from coreselect_integrations.pretraining.warmup import image_shape, warm_network
 
 
@@ -63,7 +64,7 @@ def run(request: Request, *, json: bool) -> None:
     settings = _settings(request, saved)
     rcs = selector_for("rcs", settings)
     assert isinstance(rcs, RCS)
-    rcs = replace(rcs, group_size=request.measured.group_size)
+    rcs = replace(rcs, group_size=request.measured.group_size or settings.group_size)
     methods = _methods(request.report.selectors, settings)
     dataset = request.pool.read("train", request.pool.rows)
     pool, held = held_out(dataset, settings.validation, settings.seed)
@@ -107,27 +108,13 @@ def _print(request: Request, settings: Settings, network: str, result: Fidelity,
     show(result, step, f"{where}; RD {result.rd:.4g}")
 
 
-def settings_in(about: Mapping[str, Any], path: Path | None) -> Settings:
-    """Read the settings that `coreselect train` wrote beside the weights.
-
-    Raises:
-        RequirementError: the file is of no such run.
-    """
-    known = {**OLD_DEFAULTS, **about}
-    if not set(SETTING_NAMES) <= set(known):
-        why = f"{path} does not say how it was trained: --from takes the model.pt that `coreselect train` ends with."
-        raise RequirementError(why)
-    own = {name: known[name] for name in SETTING_NAMES}
-    return Settings(**{**own, "milestones": tuple(own["milestones"])})
-
-
 def _settings(request: Request, saved: Saved | None) -> Settings:
     """Return the settings of training, with what the command line changes; always in full precision.
 
     bfloat16 is one of the approximations that are measured.
     """
     if saved is not None:
-        found = settings_in(saved.about, request.from_)
+        found = settings_of_network(saved, request.from_)
     else:
         found = replace(defaults(request.warmup.loss or "sat"), arch="small", validation=0.05, seed=request.seed)
         radius = request.attack.radius

@@ -6,25 +6,34 @@ from typing import Annotated
 import typer
 
 from coreselect.cli.option_records import Shown, Smallest, takes_records
-from coreselect.cli.options import ANY_DEVICE, AttackOptions, DataOptions, Json, MachineOptions, Seed
-from coreselect_integrations.cli.options import FROM, MODE_NAMES, Flip, RunFolder, TrainingOptions
+from coreselect.cli.options import ANY_DEVICE, FROM, AttackOptions, DataOptions, Json, MachineOptions, Seed
+from coreselect_integrations.cli.finetune_options import EvaluationOptions, TuningOptions
+from coreselect_integrations.cli.options import MODE_NAMES, Flip, Preset, RunFolder, TrainingOptions
 
-ALL = (*MODE_NAMES, "autolora", "lpaft")
-ATTACKED = ("alf", "aff", "autolora", "lpaft")
+AUTOLORA = ("autolora", "autolora-slf", "autolora-alf")
+ALL = (*MODE_NAMES, *AUTOLORA, "lpaft")
+PAPERS = ("slf", "alf", "aff")  # the modes of the papers' tables: `all`
+ATTACKED = ("alf", "aff", *AUTOLORA, "lpaft")
+EVALUATIONS = ("none", "pgd20", "autoattack", "corruptions")
 
 
 @takes_records
 def finetune(
-    mode: Annotated[str, typer.Argument(help=f"{', '.join(ALL)}.")],
-    from_: Annotated[Path, FROM],
+    mode: Annotated[str, typer.Argument(help=f"{', '.join(ALL)}; several with commas; all: {','.join(PAPERS)}.")],
+    from_: Annotated[list[Path], FROM],
     out: RunFolder,
     images: DataOptions = DataOptions(),
     json: Json = False,
+    evaluation: EvaluationOptions = EvaluationOptions(),
+    preset: Annotated[Preset, Shown(preset="what fits the network and the data")] = None,
     training: Annotated[
         TrainingOptions,
         Shown(epochs="as published", batch_size="as published", lr="as published; not for lpaft"),
         Smallest(batch_size=2),
     ] = TrainingOptions(precision="fp32"),
+    tuning: Annotated[
+        TuningOptions, Shown(curve="as published", milestones="as published", weight_decay="as published")
+    ] = TuningOptions(),
     attack: Annotated[
         AttackOptions, Shown(radius="8/255", attack_steps="10, of a quarter of the radius"), Smallest(attack_steps=1)
     ] = AttackOptions(),
@@ -41,44 +50,102 @@ def finetune(
 
     slf and alf train a linear head on the frozen extractor: slf on natural images,
     alf on attacked images. sff and aff train the whole network in the same two
-    ways. autolora adds a low-rank branch for natural images.
+    ways. autolora adds a low-rank branch for natural images; autolora-slf and
+    autolora-alf set the rate of a linear head by held-out images.
 
     lpaft, the ++ of DynACL++, trains on clusters of the extractor's own features.
     Its result is an extractor again.
 
+    Several modes, several --from or --eval make a whole evaluation: every network
+    is fine-tuned in every mode and measured on the test images, and the accuracies
+    are printed as in the papers' tables and kept in results.json.
+
     If fine-tuning is interrupted, the same command continues after its last epoch.
     """
-    if mode not in ALL:
-        raise typer.BadParameter(f"no way of fine-tuning is called {mode!r}; there are {', '.join(ALL)}.")
+    modes = tuple(dict.fromkeys(PAPERS if mode == "all" else (word.strip() for word in mode.split(","))))
+    unknown = [word for word in modes if word not in ALL]
+    if unknown:
+        raise typer.BadParameter(f"no way of fine-tuning is called {unknown[0]!r}; there are {', '.join(ALL)} and all.")
     if training.precision not in ("fp32", "bf16"):
         raise typer.BadParameter(f"--precision is one of fp32, bf16, got {training.precision!r}.")
+    tables = len(modes) > 1 or len(from_) > 1 or evaluation.eval is not None
+    if tables and "lpaft" in modes:
+        raise typer.BadParameter(
+            "lpaft makes an extractor, which has no accuracy: run it alone, and fine-tune its result."
+        )
+    _check_effect(mode, modes, training, tuning, attack, clusters, dual_bn, rank, preset)
+    evaluations = _evaluations(evaluation, tables=tables)
+
+    from coreselect_integrations.cli.finetune_run import Request, run
+
+    requests = [
+        Request(
+            m,
+            path,
+            out,
+            images,
+            training,
+            attack,
+            clusters or 10,
+            dual_bn,
+            rank or 8,
+            flip,
+            seed or 0,
+            machine,
+            tuning,
+            preset,
+        )
+        for path in from_
+        for m in modes
+    ]
+    if not tables:
+        run(requests[0], json=json)
+        return
+    from coreselect_integrations.cli.finetune_tables_run import run as run_all
+
+    run_all(requests, evaluations, evaluation, json=json)
+
+
+def _check_effect(
+    mode: str, modes: tuple[str, ...], training: TrainingOptions, tuning: TuningOptions, attack: AttackOptions,
+    clusters: int | None, dual_bn: bool, rank: int | None, preset: str | None,
+) -> None:  # fmt: skip
+    """Refuse options that have no effect on any of the modes, or make no sense."""
+    plain = {"--weight-decay": tuning.weight_decay, "--curve": tuning.curve, "--milestones": tuning.milestones}
     own = (
-        ("lpaft", mode == "lpaft", {"--clusters": clusters, "--dual-bn": dual_bn or None}),
-        ("autolora", mode == "autolora", {"--rank": rank}),
-        (
-            "alf, aff, autolora and lpaft",
-            mode in ATTACKED,
-            {"--radius": attack.radius, "--attack-steps": attack.attack_steps},
-        ),
-        ("modes of one training", mode != "lpaft", {"--lr": training.lr}),
+        ("lpaft", {"lpaft"}, {"--clusters": clusters, "--dual-bn": dual_bn or None}),
+        ("autolora", {"autolora"}, {"--rank": rank}),
+        ("aff", {"aff"}, {"--loss": tuning.loss}),
+        ("alf, aff, autolora and lpaft", {*ATTACKED}, {"--radius": attack.radius}),
+        ("modes that train under attack", {*ATTACKED} - {"autolora-slf"}, {"--attack-steps": attack.attack_steps}),
+        (", ".join(MODE_NAMES), {*MODE_NAMES}, {**plain, "--preset": preset}),
+        ("modes of one training", {*ALL} - {"lpaft"}, {"--lr": training.lr}),
     )
-    for owners, has_effect, options in own:
+    for owners, able, options in own:
         lost = [name for name, value in options.items() if value is not None]
-        if lost and not has_effect:
+        if lost and not able & {*modes}:
             raise typer.BadParameter(f"{', '.join(lost)} would be without effect on {mode}: it is for {owners}.")
     for wrong, why in (
         (training.lr == 0, "--lr is above 0."),
         (attack.radius == 0, "--radius 0 leaves the attack no room: take slf or sff, which have none."),
-        (mode == "lpaft" and training.epochs == 1, "lpaft trains twice: --epochs is 2 or more."),
+        ("lpaft" in modes and training.epochs == 1, "lpaft trains twice: --epochs is 2 or more."),
+        (
+            tuning.loss == "fast-at" and attack.attack_steps not in (None, 1),
+            "--loss fast-at takes one attack step: leave --attack-steps out.",
+        ),
     ):
         if wrong:
             raise typer.BadParameter(why)
 
-    from coreselect_integrations.cli.finetune_run import Request, run
 
-    run(
-        Request(
-            mode, from_, out, images, training, attack, clusters or 10, dual_bn, rank or 8, flip, seed or 0, machine
-        ),
-        json=json,
-    )
+def _evaluations(evaluation: EvaluationOptions, *, tables: bool) -> tuple[str, ...]:
+    """Read `pgd20,autoattack,corruptions`."""
+    given = evaluation.eval
+    names = tuple(dict.fromkeys(word.strip() for word in ("pgd20" if given is None else given).split(",")))
+    if not {*names} <= {*EVALUATIONS} or ("none" in names and {*names} & {"pgd20", "autoattack"}):
+        raise typer.BadParameter(f"--eval is {', '.join(EVALUATIONS[1:])} with commas, or none, got {given!r}.")
+    if evaluation.test_rows is not None and not tables:
+        raise typer.BadParameter("--test-rows would be without effect: it is for --eval, or several modes or networks.")
+    if ("corruptions" in names) != (evaluation.corruptions is not None):
+        raise typer.BadParameter("--eval corruptions and --corruptions DIR go together.")
+    return names

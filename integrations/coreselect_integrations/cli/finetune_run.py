@@ -1,7 +1,8 @@
 """The work of `coreselect finetune`: check everything, fine-tune, save the network, and print what was done."""
 
 import json as json_
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,82 +11,60 @@ import torch
 import typer
 from rich.console import Console
 
-from coreselect.attacks import PGD
 from coreselect.cli.device import device_on
-from coreselect.cli.options import AttackOptions, DataOptions, MachineOptions
 from coreselect.data import names_of
 from coreselect.data.items import check_timeout
 from coreselect.errors import BudgetError, RequirementError
-from coreselect_integrations.cli.checks_before_work import check_folder, check_images, classes_in, network_at
-from coreselect_integrations.cli.options import TrainingOptions
+from coreselect_integrations.cli.checks_before_work import check_folder, classes_in, network_at
+from coreselect_integrations.cli.finetune_request import Request, mode_of, two_trainings
 from coreselect_integrations.cli.run_progress import RunProgress, counted, duration
-from coreselect_integrations.finetuning import MODES, Finetuned
+from coreselect_integrations.finetuning import Finetuned, Mode
 from coreselect_integrations.finetuning import finetune as finetune_by
+from coreselect_integrations.finetuning.autolinear import auto_linear
 from coreselect_integrations.finetuning.autolora import autolora
-from coreselect_integrations.finetuning.post_training import FULL, PROBE, PostTrained, post_train
-from coreselect_integrations.networks import Saved, save_network
-from coreselect_integrations.pretraining.run import MODEL
+from coreselect_integrations.finetuning.post_training import PostTrained, post_train
+from coreselect_integrations.networks import MODEL, Saved, save_network
+from coreselect_integrations.pretraining.dataset_shape import check_images
 from coreselect_integrations.pretraining.settings import AUTOCAST_DTYPES
 from coreselect_integrations.systems.augment import crop_flip
 from coreselect_integrations.training.runs import CHECKPOINT, LOG
 
+DUAL_MODES = ("aff", "autolora")  # in training they keep statistics for two routes
 FIRST, LAST = "probe", "full"  # the folders in which `post_train` keeps its two trainings
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a command line of `coreselect finetune` asks for."""
-
-    mode: str
-    from_: Path
-    out: Path
-    images: DataOptions
-    training: TrainingOptions
-    attack: AttackOptions
-    clusters: int
-    dual_bn: bool
-    rank: int
-    flip: bool | None
-    seed: int
-    machine: MachineOptions
-
-    @property
-    def pgd(self) -> PGD:
-        """The attack: 10 steps of a quarter of the radius, or so many steps of 2.5 radii in all."""
-        radius, steps = self.attack.radius or 8 / 255, self.attack.attack_steps
-        return PGD(radius, radius / 4, 10) if steps is None else PGD(radius, 2.5 * radius / steps, steps)
-
-    @property
-    def epochs(self) -> int:
-        """The number of epochs in all."""
-        if self.mode == "lpaft":
-            return sum(_two_trainings(self.training.epochs))
-        return self.training.epochs or (MODES[self.mode].epochs if self.mode in MODES else 50)
 
 
 def run(request: Request, *, json: bool) -> None:
     """Fine-tune, save the network, and print what was done."""
+    record, trained = tuned(request)
+    _print(request, record, trained, json=json)
+
+
+def tuned(request: Request) -> tuple[Finetuned | PostTrained, int]:
+    """Fine-tune, save the network in its folder, and return the record and the number of epochs that were trained now."""
     mode, out, data = request.mode, request.out, request.images.data
     device = device_on(request.machine.device)
     check_timeout(request.machine.read_timeout, request.machine.workers(device))
     check_folder(out)
     _check_kind(mode, out)
-    saved, dataset = network_at(request.from_), request.images.read("train", request.images.rows)
+    saved = network_at(request.from_, dual=mode in DUAL_MODES)
+    dataset = request.images.read("train", request.images.rows)
     check_images(dataset, saved.spec, data)
     flip = saved.spec.channels > 1 if request.flip is None else request.flip
     classes = 0 if mode == "lpaft" else classes_in(dataset, data, f"fine-tuning by {mode}")
+    how, preset = mode_of(request, saved, classes)
+    epochs = request.epochs(how)
     talk = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     talk.print(f"{mode} of {request.from_} ({saved.spec.arch}) on {data}: {counted(len(dataset), 'image')}")
-    talk.print(f"{counted(request.epochs, 'epoch')} on {device}, in {out}")
-    with RunProgress(request.epochs) as progress:
+    talk.print(f"{counted(epochs, 'epoch')} on {device}, {preset}in {out}")
+    with RunProgress(epochs) as progress:
         settings = {**_settings(request, saved, device, flip), "progress": progress, "ended": progress.ended}
-        record = _fine_tune(request, saved, dataset, classes, settings)
+        record = _fine_tune(request, saved, dataset, classes, how, settings)
     about = {
-        "mode": mode, **request.images.record, "epochs": request.epochs, "seed": request.seed,
+        "mode": mode, **request.images.record, "epochs": epochs, "seed": request.seed,
         "attack": asdict(request.pgd), "flip": flip, "precision": request.training.precision, "from": dict(saved.about),
     }  # fmt: skip
     save_network(out / MODEL, record.network, record.spec, about, names_of(dataset) if classes else None)
-    _print(request, record, progress.count, json=json)
+    return record, progress.count
 
 
 def _print(request: Request, record: Finetuned | PostTrained, trained: int, *, json: bool) -> None:
@@ -129,16 +108,8 @@ def _check_kind(mode: str, out: Path) -> None:
         raise RequirementError(why)
 
 
-def _two_trainings(epochs: int | None) -> tuple[int, int]:
-    """Divide the epochs between the two trainings of lpaft in the published ratio, 10 to 25."""
-    if epochs is None:
-        return PROBE.epochs, FULL.epochs
-    probe = max(1, round(epochs * PROBE.epochs / (PROBE.epochs + FULL.epochs)))
-    return probe, max(1, epochs - probe)
-
-
 def _fine_tune(
-    request: Request, saved: Saved, dataset: Any, classes: int, settings: dict[str, Any]
+    request: Request, saved: Saved, dataset: Any, classes: int, how: Mode | None, settings: dict[str, Any]
 ) -> Finetuned | PostTrained:
     """Fine-tune as the mode says.
 
@@ -147,18 +118,34 @@ def _fine_tune(
     """
     start, mode, lr = (saved.weights, saved.spec, dataset), request.mode, request.training.lr
     if mode == "lpaft":
-        epochs = _two_trainings(request.training.epochs)
+        epochs = two_trainings(request.training.epochs)
         return post_train(
             *start, clusters=request.clusters, dual_bn=request.dual_bn, epochs=epochs, attack=request.pgd, **settings
         )
+    if mode in ("autolora-slf", "autolora-alf"):
+        assert how is not None
+        judge = replace(request.pgd, step=request.pgd.radius / 4, steps=20)
+        settings |= {"epochs": request.epochs(how), "lr": lr or 0.1}
+        return _held_out(len(dataset), lambda: auto_linear(how, *start, classes=classes, judged_by=judge, **settings))
     if mode == "autolora":
-        own = {"epochs": request.epochs, "lr": lr or 0.1, "rank": request.rank}
+        own = {"epochs": request.epochs(None), "lr": lr or 0.1, "rank": request.rank}
         judge = replace(request.pgd, step=request.pgd.radius / 4, steps=20)
         settings = {**settings, **own, "batch_size": settings["batch_size"] or 128}
-        try:
-            return autolora(*start, classes=classes, attack=request.pgd, judged_by=judge, **settings)
-        except BudgetError as error:
-            why = f"autolora holds out a twentieth of its images to judge itself by: {len(dataset)} are too few, 20 will do."
-            raise BudgetError(why) from error
-    how = MODES[mode] if MODES[mode].attack is None else replace(MODES[mode], attack=request.pgd)
+        return _held_out(
+            len(dataset), lambda: autolora(*start, classes=classes, attack=request.pgd, judged_by=judge, **settings)
+        )
+    assert how is not None
     return finetune_by(how, *start, classes=classes, epochs=request.training.epochs, lr=lr, **settings)
+
+
+def _held_out(images: int, tune: Callable[[], Finetuned]) -> Finetuned:
+    """Fine-tune with images held out.
+
+    Raises:
+        BudgetError: there are too few.
+    """
+    try:
+        return tune()
+    except BudgetError as error:
+        why = f"autolora holds out a twentieth of its images to judge itself by: {images} are too few, 20 will do."
+        raise BudgetError(why) from error

@@ -29,7 +29,7 @@ RELEVANCE: tuple[tuple[tuple[str, ...], HasEffect, str], ...] = (
     (("lr_warmup",), lambda s, m: s.curve == "cosine", "the curve cosine"),
     (("milestones",), lambda s, m: s.curve == "stairs", "the curve stairs"),
     (("capture",), lambda s, m: m is not None and "gradients" in m.requires, "methods that compare gradients"),
-    (("eta",), lambda s, m: m is not None and "rcs" in names_of(m), "rcs"),
+    (("eta", "group_size"), lambda s, m: m is not None and "rcs" in names_of(m), "rcs"),
     (("rd_steps",), _reads_rd, "rcs and rcs_sampled"),
     (
         ("select_batch_size",),

@@ -16,11 +16,44 @@ SYSTEM_NAMES = ("standard", "sat", "trades", "fast-at", "cl", "acl", "dynacl", "
 MODE_NAMES = ("slf", "alf", "sff", "aff")
 
 RunFolder = Annotated[Path, typer.Option(help="Folder of the run. A run that is already there is continued.")]
-FROM = typer.Option("--from", help="model.pt of `coreselect train` or `coreselect finetune`.")
 Selectors = Annotated[str, typer.Option(help="Methods with commas, such as rcs,rs2, rcs:eta=0.05 or rcs+redraw.")]
 Optimiser = Annotated[str | None, typer.Option(help="sgd or lars.", rich_help_panel=OPTIMISER)]
-Preset = Annotated[str | None, typer.Option(help="Published settings, such as cifar10-acl or imagenet32-sat.")]
 Flip = Annotated[bool | None, typer.Option(help="Mirror images at random.", rich_help_panel=TRAINING)]
+WeightDecay = Annotated[float | None, typer.Option(min=0.0, help="Weight decay.", rich_help_panel=OPTIMISER)]
+Milestones = Annotated[
+    str | None,
+    typer.Option(
+        help="Epochs at which the rate falls to a tenth, such as 75,90; for the curve stairs.",
+        rich_help_panel=OPTIMISER,
+    ),
+]
+CurveName = Annotated[
+    str | None,
+    typer.Option(
+        help="Curve of the learning rate: cosine, triangle, constant or (train, finetune) stairs.",
+        rich_help_panel=OPTIMISER,
+    ),
+]
+Corruptions = Annotated[
+    str | None,
+    typer.Option(
+        help="Folder in the format of CIFAR-10-C; or ours: the 15 corruptions, made of the test images of --data."
+    ),
+]
+Preset = Annotated[str | None, typer.Option(help="Published settings, such as cifar10-acl or imagenet32-sat.")]
+
+
+def epochs_in(text: str) -> tuple[int, ...]:
+    """Read `75,90`.
+
+    Raises:
+        typer.BadParameter: it is no list of growing whole numbers above 0.
+    """
+    words = [word.strip() for word in text.split(",")]
+    found = tuple(int(word) for word in words if word.isdigit())
+    if len(found) != len(words) or list(found) != sorted({*found}) or not found or found[0] < 1:
+        raise typer.BadParameter(f"--milestones are growing epochs with commas, such as 75,90, got {text!r}.")
+    return found
 
 
 @dataclass(frozen=True)
@@ -40,12 +73,7 @@ class NetworkOptions:
     """The network that is pre-trained, and the curve of its learning rate."""
 
     arch: Arch = None
-    curve: Annotated[
-        str | None,
-        typer.Option(
-            help="Curve of the learning rate: cosine, triangle, constant or (train) stairs.", rich_help_panel=OPTIMISER
-        ),
-    ] = None
+    curve: CurveName = None
 
 
 @dataclass(frozen=True)

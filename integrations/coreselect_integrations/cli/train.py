@@ -38,7 +38,9 @@ def train(
     network: NetworkOptions = NetworkOptions(),
     images: ImageOptions = ImageOptions(),
     training: Annotated[TrainingOptions, Smallest(batch_size=2)] = TrainingOptions(),
-    coreset: Annotated[CoresetOptions, Shown(selector="full: the whole pool", capture="the head")] = CoresetOptions(),
+    coreset: Annotated[
+        CoresetOptions, Shown(selector="full: the whole pool", capture="the head", group_size="min(64, budget / 8)")
+    ] = CoresetOptions(),
     schedule: Annotated[ScheduleOptions, Shown(select_attack_steps="those of training")] = ScheduleOptions(),
     rcs: Annotated[RcsOptions, Shown(eta="0.01", rd_steps="3")] = RcsOptions(),
     attack: AttackOptions = AttackOptions(),

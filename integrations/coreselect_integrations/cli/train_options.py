@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from coreselect.cli.options import ATTACKS, Capture, Fraction, Selector
-from coreselect_integrations.cli.options import CORESET, OPTIMISER, TRAINING, Flip, Optimiser
+from coreselect.cli.options import ATTACKS, Capture, Fraction, GroupSize, Selector
+from coreselect_integrations.cli.options import CORESET, OPTIMISER, TRAINING, Flip, Milestones, Optimiser, WeightDecay
 
 CONTRASTIVE = "Contrastive systems"
 
@@ -37,6 +37,7 @@ class CoresetOptions:
     selector: Selector = None
     fraction: Fraction = None
     capture: Capture = None
+    group_size: GroupSize = None
     align: Annotated[
         str | None,
         typer.Option(
@@ -77,7 +78,7 @@ class OptimiserOptions:
     """The optimiser, and what the curves of its rate need."""
 
     optimiser: Optimiser = None
-    weight_decay: Annotated[float | None, typer.Option(min=0.0, help="Weight decay.", rich_help_panel=OPTIMISER)] = None
+    weight_decay: WeightDecay = None
     momentum: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Momentum.", rich_help_panel=OPTIMISER)] = (
         None
     )
@@ -85,13 +86,7 @@ class OptimiserOptions:
         int | None,
         typer.Option(min=0, help="Epochs in which the rate rises; for the curve cosine.", rich_help_panel=OPTIMISER),
     ] = None
-    milestones: Annotated[
-        str | None,
-        typer.Option(
-            help="Epochs at which the rate falls to a tenth, such as 75,90; for the curve stairs.",
-            rich_help_panel=OPTIMISER,
-        ),
-    ] = None
+    milestones: Milestones = None
 
 
 @dataclass(frozen=True)
@@ -115,4 +110,4 @@ class ContrastiveOptions:
     ] = None
     sir: Annotated[float | None, typer.Option(min=0.0, help="AIR: λ₁.", rich_help_panel=CONTRASTIVE)] = None
     air: Annotated[float | None, typer.Option(min=0.0, help="AIR: λ₂.", rich_help_panel=CONTRASTIVE)] = None
-    form: Annotated[str | None, typer.Option(help="AIR: kl or published.", rich_help_panel=CONTRASTIVE)] = None
+    form: Annotated[str | None, typer.Option(help="AIR: kl, paper or published.", rich_help_panel=CONTRASTIVE)] = None

@@ -8,6 +8,7 @@ import typer
 
 from coreselect import Selector
 from coreselect_integrations.cli.option_relevance import options, without_effect
+from coreselect_integrations.cli.options import epochs_in
 from coreselect_integrations.cli.run_progress import counted
 from coreselect_integrations.comparison.methods import RUN_SETTINGS, selector_for, settings_for
 from coreselect_integrations.pretraining.presets import defaults, preset
@@ -27,7 +28,7 @@ def settings_from(given: Mapping[str, Any], preset_name: str | None) -> Settings
         raise typer.BadParameter(f"the preset {preset_name} is of {base.system}, not of {given['system']}.")
     own = {name: value for name, value in given.items() if name in SETTING_NAMES}
     if "milestones" in own:
-        own["milestones"] = _epochs(own["milestones"])
+        own["milestones"] = epochs_in(own["milestones"])
     if "radius" in own and "step" not in own:
         own["step"] = base.step * own["radius"] / base.radius or 1.0  # a radius of 0 is refused below
     return replace(base.scaled_to(own.get("epochs", base.epochs)), **own)
@@ -90,15 +91,3 @@ def notes(settings: Settings) -> Iterator[str]:
         yield f"the views never weaken, as {settings.interval} epochs pass between strengths: lower --interval."
     if attack is not None and attack.steps * attack.step < 0.999 * attack.radius:
         yield f"the attack walks {attack.steps * attack.step:.3g} in all, less than its radius {attack.radius:.3g}: raise --step."
-
-
-def _epochs(text: str) -> tuple[int, ...]:
-    """Read `75,90`.
-
-    Raises:
-        typer.BadParameter: it is no list of whole numbers.
-    """
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError as why:
-        raise typer.BadParameter(f"--milestones are epochs with commas, such as 75,90, got {text!r}.") from why

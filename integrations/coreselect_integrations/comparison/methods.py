@@ -3,42 +3,30 @@
     method = part + part …        the parts share the budget equally, in order (`Mixture`)
     part   = name : key=value …   key is a setting of the selector, or one of `RUN_SETTINGS` of the run
 
-`rcs`, `rcs:objective=adversarial_ce:eta=0.05`, `rcs:capture=all:sketch=512`, `importance:score=loss`, `rcs+redraw`,
-`rcs:window=100x512` (window by window, each of 100 batches of 512).
+`rcs`, `rcs:objective=adversarial_ce:eta=0.05`, `rcs:divergence=js`, `rcs:capture=all:sketch=512`,
+`importance:score=loss`, `rcs+redraw`, `rcs:window=100x512` (window by window, each of 100 batches of 512).
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Any
 
 from coreselect import Selector, get_selector
 from coreselect.errors import RequirementError
 from coreselect.gradients.sketch import Sketch
-from coreselect.objectives import RD, AdversarialCE, CEPlusRD, Objective
-from coreselect.protocols import Attack
+from coreselect.objectives import objective_named
 from coreselect.selectors import COMBINATORS, Mixture
 from coreselect.selectors.combinators.windowed import Windowed, in_windows
-from coreselect_integrations.lookup import look_up
 from coreselect_integrations.pretraining.settings import Settings
 from coreselect_integrations.pretraining.systems import SYSTEMS
 
 MAX_STEPS = 10_000  # of an attack
 RUN_SETTINGS = ("capture", "select_attack_steps", "rd_steps")
-OBJECTIVES: Mapping[str, Callable[[Attack | None], Objective]] = MappingProxyType(
-    {
-        "rd": lambda attack: RD("kl", attack=attack),
-        "js": lambda attack: RD("js", attack=attack),
-        "ot": lambda attack: RD("ot", attack=attack),
-        "adversarial_ce": lambda attack: AdversarialCE(attack=attack),
-        "ce_plus_rd": lambda attack: CEPlusRD(attack=attack),
-    }
-)
 OBJECTIVE_METHODS = ("rcs", "rcs_sampled")  # selectors that read an objective on held-out images
 
 
@@ -118,12 +106,17 @@ def _made(name: str, given: Mapping[str, Any], settings: Settings) -> Selector:
         raise RequirementError(why)
     own = {key: value for key, value in given.items() if key not in RUN_SETTINGS}
     if name in OBJECTIVE_METHODS:
-        which = str(own.pop("objective", "rd"))
-        own["objective"] = look_up(OBJECTIVES, which, "objective")(settings.rd.attack)
+        which, divergence = str(own.pop("objective", "rd")), own.pop("divergence", None)
+        own["objective"] = objective_named(
+            which, None if divergence is None else str(divergence), attack=settings.rd.attack
+        )
     window = own.pop("window", None)
     if type(own.get("sketch")) is int:
         own["sketch"] = Sketch(own["sketch"])
-    made = get_selector(name, **({"eta": settings.eta} if name == "rcs" else {}) | own)
+    run: dict[str, Any] = {"eta": settings.eta} if name == "rcs" else {}
+    if name == "rcs" and settings.group_size is not None:
+        run["group_size"] = settings.group_size
+    made = get_selector(name, **run | own)
     reads = {
         "capture": "gradients" in made.requires,
         "select_attack_steps": settings.attack is not None and bool(made.requires & {"gradients", "inputs"}),

@@ -34,6 +34,7 @@ from coreselect_integrations.evaluation.reading import batches, logits_of
 from coreselect_integrations.evaluation.severities import SEVERITIES
 from coreselect_integrations.training.contexts import evaluation_mode
 
+OURS = "ours"  # in place of a folder: the corruptions that are made here
 Sets = Mapping[tuple[str, int], Any]  # (corruption, severity) → labelled dataset
 
 

@@ -15,12 +15,16 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from coreselect.attacks import PGD
+from coreselect.errors import UnknownNameError
 from coreselect.losses import CE, SAT, TRADES
 from coreselect.protocols import Attack, Call, Loss
 from coreselect_integrations.networks import route_call
-from coreselect_integrations.training.schedule import Curve, stairs
+from coreselect_integrations.training.schedule import Curve, constant, cosine, stairs, triangle
 
 ATTACK = PGD(8 / 255, 2 / 255, 10)
+
+
+CURVES = ("stairs", "cosine", "triangle", "constant")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +36,14 @@ class Mode:
         linear: train only the head; everything else, including statistics, then stays the same bit for bit.
         loss, attack: see `sat.train_epoch`.
         dual_bn: whether training uses separate statistics for two routes; the resulting network has one route.
-        epochs, batch_size, lr, weight_decay: ≥ 1, ≥ 1, > 0, ≥ 0; of SGD with Nesterov momentum 0.9.
-        milestones: epochs, each before `epochs`; at each, the learning rate falls to a tenth.
+        epochs, batch_size, lr, weight_decay: ≥ 1, ≥ 1, > 0, ≥ 0; of SGD with momentum 0.9.
+        milestones: epochs, each before `epochs`; at each, the learning rate falls to a tenth. For the curve `stairs`.
         call: (network, x, route) → logits.
+        shape: the curve of the learning rate, one of `CURVES`.
+        floor: the last factor of the curve `cosine`.
+        nesterov: whether the momentum is Nesterov's.
+    Raises:
+        UnknownNameError: no curve has this name.
     """
 
     name: str
@@ -48,17 +57,28 @@ class Mode:
     weight_decay: float = 2e-4
     milestones: tuple[int, ...] = (10, 20)
     call: Call = route_call
+    shape: str = "stairs"
+    floor: float = 0.0
+    nesterov: bool = False
+
+    def __post_init__(self) -> None:
+        if self.shape not in CURVES:
+            raise UnknownNameError(f"no curve is called {self.shape!r}; there are {', '.join(CURVES)}.")
 
     def curve(self, epochs: int | None = None) -> Curve:
         """Return the factor of the learning rate over `epochs`; the milestones are scaled to another number of epochs."""
         E = self.epochs if epochs is None else epochs
+        if self.shape == "cosine":
+            return cosine(E, floor=self.floor)
+        if self.shape == "triangle":
+            return triangle(E)
+        if self.shape == "constant":
+            return constant()
         return stairs([max(1, round(m * E / self.epochs)) for m in self.milestones])
 
 
-# The published settings for CIFAR-10 at 32 pixels, except for Nesterov momentum. Linear modes use lr 0.05 for CIFAR-100 and
-# 0.1 for STL-10 at 96 pixels, and lr 0.01 with batches of 128 for STL-10 at 32 pixels. AFF after ACL trains for 100 epochs,
-# with × 0.1 at 40 and 60. The authors' TRADES attack starts 0.001·N(0, 1) away from x; this one starts anywhere in the
-# ball, as PGD does.
+# The published settings for CIFAR-10 at 32 pixels after DynACL; `protocols.py` has those of other data and pre-trainings. The
+# authors' TRADES attack starts 0.001·N(0, 1) away from x; this one starts anywhere in the ball, as PGD does.
 SLF = Mode("slf", True, CE(), None)
 ALF = Mode("alf", True, SAT(), ATTACK)
 SFF = Mode("sff", False, CE(), None, batch_size=128, lr=0.1)

@@ -8,7 +8,7 @@ In both trainings, natural and attacked images use the adversarial route. The re
 the clusters; any mode of `finetuning` takes it.
 
 Source: Luo, Wang and Wang, "Rethinking the Effect of Data Augmentation in Adversarial Contrastive Learning", ICLR 2023
-(DynACL++). The authors' SGD has no Nesterov momentum, and their attack starts 0.001·N(0, 1) away from x.
+(DynACL++). The authors' attack starts 0.001·N(0, 1) away from x.
 """
 
 from collections.abc import Mapping

@@ -95,9 +95,11 @@ def train_all_epochs(
     settings = {
         "mode": mode.name, "epochs": epochs, "batch_size": batch_size, "lr": optimizer.param_groups[0]["lr"], "seed": seed,
         "weight_decay": mode.weight_decay, "milestones": mode.milestones, "attack": settings_of(mode.attack),
+        "curve": mode.shape, "nesterov": mode.nesterov, "loss": mode.loss.name,
     }  # fmt: skip
     parts = {"network": tuning.network, "optimizer": optimizer, "schedule": schedule}
-    run = open_run(runtime, parts, settings, dataset, tuning.network)
+    old = {"curve": "stairs", "nesterov": True, "loss": mode.loss.name}  # of runs that did not write them down
+    run = open_run(runtime, parts, settings, dataset, tuning.network, old)
 
     def epoch(e: int, batches: Batches) -> EpochLog:
         schedule.set_epoch(e, len(batches))

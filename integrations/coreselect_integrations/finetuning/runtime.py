@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypedDict
 
 import torch
@@ -66,6 +67,7 @@ def open_run(
     settings: Mapping[str, Any],
     dataset: Dataset[Any],
     network: nn.Module,
+    old_defaults: Mapping[str, Any] = MappingProxyType({}),
 ) -> Run | None:
     """Begin or continue the run in the folder of the options; None without a folder.
 
@@ -75,6 +77,7 @@ def open_run(
         settings: of the training; precision, a fingerprint of the data and a digest of the first weights are added.
         dataset: what is trained on.
         network: as it is before training.
+        old_defaults: see `Run.open`.
     Raises:
         DataError, RequirementError: see `Run.open`.
     """
@@ -88,4 +91,6 @@ def open_run(
         "data": found.fingerprint,
         "start": digest_of(network.state_dict(), 8),
     }
-    return Run.open(folder, parts, {**settings, **added, **options.get("about", {})}, restore_rng=False)
+    return Run.open(
+        folder, parts, {**settings, **added, **options.get("about", {})}, restore_rng=False, old_defaults=old_defaults
+    )

@@ -46,7 +46,9 @@ class Tuning:
     def optimizer(self, lr: float | None = None) -> torch.optim.Optimizer:
         """Make the optimiser of the mode; call it after moving the network to its device."""
         rate = self.mode.lr if lr is None else lr
-        return optimiser("sgd", self.parameters, lr=rate, weight_decay=self.mode.weight_decay)
+        return optimiser(
+            "sgd", self.parameters, lr=rate, weight_decay=self.mode.weight_decay, nesterov=self.mode.nesterov
+        )
 
     def with_mode(self, mode: Mode) -> Self:
         """Continue with the same network in another mode; the network keeps its routes."""

@@ -78,6 +78,11 @@ def load_network(path: str | Path) -> Saved:
     Raises:
         DataError: the file is missing, cut off, damaged or of another kind, or its tensors do not match its spec.
     """
+    return network_in(_read(path), path)
+
+
+def _read(path: str | Path) -> Any:
+    """Load what a file holds, after checking its checksums."""
     try:
         with ZipFile(path) as parts:  # torch writes checksums but does not check them
             damaged = parts.testzip()
@@ -88,6 +93,20 @@ def load_network(path: str | Path) -> Saved:
     if damaged:
         why = f"{path} is damaged (the checksum of {damaged!r} is wrong): use another copy."
         raise DataError(why)
+    return held
+
+
+def is_ours(held: Any) -> bool:
+    """Say whether what a file holds has the parts of a file of `save_network`."""
+    return isinstance(held, Mapping) and all(isinstance(held.get(k), Mapping) for k in KEYS)
+
+
+def network_in(held: Any, path: str | Path) -> Saved:
+    """Return the network in what a file of `save_network` holds; `path` names the file in messages.
+
+    Raises:
+        DataError: something is missing or does not fit.
+    """
     weights, network, about = (held.get(k) if isinstance(held, Mapping) else None for k in KEYS)
     if not isinstance(weights, Mapping) or not isinstance(network, Mapping) or not isinstance(about, Mapping):
         why = f"{path} holds no network under the names {', '.join(KEYS)}: give a file that save_network wrote."

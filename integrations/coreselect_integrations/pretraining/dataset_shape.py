@@ -10,6 +10,7 @@ from coreselect.data import labels_of
 from coreselect.data.items import loaded_in_order
 from coreselect.data.labels import refuse_sparse, why_unlabelled
 from coreselect.errors import DataError
+from coreselect_integrations.networks import NetworkSpec
 
 
 def image_shape(dataset: Any) -> tuple[int, int]:
@@ -27,6 +28,24 @@ def image_shape(dataset: Any) -> tuple[int, int]:
         )
         raise DataError(why)
     return x.shape[0], min(x.shape[1:])
+
+
+def check_images(dataset: Any, spec: NetworkSpec, name: str) -> None:
+    """Refuse images whose shape does not fit the network.
+
+    Raises:
+        DataError: there are no images, or they do not have the shape in the spec.
+    """
+    if not len(dataset):
+        why = f"{name} holds no images: at least one is needed."
+        raise DataError(why)
+    channels, size = image_shape(dataset)
+    if (channels, size) != (spec.channels, spec.size):
+        why = (
+            f"{name} has images of {channels} channels and {size} pixels, the network takes {spec.channels} and "
+            f"{spec.size}: convert them, or take a network that was made for them."
+        )
+        raise DataError(why)
 
 
 def count_classes(dataset: Dataset[Any], num_workers: int = 0) -> int:

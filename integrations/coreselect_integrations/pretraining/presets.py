@@ -44,7 +44,7 @@ def _presets() -> dict[str, Settings]:
         "temperature": 0.1, "warmup": 20, "every": 10, "select_attack_steps": 1, "rd_steps": 1,
     }  # fmt: skip
     sat = {**_IMAGENET32, "batch_size": 256, "floor": 1e-5, "select_attack_steps": 1, "rd_steps": 1}
-    return {
+    named = {
         **small,
         **{name.replace("cifar10", "cifar100"): preset for name, preset in small.items()},
         "stl10-acl": defaults("acl"),
@@ -55,6 +55,15 @@ def _presets() -> dict[str, Settings]:
         **image_presets.stl10(defaults),
         **image_presets.imagenet(defaults, _IMAGENET32),
     }
+    return {name: _as_published(settings) for name, settings in named.items()}
+
+
+def _as_published(settings: Settings) -> Settings:
+    """Return settings with the groups of the papers, which are training batches, and AIR's formula as it is written."""
+    own: dict[str, Any] = {}
+    if not settings.supervised or settings.arch != "resnet18":  # nothing was published for SAT on small data
+        own["group_size"] = settings.batch_size
+    return replace(settings, **own, **({"form": "paper"} if SYSTEMS[settings.system].regularised else {}))
 
 
 PRESETS: Mapping[str, Settings] = MappingProxyType(_presets())

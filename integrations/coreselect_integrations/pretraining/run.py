@@ -26,7 +26,7 @@ from coreselect.support.bounds import check_range
 from coreselect.support.devices import usable_device
 from coreselect.support.records import settings_of
 from coreselect.support.seeding import derive, generator, rng_kept, seed_everything
-from coreselect_integrations.networks import NetworkSpec, RoutedNetwork, make, route_call, save_network
+from coreselect_integrations.networks import MODEL, NetworkSpec, RoutedNetwork, make, route_call, save_network
 from coreselect_integrations.pretraining.epoch import network_for, train_epoch
 from coreselect_integrations.pretraining.seen_examples import SeenExamples
 from coreselect_integrations.pretraining.settings import OLD_DEFAULTS, SYSTEMS, Settings
@@ -36,7 +36,7 @@ from coreselect_integrations.training.optimisers import optimiser
 from coreselect_integrations.training.runs import Run
 from coreselect_integrations.training.schedule import Schedule
 
-MODEL, CORESET = "model.pt", "coreset.npz"
+CORESET = "coreset.npz"
 
 
 @dataclass(frozen=True, slots=True)

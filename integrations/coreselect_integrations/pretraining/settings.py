@@ -58,7 +58,8 @@ class Settings:
         select_attack_steps: steps of the training attack while a selection captures gradients, 1¼ radii in all. Fewer steps
             are a faster approximation; None means the attack of training.
         capture: the parameters whose gradients a selection computes: those of the `head`, or `all`, sketched.
-        rd_steps, eta: steps of RD's attack, 1¼ radii in all, and the scratch step of RCS.
+        rd_steps, eta, group_size: steps of RD's attack, 1¼ radii in all, the scratch step of RCS, and the examples in one of
+            its groups; None means the default of RCS.
         validation: images held out for RD, a share below 1 or a count.
         precision: `fp32` or `bf16`, of the forward passes of training, and of the training attack in a selection. Gradients,
             RD and the attack of RD always use the precision of the model.
@@ -100,6 +101,7 @@ class Settings:
     capture: str = "head"
     rd_steps: int = 3
     eta: float = 0.01
+    group_size: int | None = None
     validation: float = 0.01
     precision: str = "fp32"
     seed: int = 0
@@ -135,6 +137,11 @@ class Settings:
             )
             raise RequirementError(why)
         self.rate_curve()
+
+    @property
+    def supervised(self) -> bool:
+        """Whether the system reads labels."""
+        return SYSTEMS[self.system].supervised
 
     @property
     def first_selection(self) -> int:
@@ -215,5 +222,5 @@ def _short_attack(radius: float, steps: int) -> PGD:
 SETTING_NAMES = tuple(f.name for f in fields(Settings))
 # Values that older versions used without writing them down.
 OLD_DEFAULTS: Mapping[str, object] = MappingProxyType(
-    {"capture": "head", "select_precision": "fp32", "align": "warmup", "crop": "pad"}
+    {"capture": "head", "select_precision": "fp32", "align": "warmup", "crop": "pad", "group_size": None}
 )

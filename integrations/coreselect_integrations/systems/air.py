@@ -27,7 +27,7 @@ from coreselect.gradients.batched_views import batched, with_batches
 from coreselect.losses import ACL, nt_xent
 from coreselect.protocols import MakeViews, Views
 
-Form = Literal["kl", "published"]
+Form = Literal["kl", "paper", "published"]
 
 
 def sir(z: Tensor, z_i: Tensor, z_j: Tensor, *, temperature: float = 0.5, form: Form = "kl") -> Tensor:
@@ -37,7 +37,8 @@ def sir(z: Tensor, z_i: Tensor, z_j: Tensor, *, temperature: float = 0.5, form: 
         z: representations (the projection head's outputs) of the un-augmented images, through the natural route.
         z_i, z_j: of their two natural views, through the natural route.
         temperature: t > 0.
-        form: `"kl"` is ≥ 0, and 0 if both views are equal. `"published"` is what the authors' program computes,
+        form: `"kl"` is ≥ 0, and 0 if both views are equal; `"paper"` is the same here. `"published"` is what the authors'
+            program computes,
             Σ_k p_j(k)·(log p_j(k) − p_i(k)): it uses the probability p_i instead of its logarithm. This equals
             −H(p_j) − ⟨p_j, p_i⟩. Its larger part pushes p_j to the uniform distribution, whatever p_i is. The value is
             −log B − 1/B if both are uniform.
@@ -73,9 +74,11 @@ def air(
         z_i, z_j: of their two natural views, through the natural route.
         adversarial_i, adversarial_j: z̃_i, z̃_j, of the attacked views, through the adversarial route.
         temperature: t > 0.
-        form: `"kl"`, or `"published"`, what the authors' program computes: Σ_k a_j(k)·(log a_j(k) − a_i(k)), with the
-            unnormalised products a_u, and the probability a_i instead of its logarithm. The value is −(2·log B + 1/B²)/B
-            for uniform similarities.
+        form: `"kl"`; `"paper"`, the formula as it is written, Σ_k a_i(k)·log(a_i(k) / a_j(k)) with the unnormalised products
+            a_u, which can be negative and has about 1/B of the gradient of `"kl"`; or `"published"`, what the authors' program
+            computes: Σ_k a_j(k)·(log a_j(k) − a_i(k)), with the probability a_i instead of its logarithm. The value of the
+            last is −(2·log B + 1/B²)/B for uniform similarities. `docs/published-settings.md` has sizes and directions of
+            the three gradients.
     Raises:
         ShapeError: the five differ in shape, or are not matrices.
         UnknownNameError: no form has this name.
@@ -105,14 +108,14 @@ def _log_softmax(similarity: Tensor) -> Tensor:
 def _divergence(log_p: Tensor, log_q: Tensor, form: Form) -> Tensor:
     """Logarithms [B], [B] → scalar."""
     _check_form(form)
-    if form == "kl":
+    if form in ("kl", "paper"):  # they differ in whether the products of AIR are normalised
         return (log_p.exp() * (log_p - log_q)).sum()
     return (log_q.exp() * (log_q - log_p.exp())).sum()
 
 
 def _check_form(form: str) -> None:
     if form not in get_args(Form):
-        why = f"the invariance terms have the forms {' and '.join(get_args(Form))}, got {form!r}."
+        why = f"the invariance terms have the forms {', '.join(get_args(Form))}, got {form!r}."
         raise UnknownNameError(why)
 
 
@@ -127,9 +130,9 @@ class IR:
         temperature: t > 0, of all terms.
         omega: ω in [0, 1], of ACL.
         sir, air: λ₁, λ₂ ≥ 0, published ½; 0 leaves a term out. The factor ½ before all terms comes from ACL: the paper's
-            total is twice this one. AIR compares distributions here, so λ₂ has about B times the effect that it has on the
-            unnormalised products in the paper's formula (see `air`).
-        form: of both terms, `"kl"` or `"published"`.
+            total is twice this one. In the form `"kl"`, AIR compares distributions, so λ₂ has about B times the effect that
+            it has in the form `"paper"` (see `air`).
+        form: of both terms, `"kl"`, `"paper"` or `"published"`.
     Raises:
         ShapeError: temperature or a weight is out of range.
         UnknownNameError: no form has this name.

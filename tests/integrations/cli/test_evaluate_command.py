@@ -171,8 +171,7 @@ def test_a_refusal_comes_before_the_attacks(
     """AutoAttack can take a night, so everything that can be refused is refused before it."""
     from coreselect_integrations.cli import evaluate_run as module
 
-    monkeypatch.setattr(module, "autoattack", lambda *a, **k: pytest.fail("attacked"))
-    monkeypatch.setattr(module, "under_attack", lambda *a, **k: pytest.fail("attacked"))
+    monkeypatch.setattr(module, "accuracies", lambda *a, **k: pytest.fail("attacked"))
     got = command("evaluate", "--from", classifier, "--attacks", "pgd20,autoattack", *words)
     assert isinstance(got.exception, kind), got.output
 

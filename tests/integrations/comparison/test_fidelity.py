@@ -25,14 +25,14 @@ from coreselect.objectives import RD
 from coreselect.selectors import RCS, GradMatch, Mixture, Random
 from coreselect.support import seeding
 from coreselect_integrations.cli.fidelity import fidelity as fidelity_command
-from coreselect_integrations.cli.fidelity_run import settings_in
 from coreselect_integrations.comparison.fidelity import comparable, fidelity
 from coreselect_integrations.comparison.fidelity_report import Fidelity
 from coreselect_integrations.comparison.predictions import predict
 from coreselect_integrations.comparison.set_value import SetValue
-from coreselect_integrations.networks import NetworkSpec, load_network, make, restore, route_call, save_network
+from coreselect_integrations.networks import NetworkSpec, Saved, load_network, make, restore, route_call, save_network
 from coreselect_integrations.pretraining.presets import defaults
 from coreselect_integrations.pretraining.settings import Settings
+from coreselect_integrations.pretraining.trained import settings_of_network
 from coreselect_integrations.systems.views import two_views
 
 WEAK = PGD(0.1, 0.05, 2)
@@ -385,7 +385,8 @@ def test_a_network_of_an_earlier_version_says_enough() -> None:
     """Before `capture` was a setting, selections read gradients of the head."""
     about = asdict(defaults("sat"))
     del about["capture"]
-    assert settings_in(about, None) == defaults("sat")
+    saved = Saved({}, NetworkSpec("small", classes=2), about)
+    assert settings_of_network(saved) == defaults("sat")
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from coreselect import holdout
 from coreselect.attacks import PGD
 from coreselect.errors import BudgetError, NonFiniteError, RequirementError, ScheduleError
 from coreselect_integrations.evaluation import evaluate
+from coreselect_integrations.finetuning import ALF, SFF, SLF, Mode
+from coreselect_integrations.finetuning.autolinear import auto_linear
 from coreselect_integrations.finetuning.autolora import (
     BranchTuning,
     autolora,
@@ -25,7 +28,7 @@ from coreselect_integrations.finetuning.autolora import (
 from coreselect_integrations.finetuning.autolora_loss import AutoLoRaLoss
 from coreselect_integrations.finetuning.autorate import AutoRate, checkpoints
 from coreselect_integrations.finetuning.low_rank import LowRank
-from coreselect_integrations.networks import make
+from coreselect_integrations.networks import make, route_call
 
 
 def begun(rank: int = 3, head: bool = True) -> BranchTuning:
@@ -326,3 +329,26 @@ def test_the_best_epoch_on_held_out_data_is_kept(monkeypatch: pytest.MonkeyPatch
 
     assert kept.held == (0.9, 0.2, 0.1)
     assert all(torch.equal(t, first.network.state_dict()[n]) for n, t in kept.network.state_dict().items())
+
+
+@pytest.mark.parametrize("mode", [SLF, replace(ALF, attack=SHORT)], ids=["slf", "alf"])
+def test_linear_modes_set_their_rate_and_keep_the_best_epoch_held_out(mode: Mode) -> None:
+    """The extractor stays bit for bit; the rate is judged every fourth epoch; the result is that of the best epoch."""
+    weights, data = extractor(), bright_dark()
+    done = auto_linear(
+        mode, weights, SPEC, data, classes=2, epochs=9, held=8, batch_size=16, judged_by=SHORT, augment=None
+    )
+    kept = {n: t for n, t in done.network.state_dict().items() if not n.startswith("head.")}
+    assert all(torch.equal(t, weights[n.replace("shared", "adversarial")]) for n, t in kept.items())
+    assert (len(done.held), len(done.rates), done.rates[0]) == (9, 9, 0.1)
+    changes = [e for e in range(1, 9) if done.rates[e] != done.rates[e - 1]]
+    assert {*changes} <= {4, 8}
+    assert changes, "nothing was halved, so the test says nothing"
+    found = evaluate(done.network, holdout(data, 8, 0)[1], attack=SHORT, call=route_call).robust
+    assert found == max(done.held)
+
+
+def test_an_automatic_rate_without_a_branch_is_for_linear_modes() -> None:
+    """Full fine-tuning needs the branch."""
+    with pytest.raises(RequirementError, match="use autolora"):
+        auto_linear(SFF, extractor(), SPEC, bright_dark(), classes=2)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from coreselect.attacks import PGD
-from coreselect.errors import RequirementError
+from coreselect.errors import RequirementError, UnknownNameError
 from coreselect_integrations.finetuning import (
     AFF,
     ALF,
@@ -25,7 +25,9 @@ from coreselect_integrations.finetuning import (
     train_all_epochs,
     train_epoch,
 )
-from coreselect_integrations.networks import RoutedNetwork, make
+from coreselect_integrations.finetuning.protocols import TRAINED_BY, published, read_preset, target_of, with_loss
+from coreselect_integrations.networks import NetworkSpec, RoutedNetwork, make
+from coreselect_integrations.pretraining.systems import SYSTEMS
 from coreselect_integrations.systems.augment import crop_flip
 from coreselect_integrations.training.epoch_log import EpochLog
 from coreselect_integrations.training.epochs import epoch_generator, run_epochs
@@ -186,6 +188,73 @@ def test_published_settings() -> None:
     assert [round(SLF.curve()(t), 9) for t in (0, 9.99, 10, 19.9, 20, 24.9)] == [1, 1, 0.1, 0.1, 0.01, 0.01]
     assert [round(SLF.curve(5)(t), 9) for t in (0.5, 1.5, 2.5, 3.5, 4.5)] == [1, 1, 0.1, 0.1, 0.01]
     assert SLF.curve(1)(0.99) == 1
+
+
+@pytest.mark.parametrize(
+    ("preset", "mode", "want"),
+    [
+        ("cifar10-acl", "slf", (25, 512, 0.01, (10, 20))), ("cifar100-dynacl", "alf", (25, 512, 0.05, (10, 20))),
+        ("stl10-acl", "slf", (25, 512, 0.1, (10, 20))), ("stl10-32-dynacl", "alf", (25, 128, 0.01, (10, 20))),
+        ("cifar10-acl-air", "slf", (25, 512, 0.005, (10, 20))), ("cifar100-acl-air", "alf", (25, 512, 0.1, (10, 20))),
+        ("stl10-acl-air", "slf", (25, 512, 0.01, (10, 20))), ("cifar10-dynacl-air", "slf", (5, 512, 0.01, ())),
+        ("cifar10-dynacl-air++", "slf", (25, 512, 0.01, (10, 20))), ("cifar10-dynacl-air++", "alf", (4, 512, 0.01, ())),
+        ("cifar10-acl", "aff", (100, 128, 0.1, (40, 60))), ("cifar10-acl-air", "aff", (100, 128, 0.1, (40, 60))),
+        ("cifar100-dynacl", "aff", (25, 128, 0.1, (15, 20))), ("stl10-dynacl", "aff", (25, 128, 0.1, (10, 20))),
+        ("imagenet32-acl", "slf", (30, 64, 0.01, ())), ("imagenet32-acl", "alf", (30, 128, 0.01, ())),
+        ("imagenet32-acl", "aff", (30, 128, 0.1, ())), ("imagenet32-sat", "aff", (30, 128, 0.01, ())),
+        ("imagenet32-sat", "sff", (30, 64, 0.1, ())), ("imagenet224-sat", "slf", (150, 64, 0.01, (50, 100))),
+        ("imagenet224-sat", "sff", (150, 64, 0.001, (50, 100))),
+    ],
+)  # fmt: skip
+def test_the_published_table(preset: str, mode: str, want: tuple[Any, ...]) -> None:
+    """Epochs, batch, rate and milestones by data set and pre-training, as in the programs of the papers."""
+    target, system, post = read_preset(preset)
+    how = published(mode, target, trained_by=system, post=post)
+    assert (how.epochs, how.batch_size, how.lr, how.milestones) == want
+    imagenet = target.startswith("imagenet")
+    assert how.weight_decay == (5e-4 if imagenet else 2e-4)
+    assert (how.nesterov, how.shape) == ((True, "cosine") if target == "imagenet32" else (False, "stairs"))
+    if mode == "aff":
+        assert (how.loss.name, how.dual_bn) == (("sat", False) if target == "imagenet32" else ("trades", True))
+    end = how.lr * how.curve()(how.epochs)
+    assert target != "imagenet32" or end == pytest.approx(1e-6)
+
+
+def test_what_the_target_is_can_be_seen_from_the_network_and_the_data() -> None:
+    """Architecture and size, then the name of the data, then the number of classes; wrong names list the right ones."""
+    wide, large = NetworkSpec("wrn28_10", classes=10), NetworkSpec("resnet50", size=224, classes=10, stem="imagenet")
+    stl, small = NetworkSpec("resnet18", size=96, classes=10, stem="imagenet"), NetworkSpec("resnet18", classes=10)
+    assert target_of(wide, 100, "cifar100") == "imagenet32"
+    assert target_of(large, 10, "cifar10") == "imagenet224"
+    assert target_of(stl, 10, "x") == "stl10"
+    assert target_of(small, 10, "data/STL-10") == "stl10-32"
+    assert [target_of(small, c, "x") for c in (10, 100)] == ["cifar10", "cifar100"]
+    for wrong in ("cifar10", "svhn-acl", "cifar10-acl+", "cifar100-cifar10"):
+        with pytest.raises(UnknownNameError, match="such as cifar100-dynacl"):
+            read_preset(wrong)
+    assert read_preset("stl10-32-acl") == ("stl10-32", "acl", False)
+    assert {*TRAINED_BY} == {*SYSTEMS}
+
+
+def test_adversarial_full_tuning_has_three_losses() -> None:
+    """TRADES of two routes, or cross-entropy of attacked images in one, under ten steps or one; linear modes have one loss."""
+    assert [(m := with_loss(AFF, loss)).dual_bn for loss in ("trades", "sat", "fast-at")] == [True, False, False]
+    assert m.attack == PGD(8 / 255, 10 / 255, 1)
+    done = tune(replace(QUICK["aff"], loss=with_loss(AFF, "sat").loss, dual_bn=False), epochs=4)
+    assert done.log[-1].loss < done.log[0].loss
+    with pytest.raises(RequirementError, match="another one is for aff"):
+        with_loss(ALF, "trades")
+    with pytest.raises(UnknownNameError, match="trades, sat, fast-at"):
+        with_loss(AFF, "ce")
+
+
+def test_other_curves_than_stairs() -> None:
+    """Each named curve is that of `training.schedule`; an unknown one is refused."""
+    assert replace(SLF, shape="constant").curve()(20) == 1
+    assert replace(SLF, shape="cosine", floor=0.5).curve(10)(10) == 0.5
+    assert replace(SLF, shape="triangle").curve(10)(5) == 1
+    with pytest.raises(UnknownNameError, match="stairs, cosine"):
+        replace(SLF, shape="steps")
 
 
 def test_no_epochs_give_a_classifier_that_knows_nothing() -> None:

@@ -10,6 +10,7 @@ from coreselect.attacks import PGD
 from coreselect.errors import RequirementError, UnknownNameError
 from coreselect.losses import ACL, CE, CL, SAT, TRADES
 from coreselect.network.precision import HalfPrecision
+from coreselect.selectors import RCS
 from coreselect_integrations.comparison.methods import selector_for
 from coreselect_integrations.networks import spec_for
 from coreselect_integrations.pretraining.presets import PRESETS, defaults, preset
@@ -84,6 +85,12 @@ def test_presets_carry_the_published_numbers() -> None:
     assert (small.temperature, small.lr, small.projection, small.epochs) == (0.1, 0.6, 2, 200)
     assert (small.warmup, small.every, small.fraction) == (20, 10, 0.05)
     assert small.select_attack == PGD(8 / 255, 1.25 * 8 / 255, 1)
+    assert (acl.group_size, small.group_size, sat.group_size) == (512, 512, 256)  # a group is a training batch
+    assert (defaults("acl").group_size, preset("cifar10-sat").group_size) == (None, None)
+    assert (preset("cifar10-acl-air").form, defaults("acl-air").form, acl.form) == ("paper", "kl", "kl")
+    assert selector_for("rcs", acl) == RCS(acl.rd, acl.eta, group_size=512)
+    assert selector_for("rcs:group_size=64", acl) == RCS(acl.rd, acl.eta, group_size=64)
+    assert selector_for("rcs:divergence=js", acl) == selector_for("rcs:objective=js", acl)
     fast = defaults("fast-at")
     assert fast.attack == PGD(8 / 255, 10 / 255, 1)
 

@@ -1,0 +1,40 @@
+"""The options that `coreselect finetune` alone has, in records. A value of None means the published setting."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from coreselect_integrations.cli.options import TRAINING, Corruptions, CurveName, Milestones, WeightDecay
+
+
+@dataclass(frozen=True)
+class TuningOptions:
+    """The curve of the rate, the weight decay, and the loss of adversarial full fine-tuning."""
+
+    loss: Annotated[
+        str | None,
+        typer.Option(
+            help="aff: trades, sat (cross-entropy of attacked images) or fast-at (the same, one attack step).",
+            show_default="as published: trades, or sat after ImageNet-32",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None
+    weight_decay: WeightDecay = None
+    curve: CurveName = None
+    milestones: Milestones = None
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """What is measured after fine-tuning."""
+
+    eval: Annotated[
+        str | None,
+        typer.Option(
+            help="Measure test images: pgd20, autoattack, corruptions with commas, or none.",
+            show_default="pgd20, for several modes or networks",
+        ),
+    ] = None
+    corruptions: Corruptions = None
+    test_rows: Annotated[int | None, typer.Option(min=1, help="Use only the first so many test images.")] = None

@@ -1,0 +1,108 @@
+"""What a command line of `coreselect finetune` asks for, and the mode with the published settings that it means."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from coreselect.attacks import PGD
+from coreselect.cli.options import AttackOptions, DataOptions, MachineOptions
+from coreselect_integrations.cli.finetune_options import TuningOptions
+from coreselect_integrations.cli.options import TrainingOptions, epochs_in
+from coreselect_integrations.finetuning import MODES, Mode
+from coreselect_integrations.finetuning.post_training import FULL, PROBE
+from coreselect_integrations.finetuning.protocols import published, read_preset, target_of, with_loss
+from coreselect_integrations.networks import PUBLISHED, Saved
+from coreselect_integrations.pretraining.presets import PRESETS
+from coreselect_integrations.pretraining.settings import SYSTEMS
+from coreselect_integrations.pretraining.trained import likely_preset
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a command line of `coreselect finetune` asks for."""
+
+    mode: str
+    from_: Path
+    out: Path
+    images: DataOptions
+    training: TrainingOptions
+    attack: AttackOptions
+    clusters: int
+    dual_bn: bool
+    rank: int
+    flip: bool | None
+    seed: int
+    machine: MachineOptions
+    tuning: TuningOptions
+    preset: str | None
+
+    @property
+    def pgd(self) -> PGD:
+        """The attack: 10 steps of a quarter of the radius, or so many steps of 2.5 radii in all."""
+        radius, steps = self.attack.radius or 8 / 255, self.attack.attack_steps
+        return PGD(radius, radius / 4, 10) if steps is None else PGD(radius, 2.5 * radius / steps, steps)
+
+    def epochs(self, how: Mode | None) -> int:
+        """The number of epochs in all; `how` is the mode, None for other ways of fine-tuning."""
+        if self.mode == "lpaft":
+            return sum(two_trainings(self.training.epochs))
+        return self.training.epochs or (50 if how is None or self.mode.startswith("autolora") else how.epochs)
+
+
+def mode_of(request: Request, saved: Saved, classes: int) -> tuple[Mode | None, str]:
+    """Return the mode with its published settings, and what these are called; None for lpaft and autolora.
+
+    Raises:
+        typer.BadParameter: an option makes no sense for the mode.
+        UnknownNameError: no preset has this name.
+    """
+    name, own, epochs = request.mode.removeprefix("autolora-"), request.tuning, request.training.epochs
+    if name not in MODES:
+        return None, ""
+    before = _pre_training(saved)
+    if request.preset is not None:
+        target, system, post = read_preset(request.preset)
+    else:
+        target = target_of(saved.spec, classes, request.images.data)
+        system, post = before
+    how = published(name, target, trained_by=system, post=post)
+    if name == "aff" and own.loss is not None:
+        how = with_loss(how, own.loss)
+    if how.attack is not None and own.loss != "fast-at":
+        how = replace(how, attack=request.pgd)
+    elif how.attack is not None:
+        how = replace(how, attack=PGD(request.pgd.radius, 1.25 * request.pgd.radius, 1))
+    changed: dict[str, Any] = {"shape": own.curve, "weight_decay": own.weight_decay}
+    if own.milestones is not None:
+        changed |= {"milestones": epochs_in(own.milestones), "epochs": epochs or how.epochs}
+    how = replace(how, **{key: value for key, value in changed.items() if value is not None})
+    if own.milestones is not None and how.shape != "stairs":
+        raise typer.BadParameter(
+            f"--milestones would be without effect: the curve of {name} is {how.shape}, give --curve stairs."
+        )
+    if how.shape == "stairs" and any(m >= how.epochs for m in how.milestones):
+        raise typer.BadParameter(f"--milestones are below the number of epochs, {how.epochs}, got {own.milestones!r}.")
+    said = f"settings of {target} after {system}{'++' if post else ''}, "
+    return how, "" if request.mode.startswith("autolora") else said
+
+
+def _pre_training(saved: Saved) -> tuple[str, bool]:
+    """Return the system that trained an extractor, and whether the ++ followed it."""
+    about, post = saved.about, saved.about.get("mode") == "lpaft"
+    if post and isinstance(about.get("from"), Mapping):
+        about = about["from"]
+    system = about.get("system")
+    if system is None and PUBLISHED in about:
+        system = PRESETS[likely_preset(saved.spec)].system
+    return (str(system) if system in SYSTEMS else "dynacl"), post
+
+
+def two_trainings(epochs: int | None) -> tuple[int, int]:
+    """Divide the epochs between the two trainings of lpaft in the published ratio, 10 to 25."""
+    if epochs is None:
+        return PROBE.epochs, FULL.epochs
+    probe = max(1, round(epochs * PROBE.epochs / (PROBE.epochs + FULL.epochs)))
+    return probe, max(1, epochs - probe)

@@ -1,0 +1,230 @@
+"""Recognise a published checkpoint by the names of its tensors, and make a network of ours from it, bit for bit.
+
+ACL, DynACL(++), AIR(++) and RCS (ResNets with one or two sets of normalisations, wide ResNets of the ImageNet-32 programs),
+the collection RobustSSL, torchvision's ResNet-50, and the files of RobustBench whose network is one of ours.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+
+import torch
+from torch import Tensor
+
+from coreselect.errors import DataError, first_few
+from coreselect_integrations.networks.network_spec import NetworkSpec
+from coreselect_integrations.networks.published_names import (
+    FIRST,
+    HEAD,
+    NORMALISATIONS,
+    UNUSED,
+    Structure,
+    prefixes,
+    renamed,
+    structure,
+)
+from coreselect_integrations.networks.routes import ROUTES
+from coreselect_integrations.networks.weights import describe, empty_network, mismatch
+
+RESNETS: Mapping[tuple[tuple[int, ...], bool], str] = {
+    ((2, 2, 2, 2), False): "resnet18",
+    ((3, 4, 6, 3), False): "resnet34",
+    ((3, 4, 6, 3), True): "resnet50",
+}
+EXPORTED = "encoder_k."  # of an encoder with a momentum copy, the authors of DynACL evaluate the copy
+Pixels = Sequence[float]  # one number for each channel, or one for all
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How to read a published file, where the file itself does not say it.
+
+    Args:
+        part: the state dict in the file, such as `state_dict_dual`; None takes the usual ones in turn.
+        prefix: of the network, if the file holds several; None takes `encoder_k.`, or the only one.
+        order: the routes of `bn_list.0` and `bn_list.1`; None means natural first in a ResNet, adversarial first in a wide
+            ResNet, as in the programs.
+        size: H = W of the images; None means 32, with the stem for large images 96 (ResNet-18, 34) or 224 (ResNet-50).
+        mean, std: by which the network's own code normalises pixels, if they are not in the file; None means not at all.
+    """
+
+    part: str | None = None
+    prefix: str | None = None
+    order: tuple[str, str] | None = None
+    size: int | None = None
+    mean: Pixels | None = None
+    std: Pixels | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """A network of ours from a published file: its `weights` and `spec`, and `lines` of what was recognised.
+
+    `head` says whether the head of the file was taken; without it the head is a classifier of two classes that are zero.
+    """
+
+    weights: Mapping[str, Tensor]
+    spec: NetworkSpec
+    lines: tuple[str, ...]
+    head: bool
+
+
+def recognise(state: Mapping[str, Tensor], name: str, how: Reading = Reading()) -> Recognised:
+    """Make the weights of one of our networks from a published state dict.
+
+    Args:
+        state: tensors by their published names.
+        name: of the file, in messages.
+        how: what the file does not say.
+    Raises:
+        DataError: the names are of no network here, or a tensor is missing, unknown or of another shape. The message has the
+            nearest names.
+    """
+    prefix, family = _network_in(state, name, how.prefix)
+    inner = {n.removeprefix(prefix): t for n, t in state.items() if n.startswith(prefix)}
+    found = structure(list(inner), family)
+    order = how.order or (ROUTES if family == "resnet" else (ROUTES[1], ROUTES[0]))
+    mean, std, taken = _normalisation(state, prefix, how)
+    names = {n: renamed(n, found, order) for n in inner if prefix + n not in taken}
+    unknown = [n for n, ours in names.items() if ours is None and not UNUSED.match(n) and not HEAD.match(n)]
+    _refuse(unknown, names, prefix, name)
+    weights = {ours: _plain(inner[n]) for n, ours in names.items() if ours is not None}
+    spec, head = _spec(weights, found, name, how.size)
+    weights["normalise.mean"] = _per_channel(mean, spec.channels, name)
+    weights["normalise.std"] = _per_channel(std, spec.channels, name)
+    needed = empty_network(spec).state_dict()
+    _refuse([n for n, o in names.items() if o and o not in needed and not o.startswith("head.")], names, prefix, name)
+    if not head:
+        weights = {n: t for n, t in weights.items() if not n.startswith("head.")}
+        weights |= {n: torch.zeros(t.shape) for n, t in needed.items() if n.startswith("head.")}
+    counters = [n for n in needed if n.endswith("num_batches_tracked") and n not in weights]
+    weights |= {
+        n: torch.zeros((), dtype=torch.int64) for n in counters
+    }  # files of the first PyTorch releases lack them
+    wrong = mismatch(weights, needed)
+    if wrong is not None:
+        raise DataError(
+            f"{name} looks like {describe(spec)}, but it is not: {wrong}. The network may be built otherwise."
+        )
+    used = {
+        prefix + n for n, ours in names.items() if ours is not None and (head or not ours.startswith("head."))
+    } | taken
+    left = Counter(_part(n, prefix) for n in state if n not in used)
+    lines = _lines(spec, found, order, len(used), left, prefix, bool(taken) or how.mean is not None, head)
+    return Recognised({n: weights[n] for n in needed}, spec, lines, head)
+
+
+def _network_in(state: Mapping[str, Tensor], name: str, wanted: str | None) -> tuple[str, str]:
+    """Return the prefix and the family of the network to read."""
+    found = prefixes(state)
+    if not found:
+        said = f"its names begin with {first_few(list(state), 3)}" if state else "it is empty"
+        raise DataError(
+            f"{name} holds no network that is known here ({said}): the names {' or '.join(FIRST.values())} are looked for. "
+            "Build the network in your own code, and give it with --model."
+        )
+    choices = [p for p in found if wanted is None or p.removesuffix(".") == wanted.removesuffix(".")]
+    choices = [p for p in choices if p.endswith(EXPORTED)] or choices
+    if len(choices) != 1:
+        said = ", ".join(repr(p.removesuffix(".")) for p in found)
+        raise DataError(f"{name} holds the networks {said}: choose one with `coreselect convert --prefix`.")
+    return choices[0], found[choices[0]]
+
+
+def _normalisation(
+    state: Mapping[str, Tensor], prefix: str, how: Reading
+) -> tuple[Pixels | Tensor, Pixels | Tensor, set[str]]:
+    """Return mean and std, and the names in the file that hold them."""
+    parent = prefix.removesuffix(".").rpartition(".")[0]
+    for before in (prefix, f"{parent}." if parent else ""):
+        for first, second in NORMALISATIONS:
+            if before + first in state and before + second in state:
+                names = {before + first, before + second}
+                return state[before + first].flatten(), state[before + second].flatten(), names
+    return how.mean or (0.0,), how.std or (1.0,), set()
+
+
+def _per_channel(values: Pixels | Tensor, channels: int, name: str) -> Tensor:
+    """Return the numbers in the shape of our buffers, float32 [channels, 1, 1]."""
+    numbers = torch.as_tensor(values, dtype=torch.float32).flatten()
+    if len(numbers) not in (1, channels):
+        raise DataError(
+            f"{name} has {channels} channels, and its mean or std {len(numbers)} numbers: one each is needed."
+        )
+    return numbers.expand(channels).reshape(-1, 1, 1).clone()
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """Return a tensor in float32 if it is of half precision, as it is otherwise."""
+    half = tensor.dtype in (torch.float16, torch.bfloat16)
+    return tensor.detach().float() if half else tensor.detach().clone()
+
+
+def _spec(weights: Mapping[str, Tensor], found: Structure, name: str, size: int | None) -> tuple[NetworkSpec, bool]:
+    """Describe the network, and say whether its head is one of ours."""
+    stem = weights.get("stem.weight")
+    if stem is None or stem.dim() != 4:
+        raise DataError(f"{name} has no first convolution conv1.weight: it is another network.")
+    kind = "imagenet" if stem.shape[-1] == 7 else "cifar"
+    if found.family == "wide":
+        width = len(weights["blocks.0.conv1.weight"]) // 16
+        arch, called = {(4, 10): "wrn28_10"}.get((found.depths[0], width)), f"WRN-{6 * found.depths[0] + 4}-{width}"
+    else:
+        arch = RESNETS.get((found.depths, found.bottleneck))
+        called = f"a ResNet with {found.depths} {'bottlenecks' if found.bottleneck else 'blocks'}"
+    if arch is None:
+        raise DataError(f"{name} holds {called}: there are resnet18, resnet34, resnet50 and wrn28_10 here.")
+    size = size or (32 if kind == "cifar" else 224 if arch == "resnet50" else 96)
+    base = NetworkSpec(arch, stem.shape[1], size, classes=2, dual_bn=found.sets == 2, stem=kind)
+    layers = sum(n.startswith("head.linears.") and n.endswith(".weight") for n in weights)
+    if layers in (2, 3):
+        base = replace(base, classes=None, projection=layers)
+    elif "head.weight" in weights and len(weights["head.weight"]) >= 2:
+        base = replace(base, classes=len(weights["head.weight"]))
+    needed = {n: t.shape for n, t in empty_network(base).state_dict().items() if n.startswith("head.")}
+    held = {n: t.shape for n, t in weights.items() if n.startswith("head.")}
+    fits = all(n in held or n.endswith("num_batches_tracked") for n in needed) and held.items() <= needed.items()
+    return (base, True) if fits else (replace(base, classes=2, projection=None), False)
+
+
+def _refuse(unknown: Sequence[str], names: Mapping[str, str | None], prefix: str, file: str) -> None:
+    """Refuse names that are not known, each with the nearest name that is.
+
+    Raises:
+        DataError: there are such names.
+    """
+    if not unknown:
+        return
+    known = [n for n, ours in names.items() if ours is not None and n not in unknown]
+    near = (get_close_matches(n, known, 1, 0.0) for n in unknown[:3])
+    said = ", ".join(
+        f"{prefix + n!r}" + (f" (nearest: {prefix + k[0]!r})" if k else "") for n, k in zip(unknown, near, strict=False)
+    )
+    more = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""
+    why = f"{file} holds tensors that no network here has: {said}{more}. Build it in your own code, and give it with --model."
+    raise DataError(why)
+
+
+def _part(name: str, prefix: str) -> str:
+    """Return the part of the file that a tensor belongs to, for counting."""
+    inside = name.removeprefix(prefix) if name.startswith(prefix) else name.removeprefix("module.")
+    return inside.split(".")[0]
+
+
+def _lines(
+    spec: NetworkSpec, found: Structure, order: Sequence[str], used: int, left: Counter[str], prefix: str,
+    normalised: bool, head: bool,
+) -> tuple[str, ...]:  # fmt: skip
+    """Say what was recognised."""
+    there = f" below {prefix.removesuffix('.')}" if prefix else ""
+    lines = [
+        f"recognised {describe(spec) if head else describe(spec).rpartition(' and ')[0] + ', no head'}: {used} tensors{there}"
+    ]
+    if found.sets == 2:
+        lines.append(f"the first set of normalisations is taken for {order[0]} images, the second for {order[1]} ones")
+    if left:
+        lines.append("left out: " + ", ".join(f"{part} ({n} tensors)" for part, n in sorted(left.items())))
+    if not normalised:
+        lines.append("pixels are not normalised, as the file has no mean and std")
+    return tuple(lines)
