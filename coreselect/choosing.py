@@ -10,6 +10,7 @@ from coreselect.errors import CoreselectError, RequirementError
 from coreselect.objectives.following import following, parts
 from coreselect.protocols import Selector, TaskLike
 from coreselect.support.bounds import bounds_of, check_range
+from coreselect.support.type_checks import LARGEST_SEED, whole
 from coreselect.task.recipe import ModelRecipe
 from coreselect.types import Selection
 
@@ -40,12 +41,12 @@ def select(task: TaskLike, selector: Selector, budget: Budget, seed: int = 0, *,
         The selection: k unique positions in the pool, in pick order, with provenance.
     Raises:
         BudgetError: the budget is out of range.
-        RequirementError: the task lacks something that the selector needs, or seed or round is negative.
+        RequirementError: the task lacks something that the selector needs, or seed or round is no whole number from 0 on.
         OutOfBoundsError: inputs lie outside the bounds of an attack of this selection.
         CoreselectError: the selector returned a wrong number of picks, or picks that are not unique positions.
     """
-    if seed < 0 or round < 0:
-        raise RequirementError(f"seed and round must be 0 or more, got {seed} and {round}.")
+    seed = whole("seed", seed, RequirementError, most=LARGEST_SEED)
+    round = whole("round", round, RequirementError)
     k = resolve(budget, task.n)
     check_selector(selector, task)
     selection = selector.select(task, k, generator=torch.Generator().manual_seed(seed), round=round)

@@ -13,6 +13,7 @@ from torch.utils.data import Subset
 
 from coreselect.errors import IndexFileError
 from coreselect.io import index_file
+from coreselect.support.selection_checks import check_selection
 
 Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
@@ -212,8 +213,8 @@ class Selection:
             provenance = {**meta["provenance"], "validation_indices": arrays.pop("validation_indices", None)}
             fields = {"weights": None, "scores": None, **arrays, **meta, "provenance": provenance}
             return cls.from_plain(fields)
-        except (KeyError, TypeError) as why:
-            raise IndexFileError(f"{path} is damaged, or an index file of another version ({why}).") from why
+        except (KeyError, TypeError, ValueError) as why:
+            raise IndexFileError(f"{path} is damaged or edited, or an index file of another version ({why}).") from why
 
     @classmethod
     def from_plain(cls, fields: Mapping[str, Any]) -> Selection:
@@ -221,11 +222,13 @@ class Selection:
 
         Raises:
             KeyError, TypeError: a field is missing or unknown.
+            ValueError: the arrays are not those of k picks of a pool of N examples.
         """
         fields = dict(fields)
         if "signs" in fields:  # files of version 0.1 use this name for the diagnostics
             fields["diagnostics"] = fields.pop("signs")
         certificate, diagnostics, provenance = fields["certificate"], fields["diagnostics"], fields["provenance"]
+        check_selection(fields, provenance["pool_size"], provenance["budget"])
         return cls(
             **{
                 **fields,

@@ -1,6 +1,7 @@
-"""The `coreselect` command: run one command, print warnings as notes, and a refusal as one line with exit code 1."""
+"""The `coreselect` command: run one command, print warnings as notes, and a refusal or a failure as one line, exit code 1."""
 
 import sys
+import traceback
 import warnings
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -9,6 +10,8 @@ import typer
 
 import coreselect
 from coreselect.cli.command_group import CommandGroup
+from coreselect.cli.last_resort import explained
+from coreselect.cli.plain_output import plain_streams
 from coreselect.errors import CoreselectError, CoreselectWarning
 
 
@@ -19,11 +22,15 @@ def _version(asked: bool) -> None:
 
 
 def _main(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Choose the training examples that keep a model robust, and report what is known about the choice."""
+    if isinstance(context.obj, dict):
+        context.obj["debug"] = debug
 
 
 def build() -> typer.Typer:
@@ -40,16 +47,23 @@ def build() -> typer.Typer:
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 done, 1 a refusal in one line, 2 wrong usage."""
+    """Run the command line. Exit codes: 0 done, 1 a refusal or a failure in one line, 2 wrong usage, 130 interrupted."""
+    plain_streams()
+    state = {"debug": False}
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show(warnings.showwarning)
-            build()(prog_name="coreselect")
-    except CoreselectError as why:
-        _say("[bold red]refused:[/]", why)
-        sys.exit(1)
+            build()(prog_name="coreselect", obj=state)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as why:
+        if state["debug"]:
+            traceback.print_exception(why)
+        if isinstance(why, CoreselectError):
+            _say("[bold red]refused:[/]", why)
+        else:
+            _say("[bold red]failed:[/]", explained(why))
+        sys.exit(1)
 
 
 def _show(usual: Callable[..., None]) -> Callable[..., None]:
@@ -67,10 +81,11 @@ def _show(usual: Callable[..., None]) -> Callable[..., None]:
 def _say(begin: str, message: object) -> None:
     """Print a message on stderr, in one line."""
     from rich.console import Console
+    from rich.markup import escape
 
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"{begin} {_plain(str(message))}")
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"{begin} {escape(_plain(str(message)))}")
 
 
 def _plain(text: str) -> str:
-    """Escape brackets, which rich would read as markup, and keep the message on one line."""
-    return " ".join(text.split()).replace("[", r"\[")
+    """Show control characters as codes, and keep the message on one line."""
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in " ".join(text.split()))

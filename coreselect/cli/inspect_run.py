@@ -16,6 +16,7 @@ from coreselect.cli.side_by_side import comparison, letters
 from coreselect.data import labels_of, load, names_of
 from coreselect.data.arrays import read_array
 from coreselect.errors import DataError
+from coreselect.io.atomic import check_target
 from coreselect.report.agreement import check_same_pool
 from coreselect.report.summary import check_length, pool_positions, same_data
 from coreselect.support.array_checks import matrix
@@ -35,6 +36,8 @@ def run(
     json: bool,
 ) -> None:
     """Show one selection, or compare several; draw a picture where one is asked for."""
+    if gallery is not None:
+        check_target(gallery)
     one, talk = len(files) == 1, Console(stderr=True)
     selections = [Selection.load(file) for file in files]
     names = [str(file) for file in files]

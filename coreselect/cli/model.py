@@ -11,6 +11,7 @@ from torch import nn
 
 from coreselect.errors import DataError, RequirementError, ShapeError
 from coreselect.io.atomic import atomic_file
+from coreselect.io.weights_file import find_weights, load_verified
 from coreselect.network.frozen import unwrap
 from coreselect.network.normalized import Normalized
 from coreselect.network.routes import routed_call
@@ -36,6 +37,7 @@ def from_factory(
     loss_views: int,
     device: torch.device,
     routes: str | None = None,
+    key: str | None = None,
 ) -> PreparedModel:
     """Make the user's model and load its weights. No code in the checkpoint is run.
 
@@ -49,6 +51,7 @@ def from_factory(
         loss_views: how many views the loss reads.
         device: where the model is moved.
         routes: its names of the natural and the adversarial route, such as `normal,pgd`.
+        key: under which the checkpoint holds the weights; None: a usual one.
     Raises:
         DataError: the factory returns no module, or the checkpoint does not fit the model.
         HeadError: the model takes no routes, or their names cannot be recognised.
@@ -56,11 +59,12 @@ def from_factory(
     model = resolve(spec, "model")()
     if not isinstance(model, nn.Module):
         raise DataError(f"the model factory {spec} returned a {type(model).__name__}, a torch.nn.Module is needed.")
-    if checkpoint is not None:
-        load_weights(model, checkpoint)
+    loaded = load_weights(model, checkpoint, key) if checkpoint is not None else ""
     routed = routed_call(unwrap(model), None if routes is None else routes.split(","))
     said = f"model {spec}" + (
-        f", weights from {checkpoint.name}" if checkpoint else ", weights as the factory made them"
+        f", weights from {checkpoint.name}{loaded and f' ({loaded})'}"
+        if checkpoint
+        else ", weights as the factory made them"
     )
     return PreparedModel(
         model.to(device),
@@ -94,33 +98,21 @@ def normalised(prepared: PreparedModel, mean: str, std: str) -> PreparedModel:
     )
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
-    """Load a state dict, or one under "model", "state_dict" or "model_state_dict".
+def load_weights(model: nn.Module, path: Path, key: str | None = None) -> str:
+    """Load the weights of a file into a model: a state dict, or one under a usual key or `key`; see `weights_file.find_weights`.
 
-    If the names are not the model's and all begin with "module.", which DistributedDataParallel adds, that is taken off.
-
+    Returns:
+        In words, what was chosen and how names were changed; "" if there is nothing to say.
     Raises:
-        DataError: the file is no checkpoint of weights alone, or its names or shapes do not fit the model.
+        DataError: the file is damaged, no checkpoint of weights alone, or its names or shapes do not fit the model.
     """
+    found = find_weights(load_verified(path), model.state_dict().keys(), path, key)
     try:
-        held = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as why:  # torch raises many types for a file that is no checkpoint
-        raise DataError(
-            f"{path} cannot be read as weights ({type(why).__name__}): save model.state_dict() with torch.save."
-        ) from why
-    for key in ("model", "state_dict", "model_state_dict"):
-        if isinstance(held, Mapping) and isinstance(held.get(key), Mapping):
-            held = held[key]
-    if not isinstance(held, Mapping):
-        raise DataError(f"{path} holds a {type(held).__name__}, a state dict is needed.")
-    weights = {str(k): v for k, v in held.items()}
-    if weights.keys() != model.state_dict().keys() and all(k.startswith("module.") for k in weights):
-        weights = {k.removeprefix("module."): v for k, v in weights.items()}
-    try:
-        model.load_state_dict(weights)
+        model.load_state_dict(found.weights)
     except (RuntimeError, AttributeError, TypeError) as why:
         first = " ".join(str(why).split())
         raise DataError(f"{path} does not fit the model: {first[:300]}.") from why
+    return found.said
 
 
 def save_weights(model: nn.Module, path: Path) -> None:

@@ -16,6 +16,7 @@ A record given as the default of a parameter sets the defaults of its options. `
 things for one command; everything else about an option, its help text above all, is the same in every command.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import is_dataclass
@@ -23,6 +24,7 @@ from functools import wraps
 from inspect import Parameter, Signature, signature
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
+from typer import BadParameter
 from typer.models import OptionInfo, ParameterInfo
 
 
@@ -101,8 +103,19 @@ def _fields(record: type[Any], default: Any) -> dict[str, Parameter]:
 
 def _keyword(name: str, kind: Any, infos: Sequence[Any], default: Any) -> Parameter:
     """Return a keyword parameter with an annotation that Typer reads."""
-    annotation = Annotated[kind, *map(copy, infos)] if infos else kind
+    infos = [copy(info) for info in infos]
+    for info in infos:
+        if isinstance(info, ParameterInfo) and kind in (float, float | None) and info.callback is None:
+            info.callback = _finite
+    annotation = Annotated[kind, *infos] if infos else kind
     return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _finite(value: float | None) -> float | None:
+    """Return the value of an option; NaN passes every range, and infinity most of them."""
+    if value is not None and not math.isfinite(value):
+        raise BadParameter(f"a finite number is needed, got {value}.")
+    return value
 
 
 def _changed(options: Mapping[str, Parameter], changes: Sequence[Shown | Smallest]) -> Mapping[str, Parameter]:

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from coreselect.support.type_checks import LARGEST_SEED
+
 MODEL, METHOD, ATTACKS, RUN = "Model", "Method", "Attacks", "Run"  # panels of the help
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
@@ -38,7 +40,15 @@ Capture = Annotated[
     ),
 ]
 BatchSize = Annotated[int | None, typer.Option(min=1, help="Images in one batch.", rich_help_panel=RUN)]
-Seed = Annotated[int | None, typer.Option(help="Seed of every random draw.", rich_help_panel=RUN)]
+
+
+def _seed(value: int | None) -> int | None:
+    if value is not None and not 0 <= value <= LARGEST_SEED:
+        raise typer.BadParameter(f"a whole number from 0 to 2⁶³ − 1 is needed, got {value}.")
+    return value
+
+
+Seed = Annotated[int | None, typer.Option(help="Seed of every random draw.", callback=_seed, rich_help_panel=RUN)]
 NumThreads = Annotated[int | None, typer.Option(min=1, help="CPU threads of PyTorch.", rich_help_panel=RUN)]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1, for example.", rich_help_panel=RUN)]
 ANY_DEVICE = "cuda if there is one, else cpu"

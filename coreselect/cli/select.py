@@ -67,6 +67,8 @@ def select(
             raise typer.BadParameter("nothing is attacked over arrays: leave --precision out.")
     if (model.checkpoint and not model.model) or (model.save_model and model.model):
         raise typer.BadParameter("--checkpoint needs --model, and --save-model needs a network that is warmed up.")
+    if model.weights_key and not model.checkpoint:
+        raise typer.BadParameter("--weights-key is for --checkpoint.")
     normalised = (model.mean, model.std)
     if any(normalised) and not (all(normalised) and model.model):
         raise typer.BadParameter(

@@ -23,6 +23,13 @@ class ModelOptions:
         Path | None,
         typer.Option(help="Weights of --model. No code in the file is run.", rich_help_panel=MODEL),
     ] = None
+    weights_key: Annotated[
+        str | None,
+        typer.Option(
+            help="Key of --checkpoint under which the weights are, such as state_dict_ema; else a usual one is taken.",
+            rich_help_panel=MODEL,
+        ),
+    ] = None
     mean: Annotated[
         str | None,
         typer.Option(

@@ -24,6 +24,7 @@ from coreselect.data.items import check_timeout
 from coreselect.data.subsets import holdout
 from coreselect.errors import DataError, ShapeError
 from coreselect.io import index_file
+from coreselect.io.atomic import check_target
 from coreselect.losses import loss as find_loss
 from coreselect.protocols import Attack, Loss, Progress
 from coreselect.task.task import Task
@@ -66,6 +67,9 @@ class Work:
 def run(request: Request, *, json: bool) -> None:
     """Choose, write the index file, and print the result."""
     index_file.ending(request.out)  # refuse an unknown format here, not an hour later
+    for target in (request.out, request.model.save_model):
+        if target is not None:
+            check_target(target)
     talk = Console(stderr=True, highlight=False)
     picker = make_selector(request.selector, request.method, request.rcs, request.radius)
     with progress() as report:
@@ -73,7 +77,7 @@ def run(request: Request, *, json: bool) -> None:
         work = _over_arrays(arrays) if arrays else _over_model(request, report, talk)
         selection = choose(work.task.reporting(report), picker, request.budget, request.seed)
     selection.save(request.out)
-    talk.print(f"wrote {request.out}")
+    talk.print(f"wrote {request.out}", markup=False)
     known: dict[str, Any] = {}
     if work.dataset is not None:
         known = {"labels": labels_of(work.dataset), "class_names": names_of(work.dataset)}
@@ -113,7 +117,10 @@ def _over_model(request: Request, report: Progress, talk: Console) -> Work:
     pool, held = holdout(dataset, int(share) if share >= 1 else share, request.seed)
     device = torch.device(request.machine.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     ready = _model(request, loss, pool, device, report)
-    talk.print(f"{request.pool.data}: {len(pool)} to choose from, {len(held)} held out for validation; {ready.said}")
+    talk.print(
+        f"{request.pool.data}: {len(pool)} to choose from, {len(held)} held out for validation; {ready.said}",
+        markup=False,
+    )
     return Work(_task(request, loss, attack, ready, pool, held, device), dataset, ready.record)
 
 
@@ -121,7 +128,9 @@ def _model(request: Request, loss: Loss, pool: Any, device: torch.device, report
     """Load the user's model, or warm up a small network."""
     model, warmup = request.model, request.warmup
     if model.model is not None:
-        ready = from_factory(model.model, model.checkpoint, model.views, loss.views, device, model.routes)
+        ready = from_factory(
+            model.model, model.checkpoint, model.views, loss.views, device, model.routes, model.weights_key
+        )
         return ready if model.mean is None else normalised(ready, model.mean, model.std or "")
     ready = warmed(
         pool, device=device, progress=report, arch=warmup.arch, loss=warmup.loss, epochs=warmup.warmup_epochs,

@@ -7,6 +7,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from coreselect.errors import DataError
+
 
 @contextmanager
 def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
@@ -33,9 +35,30 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
         if target.exists():
             os.chmod(temporary, target.stat().st_mode & 0o777)
         os.replace(temporary, target)
+    except OSError as why:
+        if why.filename in (None, str(temporary)):  # a user knows the file by its final name
+            why.filename, why.filename2 = str(target), None
+        raise
     finally:
         temporary.unlink(missing_ok=True)
     _sync_folder(target.parent)
+
+
+def check_target(path: str | Path) -> None:
+    """Refuse, before any work, a path at which `atomic_file` could not write a file.
+
+    Raises:
+        DataError: it is a folder, a pipe or a device; is below a file; or its folder is closed to this user.
+    """
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        kind = "a folder" if target.is_dir() else "no ordinary file"
+        raise DataError(f"{path} is {kind}, and a file is to be written: give the name of a file.")
+    there = next(p for p in target.parents if p.exists())
+    if not there.is_dir():
+        raise DataError(f"{path} is below {there}, which is a file: give a path below a folder.")
+    if not os.access(there, os.W_OK):
+        raise DataError(f"{path} cannot be written, because {there} is closed to this user: choose another place.")
 
 
 def _sync_folder(folder: Path) -> None:

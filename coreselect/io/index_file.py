@@ -100,7 +100,10 @@ def read_indices(path: str | Path) -> NDArray[np.int64]:
         found = read(path)[0].get("source_indices")
         if found is None:
             raise IndexFileError(f"{path} is an index file without source_indices: it was not written by a selection.")
-        return found
+        try:
+            return formats.as_indices(found)
+        except ValueError as why:
+            raise IndexFileError(f"{path} is damaged or edited ({_reason(why)}).") from why
     data = _bytes(path)
     try:
         return formats.as_indices(formats.unpack_plain(suffix, data))

@@ -16,6 +16,7 @@ from coreselect.loop.epoch_iterator import EpochIterator
 from coreselect.loop.read_ahead import lightning_trainer, refuse_read_ahead
 from coreselect.loop.readers import check_readers, no_batch_seen
 from coreselect.support.seeding import generator as seeded
+from coreselect.support.type_checks import LARGEST_SEED, whole
 from coreselect.types import Int64
 
 
@@ -30,11 +31,13 @@ class EpochSampler(Sampler[int]):
         rank, world_size: this process's share of the epoch; None means those of the process group, 0 of 1 without one. All
             shares have the same length, padded from the front.
     Raises:
-        ScheduleError: not 0 ≤ rank < world_size.
+        ScheduleError: not 0 ≤ rank < world_size, or the seed is no whole number from 0 on.
     """
 
     def __init__(self, seed: int, shuffle: bool, rank: int | None, world_size: int | None) -> None:
-        self.seed, self.shuffle, self._rank, self._world_size = seed, shuffle, rank, world_size
+        self.seed, self.shuffle = whole("seed", seed, ScheduleError, most=LARGEST_SEED), shuffle
+        self._rank = None if rank is None else whole("rank", rank, ScheduleError)
+        self._world_size = None if world_size is None else whole("world_size", world_size, ScheduleError, least=1)
         if not 0 <= self.rank < self.world_size:
             raise ScheduleError(
                 f"a share of an epoch needs 0 ≤ rank < world_size, got {self.rank} of {self.world_size}: give both, or none in a "
@@ -103,8 +106,7 @@ class EpochSampler(Sampler[int]):
         if ranks.world_size() > 1:
             schedule = {"sampler": type(self).__name__, "epoch": epoch, **self._schedule()}
             ranks.agree(schedule, (self.rank, self.world_size), self._known_state())
-        if epoch < 0:
-            raise ScheduleError(f"epochs count from 0, got {epoch}.")
+        epoch = whole("epoch", epoch, ScheduleError)
         self._note_end()
         changed = self._prepare(epoch)
         if changed or epoch != self.epoch:
@@ -129,8 +131,7 @@ class EpochSampler(Sampler[int]):
         Raises:
             ScheduleError: epochs is negative.
         """
-        if epochs < 0:
-            raise ScheduleError(f"lengths needs a number of epochs ≥ 0, got {epochs}.")
+        epochs = whole("epochs", epochs, ScheduleError)
         return [self._share(self._length_in(epoch)) for epoch in range(epochs)]
 
     def total_steps(self, epochs: int, batch_size: int, drop_last: bool = False) -> int:
@@ -143,8 +144,7 @@ class EpochSampler(Sampler[int]):
         Raises:
             ScheduleError: epochs or batch_size is out of range.
         """
-        if batch_size < 1:
-            raise ScheduleError(f"total_steps needs batch_size ≥ 1, got {batch_size}.")
+        batch_size = whole("batch_size", batch_size, ScheduleError, least=1)
         return sum(n // batch_size if drop_last else -(-n // batch_size) for n in self.lengths(epochs))
 
     def __iter__(self) -> Iterator[int]:
@@ -251,6 +251,7 @@ class EpochSampler(Sampler[int]):
 
     def _loaded(self, epoch: int | None) -> None:
         """Make the epoch of a state the one that is due."""
+        epoch = None if epoch is None else whole("epoch of the state", epoch, ScheduleError)
         self._told_before_load = self.epoch if self._told else None
         self._turn()
         self.epoch = self._unread = epoch

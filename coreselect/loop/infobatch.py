@@ -21,6 +21,7 @@ from coreselect.errors import NonFiniteError, ScheduleError, ShapeError, first_f
 from coreselect.loop import ranks
 from coreselect.loop.epoch_sampler import EpochSampler
 from coreselect.support.seeding import seeds
+from coreselect.support.type_checks import whole
 from coreselect.types import Float64, Int64
 
 
@@ -56,10 +57,9 @@ class InfoBatchSampler(EpochSampler):
         rank: int | None = None,
         world_size: int | None = None,
     ) -> None:
-        if n < 1 or epochs < 1 or not 0 <= r < 1 or not 0 <= delta <= 1:
-            raise ScheduleError(
-                f"InfoBatch needs n, epochs ≥ 1, r in [0, 1) and delta in [0, 1], got {n}, {epochs}, {r} and {delta}."
-            )
+        n, epochs = whole("n", n, ScheduleError, least=1), whole("epochs", epochs, ScheduleError, least=1)
+        if not 0 <= r < 1 or not 0 <= delta <= 1:
+            raise ScheduleError(f"InfoBatch needs r in [0, 1) and delta in [0, 1], got {r} and {delta}.")
         super().__init__(seed, shuffle, rank, world_size)
         self.n, self.epochs, self.r, self.delta = n, epochs, r, delta
         self.losses = np.full(n, np.nan)  # H [N]; NaN: not seen yet
@@ -185,14 +185,24 @@ class InfoBatchSampler(EpochSampler):
         """Continue where a run stopped: in the same epoch, with the same drops from here on.
 
         Raises:
-            ScheduleError: the state was saved with another schedule or pool.
+            ScheduleError: the state was saved with another schedule or pool, or it is damaged.
         """
         self._check_state(state)
         self.losses, self._new, self._easy, self._kept = (
-            state[name].cpu().numpy().copy() for name in ("losses", "since", "easy", "kept")
+            self._from_state(name, state.get(name)) for name in ("losses", "since", "easy", "kept")
         )
         self._exchanged = state.get("exchanged", _digest(self.losses))  # states of version 0.1 have none
         self._loaded(state["epoch"])
+
+    def _from_state(self, name: str, value: Any) -> Any:
+        """Return an array [N] of a state; raise ScheduleError if it is none."""
+        kind = torch.float64 if name == "losses" else torch.bool
+        if not isinstance(value, Tensor) or value.shape != (self.n,) or value.dtype != kind or value.isinf().any():
+            got = f"{value.dtype} {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            raise ScheduleError(
+                f"{name!r} of the state is damaged or edited: {got}, and {self.n} finite {kind} are needed: load another state."
+            )
+        return value.cpu().numpy().copy()
 
     def _schedule(self) -> dict[str, Any]:
         return {"pool_size": self.n, "epochs": self.epochs, "r": self.r, "delta": self.delta, "seed": self.seed}

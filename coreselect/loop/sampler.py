@@ -25,6 +25,7 @@ from coreselect.loop import ranks
 from coreselect.loop.epoch_sampler import EpochSampler
 from coreselect.protocols import Selector
 from coreselect.support.records import settings_of
+from coreselect.support.type_checks import whole
 from coreselect.task.task import Task
 from coreselect.types import Int64, Selection
 
@@ -67,8 +68,8 @@ class CoresetSampler(EpochSampler):
         rank: int | None = None,
         world_size: int | None = None,
     ) -> None:
-        if warmup < 0 or every < 1:
-            raise ScheduleError(f"a schedule needs warmup ≥ 0 and every ≥ 1, got {warmup} and {every}.")
+        warmup = whole("warmup", warmup, ScheduleError)
+        every = whole("every", every, ScheduleError, least=1)
         if align not in ("warmup", "absolute"):
             raise ScheduleError(f'align is "warmup" or "absolute", got {align!r}.')
         check_selector(selector, task)
@@ -180,10 +181,10 @@ class CoresetSampler(EpochSampler):
         """Continue where a run stopped: in the same epoch, with the same subset, without selecting again.
 
         Raises:
-            ScheduleError: the state was saved with another schedule, selector, budget or pool.
+            ScheduleError: the state was saved with another schedule, selector, budget or pool, or it is damaged.
         """
         self._check_state({"align": "warmup", **state})  # states of version 0.1 have no align
-        kept = None if state["selection"] is None else Selection.from_plain(_arrays(state["selection"]))
+        kept = None if state["selection"] is None else self._from_state(state["selection"])
         if kept is not None:
             pool = self.task.fingerprint()
             if kept.provenance.fingerprint != pool:
@@ -193,6 +194,21 @@ class CoresetSampler(EpochSampler):
                 )
         self._replaced, self._restored, self.selection = self.selection, kept, kept
         self._loaded(state["epoch"])
+
+    def _from_state(self, plain: dict[str, Any]) -> Selection:
+        """Make the selection of a state, and check that it is one of k picks of this pool."""
+        try:
+            kept = Selection.from_plain(_arrays(plain))
+        except (KeyError, TypeError, ValueError) as why:
+            raise ScheduleError(
+                f"the selection of the state is damaged or edited ({why}): load another state."
+            ) from why
+        if (len(kept), kept.provenance.pool_size) != (self.k, self.task.n):
+            raise ScheduleError(
+                f"the selection of the state has {len(kept)} picks of {kept.provenance.pool_size} examples, and this sampler "
+                f"selects {self.k} of {self.task.n}: load the state of this run."
+            )
+        return kept
 
     def _schedule(self) -> dict[str, Any]:
         settings = settings_of(self.selector)

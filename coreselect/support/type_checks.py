@@ -5,10 +5,13 @@ An integer is accepted as a float; a boolean is not accepted as a number. Types 
 
 from __future__ import annotations
 
+import operator
 from dataclasses import is_dataclass
 from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+LARGEST_SEED = (1 << 63) - 1  # that `torch.Generator.manual_seed` takes on every platform
 
 
 def annotations_of(made: object) -> dict[str, Any]:
@@ -39,3 +42,22 @@ def accepts(hint: Any, value: object) -> bool:
         return not isinstance(plain, type) or isinstance(value, plain)
     except TypeError:  # a protocol that cannot be checked at run time
         return True
+
+
+def whole(name: str, value: Any, error: type[Exception], *, least: int = 0, most: int | None = None) -> int:
+    """Return a whole number as an int: an int, or an integer of numpy or torch.
+
+    Args:
+        name: of the number in the message.
+        error: what is raised.
+        least, most: the range, both ends included.
+    """
+    refused = isinstance(value, bool) or not hasattr(value, "__index__")
+    try:
+        number = None if refused else operator.index(value)
+    except TypeError:  # an array or a tensor of several numbers, or of fractions
+        number = None
+    if number is None or number < least or (most is not None and number > most):
+        need = f"{least} or more" if most is None else f"in {least}…{most}"
+        raise error(f"{name} must be a whole number, {need}, got {value!r}.")
+    return number

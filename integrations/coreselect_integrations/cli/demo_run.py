@@ -20,6 +20,7 @@ from rich.table import Table
 from coreselect import Selection
 from coreselect.data import ImageSet, load
 from coreselect.report.gallery import draw
+from coreselect_integrations.cli.checks_before_work import check_folder
 from coreselect_integrations.cli.comparison_progress import ComparisonProgress
 from coreselect_integrations.comparison import Cell, Runtime, Study, compare
 from coreselect_integrations.comparison.statistics import REFERENCE, WARM, MeanStd, Record, paired
@@ -37,6 +38,7 @@ DIGITS = Settings(
 
 def run(out: Path, seeds: int, epochs: int, warmup_epochs: int, every: int, *, json: bool) -> None:
     """Train with every method and seed, keep one selection and its picture, and print records or a table."""
+    check_folder(out)
     start = perf_counter()
     settings = replace(DIGITS, epochs=warmup_epochs + epochs, warmup=warmup_epochs, every=every)
     study = Study(settings, METHODS, [settings.fraction], range(seeds), full=False)
@@ -61,7 +63,7 @@ def run(out: Path, seeds: int, epochs: int, warmup_epochs: int, every: int, *, j
     for sentence in sentences(runs, selection, len(test), seconds):
         console.print(sentence)
     for path in files:
-        console.print(f"wrote {path}", soft_wrap=True)
+        console.print(f"wrote {path}", soft_wrap=True, markup=False)
     talk = Console(stderr=True, highlight=False, soft_wrap=True)
     for run in runs:
         for warning in run["warnings"]:

@@ -24,6 +24,7 @@ from torch import nn
 
 from coreselect.errors import DataError, NonFiniteError, RequirementError
 from coreselect.io.atomic import atomic_file
+from coreselect.io.weights_file import load_verified
 from coreselect.support.seeding import rng_state, set_rng_state
 
 CHECKPOINT, LOG = "last.pt", "log.jsonl"
@@ -98,7 +99,12 @@ class Run:
         for name, part in parts.items():
             saved = name in state["parts"] or name not in optional
             if saved and not (fresh and name in not_from_start):
-                part.load_state_dict(state["parts"][name])
+                try:
+                    part.load_state_dict(state["parts"][name])
+                except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError) as why:
+                    reason = " ".join(str(why).split())[:160]
+                    said = f"{path} holds no state of {name} that fits ({reason}): remove it to begin anew."
+                    raise DataError(said) from why
         run.records = list(state["records"])
         if restore_rng:
             set_rng_state(state["rng"])
@@ -143,12 +149,12 @@ class Run:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Load a checkpoint without running any code in it."""
+    """Load a checkpoint; no code in it is run, and its checksums are verified."""
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = load_verified(path)
         return {k: state[k] for k in ("settings", "parts", "records", "rng")}
-    except Exception as why:  # torch raises many kinds of error for a file that is not a checkpoint
-        said = f"{path} cannot be read as a checkpoint ({type(why).__name__}): remove it to start again."
+    except (DataError, TypeError, KeyError, IndexError) as why:
+        said = f"{path} is damaged, edited or no checkpoint of a run ({' '.join(str(why).split())[:160]}): remove it to begin anew."
         raise DataError(said) from why
 
 

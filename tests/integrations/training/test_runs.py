@@ -94,5 +94,5 @@ def test_other_settings_are_refused(tmp_path: Path) -> None:
 def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
     """It is refused in one sentence that says what to do, and nothing is restored."""
     (tmp_path / CHECKPOINT).write_bytes(b"not a checkpoint")
-    with pytest.raises(DataError, match="remove it to start again"):
+    with pytest.raises(DataError, match="remove it to begin anew"):
         Run.open(tmp_path, parts(), {})

@@ -1,0 +1,169 @@
+"""Files of weights as people have them: of torch or safetensors, whole, read without running code, under the model's names.
+
+`torch.save` stores a checksum of every tensor and `torch.load` does not look at it, so a flipped bit loads as another weight.
+Here every checksum is verified first.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+from zipfile import BadZipFile, ZipFile, is_zipfile
+
+import torch
+from torch import Tensor
+
+from coreselect.errors import DataError, missing_extra
+
+KEYS = ("model", "state_dict", "model_state_dict", "net", "network", "weights", "state_dict_ema", "model_ema", "ema")
+PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.", "backbone.", "encoder.", "encoder_q.")
+OTHERS = {"encoder_q.": ("encoder_k.", "queue")}  # names that stand beside a prefix and are left out with it
+
+
+@dataclass(frozen=True)
+class FoundWeights:
+    """The weights of a file under the names of a model.
+
+    Attributes:
+        weights: name -> tensor.
+        key: under which key of the file they were; None: the file holds nothing else.
+        other_keys: other sets of weights in the file.
+        said: in words, what was chosen and what was done to the names; "" if there is nothing to say.
+    """
+
+    weights: Mapping[str, Tensor]
+    key: str | None
+    other_keys: tuple[str, ...]
+    said: str
+
+
+def load_verified(path: Path) -> Any:
+    """Load a file of `torch.save` or safetensors on the CPU. No code in it is run, and every checksum is verified.
+
+    A file in torch's old format, before version 1.6, has no checksums.
+
+    Raises:
+        DataError: the file is missing, damaged, of another kind, or asks for code to be run.
+        MissingExtraError: it is a file of safetensors, which is not installed.
+    """
+    if path.suffix == ".safetensors":
+        return _safetensors(path)
+    damaged = None
+    try:
+        if is_zipfile(path):
+            with ZipFile(path) as parts:
+                damaged = parts.testzip()
+        held = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError as why:
+        raise DataError(f"{path} cannot be read as weights: {_blocked(why)}.") from why
+    except Exception as why:  # torch raises many types for a file that is no checkpoint
+        reason = (
+            "a checksum is wrong, or it is cut off"
+            if isinstance(why, BadZipFile | EOFError)
+            else getattr(why, "strerror", None) or type(why).__name__
+        )
+        raise DataError(
+            f"{path} cannot be read as weights ({reason}): save model.state_dict() with torch.save."
+        ) from why
+    if damaged:
+        raise DataError(f"{path} is damaged (the checksum of {damaged!r} is wrong): use another copy.")
+    return held
+
+
+def find_weights(held: Any, names: Collection[str], path: Path, key: str | None = None) -> FoundWeights:
+    """Find the weights of a model in what a file holds.
+
+    One set of weights is taken: that under `key`, or the file itself, or the first under a usual key. If its names are not the
+    model's, common prefixes, as wrappers add them, are taken off or put before, where the names fit exactly then.
+
+    Args:
+        held: what `load_verified` returned.
+        names: of the model's state dict.
+        path: for messages.
+        key: a key of the file, such as `"state_dict_ema"`.
+    Raises:
+        DataError: there are no weights, or none under this key.
+    """
+    sets = {str(k): v for k, v in held.items() if _is_weights(v)} if isinstance(held, Mapping) else {}
+    if key is not None:
+        if key not in sets:
+            there = f"has weights under {', '.join(map(repr, sets))}" if sets else "has no weights under a key"
+            raise DataError(f"{path} {there}, not under {key!r}: give another --weights-key, or leave it out.")
+        chosen: str | None = key
+    elif _is_weights(held):
+        chosen = None
+    else:
+        chosen = next((k for k in KEYS if k in sets), next(iter(sets), None))
+        if chosen is None:
+            what = f"a {type(held).__name__}" + (
+                f" with {', '.join(map(repr, list(held)[:8]))}" if isinstance(held, Mapping) and held else ""
+            )
+            raise DataError(
+                f"{path} holds {what}, and a state dict is needed: save model.state_dict() with torch.save."
+            )
+    weights = {str(name): tensor for name, tensor in (held if chosen is None else sets[chosen]).items()}
+    others = tuple(k for k in sets if k != chosen)
+    words = [f"weights under {chosen!r}"] if chosen is not None and (others or key) else []
+    words += [f"it also holds {', '.join(map(repr, others))} (--weights-key)"] if others and key is None else []
+    for renamed, what in _renamings(weights):
+        if renamed.keys() == set(names):
+            return FoundWeights(renamed, chosen, others, "; ".join([*words, *([what] if what else [])]))
+    return FoundWeights(weights, chosen, others, "; ".join(words))
+
+
+def _is_weights(value: Any) -> bool:
+    """Return whether a value is a state dict: a mapping, not empty, of texts to tensors."""
+    return (
+        isinstance(value, Mapping)
+        and len(value) > 0
+        and all(isinstance(k, str) for k in value)
+        and all(isinstance(v, Tensor) for v in value.values())
+    )
+
+
+def _renamings(weights: Mapping[str, Tensor]) -> Iterator[tuple[dict[str, Tensor], str]]:
+    """Yield the weights with one or two prefixes taken off, or one put before, and what was done in words."""
+    yield dict(weights), ""
+    for first in PREFIXES:
+        once = _without(weights, first)
+        if once is None:
+            continue
+        yield once, f"names without {first!r}"
+        for second in PREFIXES:
+            twice = _without(once, second)
+            if twice is not None:
+                yield twice, f"names without {first + second!r}"
+    for prefix in PREFIXES:
+        yield {prefix + name: tensor for name, tensor in weights.items()}, f"names with {prefix!r} before"
+
+
+def _without(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor] | None:
+    """Return the weights without a prefix, or None if a name has it not, and is none that may stand beside it."""
+    if not any(name.startswith(prefix) for name in weights):
+        return None
+    if not all(name.startswith((prefix, *OTHERS.get(prefix, ()))) for name in weights):
+        return None
+    return {name.removeprefix(prefix): tensor for name, tensor in weights.items() if name.startswith(prefix)}
+
+
+def _safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        from safetensors.torch import load_file
+    except ImportError as why:
+        raise missing_extra("safetensors", "transformers", f"reading {path}") from why
+    try:
+        return load_file(path, device="cpu")
+    except Exception as why:  # the library raises its own types, and those of files
+        reason = getattr(why, "strerror", None) or " ".join(str(why).split())[:160] or type(why).__name__
+        raise DataError(f"{path} cannot be read as safetensors ({reason}): use another copy.") from why
+
+
+def _blocked(why: UnpicklingError) -> str:
+    """Say what in a pickle would run code."""
+    text = " ".join(str(why).split())
+    for begin in ("Unsupported global: GLOBAL ", "Unsupported class ", "Trying to load unsupported GLOBAL "):
+        if begin in text:
+            what = text.split(begin, 1)[1].split(" ", 1)[0]
+            return f"it asks for {what}, and no code of a file is run: save the weights alone, torch.save(model.state_dict())"
+    return f"it is no file of plain weights ({text[:160]}): save model.state_dict() with torch.save"
