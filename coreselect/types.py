@@ -175,7 +175,7 @@ class Selection:
                 f"this selection was made from a pool of {self.provenance.pool_size} examples, the dataset given has {n}: "
                 "give the pool, or use source_indices with the dataset that holdout was given."
             )
-        if hasattr(dataset, "select") and hasattr(dataset, "column_names"):  # of `datasets`
+        if any(c.__module__.split(".")[0] == "datasets" for c in type(dataset).__mro__):
             return dataset.select(self.indices.tolist())
         return Subset(dataset, self.indices.tolist())
 

@@ -1,4 +1,4 @@
-"""A job of Lightning in a process of its own, which launches the second: `python lightning_job.py FOLDER [KILL_AT]`.
+"""A job of Lightning in a process of its own, which launches the second: `python lightning_job.py FOLDER STRATEGY [KILL_AT]`.
 
 It writes what it saw to FOLDER/seen-RANK.txt, one line a batch, and kills itself, without a chance to clean up, at a step.
 """
@@ -39,13 +39,13 @@ class Job(pl.LightningModule):
         return runs.optimiser(self)
 
 
-def main(folder: Path, kill_at: int | None) -> None:
+def main(folder: Path, strategy: str, kill_at: int | None) -> None:
     """Train from the last checkpoint, if there is one."""
     job, pool = Job(folder, kill_at), runs.data()
     data = CoresetDataModule(runs.sampler(job.net, pool), pool, runs.data(16, 2), batch_size=runs.SIZE, num_workers=1)
     saves = ModelCheckpoint(folder, "last", every_n_train_steps=1, enable_version_counter=False)
     trainer = pl.Trainer(
-        max_epochs=runs.EPOCHS, accelerator="cpu", devices=2, strategy="ddp", logger=False, enable_progress_bar=False,
+        max_epochs=runs.EPOCHS, accelerator="cpu", devices=2, strategy=strategy, logger=False, enable_progress_bar=False,
         callbacks=[saves, CoresetCallback()],
     )  # fmt: skip
     last = folder / "last.ckpt"
@@ -53,4 +53,4 @@ def main(folder: Path, kill_at: int | None) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else None)
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else None)

@@ -13,7 +13,7 @@ from torch.utils.data import Sampler
 from coreselect.errors import CoreselectWarning, ScheduleError
 from coreselect.loop import ranks
 from coreselect.loop.epoch_iterator import EpochIterator
-from coreselect.loop.read_ahead import lightning_trainer, refuse_read_ahead
+from coreselect.loop.read_ahead import refuse_read_ahead
 from coreselect.loop.readers import check_readers, no_batch_seen
 from coreselect.support.seeding import generator as seeded
 from coreselect.support.type_checks import LARGEST_SEED, whole
@@ -99,10 +99,7 @@ class EpochSampler(Sampler[int]):
             ScheduleError: the epoch is negative; ranks differ in epoch, schedule or state, one failed, or one does not answer;
                 or Lightning tells the epoch, and has read the length of another.
         """
-        trainer = lightning_trainer()
-        if trainer is not None:
-            epochs = trainer.max_epochs or 0
-            refuse_read_ahead(trainer, self._told and self.epoch == epoch, self._varies(epochs if epochs > 0 else 1000))
+        refuse_read_ahead(self._told and self.epoch == epoch, self._varies)
         if ranks.world_size() > 1:
             schedule = {"sampler": type(self).__name__, "epoch": epoch, **self._schedule()}
             ranks.agree(schedule, (self.rank, self.world_size), self._known_state())

@@ -5,34 +5,33 @@ was read, the end of the epoch is not seen, and nothing is validated.
 """
 
 import sys
-from typing import Any
+from collections.abc import Callable
 
 from coreselect.errors import ScheduleError
 
 
-def lightning_trainer() -> Any:
-    """Return the trainer, if Lightning is what tells the epoch to the method that asks this; else None."""
-    told = sys._getframe(2)  # who has called the method
-    loop = told.f_back
-    if told.f_code.co_name != "_set_sampler_epoch" or loop is None or loop.f_code.co_name != "on_advance_start":
-        return None
-    return getattr(loop.f_locals.get("self"), "trainer", None)
+def refuse_read_ahead(told_before: bool, varies: Callable[[int], bool]) -> None:
+    """Refuse that Lightning, having read the length of another epoch, tells a sampler the epoch that begins.
 
-
-def refuse_read_ahead(trainer: Any, told_before: bool, varies: bool) -> None:
-    """Refuse a training that has read the length of another epoch than the one that begins.
+    `set_epoch` calls this, and only if Lightning is what calls `set_epoch` is there anything to refuse.
 
     Args:
-        trainer: from `lightning_trainer`.
         told_before: whether somebody had told the sampler this epoch already, before its length was read.
-        varies: whether the epochs of the run have different lengths.
+        varies: of a number of epochs, whether their lengths differ.
     Raises:
         ScheduleError: lengths vary, and the epoch is told too late or lengths are read once.
     """
-    if not varies or (told_before and getattr(trainer, "reload_dataloaders_every_n_epochs", 0) == 1):
+    told = sys._getframe(2)  # who has called set_epoch
+    loop = told.f_back
+    if told.f_code.co_name != "_set_sampler_epoch" or loop is None or loop.f_code.co_name != "on_advance_start":
         return
-    raise ScheduleError(
-        "Lightning reads the length of a loader before it tells the epoch, and the epochs of this sampler differ in length, so it "
-        "would not validate in some: give trainer.fit a datamodule, CoresetDataModule(sampler, pool, validation, batch_size=...) "
-        "of coreselect_integrations.frameworks.lightning."
-    )
+    trainer = getattr(loop.f_locals.get("self"), "trainer", None)
+    if told_before and getattr(trainer, "reload_dataloaders_every_n_epochs", 0) == 1:
+        return
+    epochs = getattr(trainer, "max_epochs", None) or 0
+    if varies(epochs if epochs > 0 else 1000):
+        raise ScheduleError(
+            "Lightning reads the length of a loader before it tells the epoch, and the epochs of this sampler differ in length, so "
+            "it would not validate in some: give trainer.fit a datamodule, CoresetDataModule(sampler, pool, validation, "
+            "batch_size=...) of coreselect_integrations.frameworks.lightning."
+        )

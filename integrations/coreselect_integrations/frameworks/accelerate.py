@@ -16,8 +16,7 @@ from typing import Any
 from accelerate import Accelerator
 from accelerate.data_loader import prepare_data_loader
 
-from coreselect.errors import ScheduleError
-from coreselect_integrations.frameworks.dealt import EpochSampler, dealt_loader
+from coreselect_integrations.frameworks.dealt import EpochSampler, check_shares, dealt_loader
 
 
 def prepare_loader(
@@ -36,11 +35,7 @@ def prepare_loader(
     Raises:
         ScheduleError: the sampler deals to another number of processes than the accelerator has.
     """
-    if sampler.world_size != accelerator.num_processes:
-        raise ScheduleError(
-            f"the sampler deals its epochs to {sampler.world_size} processes, and the accelerator has "
-            f"{accelerator.num_processes}: leave rank and world_size of the sampler out."
-        )
+    check_shares(sampler, accelerator.num_processes)
     loader = prepare_data_loader(
         dealt_loader(sampler, pool, batch_size=batch_size, **options),
         accelerator.device,

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data.distributed import DistributedSampler
 
 from coreselect import CoresetSampler, Indexed, InfoBatchSampler
+from coreselect.errors import ScheduleError
 from coreselect.support.seeding import generator
 
 EpochSampler = CoresetSampler | InfoBatchSampler
@@ -47,6 +48,19 @@ class Dealt(DistributedSampler[Any]):
 
     def set_epoch(self, epoch: int) -> None:
         """Do nothing: the owner of the sampler tells its epoch."""
+
+
+def check_shares(sampler: EpochSampler, processes: int) -> None:
+    """Refuse a sampler that does not deal its epochs out to all processes that train.
+
+    Raises:
+        ScheduleError: the numbers differ.
+    """
+    if sampler.world_size != processes:
+        raise ScheduleError(
+            f"the sampler deals its epochs to {sampler.world_size} processes, and {processes} train: leave rank and world_size "
+            "of the sampler out."
+        )
 
 
 def dealt_loader(

@@ -20,21 +20,29 @@ class EpochSteps:
         batch_size: B ≥ 1, of this rank.
         accumulate: g ≥ 1, batches of a step.
         drop_last: whether a last batch that is not full is left out.
+        limit: how many batches of an epoch are trained on at most, an int, or which share of them, a float in [0, 1].
     """
 
     sampler: EpochSampler
     batch_size: int
     accumulate: int = 1
     drop_last: bool = False
+    limit: int | float = 1.0
 
     def batches(self, epochs: int) -> list[int]:
         """Return the batches of the epochs 0 … epochs − 1."""
         lengths = self.sampler.lengths(epochs)
-        return [n // self.batch_size if self.drop_last else ceil(n / self.batch_size) for n in lengths]
+        batches = [n // self.batch_size if self.drop_last else ceil(n / self.batch_size) for n in lengths]
+        return [min(b, self.limit) if isinstance(self.limit, int) else int(b * self.limit) for b in batches]
 
     def steps(self, epochs: int) -> list[int]:
         """Return the steps of the epochs 0 … epochs − 1."""
         return [ceil(b / self.accumulate) for b in self.batches(epochs)]
+
+    def guesses(self, epochs: int) -> set[int]:
+        """Return the wrong totals that follow if all epochs are taken to be as long as one of them."""
+        steps = self.steps(epochs)
+        return {count * epochs for count in steps} - {sum(steps)}
 
     def total(self, epochs: float) -> int:
         """Return the steps of a run; of a last epoch that is not whole, the share of its steps, rounded up."""

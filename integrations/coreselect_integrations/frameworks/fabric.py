@@ -12,7 +12,7 @@ loader is left alone: the sampler deals out to ranks itself, and only the loop t
 
 from typing import TYPE_CHECKING, Any
 
-from coreselect_integrations.frameworks.dealt import EpochSampler, dealt_loader
+from coreselect_integrations.frameworks.dealt import EpochSampler, check_shares, dealt_loader
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -30,6 +30,9 @@ def setup_loader(
         batch_size: of each process.
         start: how many batches each pass leaves out: to resume in the middle of an epoch, make one such loader for its rest.
         options: of `torch.utils.data.DataLoader`.
+    Raises:
+        ScheduleError: the sampler deals to another number of processes than Fabric has.
     """
+    check_shares(sampler, fabric.world_size)
     loader = dealt_loader(sampler, pool, start=start * batch_size, batch_size=batch_size, **options)
     return fabric.setup_dataloaders(loader, use_distributed_sampler=False)

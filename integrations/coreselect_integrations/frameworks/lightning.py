@@ -11,7 +11,6 @@ out to ranks itself, a resumed epoch begins where it stopped, and the sampler li
 
 import warnings
 from collections.abc import Mapping
-from math import ceil
 from typing import Any, cast
 
 import lightning.pytorch as pl
@@ -21,7 +20,7 @@ from torch.utils.data import DataLoader
 
 from coreselect import CoreselectWarning, CoresetSampler
 from coreselect.errors import ScheduleError
-from coreselect_integrations.frameworks.dealt import EpochSampler, dealt_loader
+from coreselect_integrations.frameworks.dealt import EpochSampler, check_shares, dealt_loader
 from coreselect_integrations.frameworks.epoch_steps import EpochSteps
 from coreselect_integrations.frameworks.selection_bar import Shown, describe
 from coreselect_integrations.frameworks.weighted import weighted_mean
@@ -79,7 +78,8 @@ class CoresetDataModule(pl.LightningDataModule):
         """Tell the sampler its epoch, which may select, and return a loader of that epoch.
 
         Raises:
-            ScheduleError: the trainer has `overfit_batches`, which replaces the sampler; or see `sampler.set_epoch`.
+            ScheduleError: the trainer has `overfit_batches`, which replaces the sampler; the sampler deals to another number
+                of processes than train; or see `sampler.set_epoch`.
         Warns:
             CoreselectWarning: a schedule of the learning rate spans as many steps as Lightning has guessed.
         """
@@ -90,6 +90,7 @@ class CoresetDataModule(pl.LightningDataModule):
                     f"Trainer(overfit_batches={trainer.overfit_batches}) replaces the sampler by the first examples of "
                     "the pool: use limit_train_batches."
                 )
+            check_shares(self.sampler, (trainer.distributed_sampler_kwargs or {}).get("num_replicas", 1))
             trainer.reload_dataloaders_every_n_epochs = 1  # Lightning reads lengths only when it makes loaders
             epoch, done = self._epoch(trainer.fit_loop)
             self._tell(epoch)
@@ -134,7 +135,16 @@ class CoresetDataModule(pl.LightningDataModule):
         Raises:
             ScheduleError: no trainer is there, or it has no end.
         """
-        return sum(self._steps(batches) for batches in self._batches())
+        trainer = self.trainer
+        most, epochs = (-1, None) if trainer is None else (trainer.max_steps, trainer.max_epochs)
+        if epochs is not None and epochs >= 0:
+            steps = self._steps().total(epochs)
+            return steps if most < 0 else min(steps, most)
+        if most < 0:
+            raise ScheduleError(
+                "total_steps needs a trainer with max_epochs or max_steps: call it in configure_optimizers."
+            )
+        return most
 
     def state_dict(self) -> dict[str, Any]:
         """Return the states of the sampler and of the history, for Lightning's checkpoint."""
@@ -159,7 +169,8 @@ class CoresetDataModule(pl.LightningDataModule):
             return self._loaded, 0  # configure_optimizers asks for a loader before Lightning has restored its count
         self._loaded = None
         if loop.restarting and self._resumed is None:
-            self._resumed = epoch, loop.epoch_loop.batch_progress.current.processed
+            batches = loop.epoch_loop.batch_progress
+            self._resumed = epoch, 0 if batches.is_last_batch else batches.current.processed
         elif not loop.restarting:
             self._resumed = None
         return epoch, self._resumed[1] if self._resumed is not None and self._resumed[0] == epoch else 0
@@ -178,35 +189,26 @@ class CoresetDataModule(pl.LightningDataModule):
             sampler.task = task
             shown.end(f"Epoch {epoch}")
 
-    def _batches(self) -> list[int]:
-        """Return how many batches each epoch of the run has in this process, `limit_train_batches` counted."""
-        trainer = self.trainer
-        if trainer is None or trainer.max_epochs is None or trainer.max_epochs < 0:
-            raise ScheduleError("total_steps needs a trainer with max_epochs: call it in configure_optimizers.")
-        counted = EpochSteps(self.sampler, self.batch_size, drop_last=self.options.get("drop_last", False))
-        limit, batches = trainer.limit_train_batches, counted.batches(trainer.max_epochs)
-        return [min(b, limit) if isinstance(limit, int) else int(b * limit) for b in batches]
-
-    def _steps(self, batches: int) -> int:
-        return ceil(batches / self.trainer.accumulate_grad_batches)  # type: ignore[union-attr]  # there is one by now
+    def _steps(self) -> EpochSteps:
+        trainer = cast(Any, self.trainer)
+        drop = self.options.get("drop_last", False)
+        return EpochSteps(
+            self.sampler, self.batch_size, trainer.accumulate_grad_batches, drop, trainer.limit_train_batches
+        )
 
     def _check_schedules(self) -> None:
         """Warn once if a schedule spans what Lightning has guessed from the length of one epoch."""
-        schedulers = [c for c in self.trainer.lr_scheduler_configs if c.interval == "step"]  # type: ignore[union-attr]
-        epochs = self.trainer.max_epochs  # type: ignore[union-attr]
-        if self._warned or not schedulers or not epochs or epochs < 0:
+        trainer = cast(Any, self.trainer)
+        schedulers = [c.scheduler for c in trainer.lr_scheduler_configs if c.interval == "step"]
+        if self._warned or not schedulers or (trainer.max_epochs or -1) < 0:
             return
-        batches = self._batches()
-        right = sum(map(self._steps, batches))
-        guesses = {self._steps(b) * epochs for b in batches} - {right}
-        for span in (
-            vars(c.scheduler).get(name) for c in schedulers for name in ("total_steps", "T_max", "total_iters")
-        ):
+        guesses = self._steps().guesses(trainer.max_epochs)
+        for span in (vars(s).get(name) for s in schedulers for name in ("total_steps", "T_max", "total_iters")):
             if span in guesses:
                 self._warned = True
                 warnings.warn(
                     f"a schedule of the learning rate spans {span} steps, as if all epochs were equally long, and this run has "
-                    f"{right}: give it self.trainer.datamodule.total_steps() in place of estimated_stepping_batches.",
+                    f"{self.total_steps()}: give it self.trainer.datamodule.total_steps() in place of estimated_stepping_batches.",
                     CoreselectWarning,
                     stacklevel=2,
                 )

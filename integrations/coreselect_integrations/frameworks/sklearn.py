@@ -10,15 +10,15 @@ chosen rows alone, which pipelines of imbalanced-learn call in training and leav
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
 from coreselect import Selector, Task, get_selector, select
 from coreselect.budget import Budget
 
 
-class CoresetTransformer(TransformerMixin, BaseEstimator):
+class CoresetTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Choose rows of X by their features, and classes y where the method uses them.
 
     Args:
@@ -58,10 +58,12 @@ class CoresetTransformer(TransformerMixin, BaseEstimator):
     def fit_resample(self, X: Any, y: Any) -> tuple[Any, Any]:
         """Fit, and return the chosen rows of X and y."""
         self.fit(X, y)
-        return np.asarray(X)[self.support_], np.asarray(y)[self.support_]
+        return _rows(X, self.support_), _rows(y, self.support_)
 
     def _task(self, X: Any, y: Any) -> Task:
         labels = None
+        if y is not None:
+            check_consistent_length(X, y)
         if y is not None and type_of_target(y) in ("binary", "multiclass"):
             check_classification_targets(y)
             labels = np.unique(np.asarray(y).reshape(-1), return_inverse=True)[1]
@@ -69,3 +71,8 @@ class CoresetTransformer(TransformerMixin, BaseEstimator):
 
     def _selector(self) -> Selector:
         return get_selector(self.selector) if isinstance(self.selector, str) else self.selector
+
+
+def _rows(values: Any, at: Any) -> Any:
+    """Return some rows of an array, a list, or a frame of pandas."""
+    return values.iloc[at] if hasattr(values, "iloc") else np.asarray(values)[at]

@@ -9,6 +9,7 @@ lies in each checkpoint, in `coreset.pt`.
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +36,23 @@ def logits_of(model: nn.Module, x: Any, route: str) -> Tensor:
     return (model(**x) if isinstance(x, dict) else model(x)).logits
 
 
-def classification_losses(outputs: Any, inputs: dict[str, Any]) -> Tensor:
+def classification_losses(outputs: Any, inputs: dict[str, Any], label_smoothing: float = 0.0) -> Tensor:
     """Return one loss for each example [B]: cross-entropy of logits [B, C] and classes, or squared error of values.
 
+    Args:
+        outputs: with `logits`.
+        inputs: with `labels`.
+        label_smoothing: of the classes, in [0, 1].
     Raises:
         RequirementError: logits and labels have other shapes, as for tokens: give `losses=`.
     """
-    z, y = outputs.logits, inputs["labels"]
+    z, y = outputs.logits, inputs.get("labels")
+    if y is None:
+        raise RequirementError(
+            f"a batch has no labels, only {sorted(inputs)}: name its classes 'labels', or give CoresetTrainer(losses=...)."
+        )
     if z.ndim == 2 and y.ndim == 1 and not y.is_floating_point():
-        return F.cross_entropy(z, y, reduction="none")
+        return F.cross_entropy(z, y, reduction="none", label_smoothing=label_smoothing)
     if y.is_floating_point() and z.reshape(len(z), -1).shape == y.reshape(len(y), -1).shape:
         return (z.reshape(len(z), -1) - y.reshape(len(y), -1)).square().mean(1)
     raise RequirementError(
@@ -89,23 +98,38 @@ class CoresetTrainerMixin:
     Args:
         sampler: over `train_dataset`; its task's model is the model in training.
         losses: (outputs, inputs) → one loss for each example [B], on which weights and the methods of training dynamics work.
+            None: `classification_losses`, with the arguments' label smoothing.
         args, kwargs: of the trainer.
+    Raises:
+        RequirementError: the trainer has a loss of its own (`compute_loss_func`), or label smoothing for `losses`.
     """
 
     loss_is_scaled_for_ga = False  # the loss is a mean over a batch
 
-    def __init__(
-        self, *args: Any, sampler: EpochSampler, losses: Losses = classification_losses, **kwargs: Any
-    ) -> None:
+    def __init__(self, *args: Any, sampler: EpochSampler, losses: Losses | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.sampler, self.losses = sampler, losses
+        smoothing: float = self.args.label_smoothing_factor  # type: ignore[attr-defined]  # of Trainer, as all that follows
+        if self.compute_loss_func is not None or (losses is not None and smoothing):  # type: ignore[attr-defined]
+            raise RequirementError(
+                "CoresetTrainer weights the losses of single examples: give losses=, a function of (outputs, inputs) that "
+                "returns [B], in place of compute_loss_func and label_smoothing_factor."
+            )
+        self.sampler = sampler
+        self.losses: Losses = losses or partial(classification_losses, label_smoothing=smoothing)
         self._told = SamplerCallback(sampler)
-        self.add_callback(self._told)  # type: ignore[attr-defined]  # of Trainer, as all that follows
+        self.add_callback(self._told)  # type: ignore[attr-defined]
 
     def get_train_dataloader(self) -> Any:
         """Return the trainer's loader, with the sampler in place of its own; batches carry their positions."""
         own = super().get_train_dataloader()  # type: ignore[misc]
-        names = ("num_workers", "pin_memory", "drop_last", "worker_init_fn", "prefetch_factor", "persistent_workers")
+        names = (
+            "num_workers",
+            "pin_memory",
+            "worker_init_fn",
+            "prefetch_factor",
+            "persistent_workers",
+            "multiprocessing_context",
+        )
         options = {name: getattr(own, name) for name in names} | {"drop_last": self._steps.drop_last}
         return prepare_loader(
             self.accelerator,  # type: ignore[attr-defined]

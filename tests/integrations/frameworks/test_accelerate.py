@@ -101,5 +101,5 @@ def test_weights_that_nobody_asks_for_are_named() -> None:
 def test_a_sampler_for_another_number_of_processes_is_refused() -> None:
     """The accelerator has one process, the sampler deals to two: one sentence."""
     order = runs.sampler(runs.network(), runs.data(), rank=0, world_size=2)
-    with pytest.raises(ScheduleError, match="to 2 processes, and the accelerator has 1"):
+    with pytest.raises(ScheduleError, match="to 2 processes, and 1 train"):
         prepare_loader(Accelerator(cpu=True), order, runs.data(), batch_size=SIZE)

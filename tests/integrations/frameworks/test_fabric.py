@@ -7,6 +7,8 @@ import framework_runs as runs
 import pytest
 from framework_runs import EPOCHS, SIZE, Seen
 
+from coreselect.errors import ScheduleError
+
 fabric_module = pytest.importorskip("lightning.fabric", reason="needs the extra lightning")
 from coreselect_integrations.frameworks.fabric import setup_loader  # noqa: E402
 from coreselect_integrations.frameworks.weighted import weighted_mean  # noqa: E402
@@ -60,3 +62,10 @@ def test_one_loader_serves_all_epochs() -> None:
     for epoch in (3, 4):
         order.set_epoch(epoch)
         assert [i for _, _, at in loader for i in at.tolist()] == list(order)
+
+
+def test_a_sampler_for_another_number_of_processes_is_refused() -> None:
+    """Fabric has one process, the sampler deals to two: one sentence."""
+    order = runs.sampler(runs.network(), runs.data(), rank=0, world_size=2)
+    with pytest.raises(ScheduleError, match="to 2 processes, and 1 train"):
+        setup_loader(fabric_module.Fabric(accelerator="cpu", devices=1), order, runs.data(), batch_size=SIZE)

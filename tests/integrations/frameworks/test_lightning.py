@@ -143,6 +143,20 @@ def test_a_schedule_over_guessed_steps_is_named() -> None:
     assert run.lr_scheduler_configs[0].scheduler.T_max == run.global_step
 
 
+@pytest.mark.parametrize("saved", [14, 16, 18])
+def test_a_run_that_counts_steps_resumes_too(saved: int, tmp_path: Path) -> None:
+    """With `max_steps` in place of epochs, a run ends at that step, and goes on from any step or end of an epoch."""
+    seen, _ = runs.plain()
+    first, every = Lit(), ModelCheckpoint(tmp_path, "{step}", save_top_k=-1, every_n_train_steps=2)
+    trainer(every, max_epochs=-1, max_steps=20).fit(first, datamodule=module(first.net))
+    assert first.seen == seen[:20]
+    again = Lit()
+    run = trainer(max_epochs=-1, max_steps=20)
+    run.fit(again, datamodule=module(again.net), ckpt_path=tmp_path / f"step={saved}.ckpt")
+    assert again.seen == seen[saved:20]
+    assert runs.same(again.net, first.net)
+
+
 def test_infobatch_is_served_too() -> None:
     """Losses reach `InfoBatchSampler.update` by the same line, and epochs that drop are validated."""
     lit, order = Lit(), InfoBatchSampler(N, EPOCHS, seed=1)
@@ -196,6 +210,11 @@ def test_what_is_forgotten_is_said() -> None:
             trainer(overfit_batches=2).fit(lit, datamodule=module(lit.net))
         with pytest.raises(ScheduleError, match="CoresetDataModule"):
             trainer().fit(Bare(), DataLoader(runs.data(), SIZE))
+        dealt = CoresetDataModule(
+            runs.sampler(lit.net, runs.data(), rank=0, world_size=2), runs.data(), batch_size=SIZE
+        )
+        with pytest.raises(ScheduleError, match="to 2 processes, and 1 train"):
+            trainer().fit(lit, datamodule=dealt)
     with pytest.raises(ScheduleError, match="batch_size ≥ 1, got 0"):
         CoresetDataModule(lit.trainer.datamodule.sampler, runs.data(), batch_size=0)
     with pytest.raises(ScheduleError, match="total_steps needs a trainer"):

@@ -51,5 +51,11 @@ def test_it_works_in_pipelines_and_searches() -> None:
     assert found.score(X, Y) > 0.9
     copy: Any = clone(CoresetTransformer("herding"))
     assert copy.selector == "herding"
+    frame = pytest.importorskip("pandas", reason="pandas comes with datasets").DataFrame(X, columns=list("abcd"))
+    rows, _ = CoresetTransformer("random", budget=10).fit_resample(frame, Y)
+    assert list(rows.columns) == list("abcd")
+    assert len(rows) == 10
+    with pytest.raises(ValueError, match="inconsistent"):
+        CoresetTransformer("random").fit(X, Y[1:])
     with pytest.raises(CoreselectError, match="needs"):
         CoresetTransformer("el2n").fit(X, Y)

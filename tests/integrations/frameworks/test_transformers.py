@@ -113,3 +113,19 @@ def test_losses_of_other_shapes_need_a_function() -> None:
     assert torch.equal(classification_losses(Outputs, {"labels": torch.tensor([0.0, 1.0])}), torch.tensor([1.0, 4.0]))
     with pytest.raises(RequirementError, match="losses="):
         classification_losses(Outputs, {"labels": torch.zeros(2, 5, dtype=torch.int64)})
+    with pytest.raises(RequirementError, match=r"no labels, only \['input_ids'\]"):
+        classification_losses(Outputs, {"input_ids": torch.zeros(2)})
+
+
+def test_label_smoothing_is_the_trainers_and_other_losses_are_refused(tmp_path: Path) -> None:
+    """The loss of a batch with smoothing is that of Transformers, whose own losses cannot be weighted."""
+    from transformers.trainer_pt_utils import LabelSmoother
+
+    run = trainer(tmp_path, label_smoothing_factor=0.2)
+    z, y = torch.randn(4, 3, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 2])
+    outputs: Any = type("Outputs", (), {"logits": z})
+    wanted = LabelSmoother(0.2)({"logits": z}, y)
+    assert torch.allclose(run.losses(outputs, {"labels": y}).mean(), wanted)
+    own = {"train_dataset": runs.Sentences(), "sampler": run.sampler}
+    with pytest.raises(RequirementError, match="in place of compute_loss_func"):
+        CoresetTrainer(runs.model(), run.args, losses=classification_losses, **own)
