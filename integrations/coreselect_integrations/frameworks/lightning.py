@@ -248,7 +248,7 @@ class CoresetCallback(pl.Callback):
         if isinstance(sampler, CoresetSampler):
             round = sampler.round_of(sampler.epoch or 0)
             figures["coreset/round"] = -1.0 if round is None else float(round)
-        shown = {"prog_bar": self.progress_bar, "logger": self.logger and bool(trainer.loggers)}
+        shown: dict[str, Any] = {"prog_bar": self.progress_bar, "logger": self.logger and bool(trainer.loggers)}
         pl_module.log_dict(figures, on_epoch=True, on_step=False, rank_zero_only=True, **shown)
 
     @rank_zero_only
