@@ -248,10 +248,8 @@ class CoresetCallback(pl.Callback):
         if isinstance(sampler, CoresetSampler):
             round = sampler.round_of(sampler.epoch or 0)
             figures["coreset/round"] = -1.0 if round is None else float(round)
-        logged = self.logger and bool(trainer.loggers)
-        pl_module.log_dict(
-            figures, prog_bar=self.progress_bar, logger=logged, on_epoch=True, on_step=False, rank_zero_only=True
-        )
+        shown: dict[str, Any] = {"prog_bar": self.progress_bar, "logger": self.logger and bool(trainer.loggers)}
+        pl_module.log_dict(figures, on_epoch=True, on_step=False, rank_zero_only=True, **shown)
 
     @rank_zero_only
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

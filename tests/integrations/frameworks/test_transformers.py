@@ -126,6 +126,6 @@ def test_label_smoothing_is_the_trainers_and_other_losses_are_refused(tmp_path: 
     outputs: Any = type("Outputs", (), {"logits": z})
     wanted = LabelSmoother(0.2)({"logits": z}, y)
     assert torch.allclose(run.losses(outputs, {"labels": y}).mean(), wanted)
-    own = {"train_dataset": runs.Sentences(), "sampler": run.sampler}
+    own = {"train_dataset": runs.Sentences(), "eval_dataset": runs.Sentences(8, 1), "sampler": run.sampler}
     with pytest.raises(RequirementError, match="in place of compute_loss_func"):
         CoresetTrainer(runs.model(), run.args, losses=classification_losses, **own)
