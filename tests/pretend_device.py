@@ -52,7 +52,9 @@ def register() -> None:
     base: Any = backend_registration
     about = {
         "is_available": lambda self: bool(_active),
-        "device_count": lambda self: 2,
+        "device_count": lambda self: 2 if _active else 0,
+        "get_rng_state": lambda self, device=None: torch.empty(0, dtype=torch.uint8),
+        "set_rng_state": lambda self, state, device=None: None,
         "get_amp_supported_dtype": lambda self: [torch.bfloat16, torch.float16],
     }
     module = type("PretendModule", (base._DummyBackendModule,), about)()

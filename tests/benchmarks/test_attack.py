@@ -31,7 +31,7 @@ class Net(nn.Module):
         return self.head(self.norm(self.conv(x)).tanh().mean((-2, -1)))
 
 
-def seeded(seed: int) -> Net:
+def seeded(seed: int, *_: object) -> Net:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return Net().eval()
