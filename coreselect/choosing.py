@@ -24,6 +24,7 @@ from coreselect.support.type_checks import LARGEST_SEED, whole
 from coreselect.task.recipe import ModelRecipe, Recipe, no_progress
 from coreselect.types import Selection
 
+Store = RowStore | str | Path | None
 _REMEDIES = {  # for each requirement of a selector, how a user can provide it
     "labels": "give a pool whose items are (x, y), or labels",
     "features": "give a model, or features",
@@ -45,7 +46,7 @@ def select(
     seed: int = 0,
     *,
     round: int = 0,
-    store: RowStore | str | Path | None = None,
+    store: Store = None,
     progress: Progress | bool = False,
     share: bool = False,
 ) -> Selection:
@@ -91,13 +92,7 @@ def select(
 
 
 def _select(
-    task: TaskLike,
-    selector: Selector,
-    budget: Budget,
-    seed: int,
-    round: int,
-    store: RowStore | str | Path | None,
-    progress: Progress | bool,
+    task: TaskLike, selector: Selector, budget: Budget, seed: int, round: int, store: Store, progress: Progress | bool
 ) -> Selection:
     """Select in this process, or as one of several if the task says so."""
     seed = whole("seed", seed, RequirementError, most=LARGEST_SEED)
@@ -130,7 +125,7 @@ def select_each(
     seed: int = 0,
     *,
     round: int = 0,
-    store: RowStore | str | Path | None = None,
+    store: Store = None,
     progress: Progress | bool = False,
     share: bool = False,
 ) -> Iterator[Selection]:
@@ -170,7 +165,7 @@ def _telling(task: TaskLike, progress: Progress | bool) -> Iterator[TaskLike]:
         yield task.reporting(progress)  # type: ignore[misc]
 
 
-def _storing(task: TaskLike, store: RowStore | str | Path) -> TaskLike:
+def _storing(task: TaskLike, store: Store) -> TaskLike:
     """Return the task with this store."""
     if isinstance(task, Recipe):
         return task.storing(store)  # type: ignore[return-value]

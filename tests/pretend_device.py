@@ -18,10 +18,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, cast
 from unittest.mock import patch
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils import backend_registration
@@ -279,3 +280,32 @@ def without_device(selection: Any) -> Any:
         return selection
     said = tuple(words for words in held.assumptions if NAME not in words)
     return replace(selection, certificate=replace(held, assumptions=said))
+
+
+def same_to_rounding(got: Any, want: Any, rtol: float = 1e-10) -> None:
+    """Assert that two selections are the same answer: equal picks and groups, and numbers that differ by rounding alone.
+
+    The numbers are not equal bit for bit, because a dot product sums in another order where its memory lies otherwise.
+    """
+    for what in ("indices", "source_indices", "groups", "nested"):
+        assert np.array_equal(getattr(got, what), getattr(want, what)), what
+    for what in ("gains", "weights", "scores"):
+        left, right = getattr(got, what), getattr(want, what)
+        assert (left is None) == (right is None), what
+        assert left is None or np.allclose(left, right, rtol=rtol, atol=1e-15, equal_nan=True), what
+    for what in ("certificate", "diagnostics"):
+        left, right = getattr(got, what), getattr(want, what)
+        assert (left is None) == (right is None), what
+        if left is not None:
+            _near(asdict(left), asdict(right), rtol, what)
+
+
+def _near(got: Any, want: Any, rtol: float, name: str) -> None:
+    if isinstance(want, dict):
+        assert got.keys() == want.keys(), name
+        for key, value in want.items():
+            _near(got[key], value, rtol, f"{name}.{key}")
+    elif isinstance(want, float):
+        assert np.allclose(got, want, rtol=rtol, atol=1e-12, equal_nan=True), (name, got, want)
+    else:
+        assert got == want, name

@@ -25,6 +25,7 @@ from coreselect.choosing import check_selector, select
 from coreselect.errors import ScheduleError
 from coreselect.gradients.row_store import FolderStore
 from coreselect.loop.epoch_sampler import EpochSampler
+from coreselect.loop.plain_state import as_tensors, selection_from_state
 from coreselect.loop.round_store import RoundStore
 from coreselect.protocols import Progress, Selector
 from coreselect.support import collectives, ranks
@@ -211,7 +212,7 @@ class CoresetSampler(EpochSampler):
         state: dict[str, Any] = {"epoch": self.epoch, **self._schedule(), "selection": None}
         if self.selection is not None:
             if self._plain is None or self._plain[0] is not self.selection:
-                self._plain = self.selection, _tensors(asdict(self.selection))
+                self._plain = self.selection, as_tensors(asdict(self.selection))
             state["selection"] = self._plain[1]
         return state
 
@@ -222,7 +223,7 @@ class CoresetSampler(EpochSampler):
             ScheduleError: the state was saved with another schedule, selector, budget or pool, or it is damaged.
         """
         self._check_state({"align": "warmup", **state})  # states of version 0.1 have no align
-        kept = None if state["selection"] is None else self._from_state(state["selection"])
+        kept = None if state["selection"] is None else selection_from_state(state["selection"], self.k, self.task.n)
         if kept is not None:
             pool = self.task.fingerprint()
             if kept.provenance.fingerprint != pool:
@@ -232,21 +233,6 @@ class CoresetSampler(EpochSampler):
                 )
         self._replaced, self._restored, self.selection = self.selection, kept, kept
         self._loaded(state["epoch"])
-
-    def _from_state(self, plain: dict[str, Any]) -> Selection:
-        """Make the selection of a state, and check that it is one of k picks of this pool."""
-        try:
-            kept = Selection.from_plain(_arrays(plain))
-        except (KeyError, TypeError, ValueError) as why:
-            raise ScheduleError(
-                f"the selection of the state is damaged or edited ({why}): load another state."
-            ) from why
-        if (len(kept), kept.provenance.pool_size) != (self.k, self.task.n):
-            raise ScheduleError(
-                f"the selection of the state has {len(kept)} picks of {kept.provenance.pool_size} examples, and this sampler "
-                f"selects {self.k} of {self.task.n}: load the state of this run."
-            )
-        return kept
 
     def _schedule(self) -> dict[str, Any]:
         settings = settings_of(self.selector)
@@ -270,19 +256,3 @@ def _factors(selection: Selection, n: int) -> NDArray[np.float32]:
     out = np.full(n, np.nan, np.float32)
     out[selection.indices] = selection.weights / selection.weights.mean()
     return out
-
-
-def _tensors(value: Any) -> Any:
-    """Replace arrays by tensors, and tuples by lists."""
-    if isinstance(value, np.ndarray):
-        return torch.from_numpy(value.copy())
-    if isinstance(value, dict):
-        return {k: _tensors(v) for k, v in value.items()}
-    return [_tensors(v) for v in value] if isinstance(value, list | tuple) else value
-
-
-def _arrays(value: Any) -> Any:
-    """Replace tensors by arrays."""
-    if isinstance(value, Tensor):
-        return value.cpu().numpy()
-    return {k: _arrays(v) for k, v in value.items()} if isinstance(value, dict) else value

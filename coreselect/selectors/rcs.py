@@ -27,13 +27,14 @@ from coreselect.gradients.sketch import Sketch
 from coreselect.objectives import Objective
 from coreselect.objectives import objective as find_objective
 from coreselect.objectives.on_validation import ValidationObjective
-from coreselect.planning.needs import NaturalPass, Need, OnValidation, RowPasses, Sizes, Sweep
+from coreselect.planning.needs import Need, Sizes
 from coreselect.protocols import TaskLike
 from coreselect.search import SearchKind, search, search_kind
 from coreselect.selectors.checks import nonzero_query, zero_note
+from coreselect.selectors.rcs_costs import costs_of_rcs
 from coreselect.solvers.greedy import Recraft, greedy
 from coreselect.support.seeding import generator as seeded
-from coreselect.task.groups import deal, default_size, sizes_of_deal
+from coreselect.task.groups import deal, default_size
 from coreselect.task.snapshot import Snapshot
 from coreselect.task.stratification import CLUSTERS, Stratify, strata_of
 from coreselect.types import Certificate, Float64, Selection
@@ -118,35 +119,7 @@ class RCS:
 
     def costs(self, sizes: Sizes) -> tuple[Need, ...]:
         """Return what a selection needs; how many groups are picked is exact where their sizes divide the budget."""
-        if sizes.arrays:
-            return (RowPasses(sizes.k, "rows"),)
-        size = 1 if self.groups == "example" else self.group_size or default_size(sizes.k, batch_loss=sizes.batch_loss)
-        few, most = sizes_of_deal(sizes.n, size)
-        picks, at_most = -(-sizes.k // few), few < most
-        recrafted = (
-            0 if self.recraft == "once" else (picks - 1) // (self.refresh if self.recraft == "every" else self.recraft)
-        )
-        trimmed = most - 1 if at_most else sizes.k % few
-        assert isinstance(self.objective, Objective)
-        return (
-            OnValidation(
-                self.objective,
-                opened=1 if self.recraft == "once" else 2,
-                crafted=2 + recrafted + (self.recraft != "once"),  # one in the diagnostics
-                queries=-(-picks // self.refresh) + 3,  # and the values before, held and attacked again
-                clean=1,
-                at_most=at_most and (recrafted > 0 or not sizes.caches),
-            ),
-            *((NaturalPass(sizes.n),) if self.stratify == "clusters" else ()),
-            Sweep(
-                sizes.n,
-                rows=-(-sizes.n // most),
-                width=None if self.sketch is None else self.sketch.width,
-                again=0 if sizes.factored else sizes.k if self.sketch or not sizes.caches else trimmed,
-                at_most=at_most,
-            ),
-            RowPasses(picks, "rows"),
-        )
+        return costs_of_rcs(self, sizes)
 
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as snapshot:

@@ -129,8 +129,9 @@ def hold(
     Returns:
         The candidates, and their values [c].
     """
+    taken = torch.tensor(picks, dtype=torch.int64)
     upper = values.upper()  # [n]
-    upper[picks] = -math.inf
+    upper = upper.index_fill(0, taken.to(upper.device), -math.inf)
     ids = upper.topk(min(width, values.n - len(picks))).indices.sort().values  # [c]
     now = _values(values, ids, before, known)
     top = float(now.max())

@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks import comparisons
 from benchmarks.comparisons import COMPARISONS, command, order, tables
+from coreselect.cli.options import DataOptions
 from coreselect.data import load
 from coreselect_integrations.cli import compare_run
 from coreselect_integrations.comparison import Study
@@ -35,7 +36,7 @@ def test_every_comparison_is_a_command_that_is_accepted(
 
     monkeypatch.setattr(compare_run, "compare_methods", begins)
     monkeypatch.setattr(
-        compare_run, "load", lambda data, split, rows=None: load("digits", split, 900 if split == "train" else 50)
+        DataOptions, "read", lambda self, split, rows=None: load("digits", split, 900 if split == "train" else 50)
     )
     from typer.testing import CliRunner
 

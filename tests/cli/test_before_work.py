@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from coreselect.cli import select_run
 from coreselect.cli.app import build
+from coreselect.cli.options import DataOptions
 from coreselect.errors import DataError
 from coreselect.io.atomic import check_target
 
@@ -40,7 +40,7 @@ def test_a_place_for_no_file_is_refused(target: str, place: Path, monkeypatch: p
     def read(*args: Any, **settings: Any) -> None:
         raise AssertionError("data were read")
 
-    monkeypatch.setattr(select_run, "load", read)
+    monkeypatch.setattr(DataOptions, "read", read)
     for words in (["--out", str(place / target)], ["--out", str(place / "c.npz"), "--save-model", str(place / target)]):
         got = CliRunner().invoke(build(), ["select", "--count", "3", *words])
         assert isinstance(got.exception, DataError), got.output

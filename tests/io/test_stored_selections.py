@@ -12,7 +12,7 @@ import pytest
 from coreselect import CoresetSampler, Selection, get_selector, select
 from coreselect.errors import IndexFileError, ScheduleError
 from coreselect.io import index_formats, read, read_indices
-from coreselect.loop.sampler import _tensors
+from coreselect.loop.plain_state import as_tensors
 
 N, K = 24, 6
 Change = Callable[[dict[str, Any]], None]
@@ -72,7 +72,7 @@ def test_a_state_is_refused(kind: str) -> None:
     fields = asdict(own)  # type: ignore[call-overload]
     CHANGES[kind](fields)
     with pytest.raises(ScheduleError, match="damaged or edited"):
-        sampler.load_state_dict({**state, "selection": _tensors(fields)})
+        sampler.load_state_dict({**state, "selection": as_tensors(fields)})
     assert sampler.selection is own
 
 

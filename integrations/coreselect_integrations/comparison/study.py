@@ -12,6 +12,8 @@ from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any
 
+import torch
+
 from coreselect.data.reading import unpack
 from coreselect.errors import RequirementError
 from coreselect.io.fingerprint import fingerprint
@@ -77,10 +79,11 @@ def _check(study: Study, sets: Mapping[str, Any], runtime: Runtime) -> None:
         OutOfBoundsError: the first image of a set lies outside [0, 1].
         RequirementError: see `compare`; or two cells would share a folder, or a folder's name is too long.
     """
-    where = usable_device(runtime.device or "cpu")
+    where = torch.device(runtime.device or "cpu")
     if study.clock == "cpu" and where.type != "cpu":
         why = f"the processor's clock cannot measure a {where.type} device: use the clock wall there."
         raise RequirementError(why)
+    usable_device(where)
     for evaluation in study.judged:
         if (name := EvaluationMode.parse(evaluation).where) not in sets:
             why = f"no set is called {name!r}, which the evaluation {evaluation!r} needs: give it by --transfer, or in others."

@@ -334,11 +334,11 @@ def test_rows_of_fine_tuning_are_of_all_classes() -> None:
 def test_seconds_may_be_the_processors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pause costs wall-clock seconds, but no processor seconds."""
     from coreselect_integrations.pretraining import run as pretraining
-    from coreselect_integrations.systems import sat
+    from coreselect_integrations.training import totals
 
     work, wall = iter(np.arange(0.0, 1e6, 3.0)), iter(np.arange(0.0, 1e9, 1000.0))
     monkeypatch.setattr(pretraining, "process_time", lambda: float(next(work)))
-    for module in (pretraining, sat):
+    for module in (pretraining, totals):
         monkeypatch.setattr(module, "perf_counter", lambda: float(next(wall)))
     warm, rs2 = run(tmp_path, few(methods=("rs2",), clock="cpu"))
     assert (warm["train_seconds"], warm["select_seconds"], rs2["warm_seconds"]) == (3.0, 3.0, 3.0)
