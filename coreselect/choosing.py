@@ -18,7 +18,6 @@ from coreselect.planning.record import Plan
 from coreselect.protocols import Progress, Selector, TaskLike
 from coreselect.support import collectives, ranks
 from coreselect.support.bounds import bounds_of, check_range
-from coreselect.support.progress import progress as shown_progress
 from coreselect.support.records import settings_of
 from coreselect.support.type_checks import LARGEST_SEED, whole
 from coreselect.task.recipe import ModelRecipe, Recipe, no_progress
@@ -95,12 +94,11 @@ def _select(
     task: TaskLike, selector: Selector, budget: Budget, seed: int, round: int, store: Store, progress: Progress | bool
 ) -> Selection:
     """Select in this process, or as one of several if the task says so."""
-    seed = whole("seed", seed, RequirementError, most=LARGEST_SEED)
-    round = whole("round", round, RequirementError)
-    k = resolve(budget, task.n)
-    check_selector(selector, task)
+    k, seed, round = _checked(task, selector, budget, seed, round)
     if store is not None:
-        task = _storing(task, store)
+        if not isinstance(task, Recipe):
+            raise RequirementError("a store belongs to a task, and this is an open snapshot: give the task.")
+        task = task.storing(store)  # type: ignore[assignment]  # every recipe of a user is a task
     with _telling(task, progress) as told:
         selection = selector.select(told, k, generator=torch.Generator().manual_seed(seed), round=round)
     indices = selection.indices
@@ -116,6 +114,15 @@ def _select(
     if fault:
         raise CoreselectError(f"the selector {selector.name!r} broke its contract: it returned {fault}.")
     return selection
+
+
+def _checked(task: TaskLike, selector: Selector, budget: Budget, seed: int, round: int) -> tuple[int, int, int]:
+    """Check a request, and return the number of picks, the seed and the round as ints."""
+    seed = whole("seed", seed, RequirementError, most=LARGEST_SEED)
+    round = whole("round", round, RequirementError)
+    k = resolve(budget, task.n)
+    check_selector(selector, task)
+    return k, seed, round
 
 
 def select_each(
@@ -144,9 +151,8 @@ def select_each(
         StoreError, CoreselectError: as `select` says.
     """
     selectors = tuple(selectors)
-    resolve(budget, task.n)
     for selector in selectors:
-        check_selector(selector, task)
+        _checked(task, selector, budget, seed, round)
     kept = (
         store if store is not None else SharedRows() if isinstance(task, ModelRecipe) and task.store is None else None
     )
@@ -159,17 +165,14 @@ def _telling(task: TaskLike, progress: Progress | bool) -> Iterator[TaskLike]:
     if progress is False or not isinstance(task, Recipe):
         yield task
     elif progress is True:
+        from coreselect.support.progress import (
+            progress as shown_progress,  # imports rich, which nothing else here needs
+        )
+
         with shown_progress() as report:
             yield task.reporting(report)  # type: ignore[misc]  # every recipe of a user is a task
     else:
         yield task.reporting(progress)  # type: ignore[misc]
-
-
-def _storing(task: TaskLike, store: Store) -> TaskLike:
-    """Return the task with this store."""
-    if isinstance(task, Recipe):
-        return task.storing(store)  # type: ignore[return-value]
-    raise RequirementError("a store belongs to a task, and this is an open snapshot: give the task.")
 
 
 def plan(
@@ -189,16 +192,11 @@ def plan(
     Raises:
         BudgetError, RequirementError, OutOfBoundsError: as `select` says.
     """
-    seed = whole("seed", seed, RequirementError, most=LARGEST_SEED)
-    round = whole("round", round, RequirementError)
-    k = resolve(budget, task.n)
-    check_selector(selector, task)
-    quiet: TaskLike = task
+    k, seed, round = _checked(task, selector, budget, seed, round)
+    quiet: TaskLike = task  # the timed batch is no part of a sweep: nothing is told or kept of it
     if isinstance(task, Recipe):
         quiet = task.reporting(no_progress).storing(None)  # type: ignore[assignment]  # every recipe of a user is a task
-    with quiet.snapshot(
-        seed, round
-    ) as snapshot:  # the timed batch is no part of a sweep: nothing is told or kept of it
+    with quiet.snapshot(seed, round) as snapshot:
         return estimate(snapshot, selector, k, timed=timed)
 
 

@@ -24,11 +24,8 @@ from coreselect_integrations.cli.run_progress import counted
 from coreselect_integrations.evaluation.corruption_files import CORRUPTIONS, corrupted
 from coreselect_integrations.evaluation.corruptions import (
     OURS,
-    CorruptionReport,
-    evaluate_corruptions,
-    evaluate_generated,
 )
-from coreselect_integrations.evaluation.named import accuracies
+from coreselect_integrations.evaluation.named import accuracies, under_corruptions
 from coreselect_integrations.evaluation.neighbours import neighbours
 from coreselect_integrations.networks import NetworkSpec, RoutedNetwork, Saved, classes_of, restore, route_call
 from coreselect_integrations.networks.class_names import check_class_names
@@ -83,7 +80,12 @@ def run(request: Request, *, json: bool) -> None:
         if k is not None:
             result["neighbours"] = _by_neighbours(network, train, test, k, report, precision, common)
         if request.corruptions is not None:
-            result["corruptions"] = asdict(_under_corruptions(network, test, request, routed))
+            images = request.images
+            found = under_corruptions(
+                network, test, request.corruptions, severities=request.severities, seed=request.seed, rows=images.rows,
+                size=images.size, resize=images.resize, **routed,
+            )  # fmt: skip
+            result["corruptions"] = asdict(found)
         if classes is not None:
             result |= {} if request.attacks == ("none",) else {"radius": request.radius}
             result |= accuracies(network, test, request.attacks, radius=request.radius, seed=request.seed, **routed)
@@ -146,19 +148,6 @@ def _first(request: Request) -> Any:
         return None
     first = corrupted(folder, names[0], request.severities[0], request.severities)
     return first if images.size is None else Resized(first, images.size, images.resize)
-
-
-def _under_corruptions(
-    network: RoutedNetwork, test: Any, request: Request, common: Mapping[str, Any]
-) -> CorruptionReport:
-    """Measure accuracy on the corrupted images of a folder, or on corruptions of the test images."""
-    if request.corruptions == OURS:
-        return evaluate_generated(network, test, severities=request.severities, seed=request.seed, **common)
-    images = request.images
-    return evaluate_corruptions(
-        network, request.corruptions or "", severities=request.severities, rows=images.rows, size=images.size,
-        resize=images.resize, **common,
-    )  # fmt: skip
 
 
 def _by_neighbours(

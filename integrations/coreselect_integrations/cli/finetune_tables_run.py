@@ -27,13 +27,7 @@ from coreselect_integrations.cli.finetune_request import Request
 from coreselect_integrations.cli.finetune_run import tuned
 from coreselect_integrations.cli.finetune_table import table
 from coreselect_integrations.cli.run_progress import counted
-from coreselect_integrations.evaluation.corruptions import (
-    OURS,
-    CorruptionReport,
-    evaluate_corruptions,
-    evaluate_generated,
-)
-from coreselect_integrations.evaluation.named import accuracies
+from coreselect_integrations.evaluation.named import accuracies, under_corruptions
 from coreselect_integrations.networks import MODEL, Saved, load_network, network_file, open_network, restore, route_call
 from coreselect_integrations.networks.class_names import check_class_names
 from coreselect_integrations.pretraining.dataset_shape import check_images
@@ -114,20 +108,13 @@ def _measured(
         common = {"batch_size": BATCH_SIZE, "device": device, "call": route_call, "progress": report}
         found = accuracies(network, test, attacks, radius=request.pgd.radius, seed=request.seed, **common)
         if "corruptions" in names and options.corruptions is not None:
-            found["corruptions"] = asdict(_corrupted(network, test, options, request, common))
+            images = request.images
+            corrupted = under_corruptions(
+                network, test, options.corruptions, seed=request.seed, rows=options.test_rows, size=images.size,
+                resize=images.resize, **common,
+            )  # fmt: skip
+            found["corruptions"] = asdict(corrupted)
     return found
-
-
-def _corrupted(
-    network: Any, test: Any, options: EvaluationOptions, request: Request, common: Mapping[str, Any]
-) -> CorruptionReport:
-    """Measure on the corruptions of a folder, or on those that are made here of the test images."""
-    if options.corruptions == OURS:
-        return evaluate_generated(network, test, seed=request.seed, **common)
-    images = request.images
-    return evaluate_corruptions(
-        network, options.corruptions or "", rows=options.test_rows, size=images.size, resize=images.resize, **common
-    )
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The attacks of the commands by name: none, PGD-20 of a quarter of the radius a step, and AutoAttack's standard version."""
+"""What the commands measure, by name: no attack, PGD-20 of a quarter of the radius a step, AutoAttack, and corruptions."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -10,6 +10,13 @@ from torch.utils.data import Dataset
 from coreselect.attacks import PGD
 from coreselect_integrations.evaluation.accuracy import evaluate
 from coreselect_integrations.evaluation.autoattack import autoattack
+from coreselect_integrations.evaluation.corruptions import (
+    OURS,
+    CorruptionReport,
+    evaluate_corruptions,
+    evaluate_generated,
+)
+from coreselect_integrations.evaluation.severities import SEVERITIES
 
 ATTACKS = ("none", "pgd20", "autoattack")
 
@@ -46,3 +53,34 @@ def accuracies(
         if name != "none":
             out[name] = asdict(record)
     return out
+
+
+def under_corruptions(
+    network: nn.Module,
+    test: Dataset[Any],
+    corruptions: str,
+    *,
+    severities: Sequence[int] = SEVERITIES,
+    seed: int = 0,
+    rows: int | None = None,
+    size: int | None = None,
+    resize: Any = "fit",
+    **common: Any,
+) -> CorruptionReport:
+    """Measure the accuracy on the corrupted images of a folder, or on corruptions that are made here of the test images.
+
+    Args:
+        network, test: see `evaluate_generated`.
+        corruptions: a folder, or `OURS`.
+        severities: some of 1…5.
+        seed: of corruptions that are made here.
+        rows, size, resize: of the images of a folder, see `evaluate_corruptions`; the test images are as they are.
+        common: see `evaluate_corruptions`: batch size, call, device, progress.
+    Raises:
+        as `evaluate_corruptions` and `evaluate_generated`.
+    """
+    if corruptions == OURS:
+        return evaluate_generated(network, test, severities=severities, seed=seed, **common)
+    return evaluate_corruptions(
+        network, corruptions, severities=severities, rows=rows, size=size, resize=resize, **common
+    )

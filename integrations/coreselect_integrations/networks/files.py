@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import ZipFile
+from zipfile import is_zipfile
 
 import torch
 from torch import Tensor, nn
 
 from coreselect.errors import CoreselectError, DataError, RequirementError
 from coreselect.io.atomic import atomic_file
+from coreselect.io.weights_file import load_verified
 from coreselect_integrations.networks.network_spec import NetworkSpec
 from coreselect_integrations.networks.routes import RoutedNetwork
 from coreselect_integrations.networks.weights import describe, empty_network, mismatch, network_from_weights
@@ -82,18 +83,11 @@ def load_network(path: str | Path) -> Saved:
 
 
 def _read(path: str | Path) -> Any:
-    """Load what a file holds, after checking its checksums."""
-    try:
-        with ZipFile(path) as parts:  # torch writes checksums but does not check them
-            damaged = parts.testzip()
-        held = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds of error for a damaged or foreign file
-        why = f"{path} cannot be read as a network ({type(error).__name__}): give a file that save_network wrote."
-        raise DataError(why) from error
-    if damaged:
-        why = f"{path} is damaged (the checksum of {damaged!r} is wrong): use another copy."
+    """Load what a file holds, after checking its checksums; torch's old format, which has none, is refused."""
+    if not is_zipfile(path):
+        why = f"{path} cannot be read as a network: give a file that save_network wrote."
         raise DataError(why)
-    return held
+    return load_verified(Path(path))
 
 
 def is_ours(held: Any) -> bool:
