@@ -19,7 +19,7 @@ ENGINES = ("auto", "faiss", "torch")
 MARGIN = 8  # extra proposals, for distances that float32 cannot order
 BLOCK_BYTES = 16 << 20  # of a block of distances that torch computes at once
 WIDENED_BYTES = 256 << 20  # of points in float64
-CACHED_BYTES = 1 << 20  # of a block of differences on a CPU; larger blocks do not fit its cache
+CACHED_BYTES = 2 << 20  # of a block of differences on a CPU; larger blocks do not fit its cache
 
 Engine = Literal["auto", "faiss", "torch"]
 
@@ -88,26 +88,40 @@ def _propose(x: Tensor, wanted: int, by: str) -> tuple[Tensor, str]:
 
 def _decide(points: Tensor, proposed: Tensor, k: int, engine: str) -> Neighbours:
     """Order proposals [N, K′] by float64 distance, then by index, and keep the first k."""
-    n, wide = proposed.shape
-    width = points.shape[1]
+    n = len(points)
     indices = torch.empty(n, k, dtype=torch.int64, device=points.device)
     squares = torch.empty(n, k, dtype=torch.float64, device=points.device)
     z = points.double() if 8 * points.numel() <= WIDENED_BYTES else points  # a larger pool is widened block by block
-    step = max(1, (CACHED_BYTES if points.device.type == "cpu" else BLOCK_BYTES) // (8 * wide * width + 1))
-    for at in range(0, n, step):
-        own = torch.arange(at, min(at + step, n), device=points.device)[:, None]  # [b, 1]
-        ids = proposed[at : at + step]  # [b, K′]
+    for at in range(0, n, ROWS):
+        own = torch.arange(at, min(at + ROWS, n), device=points.device)[:, None]  # [b, 1]
+        ids = proposed[at : at + ROWS]  # [b, K′]
         absent = ~(ids == own).any(1)
         if bool(absent.any()):
             ids = ids.clone()
             ids[absent, -1] = own[absent, 0]
-        apart = z.index_select(0, ids.flatten()).double().view(*ids.shape, width)
-        apart.sub_(z[at : at + step, None])
-        found, order = torch.linalg.vecdot(apart, apart).sort(dim=1)  # [b, K′]
+        found, order = _squares(z, own, ids).sort(dim=1)
         ids = ids.gather(1, order)
-        if bool((found[:, 1:] == found[:, :-1]).any()):  # equally near ones go by index
-            ids, by_index = ids.sort(1)
-            found, order = found.gather(1, by_index).sort(dim=1, stable=True)
-            ids = ids.gather(1, order)
-        indices[at : at + step], squares[at : at + step] = ids[:, :k], found[:, :k]
+        tied = (found[:, 1:] == found[:, :-1]).any(1)
+        if bool(tied.any()):  # equally near ones go by index
+            some, by_index = ids[tied].sort(1)
+            found[tied], order = found[tied].gather(1, by_index).sort(dim=1, stable=True)
+            ids[tied] = some.gather(1, order)
+        indices[at : at + ROWS], squares[at : at + ROWS] = ids[:, :k], found[:, :k]
     return Neighbours(indices, squares, engine)
+
+
+def _squares(z: Tensor, own: Tensor, ids: Tensor) -> Tensor:
+    """Return ‖z_i − z_j‖² in float64: points [N, D], i [b, 1], j [b, K′] → [b, K′].
+
+    Differences are made in one buffer that fits the cache of a CPU.
+    """
+    wide, width = ids.shape[1], z.shape[1]
+    out = torch.empty(ids.shape, dtype=torch.float64, device=z.device)
+    step = max(1, (CACHED_BYTES if z.device.type == "cpu" else BLOCK_BYTES) // (8 * wide * width + 1))
+    buffer = torch.empty(min(step, len(ids)) * wide, width, dtype=z.dtype, device=z.device)
+    for at in range(0, len(ids), step):
+        block = ids[at : at + step]
+        apart = torch.index_select(z, 0, block.flatten(), out=buffer[: block.numel()]).double()
+        apart = apart.view(*block.shape, width).sub_(z[own[at : at + step]])
+        torch.sum(apart.square_(), 2, out=out[at : at + step])
+    return out
