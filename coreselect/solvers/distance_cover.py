@@ -39,12 +39,19 @@ class ClassDistances:
         self.n = len(members)
         self._longest = float(rows.norms()[torch.from_numpy(members).to(rows.norms().device)].max())
         self._matrix = self._filled() if self.n <= dense_up_to else None
+        self._buffer = None if self._matrix is None else self._matrix.new_empty(min(AT_ONCE, self.n), self.n)
 
-    def of(self, ids: Int64) -> Tensor:
-        """Return the distances [b, n] of some members to all members, both numbered inside the class."""
+    def of(self, ids: Int64, into: Tensor | None = None) -> Tensor:
+        """Return the distances [b, n] of some members to all members, both numbered inside the class; own memory, or `into`."""
         if self._matrix is not None:
-            return self._matrix[torch.from_numpy(ids).to(self._matrix.device)]
+            at = torch.from_numpy(ids).to(self._matrix.device)
+            return torch.index_select(self._matrix, 0, at, out=None if into is None else into[: len(at)])
         return distances(self._rows, self._members[ids], self._members)
+
+    def below(self, m: Tensor, ids: Int64) -> Tensor:
+        """Return max(0, m_i − d_ij) [b, n] for some members j, at most `AT_ONCE`; the next call overwrites it."""
+        d = self.of(ids, into=self._buffer)
+        return torch.sub(m, d, out=d).clamp_(min=0)
 
     def error(self, d: Tensor) -> Tensor:
         """Return the possible rounding error of distances d: a few u·‖g‖²/d."""
@@ -99,8 +106,9 @@ class DistanceCover:
                 best = int(np.argmax(np.where(known, self._most, -np.inf)))
                 if best != leader:
                     leader, d = best, self._distances.of(np.array([best]))[0]  # [n]
-                    error = self._distances.error(d) + self._distances.error(self._m)
-                    tie = float(error[d < self._m].sum(dtype=torch.float64))
+                    nearer = d < self._m
+                    error = self._distances.error(d[nearer]) + self._distances.error(self._m[nearer])
+                    tie = float(error.sum(dtype=torch.float64))
             floor = self._most[leader] - tie if leader >= 0 else -np.inf
             stale = np.flatnonzero(self._free & ~self._fresh & (self._most >= floor))
             if not len(stale):
@@ -110,7 +118,7 @@ class DistanceCover:
             if len(stale) > at_once:
                 ids = np.sort(stale[np.argpartition(-self._most[stale], at_once)[:at_once]])
             at_once = min(2 * at_once, AT_ONCE)
-            gains = (self._m - self._distances.of(ids)).clamp_(min=0).sum(1, dtype=torch.float64)
+            gains = self._distances.below(self._m, ids).sum(1, dtype=torch.float64)
             self._most[ids] = gains.cpu().numpy()
             self._fresh[ids] = True
 
