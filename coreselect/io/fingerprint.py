@@ -19,6 +19,8 @@ from coreselect.data.reading import EvaluationView
 from coreselect.errors import DataError, ShapeError
 from coreselect.support.seeding import rng_kept
 
+AT_ONCE = 16  # items that are read as one batch
+
 
 class _Bytes:
     """The bytes of a value, part by part."""
@@ -95,12 +97,12 @@ def examine(
         positions = _positions(n, samples)
         view = EvaluationView(dataset, 0, "fingerprint")
         with rng_kept():
-            ones = [positions[k : k + 1] for k in range(len(positions))]
-            read = loaded(view, ones, _bytes_and_label, what=what, num_workers=num_workers, timeout=timeout)
-            for i, (content, label) in zip(positions.tolist(), read, strict=True):
-                state.update(item_bytes(i))
-                state.update(content)
-                labels[i] = label
+            batches = [positions[k : k + AT_ONCE] for k in range(0, len(positions), AT_ONCE)]
+            for read in loaded(view, batches, _bytes_and_labels, what=what, num_workers=num_workers, timeout=timeout):
+                for i, content, label in read:
+                    state.update(item_bytes(i))
+                    state.update(content)
+                    labels[i] = label
     return Examined(f"n:{n}-{state.hexdigest()}", labels)
 
 
@@ -115,15 +117,17 @@ def item_bytes(item: Any, where: str = "") -> bytes:
     return b"".join(state.parts)
 
 
-def _bytes_and_label(pairs: Sequence[tuple[int, Any]]) -> Any:
-    """Turn one item into its bytes and its class number; it runs in the process that reads the item."""
-    ((position, item),) = pairs
-    if isinstance(item, Failure):
-        return item
-    try:
-        return item_bytes(item), label_of_item(item)
-    except DataError as why:
-        return Failure(position, str(why).strip().rstrip("."), None)
+def _bytes_and_labels(pairs: Sequence[tuple[int, Any]]) -> Any:
+    """Turn items into (position, bytes, class number); it runs in the process that reads them."""
+    read: list[tuple[int, bytes, int | None]] = []
+    for position, item in pairs:
+        if isinstance(item, Failure):
+            return item
+        try:
+            read.append((position, item_bytes(item), label_of_item(item)))
+        except DataError as why:
+            return Failure(position, str(why).strip().rstrip("."), None)
+    return read
 
 
 def _length(dataset: Dataset[Any], what: str) -> int:

@@ -12,13 +12,18 @@ from coreselect.support.seeding import derive
 from coreselect.task.snapshot import Snapshot
 from coreselect.types import Float64, Int64
 
-ROWS = 4096  # that are scaled at once
+ROWS = 512  # that are scaled at once
+SMALLEST = 1e-200  # squared lengths above it, and below its inverse, lose nothing
 DECIMALS = 12  # values that agree to this many digits of the largest value are ties; further digits are rounding
 
 
 def unit(X: Float64) -> Float64:
     """Scale rows [N, D] to length 1; rows of zeros stay zero."""
-    Z = X / np.maximum(np.abs(X).max(1, keepdims=True), np.finfo(np.float64).tiny)  # so that squares do not overflow
+    with np.errstate(over="ignore", under="ignore"):
+        squares = np.einsum("nd,nd->n", X, X)[:, None]  # [N, 1]
+    if not len(X) or (squares.min() > SMALLEST and squares.max() < 1 / SMALLEST):
+        return X / np.sqrt(squares)
+    Z = X / np.maximum(np.abs(X).max(1, keepdims=True), np.finfo(np.float64).tiny)  # so that no square is 0 or infinite
     length = np.sqrt((Z * Z).sum(1, keepdims=True))
     return Z / np.where(length > 0, length, 1.0)
 
