@@ -20,10 +20,10 @@ from torch import Tensor
 from benchmarks.case_types import PassesCase, SearchCase
 from benchmarks.meter import Meter
 from coreselect import Task, select
+from coreselect.errors import SingleExamplesWarning
 from coreselect.gradients.rows import DenseRows
 from coreselect.search import search
 from coreselect.selectors import RCS
-from coreselect.selectors.rcs import SingleExamplesWarning
 from coreselect.solvers.greedy import greedy
 
 BLOCK = 16_384  # rows made or multiplied at once, outside the measured parts

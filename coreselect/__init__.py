@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from coreselect.history import History
     from coreselect.loop.infobatch import InfoBatchSampler
     from coreselect.loop.sampler import CoresetSampler
+    from coreselect.loop.trusted import TrustedBatches
     from coreselect.network.normalized import Normalized
     from coreselect.planning.record import Plan
     from coreselect.protocols import Selector
@@ -41,6 +42,7 @@ __all__ = [
     "Selector",
     "StreamSelection",
     "Task",
+    "TrustedBatches",
     "certify",
     "get_selector",
     "holdout",
@@ -68,6 +70,7 @@ _MODULE_OF = {
     "Selector": "protocols",
     "StreamSelection": "selectors.sieve",
     "Task": "task.task",
+    "TrustedBatches": "loop.trusted",
     "certify": "certifying",
     "get_selector": "selectors",
     "holdout": "data.subsets",

@@ -1,6 +1,7 @@
 """Budgets: a count or a fraction of the pool, converted to an exact number of examples."""
 
 import operator
+from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -54,3 +55,48 @@ def largest_remainder(k: int, sizes: list[int]) -> list[int]:
     for i in order[: k - sum(whole)]:
         whole[i] += 1
     return whole
+
+
+def fill(k: int, sizes: Sequence[int], shares: Sequence[float] | None = None) -> list[int]:
+    """Divide `k` picks between parts by given shares; what a part is too small to give is given by the others.
+
+    Part s gets min(n_s, r·share_s), the same r for all parts: the level of water in vessels of the parts' sizes and widths. Counts
+    are rounded by largest remainder, ties to the first part.
+
+    Args:
+        k: in 0…Σ sizes.
+        sizes: n_s ≥ 0, the size of each part.
+        shares: ≥ 0, relative to each other; None: equal shares.
+    Returns:
+        One count for each part, at most its size; they sum to k.
+    Raises:
+        BudgetError: the shares are not one finite number ≥ 0 for each part, or the parts with a share hold fewer than k.
+    """
+    given = [1.0] * len(sizes) if shares is None else list(shares)
+    if len(given) != len(sizes) or not all(0 <= s < float("inf") for s in given):
+        raise BudgetError(f"{len(sizes)} parts need as many shares, each finite and at least 0, got {given}.")
+    width = [Fraction(str(s)) for s in given]
+    room = sum(n for n, w in zip(sizes, width, strict=True) if w)
+    if k > room:
+        raise BudgetError(
+            f"the parts with a share hold {room} examples, and the budget is {k}: give other parts a share."
+        )
+    out = [0] * len(sizes)
+    free = [i for i, w in enumerate(width) if w]
+    while free:
+        total = sum(width[i] for i in free)
+        full = [i for i in free if sizes[i] * total <= k * width[i]]
+        if not full:
+            break
+        for i in full:
+            out[i] = sizes[i]
+        k -= sum(sizes[i] for i in full)
+        free = [i for i in free if i not in set(full)]
+    if free:
+        total = sum(width[i] for i in free)
+        exact = [k * width[i] / total for i in free]  # each below its size
+        rest = k - sum(int(e) for e in exact)
+        up = set(sorted(range(len(free)), key=lambda j: (int(exact[j]) - exact[j], j))[:rest])
+        for j, i in enumerate(free):
+            out[i] = int(exact[j]) + (j in up)
+    return out

@@ -67,6 +67,10 @@ class CoreselectWarning(UserWarning):
     """The base class of every warning that this library gives."""
 
 
+class SingleExamplesWarning(CoreselectWarning):
+    """Single examples are about to be picked by their gain, or their cosine with validation, alone."""
+
+
 def missing_extra(package: str, extra: str, purpose: str) -> MissingExtraError:
     """Make the error for a missing package: `purpose` needs `package`, which the extra `extra` installs."""
     return MissingExtraError(f"{purpose} needs {package}, which is not installed: pip install 'coreselect[{extra}]'.")

@@ -29,6 +29,7 @@ from coreselect.selectors import (
     EL2NAdv,
     Entropy,
     FacilityLocation,
+    Filtered,
     Forgetting,
     ForgettingAdv,
     GradMatch,
@@ -53,8 +54,6 @@ from coreselect.selectors import (
     Windowed,
     ZCore,
 )
-
-pytestmark = pytest.mark.filterwarnings("ignore::coreselect.selectors.rcs.SingleExamplesWarning")
 
 
 class TestRCS(SelectorContract):
@@ -139,6 +138,13 @@ class TestPerClassOfRedraw(SelectorContract):
     make = staticmethod(lambda: PerClass(Redraw()))
 
 
+class TestBalancedRS2(SelectorContract):
+    """Uniform with equal shares of the classes."""
+
+    reads_pool = False
+    make = staticmethod(lambda: PerClass(RS2(), shares="equal", weighted=True))
+
+
 class TestWindowedRCS(SelectorContract):
     """RCS window by window."""
 
@@ -163,6 +169,18 @@ class ByFeatures:
 
     test_says_what_it_needs = None  # in selectors/label_free
     test_leaves_no_trace_when_the_views_fail = None
+
+
+class TestBalancedByClusters(ByFeatures, SelectorContract):
+    """Uniform with equal shares of clusters, without labels."""
+
+    make = staticmethod(lambda: PerClass(Redraw(), by="clusters", shares="equal", clusters=3))
+
+
+class TestFiltered(ByFeatures, SelectorContract):
+    """Uniform among the lowest losses of each class."""
+
+    make = staticmethod(lambda: Filtered(Redraw(), 0.9))
 
 
 class TestPrototypicality(ByFeatures, SelectorContract):

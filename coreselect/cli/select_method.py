@@ -14,6 +14,7 @@ from coreselect.network.precision import HalfPrecision
 from coreselect.objectives import objective_named
 from coreselect.protocols import Attack, Loss, Selector
 from coreselect.selectors import COMBINATORS, PerClass, get_selector
+from coreselect.selectors.combinators.per_class import balanced
 from coreselect.selectors.combinators.windowed import in_windows
 
 IN_PRECISION: Mapping[str, Callable[[Attack], Attack]] = {"fp32": lambda attack: attack, "bf16": HalfPrecision}
@@ -24,13 +25,19 @@ def make_selector(name: str, method: MethodOptions, rcs: RcsOptions, radius: flo
 
     Raises:
         RequirementError: the objective is unknown, or the selector is made of other selectors.
-        ShapeError: --window has another form, or contradicts --group-size.
+        ShapeError: --window or --balance has another form, or --window contradicts --group-size.
         UnknownNameError: no selector has that name.
     """
     if name in {c.name for c in COMBINATORS}:
         raise RequirementError(f"{name!r} combines other selectors: use it from Python, or --per-class or --window.")
     made = get_selector(name, **_settings(name, method, rcs, radius))
     made = made if method.window is None else in_windows(made, method.window)
+    if method.per_class and method.balance is not None:
+        raise RequirementError(
+            "--per-class keeps the pool's shares of the classes, and --balance makes them equal: give one."
+        )
+    if method.balance is not None:
+        return balanced(made, method.balance)
     return PerClass(made) if method.per_class else made
 
 

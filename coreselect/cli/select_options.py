@@ -70,11 +70,18 @@ class ModelOptions:
 
 @dataclass(frozen=True)
 class MethodOptions:
-    """Settings of the method; all but `per_class` and `window` are read by rcs, `objective` also by rcs_sampled."""
+    """Settings of the method; all but `per_class`, `balance` and `window` are read by rcs, `objective` also by rcs_sampled."""
 
     per_class: Annotated[
         bool, typer.Option("--per-class", help="Choose in each class separately.", rich_help_panel=METHOD)
     ] = False
+    balance: Annotated[
+        str | None,
+        typer.Option(
+            help="Choose equal shares of labels, or of clusters of the network's features; with rs2 or random, a balanced draw.",
+            rich_help_panel=METHOD,
+        ),
+    ] = None
     window: Annotated[
         str | None,
         typer.Option(

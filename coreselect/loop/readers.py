@@ -11,6 +11,7 @@ from typing import Any
 from torch.utils.data.dataloader import _BaseDataLoaderIter  # the iterators of torch's and torchdata's loaders
 
 from coreselect.errors import CoreselectWarning, ScheduleError
+from coreselect.loop.trusted import TrustedBatches
 
 _READING = ("__iter__", "__next__", "__getitem__", "_iter", "_next", "_try_put_index", "_reset", "reset")
 
@@ -44,6 +45,7 @@ def check_readers(n: int, world_size: int, length: int) -> bool:
     """
     by_loader = False
     for reader in readers():
+        n += reader.trusted_size if isinstance(reader, TrustedBatches) else 0
         if isinstance(reader, _BaseDataLoaderIter):
             by_loader = True
             _check_dataset(reader._dataset, n)

@@ -10,7 +10,7 @@ that never renews (random) keeps its first selection.
 The second is Algorithm 2 of Xu et al., NeurIPS 2023. Where λ divides ω, the two are the same.
 """
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +25,8 @@ from coreselect.choosing import check_selector, select
 from coreselect.errors import ScheduleError
 from coreselect.gradients.row_store import FolderStore
 from coreselect.loop.epoch_sampler import EpochSampler
+from coreselect.loop.factors import factors_of
+from coreselect.loop.kept import Kept
 from coreselect.loop.plain_state import as_tensors, selection_from_state
 from coreselect.loop.round_store import RoundStore
 from coreselect.protocols import Progress, Selector
@@ -92,6 +94,7 @@ class CoresetSampler(EpochSampler):
             )
         super().__init__(seed, shuffle, rank, world_size)
         self.task, self.selector, self.warmup, self.every = task, selector, warmup, every
+        self.kept = Kept()
         self.align: Align = align
         task.storing(store)  # refuses a store for arrays here, not at the first selection
         self.progress = progress
@@ -110,16 +113,20 @@ class CoresetSampler(EpochSampler):
 
     def round_of(self, epoch: int) -> int | None:
         """Return the round of selection that an epoch trains on, or None for the whole pool."""
-        first = self.warmup if self.align == "warmup" else -(-self.warmup // self.every) * self.every
-        since = epoch - first
+        since = epoch - self._first()
         if since < 0:
             return None
         return {"never": 0, "round": since // self.every, "epoch": since}[self.selector.renew]
+
+    def _first(self) -> int:
+        """Return the first epoch that sees a selection."""
+        return self.warmup if self.align == "warmup" else -(-self.warmup // self.every) * self.every
 
     def _prepare(self, epoch: int) -> bool:
         """Select, if the schedule needs a selection that does not exist yet."""
         round, before = self.round_of(epoch), self.selection
         if round is not None:
+            self.kept.begin((epoch - self._first()) // self.every)
             self.selection = self._known(round) or self._select(round)
         self._replaced = None
         return round is not None and self.selection is not before
@@ -143,7 +150,7 @@ class CoresetSampler(EpochSampler):
     def _select_here(self, round: int, *, share: bool = False) -> Selection:
         def one(store: FolderStore | None = None) -> Selection:
             return select(
-                self.task,
+                replace(self.task, kept=self.kept.arrays),
                 self.selector,
                 self.k,
                 self.seed,
@@ -198,7 +205,7 @@ class CoresetSampler(EpochSampler):
         if selection is None or selection.weights is None:
             return torch.ones(indices.shape, device=indices.device)
         if self._factors is None or self._factors[0] is not selection:
-            self._factors = selection, _factors(selection, self.task.n)
+            self._factors = selection, factors_of(selection, self.task.n)
         asked = indices.detach().cpu().numpy()
         at = asked.astype(np.int64, copy=False)
         found = np.asarray(self._factors[1].take(at, mode="clip"))  # NaN outside the selection
@@ -209,7 +216,7 @@ class CoresetSampler(EpochSampler):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the epoch, the schedule and the selection as plain values and tensors (safe for weights-only loading)."""
-        state: dict[str, Any] = {"epoch": self.epoch, **self._schedule(), "selection": None}
+        state: dict[str, Any] = {"epoch": self.epoch, **self._schedule(), "selection": None, "kept": self.kept.state()}
         if self.selection is not None:
             if self._plain is None or self._plain[0] is not self.selection:
                 self._plain = self.selection, as_tensors(asdict(self.selection))
@@ -231,6 +238,7 @@ class CoresetSampler(EpochSampler):
                     f"the state's selection was made from the pool {kept.provenance.fingerprint}, this sampler's is {pool}: "
                     "resume with the same data, read in the same evaluation view."
                 )
+        self.kept.load(state.get("kept"), self.task.n)
         self._replaced, self._restored, self.selection = self.selection, kept, kept
         self._loaded(state["epoch"])
 
@@ -248,11 +256,3 @@ class CoresetSampler(EpochSampler):
             "align": self.align,
             "seed": self.seed,
         }
-
-
-def _factors(selection: Selection, n: int) -> NDArray[np.float32]:
-    """Return the weights of a selection, scaled to mean 1, by pool position: float32 [n], NaN outside the selection."""
-    assert selection.weights is not None  # the caller has checked
-    out = np.full(n, np.nan, np.float32)
-    out[selection.indices] = selection.weights / selection.weights.mean()
-    return out

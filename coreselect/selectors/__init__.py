@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from coreselect.selectors.catalogue import CATALOGUE, list_selectors
 
 if TYPE_CHECKING:
+    from coreselect.selectors.combinators.filtered import Filtered
     from coreselect.selectors.combinators.mixture import Mixture
     from coreselect.selectors.combinators.per_class import PerClass
     from coreselect.selectors.combinators.windowed import Windowed
@@ -62,6 +63,7 @@ __all__ = [
     "EL2NAdv",
     "Entropy",
     "FacilityLocation",
+    "Filtered",
     "Forgetting",
     "ForgettingAdv",
     "GraNd",

@@ -49,6 +49,7 @@ CATALOGUE: tuple[Entry, ...] = (
     Entry("importance", "sampling.importance", "Importance", ("losses",), renew="epoch"),
     Entry("per_class", "combinators.per_class", "PerClass", ("labels",), combines=True),
     Entry("windowed", "combinators.windowed", "Windowed", (), combines=True),
+    Entry("filtered", "combinators.filtered", "Filtered", ("labels", "logits"), combines=True),
     Entry("mixture", "combinators.mixture", "Mixture", (), combines=True),
     Entry("prototypicality", "label_free.prototypicality", "Prototypicality", ("features",)),
     Entry("semdedup", "label_free.semdedup", "SemDeDup", ("features",)),

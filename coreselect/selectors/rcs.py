@@ -21,7 +21,7 @@ from coreselect.certificates.diagnostics import diagnose
 from coreselect.certificates.instance import METHODS, GreedyProblem, Method, certificate, check_method
 from coreselect.certificates.lipschitz import Lipschitz
 from coreselect.certificates.replay import check_same_task, replay
-from coreselect.errors import CoreselectWarning, ShapeError
+from coreselect.errors import ShapeError, SingleExamplesWarning
 from coreselect.gradients.rows import Groups, single_examples
 from coreselect.gradients.sketch import Sketch
 from coreselect.objectives import Objective
@@ -40,10 +40,6 @@ from coreselect.task.stratification import CLUSTERS, Stratify, strata_of
 from coreselect.types import Certificate, Float64, Selection
 
 FIXED_QUERY = "the query is the given validation gradient at every pick: no objective was evaluated"
-
-
-class SingleExamplesWarning(CoreselectWarning):
-    """Single examples are about to be picked by their gain alone."""
 
 
 @dataclass(frozen=True)

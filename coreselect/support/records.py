@@ -9,6 +9,7 @@ from hashlib import blake2b
 from importlib import metadata
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,13 +17,18 @@ _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # differs between runs and between
 
 
 def settings_of(thing: Any) -> Any:
-    """Describe a setting by values that JSON can hold: a dataclass as {"type": name, field: …}, a callable by its name."""
+    """Describe a setting by values that JSON can hold: a dataclass as {"type": name, field: …}, a callable by its name, an array
+    by a digest.
+    """
     if thing is None or isinstance(thing, bool | int | float | str):
         return thing
     if is_dataclass(thing) and not isinstance(thing, type):
         return {"type": type(thing).__name__, **{f.name: settings_of(getattr(thing, f.name)) for f in fields(thing)}}
     if isinstance(thing, Mapping):
         return {str(k): settings_of(v) for k, v in thing.items()}
+    if isinstance(thing, np.ndarray):
+        digest = blake2b(np.ascontiguousarray(thing).tobytes(), digest_size=8).hexdigest()
+        return f"array {thing.dtype} {list(thing.shape)} {digest}"
     if isinstance(thing, list | tuple):
         return [settings_of(v) for v in thing]
     return getattr(thing, "__qualname__", None) or _ADDRESS.sub("", repr(thing))

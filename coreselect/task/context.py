@@ -25,6 +25,7 @@ class Context:
         loose: operations of the model that have no deterministic kernel on the device.
         notes: for the provenance of the selection.
         cache: results that do not depend on a restriction.
+        kept: what selectors keep of the whole pool until a sampler's round ends; None without a sampler.
     """
 
     seed: int
@@ -41,6 +42,7 @@ class Context:
     loose: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
     cache: dict[Any, Any] = field(default_factory=dict)
+    kept: dict[str, Int64] | None = None
 
     def note(self, sentence: str) -> None:
         """Add a note to the provenance of the selection, once."""
@@ -66,3 +68,14 @@ class Context:
         if key not in self.cache:
             self.cache[key] = compute()
         return self.cache[key]
+
+    def keep(self, name: str, n: int, compute: Callable[[], Int64]) -> Int64:
+        """Return an array over n examples that outlives this selection, until the round of a sampler ends.
+
+        Only the whole pool's is kept; that of a part, or without a sampler, is computed at each selection.
+        """
+        if self.kept is None or n < len(self.source):
+            return compute()
+        if name not in self.kept:
+            self.kept[name] = compute()
+        return self.kept[name]

@@ -42,6 +42,7 @@ class Recipe:
         store: keeps what sweeps over the pool have computed, or None.
         history: of the whole pool; training fills it.
         work: what the ranks of a process group do together while they select, or None for this process alone.
+        kept: arrays that selectors keep between the epochs of a round; a sampler empties it and saves it. None: nothing is kept.
         memo: facts about the datasets that do not depend on the model: labels, fingerprint, and whether the labels that the
             pool lists agree with those of its items.
     """
@@ -52,6 +53,7 @@ class Recipe:
     store: RowStore | None = None
     history: History | None = None
     work: Work | None = None
+    kept: dict[str, Int64] | None = None
     memo: dict[str, Any] = field(default_factory=dict)
 
     @property

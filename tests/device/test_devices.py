@@ -60,7 +60,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.filterwarnings("ignore::coreselect.selectors.rcs.SingleExamplesWarning")
 @pytest.mark.parametrize("name", SETTINGS)
 def test_every_loss_and_objective_gives_the_answer_of_the_cpu(name: str, device: PretendDevice) -> None:
     """Picks, gains and certificate are the CPU's, for losses, attacks, captures, objectives and searches."""

@@ -10,7 +10,6 @@ from pretend_device import PretendDevice, same_to_rounding, without_device
 
 from coreselect import select
 
-pytestmark = pytest.mark.filterwarnings("ignore::coreselect.selectors.rcs.SingleExamplesWarning")
 N = 16
 CONTRACTS = [c for c in vars(test_contract).values() if isinstance(c, type) and issubclass(c, SelectorContract)]
 

@@ -179,8 +179,8 @@ class TestWeights:
     def test_are_looked_up_in_a_table_made_once_a_selection(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A batch reads the table; a new selection has its own, and factors are those of that selection."""
         made: list[Any] = []
-        real = sampler_module._factors
-        monkeypatch.setattr(sampler_module, "_factors", lambda *given: made.append(given) or real(*given))
+        real = sampler_module.factors_of
+        monkeypatch.setattr(sampler_module, "factors_of", lambda *given: made.append(given) or real(*given))
         s = self.made()
         for epoch in (1, 1, 11):
             s.set_epoch(epoch)

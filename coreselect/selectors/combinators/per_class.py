@@ -1,32 +1,59 @@
-"""Run any selector class by class; each class gets its share of the budget by largest remainder."""
+"""Run any selector class by class, or cluster by cluster, with the shares of the pool, equal shares or given ones.
 
-from dataclasses import dataclass, replace
+    Σ_s k_s = k;   pool: k_s ≈ k·n_s/N;   equal: k_s = min(n_s, r), r so that they sum to k
+
+In an unbalanced pool equal shares re-balance what is trained on: with `RS2` this is a class-balanced re-draw of every epoch,
+without repetition inside a class until the class is used up.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 import torch
 
-from coreselect.budget import Budget, largest_remainder, resolve
+from coreselect.budget import Budget, fill, largest_remainder, resolve
+from coreselect.errors import ShapeError
 from coreselect.planning.derived import of_parts
-from coreselect.planning.needs import Need, Sizes
+from coreselect.planning.needs import NaturalPass, Need, Sizes
 from coreselect.protocols import Selector, TaskLike
 from coreselect.selectors.combinators.merge import Part, merge
-from coreselect.types import Selection
+from coreselect.task.snapshot import Snapshot
+from coreselect.task.stratification import CLUSTERS, strata_of
+from coreselect.types import Int64, Selection
 
 
 @dataclass(frozen=True)
 class PerClass:
-    """Choose with `selector` inside each class; the classes keep their shares of the pool, and there are exactly k picks.
+    """Choose with `selector` inside each class or cluster; there are exactly k picks.
 
     Args:
         selector: any selector; it sees one class at a time as its pool.
+        by: `"labels"`, or `"clusters"`: k-means clusters of the network's natural features, without labels. A selector that
+            renews every epoch keeps its clusters for a round of `CoresetSampler`.
+        shares: `"pool"`: the classes keep their shares of the pool; `"equal"`; or one number ≥ 0 for each class that occurs, in
+            ascending order, relative to each other. Classes that are too small give all they have, and the others give the rest.
+        clusters: how many clusters, ≥ 1.
+        weighted: weigh each pick by (n_s/N)·(k/k_s), its class's share of the pool ÷ its share of the picks, so that the mean loss
+            of the picks stays an estimate of the pool's mean loss.
     """
 
     selector: Selector
+    by: Literal["labels", "clusters"] = "labels"
+    shares: Literal["pool", "equal"] | tuple[float, ...] = "pool"
+    clusters: int = field(default=CLUSTERS, kw_only=True)
+    weighted: bool = field(default=False, kw_only=True)
     name = "per_class"
+
+    def __post_init__(self) -> None:
+        if self.by not in ("labels", "clusters") or self.clusters < 1:
+            raise ShapeError(f"by is 'labels' or 'clusters', of at least 1, got {self.by!r} and {self.clusters}.")
+        if isinstance(self.shares, str) and self.shares not in ("pool", "equal"):
+            raise ShapeError(f"shares are 'pool', 'equal' or a number for each class, got {self.shares!r}.")
 
     @property
     def requires(self) -> frozenset[str]:
-        return self.selector.requires | {"labels"}
+        return self.selector.requires | {"labels" if self.by == "labels" else "features"}
 
     @property
     def renew(self) -> str:
@@ -34,19 +61,55 @@ class PerClass:
 
     def costs(self, sizes: Sizes) -> tuple[Need, ...]:
         """Return what the selector needs in all classes; the whole pool counts as one where their sizes are not known yet."""
-        classes = list(sizes.classes) or [sizes.n]
-        shares = largest_remainder(sizes.k, classes)
+        known = list(sizes.classes) if self.by == "labels" else []
+        classes = known or [sizes.n]
+        shares = self._counts(sizes.k, classes) if known else [sizes.k]
         inside = [replace(sizes, n=n, k=k, classes=(n,)) for n, k in zip(classes, shares, strict=True) if k]
-        return of_parts((self.selector, one) for one in inside)
+        clusters = (NaturalPass(sizes.n),) if self.by == "clusters" else ()
+        return (*clusters, *of_parts((self.selector, one) for one in inside))
 
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as snapshot:
-            labels = snapshot.labels()
-            members = [np.flatnonzero(labels == c) for c in np.unique(labels)]
-            shares = largest_remainder(resolve(budget, snapshot.n), [len(m) for m in members])
-            parts = [
-                Part(m, self.selector.select(snapshot.restrict(m, number), k, generator=generator, round=round))
-                for number, (m, k) in enumerate(zip(members, shares, strict=True))
-                if k
-            ]
+            n, k = snapshot.n, resolve(budget, snapshot.n)
+            strata = self._strata(snapshot)
+            members = [np.flatnonzero(strata == s) for s in np.unique(strata)]
+            shares = self._counts(k, [len(m) for m in members])
+            parts: list[Part] = []
+            for number, (m, own) in enumerate(zip(members, shares, strict=True)):
+                if not own:
+                    continue
+                chosen = self.selector.select(snapshot.restrict(m, number), own, generator=generator, round=round)
+                if self.weighted:
+                    weights = np.ones(own) if chosen.weights is None else chosen.weights
+                    chosen = replace(chosen, weights=weights * ((len(m) / n) * (k / own)))
+                parts.append(Part(m, chosen))
             return merge(snapshot, self, parts)
+
+    def _counts(self, k: int, sizes: list[int]) -> list[int]:
+        """Return how many picks each class gets."""
+        if self.shares == "pool":
+            return largest_remainder(k, sizes)
+        return fill(k, sizes, None if self.shares == "equal" else self.shares)
+
+    def _strata(self, snapshot: Snapshot) -> Int64:
+        """Return the class or cluster of each example, int64 [n]."""
+
+        def found() -> Int64:
+            strata = strata_of(snapshot, self.by, self.clusters)
+            assert strata is not None  # `by` names one
+            return strata
+
+        if self.by == "labels" or self.renew != "epoch":
+            return found()
+        return snapshot.context.keep(f"{self.clusters} clusters", snapshot.n, found)
+
+
+def balanced(selector: Selector, by: str, *, weighted: bool = False) -> PerClass:
+    """Return a selector with equal shares of classes or clusters, as words and options ask for it.
+
+    Raises:
+        ShapeError: `by` is neither "labels" nor "clusters".
+    """
+    if by not in ("labels", "clusters"):
+        raise ShapeError(f"balance is 'labels' or 'clusters', got {by!r}.")
+    return PerClass(selector, "labels" if by == "labels" else "clusters", "equal", weighted=weighted)

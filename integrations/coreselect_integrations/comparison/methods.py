@@ -4,7 +4,9 @@
     part   = name : key=value …   key is a setting of the selector, or one of `RUN_SETTINGS` of the run
 
 `rcs`, `rcs:objective=adversarial_ce:eta=0.05`, `rcs:divergence=js`, `rcs:capture=all:sketch=512`,
-`importance:score=loss`, `rcs+redraw`, `rcs:window=100x512` (window by window, each of 100 batches of 512).
+`importance:score=loss`, `rcs+redraw`, `rcs:window=100x512` (window by window, each of 100 batches of 512),
+`rs2:balance=labels`, `rs2:balance=clusters` (equal shares of the classes, or of clusters; `:weighted=true` weighs the picks back
+to the pool's shares).
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from coreselect.errors import RequirementError
 from coreselect.gradients.sketch import Sketch
 from coreselect.objectives import objective_named
 from coreselect.selectors import COMBINATORS, Mixture
+from coreselect.selectors.combinators.per_class import PerClass, balanced
 from coreselect.selectors.combinators.windowed import Windowed, in_windows
 from coreselect_integrations.pretraining.settings import Settings
 from coreselect_integrations.pretraining.systems import SYSTEMS
@@ -69,10 +72,10 @@ def settings_for(words: str, settings: Settings) -> Settings:
 
 
 def names_of(selector: Selector) -> tuple[str, ...]:
-    """Return the name of a method, or the names of the parts of a mixture; windows have the name of their selector."""
+    """Return the name of a method, or the names of the parts of a mixture; windows and classes have the name of their selector."""
     if isinstance(selector, Mixture):
         return tuple(name for part in selector.selectors for name in names_of(part))
-    return names_of(selector.selector) if isinstance(selector, Windowed) else (selector.name,)
+    return names_of(selector.selector) if isinstance(selector, Windowed | PerClass) else (selector.name,)
 
 
 def _parts(words: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -110,7 +113,8 @@ def _made(name: str, given: Mapping[str, Any], settings: Settings) -> Selector:
         own["objective"] = objective_named(
             which, None if divergence is None else str(divergence), attack=settings.rd.attack
         )
-    window = own.pop("window", None)
+    window, balance = own.pop("window", None), own.pop("balance", None)
+    weighted = balance is not None and bool(own.pop("weighted", False))
     if type(own.get("sketch")) is int:
         own["sketch"] = Sketch(own["sketch"])
     run: dict[str, Any] = {"eta": settings.eta} if name == "rcs" else {}
@@ -127,4 +131,5 @@ def _made(name: str, given: Mapping[str, Any], settings: Settings) -> Selector:
         raise RequirementError(
             f"{', '.join(lost)} would have no effect for {name!r} with {settings.system}: leave it out."
         )
-    return made if window is None else in_windows(made, str(window))
+    made = made if window is None else in_windows(made, str(window))
+    return made if balance is None else balanced(made, str(balance), weighted=weighted)

@@ -7,7 +7,7 @@ import pytest
 from coreselect.errors import RequirementError, ShapeError, UnknownNameError
 from coreselect.gradients.sketch import Sketch
 from coreselect.objectives import RD, AdversarialCE, CEPlusRD
-from coreselect.selectors import RCS, RS2, Mixture, RCSSampled, Redraw, Windowed
+from coreselect.selectors import RCS, RS2, Mixture, PerClass, RCSSampled, Redraw, Windowed
 from coreselect_integrations.comparison.methods import names_of, selector_for, settings_for
 from coreselect_integrations.pretraining.presets import defaults
 
@@ -80,6 +80,22 @@ def test_windows_are_part_of_a_method() -> None:
     for wrong in ("rcs:window=0", "rcs:window=4x5:group_size=6", "rcs:window=1.5"):
         with pytest.raises(ShapeError):
             selector_for(wrong, RUN)
+
+
+def test_balance_is_part_of_a_method() -> None:
+    """Any method takes equal shares of labels or clusters; its name stays its own."""
+    made = selector_for("rs2:balance=labels", RUN)
+    assert made == PerClass(RS2(), "labels", "equal")
+    assert names_of(made) == ("rs2",)
+    weighted = selector_for("redraw:balance=clusters:weighted=true", RUN)
+    assert weighted == PerClass(Redraw(), "clusters", "equal", weighted=True)
+    inside = selector_for("rcs:window=4x5:balance=labels", RUN)
+    assert isinstance(inside, PerClass)
+    assert isinstance(inside.selector, Windowed)
+    with pytest.raises(ShapeError, match="balance is 'labels' or 'clusters', got 'classes'"):
+        selector_for("rs2:balance=classes", RUN)
+    with pytest.raises(RequirementError, match="weighted"):
+        selector_for("rs2:weighted=true", RUN)
 
 
 def test_a_plus_shares_the_budget() -> None:
