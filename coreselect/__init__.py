@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from coreselect.history import History
     from coreselect.loop.infobatch import InfoBatchSampler
     from coreselect.loop.sampler import CoresetSampler
+    from coreselect.network.attack_at import AttackAt
     from coreselect.network.normalized import Normalized
     from coreselect.planning.record import Plan
     from coreselect.protocols import Selector
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "AttackAt",
     "Certificate",
     "CoreselectError",
     "CoreselectWarning",
@@ -53,6 +55,7 @@ __all__ = [
 ]
 
 _MODULE_OF = {
+    "AttackAt": "network.attack_at",
     "Certificate": "types",
     "CoreselectError": "errors",
     "CoreselectWarning": "errors",
