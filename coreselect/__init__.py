@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from coreselect.loop.infobatch import InfoBatchSampler
     from coreselect.loop.sampler import CoresetSampler
     from coreselect.loop.trusted import TrustedBatches
+    from coreselect.network.attack_at import AttackAt
     from coreselect.network.normalized import Normalized
     from coreselect.planning.record import Plan
     from coreselect.protocols import Selector
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "AttackAt",
     "Certificate",
     "CoreselectError",
     "CoreselectWarning",
@@ -55,6 +57,7 @@ __all__ = [
 ]
 
 _MODULE_OF = {
+    "AttackAt": "network.attack_at",
     "Certificate": "types",
     "CoreselectError": "errors",
     "CoreselectWarning": "errors",

@@ -63,7 +63,8 @@ class PGD:
         Args:
             ascend: views → scalar, a sum over examples, so that the gradient of one example does not depend on the others.
             inputs: one tensor [B, …] for each view.
-            noise: uniform in [−1, 1), one tensor [B, …] for each view; each example has its own draws.
+            noise: uniform in [−1, 1), one tensor [B, …] for each view; each example has its own draws. Entries of exactly 0 do
+                not count as dimensions of the ball: they are where nothing may move, as at padding.
         Returns:
             One detached tensor [B, …] for each view, inside the ball and the bounds.
         Raises:
@@ -92,7 +93,8 @@ class PGD:
         # length of a uniform point of the unit ball.
         wide = torch.erfinv(noise.double().clamp(-1 + 1e-7, 1 - 1e-7))  # [B, …] g / √2
         length = wide.flatten(1).norm(dim=1)  # [B]
-        half = torch.full_like(length, wide[0].numel() / 2)
+        half = (noise != 0).flatten(1).sum(1).clamp_min(1) / 2  # [B]
+        half = half.to(length)
         share = torch.special.gammainc(half, length**2) ** (0.5 / half)  # [B]
         return (self.radius * _per_example(share, wide) * self._direction(wide)).to(noise.dtype)
 

@@ -238,20 +238,22 @@ def check_ranges(selector: Selector, task: TaskLike) -> None:
 
     Nothing is read: the task has seen its first inputs when it was made. A selector says what it attacks in `attacks`, a set
     of "pool" (by the task's attack, if its loss reads attacked inputs) and "validation" (by the attack of its objective).
-    The attack itself looks at every input.
+    The attack itself looks at every input. An attack inside the model has no bounds, and must be given.
 
     Raises:
         OutOfBoundsError: see above.
+        RequirementError: the objective has no attack for the output of a submodule.
     """
     if not isinstance(task, ModelRecipe):
         return
+    inside = task.attack_at is not None
     loss_attacks = any(route == "adversarial" for route, _ in task.loss.streams)
     pool = task.attack if loss_attacks else None
     for part in parts(selector):
         objective = getattr(part, "objective", None)
-        validation = None if objective is None else following(objective, task.attack).attack
+        validation = None if objective is None else following(objective, task.attack, inside=inside).attack
         for what, attack in (("pool", pool), ("validation", validation)):
             of_views = what == "pool" and task.views is not None  # a view may have another range than its image
             seen = task.first_ranges.get("views of the pool" if of_views else what)
-            if what in getattr(part, "attacks", ()) and seen is not None:
+            if what in getattr(part, "attacks", ()) and seen is not None and not inside:
                 check_range(seen, bounds_of(attack), "views of pool inputs" if of_views else f"{what} inputs")

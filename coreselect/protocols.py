@@ -61,7 +61,7 @@ class Attack(Protocol):
         Args:
             ascend: views → the scalar to raise, summed over examples.
             inputs: the natural inputs, one tensor [B, …] for each view.
-            noise: uniform in [−1, 1), one tensor [B, …] for each view.
+            noise: uniform in [−1, 1), one tensor [B, …] for each view; 0 where nothing may move, as at padding.
         """
         ...
 

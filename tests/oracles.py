@@ -85,21 +85,33 @@ def pgd_linf(
     steps: int,
     *,
     start: bool = True,
+    low: float = 0.0,
+    high: float = 1.0,
 ) -> Tensor:
-    """Madry et al. 2018 on one block of inputs in [0, 1]: random start, sign steps, ball, then bounds."""
+    """Madry et al. 2018 on one block of inputs in [low, high]: random start, sign steps, ball, then bounds."""
     at = x + radius * noise if start else x.clone()
-    at = torch.minimum(torch.maximum(at, x - radius), x + radius).clamp(0, 1)
+    at = torch.minimum(torch.maximum(at, x - radius), x + radius).clamp(low, high)
     for _ in range(steps):
         at = at.detach().requires_grad_()
         (slope,) = torch.autograd.grad(ascend(at), at)
         at = at.detach() + step * torch.sign(slope)
-        at = torch.minimum(torch.maximum(at, x - radius), x + radius).clamp(0, 1)
+        at = torch.minimum(torch.maximum(at, x - radius), x + radius).clamp(low, high)
     return at.detach()
 
 
-def pgd_l2(ascend: Callable[[Tensor], Tensor], x: Tensor, radius: float, step: float, steps: int) -> Tensor:
+def pgd_l2(
+    ascend: Callable[[Tensor], Tensor],
+    x: Tensor,
+    radius: float,
+    step: float,
+    steps: int,
+    *,
+    low: float = 0.0,
+    high: float = 1.0,
+    start: Tensor | None = None,
+) -> Tensor:
     """Run the same with steps of length `step` along the gradient and projection on the Euclidean ball, starting at x."""
-    at = x.clone()
+    at = x.clone() if start is None else start
     for _ in range(steps):
         at = at.detach().requires_grad_()
         (slope,) = torch.autograd.grad(ascend(at), at)
@@ -109,9 +121,23 @@ def pgd_l2(ascend: Callable[[Tensor], Tensor], x: Tensor, radius: float, step: f
             a = a + step * (g / length if length > 0 else g)
             away = a - c
             far = float(away.pow(2).sum().sqrt())
-            moved.append((c + away * (radius / far) if far > radius else a).clamp(0, 1))
+            moved.append((c + away * (radius / far) if far > radius else a).clamp(low, high))
         at = torch.stack(moved)
     return at.detach()
+
+
+def ball_start(noise: Sequence[float], radius: float) -> list[float]:
+    """A uniform point of the Euclidean ball from uniform numbers in (−1, 1), one for each dimension.
+
+    √2·erfinv(u) is Gaussian: its direction is uniform, and the probability of a shorter one is uniform in [0, 1]; the d-th
+    root of that is the length of a uniform point of the unit ball.
+    """
+    from scipy.special import erfinv, gammainc
+
+    g = [math.sqrt(2) * float(erfinv(u)) for u in noise]
+    squares = sum(v * v for v in g)
+    length = radius * float(gammainc(len(g) / 2, squares / 2)) ** (1 / len(g))
+    return [length * v / math.sqrt(squares) for v in g]
 
 
 # --- divergences and losses ------------------------------------------------------------------------------------------

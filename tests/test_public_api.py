@@ -59,6 +59,7 @@ def test_parameters() -> None:
         *("model", "pool", "validation"),
         loss="sat",
         attack=None,
+        attack_at=None,
         head=None,
         capture=None,
         call=None,

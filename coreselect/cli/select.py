@@ -91,6 +91,8 @@ def select(
             raise typer.BadParameter(
                 f"{', '.join(lost)} would be without effect with --from, which says what is trained and how."
             )
+    if model.attack_at and not (model.model and attack.radius is not None):
+        raise typer.BadParameter("--attack-at needs --model, and --radius in the units of that submodule's output.")
     if model.weights_key and not model.checkpoint:
         raise typer.BadParameter("--weights-key is for --checkpoint.")
     normalised = (model.mean, model.std)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from coreselect.cli.options import FROM, METHOD, MODEL, RUN, BatchSize, Capture, GroupSize, Precision
+from coreselect.cli.options import ATTACKS, FROM, METHOD, MODEL, RUN, BatchSize, Capture, GroupSize, Precision
 
 ARRAYS = "Arrays instead of a model"
 
@@ -58,6 +58,13 @@ class ModelOptions:
             help="The model's names of its natural and its adversarial route: normal,pgd.",
             show_default="recognised",
             rich_help_panel=MODEL,
+        ),
+    ] = None
+    attack_at: Annotated[
+        str | None,
+        typer.Option(
+            help="Submodule whose output is attacked in place of the inputs, such as embeddings. --radius is in its units.",
+            rich_help_panel=ATTACKS,
         ),
     ] = None
     warmup_attack_steps: Annotated[

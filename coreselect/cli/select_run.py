@@ -247,11 +247,12 @@ def _task(
     # a CPU maps the activations of larger batches anew at every pass, which is slower
     batch_size = request.passes.batch_size or (64 if device.type == "cpu" else 256)
     inside = "" if request.model.mean is None else "model."  # the user's names, inside `Normalized`
-    head, capture = request.model.head, request.model.capture
+    head, capture, at = request.model.head, request.model.capture, request.model.attack_at
     return Task.from_model(
         ready.model, pool, held, loss=loss,
         attack=None if attack is None else IN_PRECISION[request.passes.precision or "fp32"](attack),
-        head=head and inside + head, capture=capture and (capture if capture == "all" else inside + capture),
+        attack_at=at and inside + at, head=head and inside + head,
+        capture=capture and (capture if capture == "all" else inside + capture),
         call=ready.call, views=ready.views, batch_size=batch_size, num_workers=request.machine.workers(device),
         timeout=request.machine.read_timeout, device=device,
     )  # fmt: skip

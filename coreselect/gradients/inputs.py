@@ -88,15 +88,19 @@ def refuse_features(positions: NDArray[np.int64], features: Any) -> None:
     check_late(finite_examples(features), check)
 
 
-def refuse_attack(x: Any, where: str = "pool") -> None:
+def refuse_attack(x: Any, where: str = "pool", *, inside: bool = True) -> None:
     """Refuse inputs that an attack cannot change: anything but one floating-point tensor.
 
+    Args:
+        inside: whether the attack could act inside the model.
     Raises:
         ShapeError: the inputs are integers, or several tensors.
     """
     if isinstance(x, Tensor) and x.is_floating_point():
         return
     ways = "use a loss that attacks nothing (loss='ce', or your own) and a method without attacks"
+    if inside:
+        ways = f"attack the output of a submodule (attack_at='embeddings', for example), or {ways}"
     if isinstance(x, Tensor):
         raise ShapeError(
             f"{where} inputs are {x.dtype}, and an attack needs floating-point images in [0, 1]: convert them in the dataset, "

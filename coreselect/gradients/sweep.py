@@ -5,7 +5,7 @@ forward pass. Each example has its own draws for its views and for the start of 
 depend on batches, workers or ranks.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -22,7 +22,6 @@ from coreselect.gradients.batched_views import batched
 from coreselect.gradients.inputs import (
     digest,
     in_precision,
-    refuse_attack,
     refuse_features,
     refuse_inputs,
     refuse_labels,
@@ -30,6 +29,7 @@ from coreselect.gradients.inputs import (
 )
 from coreselect.gradients.parts import Batches
 from coreselect.losses.targets import for_loss, reads_classes
+from coreselect.network.attack_at import Point
 from coreselect.network.network import Network
 from coreselect.network.precision import at_least, without_autocast
 from coreselect.protocols import Attack, Call, Loss, MakeViews, Stream, Views
@@ -61,7 +61,7 @@ class Sweeper:
     """The settings of one snapshot's sweep: how positions in the pool become prepared batches.
 
     `validation_digests` are digests of the validation inputs. They are empty where the disjointness of pool and validation
-    is already proved by their indices.
+    is already proved by their indices. `point` says where an attack acts on a batch of one view.
     """
 
     model: nn.Module
@@ -79,6 +79,7 @@ class Sweeper:
     dtype: torch.dtype
     clock: Clock
     validation_digests: frozenset[bytes]
+    point: Callable[[Any], Point]
     timeout: float = 0
 
     def sweep(self, batches: Batches) -> Iterator[PreparedBatch]:
@@ -137,8 +138,6 @@ class Sweeper:
             yield PreparedBatch(positions, slices, prepared, labels if self.loss.needs_labels else None)
 
     def _prepare(self, positions: NDArray[np.int64], x: Any, labels: Any, slices: Sequence[slice]) -> dict[Stream, Any]:
-        if any(route == "adversarial" for route, _ in self.loss.streams):
-            refuse_attack(x)
         with self.clock("views"):
             views = self._make_views(positions, x)
         out: dict[Stream, Tensor] = {}
@@ -200,14 +199,16 @@ class Sweeper:
                     for s in self.loss.streams
                     if s in prepared
                 )
+            points = [self.point(views[i]) for i in numbers]
             noise = tuple(
-                seeding.noise(views[i], seeding.seeds(self.seed, "attack", self.round, i, indices=positions))
-                for i in numbers
+                point.noise(seeding.seeds(self.seed, "attack", self.round, i, indices=positions))
+                for i, point in zip(numbers, points, strict=True)
             )
             pieces = [slice(0, len(positions))] if self.loss.per_example else slices
 
             def ascend(at: Views) -> Tensor:
-                joint = self.call(self.model, torch.cat(at), "adversarial")  # [V·B, C]: one forward for all views
+                placed = [point.placed(a) for point, a in zip(points, at, strict=True)]
+                joint = self.call(self.model, joined(placed), "adversarial")  # [V·B, C]: one forward for all views
                 with without_autocast(joint):
                     outputs = at_least(joint, self.dtype).chunk(len(at))
                     terms = [
@@ -220,7 +221,8 @@ class Sweeper:
                     ]
                     return torch.stack(terms).sum()
 
-            return self.attack(ascend, tuple(views[i] for i in numbers), noise)
+            found = self.attack(ascend, tuple(point.centre for point in points), noise)
+            return tuple(point.placed(a) for point, a in zip(points, found, strict=True))
 
     def _refuse_overlap(self, positions: NDArray[np.int64], x: Any) -> None:
         if not self.validation_digests:

@@ -7,10 +7,13 @@ With the inputs fixed at x̃(θ), the value is a lower bound on L(U; θ′). It 
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from coreselect.errors import NonFiniteError, RequirementError, first_few
+from coreselect.network.attack_at import Point
 from coreselect.network.layout import Layout
 from coreselect.network.network import Network
 from coreselect.network.precision import at_least, without_autocast
@@ -27,7 +30,8 @@ class ValidationObjective:
     Args:
         inputs: [|U|, …], the natural validation inputs; each counts once.
         labels: int64 [|U|], or None; an objective made of a loss of its own gets targets as the items carry them.
-        noise: (number of the attack, 0, 1, …; positions) → uniform starts [B, …] in [−1, 1).
+        seeds: (number of the attack, 0, 1, …; positions) → B seeds of the uniform starts.
+        point: inputs → where an attack acts on them.
         batch: how many examples one forward pass takes (memory only).
         clock: measures the seconds of the parts "validation" and "query".
     Raises:
@@ -42,7 +46,8 @@ class ValidationObjective:
         layout: Layout,
         inputs: Any,
         labels: Any,
-        noise: Callable[[int, Tensor], Tensor],
+        seeds: Callable[[int, Tensor], NDArray[np.uint64]],
+        point: Callable[[Any], Point],
         *,
         batch: int,
         clock: Clock,
@@ -59,14 +64,15 @@ class ValidationObjective:
                 "an attack on a divergence has zero gradient at x̃ = x when both inputs use one route: use random_start=True."
             )
         self.objective, self.labels, self._attack = objective, labels, objective.attack
-        self._net, self._layout, self._inputs, self._noise, self._clock = net, layout, inputs, noise, clock
+        self._net, self._layout, self._inputs, self._seeds, self._clock = net, layout, inputs, seeds, clock
+        self._point = point
         everything = torch.arange(size(inputs), device=leaves(inputs)[0].device)
         self._batches = everything.split(batch)
         self._sets = everything.split(objective.set_size or (len(everything) if net.caches else batch))
         with clock("validation"), torch.no_grad():
             self._natural = self._prepare(inputs, objective.natural_route)  # [|U|, …]
         self._attacks = 0
-        self.adversarial = self._craft(net.captured)  # [|U|, …] inputs x̃
+        self.adversarial = self._craft(net.captured)  # [|U|, …] inputs x̃, or inputs with what is added inside the model
         self._attacked = self._prepare_attacked()
 
     def query(self, theta: Tensor) -> Tensor:
@@ -137,21 +143,26 @@ class ValidationObjective:
         out = []
         with self._clock("validation"):
             for part in self._batches if self.objective.set_size is None else self._sets:
-                x, labels = self._inputs[part], None if self.labels is None else self.labels[part]
+                x, labels = taken(self._inputs, part), taken(self.labels, part)
                 with torch.no_grad():
-                    natural = self._net.apply(params, self._natural[part], self.objective.natural_route)  # [B, C]
+                    natural = self._net.apply(
+                        params, taken(self._natural, part), self.objective.natural_route
+                    )  # [B, C]
+                with self._net.holding(params):
+                    point = self._point(x)
 
                 def ascend(
-                    views: tuple[Tensor, ...], natural: Tensor = natural, labels: Tensor | None = labels
+                    views: tuple[Tensor, ...], point: Point = point, natural: Tensor = natural, labels: Any = labels
                 ) -> Tensor:
-                    prepared = self._net.prepare(views[0], "adversarial")
+                    prepared = self._net.prepare(point.placed(views[0]), "adversarial")
                     attacked = self._net.apply(params, prepared, "adversarial")  # [B, C]
                     with without_autocast(attacked):
                         return self.objective.ascend(at_least(attacked, natural.dtype), natural, labels)
 
-                out.append(self._attack(ascend, (x,), (self._noise(self._attacks, part),))[0])
+                noise = point.noise(self._seeds(self._attacks, part))
+                out.append(point.placed(self._attack(ascend, (point.centre,), (noise,))[0]))
             self._attacks += 1
-        return torch.cat(out)
+        return joined(out)
 
     def _prepare(self, x: Any, route: str) -> Any:
         with torch.no_grad():

@@ -33,7 +33,8 @@ class Facts:
         factors: how many numbers the factors of one stream are, C + D for each captured Linear.
         row: P, how many numbers a full row is.
         width: bytes of one number.
-        image: bytes of one input.
+        image: bytes of one input, with what an attack inside the model adds to it.
+        inside: whether attacks act inside the model, where one more pass finds their centre.
     """
 
     loss: Loss
@@ -47,6 +48,7 @@ class Facts:
     row: int
     width: int
     image: int
+    inside: bool = False
 
 
 def sizes_of(snapshot: Snapshot, k: int) -> Sizes:
@@ -76,6 +78,8 @@ def facts_of(snapshot: ModelSnapshot) -> Facts:
     layout = snapshot.layout()
     shapes = dict(zip(layout.names, layout.shapes, strict=True))
     first = leaves(probe)[0]
+    inside = task.attack_at is not None
+    centre = snapshot.opened.point(probe).centre if inside else first[:, :0]
     return Facts(
         loss=task.loss,
         natural=natural_loss(task.loss)[0],
@@ -87,7 +91,8 @@ def facts_of(snapshot: ModelSnapshot) -> Facts:
         factors=sum(sum(shape) for shape in shapes.values() if len(shape) == 2),
         row=layout.size,
         width=snapshot.dtype.itemsize,
-        image=math.prod(first.shape[1:]) * first.element_size(),
+        image=math.prod(first.shape[1:]) * first.element_size() + math.prod(centre.shape[1:]) * centre.element_size(),
+        inside=inside,
     )
 
 

@@ -54,26 +54,28 @@ def _sweep(need: Sweep, n: int, sizes: Sizes, facts: Facts, notes: list[str]) ->
     attack = facts.attack if loss is facts.loss else loss.default_attack
     attacked = sum(route == "adversarial" for route, _ in loss.streams)
     streams = len(loss.streams)
+    found = n * attacked * facts.inside
     steps = n * attacked * (_steps(attack, notes) if attacked else 0)
     if sizes.caches or not need.rows:
-        return Pass("sweep", n, n * streams, steps)
+        return Pass("sweep", n, n * streams + found, steps)
     before = (streams - attacked) if attacked else 0  # the attack reads the outputs at natural inputs
-    return Pass("sweep", n, n * (before + streams), steps, backward=n * streams)
+    return Pass("sweep", n, n * (before + streams) + found, steps, backward=n * streams)
 
 
 def _on_validation(need: OnValidation, sizes: Sizes, facts: Facts, notes: list[str]) -> Pass:
     u = facts.validation
-    objective = None if need.objective is None else following(need.objective, facts.attack)
+    objective = None if need.objective is None else following(need.objective, facts.attack, inside=facts.inside)
     attack = facts.attack if need.as_task else None if objective is None else objective.attack
     changes = attack is not None and not getattr(attack, "changes_nothing", False)
     steps = u * need.crafted * (_steps(attack, notes) if changes else 0)
+    found = u * need.crafted * (facts.inside and changes)
     if sizes.caches:
         one = facts.routes == 1 or getattr(objective, "natural_route", "natural") == "adversarial"
         prepared = need.opened + (need.crafted if changes or facts.routes == 2 else 0) + (0 if one else need.clean)
-        return Pass("validation", u, u * prepared, steps, at_most=need.at_most)
+        return Pass("validation", u, u * prepared + found, steps, at_most=need.at_most)
     queries = 2 * u * (need.queries + need.clean)
     crafted = u * need.crafted if changes else 0
-    return Pass("validation", u, crafted + queries, steps, backward=queries, at_most=need.at_most)
+    return Pass("validation", u, crafted + found + queries, steps, backward=queries, at_most=need.at_most)
 
 
 def _steps(attack: object, notes: list[str]) -> int:

@@ -83,13 +83,14 @@ def _spent(snapshot: ModelSnapshot, work: Callable[[], object]) -> Mapping[str, 
 def _step(snapshot: ModelSnapshot) -> float:
     """Time one pass forward and backward to the inputs of a batch."""
     _, x, _ = next(snapshot.opened.inputs(raw=True))
-    if not (isinstance(x, torch.Tensor) and x.is_floating_point()):
+    if snapshot.task.attack_at is None and not (isinstance(x, torch.Tensor) and x.is_floating_point()):
         return 0.0
+    point = snapshot.opened.point(x)
 
     def work() -> None:
-        at = x.detach().requires_grad_()
+        at = point.centre.detach().requires_grad_()
         with torch.enable_grad():
-            torch.autograd.grad(snapshot.outputs(at).sum(), at)
+            torch.autograd.grad(snapshot.outputs(point.placed(at)).sum(), at)
 
     return sum(_spent(snapshot, work).values())
 

@@ -69,7 +69,7 @@ CATALOGUE: tuple[Entry, ...] = (
     Entry("moderate", "score.moderate", "Moderate", ("features", "labels")),
     Entry("d2", "score.d2", "D2", ("features", "labels", "logits")),
     Entry("cal", "score.cal", "CAL", ("features", "logits")),
-    Entry("deepfool", "score.deepfool", "DeepFool", ("inputs",)),
+    Entry("deepfool", "score.deepfool", "DeepFool", ("inputs", "logits")),
     Entry("aign", "score.aign", "AIGN", ("inputs", "labels")),
     Entry("craig", "gradient.craig", "CRAIG", ("gradients",)),
     Entry("gradmatch", "gradient.gradmatch", "GradMatch", ("gradients",)),

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from coreselect.errors import RequirementError
@@ -15,7 +16,6 @@ from coreselect.objectives.on_validation import ValidationObjective
 from coreselect.protocols import Loss, Stream
 from coreselect.support import seeding
 from coreselect.support.one_logit import refuse_one_logit
-from coreselect.support.structure import taken
 from coreselect.task.open_model import OpenModel
 from coreselect.task.targets import why_no_classes
 
@@ -28,13 +28,13 @@ def open_objective(opened: OpenModel, spec: Objective) -> ValidationObjective:
         RequirementError: there is no validation, or the objective needs labels and validation has none.
         NonFiniteError: validation inputs or outputs are not finite.
     """
-    spec = following(spec, opened.task.attack)
+    spec = following(spec, opened.task.attack, inside=opened.task.attack_at is not None)
     if spec.softmax:
         refuse_one_logit(opened.net.outputs, f"the objective {spec.name!r}")
     opened.check_devices()
     context, validation = opened.context, opened.validation()
     x, labels = validation.inputs, validation.labels
-    if not getattr(spec.attack, "changes_nothing", False):
+    if opened.task.attack_at is None and not getattr(spec.attack, "changes_nothing", False):
         refuse_attack(x, "validation")
     own: Loss | None = getattr(spec, "loss", None)
     if own is not None:
@@ -47,15 +47,12 @@ def open_objective(opened: OpenModel, spec: Objective) -> ValidationObjective:
         if labels is not None:
             refuse_labels(np.arange(len(labels)), labels, opened.net.outputs, "validation")
 
-    def noise(crafting: int, part: Tensor) -> Tensor:
-        indices = part.cpu().numpy()
-        return seeding.noise(
-            taken(x, part), seeding.seeds(context.seed, "validation attack", context.round, crafting, indices=indices)
-        )
+    def seeds(crafting: int, part: Tensor) -> NDArray[np.uint64]:
+        return seeding.seeds(context.seed, "validation attack", context.round, crafting, indices=part.cpu().numpy())
 
     layout = Layout.of(opened.net.captured)
     return ValidationObjective(
-        spec, opened.net, layout, x, labels, noise, batch=opened.task.batch_size, clock=context.clock
+        spec, opened.net, layout, x, labels, seeds, opened.point, batch=opened.task.batch_size, clock=context.clock
     )
 
 

@@ -116,12 +116,14 @@ class ModelSnapshot(Snapshot):
     def record(self) -> dict[str, Any]:
         task = self.task
         described = {"loss": task.loss, "attack": task.attack, "head": task.head, "capture": task.capture}
+        if task.attack_at is not None:
+            described["attack_at"] = task.attack_at
         names = list(self.net.captured)
         shown = names if len(names) <= NAMED else [*names[:NAMED], f"and {len(names) - NAMED} more"]
         return {**settings_of(described), "captured": shown, "weights": digest_of(self.model.state_dict())}
 
     def as_used(self, selector: Any) -> Any:
-        return as_used(selector, self.task.attack)
+        return as_used(selector, self.task.attack, inside=self.task.attack_at is not None)
 
     def misclassified(self) -> Tensor | None:
         return self.model_rows.misclassified()
@@ -151,7 +153,7 @@ class ModelSnapshot(Snapshot):
         return self.opened.measured(kind, settings, measure, part=part)
 
     def outputs(self, x: Tensor) -> Tensor:
-        return self.task.call(self.model, x, "natural")
+        return self.opened.call(self.model, x, "natural")
 
     def with_loss(self, loss: Loss) -> ModelSnapshot:
         if loss.needs_labels and not self.task.loss.needs_labels:

@@ -18,6 +18,8 @@ from coreselect.gradients.parts import Batches, Key, Make, Record, stacked
 from coreselect.gradients.sweep import Sweeper
 from coreselect.losses.own import refuse_loss_elsewhere
 from coreselect.losses.targets import for_loss, reads_classes
+from coreselect.network.attack_at import CallAt, Point
+from coreselect.network.attack_checks import refuse_wrong_place
 from coreselect.network.network import HeadSplit, Network, WholeModel
 from coreselect.network.split import split
 from coreselect.support.one_logit import refuse_one_logit
@@ -43,6 +45,7 @@ class OpenModel:
 
     def __init__(self, task: ModelRecipe, model: nn.Module, context: Context, positions: Int64) -> None:
         self.task, self.model, self.context, self.positions = task, model, context, positions
+        self.call = task.call if task.attack_at is None else CallAt(task.call, task.attack_at)
         first = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
         self.device = task.device or first.device
         self.dtype = first.dtype
@@ -62,7 +65,11 @@ class OpenModel:
     def _split(self, capture: Sequence[str] | str | None) -> HeadSplit | WholeModel:
         """Split the model; these parameters are captured."""
         task, fixed = self.task, self.context.fixed
-        return split(self.model, task.call, self.probe(), head=task.head, capture=capture, fixed=fixed)
+        net = split(self.model, self.call, self.probe(), head=task.head, capture=capture, fixed=fixed)
+        if task.attack_at is not None:
+            name = net.name if isinstance(net, HeadSplit) else None
+            refuse_wrong_place(task.attack_at, self.model, task.call, name, self.probe())
+        return net
 
     def probe(self) -> Any:
         """Return up to four pool inputs to probe the model with, [b, …]."""
@@ -140,7 +147,21 @@ class OpenModel:
         """Describe what the prepared pool and its rows depend on besides the model."""
         task = self.task
         described = {"loss": task.loss, "attack": task.attack, "views": task.views, "head": task.head}
+        if task.attack_at is not None:
+            described["attack_at"] = task.attack_at
         return {**settings_of(described), "captured": list(self.net.captured)}
+
+    def point(self, x: Any) -> Point:
+        """Return where an attack acts on natural inputs [B, …]: on them, or on the output of a submodule at them.
+
+        Raises:
+            ShapeError: the inputs are no floating-point tensor, and no submodule is named.
+        """
+        at = self.task.attack_at
+        if at is not None:
+            return at.point(self.model, x, self.task.call)
+        refuse_attack(x)
+        return Point(x, x)
 
     @property
     def sweeper(self) -> Sweeper:
@@ -148,12 +169,14 @@ class OpenModel:
         task, context = self.task, self.context
         if getattr(task.loss, "softmax", False):
             refuse_one_logit(self.net.outputs, f"the loss {task.loss.name!r}")
+        if task.attack_at is None and any(route == "adversarial" for route, _ in task.loss.streams):
+            refuse_attack(self.probe())
         return context.cached(
             "sweeper",
             lambda: Sweeper(
-                self.model, task.call, self.net, task.pool, task.loss, task.attack, task.views, task.unpack,
+                self.model, self.call, self.net, task.pool, task.loss, task.attack, task.views, task.unpack,
                 context.seed, context.round, task.num_workers, self.device, self.dtype, context.clock,
-                self.validation().digests if context.disjoint == "hashed" else frozenset(), task.timeout,
+                self.validation().digests if context.disjoint == "hashed" else frozenset(), self.point, task.timeout,
             ),
         )  # fmt: skip
 
@@ -216,7 +239,7 @@ class OpenModel:
 
         def make(some: Batches) -> Iterator[Record]:
             for positions, x, labels in self._read([np.concatenate(list(b)) for b in some]):
-                refuse_attack(x)
+                refuse_attack(x, inside=False)
                 yield measure(positions, x, None if labels is None else labels.to(x.device))
 
         return stacked(list(self.records(kind, self.all_batches(), make, settings, part=part)))
@@ -230,6 +253,6 @@ def numbered(batches: Iterator[tuple[Int64, Any, Any]]) -> Iterator[tuple[Int64,
     """
     done = 0
     for _, x, labels in batches:
-        refuse_attack(x)
+        refuse_attack(x, inside=False)
         yield np.arange(done, done + len(x)), x, None if labels is None else labels.to(x.device)
         done += len(x)

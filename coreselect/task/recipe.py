@@ -18,6 +18,7 @@ from coreselect.gradients.row_store import FolderStore, RowStore
 from coreselect.history import History
 from coreselect.losses.natural import is_natural
 from coreselect.losses.targets import reads_classes
+from coreselect.network.attack_at import AttackAt
 from coreselect.protocols import Attack, Call, Loss, MakeViews, Progress
 from coreselect.support.bounds import Range
 from coreselect.support.devices import host_array
@@ -87,7 +88,7 @@ class ModelRecipe(Recipe):
     """A model, its pool and its validation inputs, and how they are read, attacked and called.
 
     `first_ranges` are the smallest and the largest value of the first inputs of "pool" and "validation", and of the "views of
-    the pool", where known.
+    the pool", where known. `attack_at` is the submodule whose output attacks change, None where they change the inputs.
     """
 
     model: nn.Module
@@ -108,6 +109,7 @@ class ModelRecipe(Recipe):
     pool_targets: Targets | None
     validation_targets: Targets | None
     first_ranges: Mapping[str, Range | None] = field(default_factory=dict)
+    attack_at: AttackAt | None = None
 
     @property
     def pool_has_labels(self) -> bool:

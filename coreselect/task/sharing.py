@@ -25,7 +25,10 @@ def shared(task: ModelRecipe, model: nn.Module, context: Context, device: torch.
     if work is None:
         yield
         return
-    named = {"loss": task.loss, "attack": task.attack, "views": task.views, "head": task.head, "capture": task.capture}
+    named = {
+        "loss": task.loss, "attack": task.attack, "attack_at": task.attack_at, "views": task.views, "head": task.head,
+        "capture": task.capture,
+    }  # fmt: skip
     held = context.validation_indices
     work.agree(
         "the start of a selection",

@@ -15,12 +15,14 @@ from torch import Tensor, nn
 from coreselect.data.items import check_timeout
 from coreselect.data.reading import Unpack
 from coreselect.data.reading import unpack as default_unpack
-from coreselect.errors import ShapeError
+from coreselect.errors import RequirementError, ShapeError
 from coreselect.history import History
 from coreselect.losses import loss as find_loss
+from coreselect.network.attack_at import AttackAt
 from coreselect.network.frozen import unwrap
 from coreselect.network.network import default_call
 from coreselect.network.routes import check_routes, routed_call
+from coreselect.objectives.following import unbounded
 from coreselect.protocols import Attack, Call, Loss, MakeViews
 from coreselect.support.devices import device_of
 from coreselect.task.arrays import check_arrays
@@ -54,6 +56,7 @@ class Task(Recipe):
         *,
         loss: str | Loss | Callable[..., Tensor] = "sat",
         attack: Attack | None = None,
+        attack_at: AttackAt | str | None = None,
         head: str | None = None,
         capture: Sequence[str] | str | None = None,
         call: Call | None = None,
@@ -81,6 +84,9 @@ class Task(Recipe):
                 `nn.MSELoss(reduction="none")`, or an object (`coreselect.protocols.Loss`). A loss of your own gets the targets
                 as the items carry them.
             attack: makes the loss's adversarial inputs; None: the loss's published attack.
+            attack_at: a submodule whose output attacks change in place of the inputs, such as the embeddings of a text
+                classifier: its name, or `AttackAt(name, mask=…)`. The attack's radius is then in the units of that output, and
+                there are no bounds; padding is not attacked.
             head: name of the submodule that is the head; None: the smallest one that holds a Linear and whose output is the
                 model's output.
             capture: parameters whose gradients are rows. None: the head's Linear weights and biases; `"all"`; or `fnmatch`
@@ -104,9 +110,10 @@ class Task(Recipe):
             DataError: the pool or validation is empty, a stream, or a Subset with repeated or negative positions; its items
                 have an unknown form, or cannot be read or put into a batch; or two reads of an item with one seed differ,
                 and there are no ids.
-            HeadError: `routes` are not two names, or the model takes none.
+            HeadError: `routes` are not two names, or the model takes none, or it has no submodule `attack_at`.
             ShapeError: the history is about another number of examples, or the loss gives one value for a batch.
-            RequirementError: a timeout without workers, or PyTorch knows no such device.
+            RequirementError: a timeout without workers, PyTorch knows no such device, or `attack_at` without an attack for
+                the loss.
         Warns:
             CoreselectWarning: a dataset lists other labels than its items carry (then the items count); or two reads of an
                 item differ, and there are ids.
@@ -115,6 +122,7 @@ class Task(Recipe):
         if batch_size < 1:
             raise ShapeError(f"batch_size must be at least 1, got {batch_size}.")
         check_timeout(timeout, num_workers)
+        at = AttackAt(attack_at) if isinstance(attack_at, str) else attack_at
         read_items = unpack or default_unpack
         n = length_of(pool, "pool")
         if validation is not None:
@@ -132,7 +140,8 @@ class Task(Recipe):
             pool=pool,
             validation=validation,
             loss=loss_object,
-            attack=attack or loss_object.default_attack,
+            attack=_attack_of(loss_object, attack, at, model),
+            attack_at=at,
             head=head,
             capture=capture if capture is None or isinstance(capture, str) else tuple(capture),
             call=_call_of(model, call, routes),
@@ -179,6 +188,19 @@ class Task(Recipe):
         """
         arrays = check_arrays(features, labels, logits, gradients, groups, validation_gradient)
         return ArrayTask(**arrays, history=check_history(history, arrays["n"]))
+
+
+def _attack_of(loss: Loss, attack: Attack | None, at: AttackAt | None, model: nn.Module) -> Attack | None:
+    """Return the attack of a task; inside the model there are no bounds, and the radii published for images mean nothing."""
+    if at is None:
+        return attack or loss.default_attack
+    at.find(model)
+    if attack is None and any(route == "adversarial" for route, _ in loss.streams):
+        raise RequirementError(
+            f"the loss {loss.name!r} attacks the output of {at.module!r}, and its published radius is for images in [0, 1]: give "
+            "attack=PGD(radius, step, steps) in the units of that output."
+        )
+    return None if attack is None else unbounded(attack)
 
 
 def _call_of(model: nn.Module, call: Call | None, routes: Sequence[str] | None) -> Call:

@@ -40,7 +40,7 @@ class DeepFool(Ranked):
     classes: int = 10
     overshoot: float = 0.02
     name = "deepfool"
-    needs = frozenset({"inputs"})
+    needs = frozenset({"inputs", "logits"})  # the logits of classes, between which the boundary lies
     hard = "lowest"
 
     def __post_init__(self) -> None:

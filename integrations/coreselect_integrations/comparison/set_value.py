@@ -19,7 +19,7 @@ from coreselect import Selection
 from coreselect.errors import NonFiniteError
 from coreselect.objectives import Objective
 from coreselect.objectives.on_validation import ValidationObjective
-from coreselect.support.seeding import noise, seeds
+from coreselect.support.seeding import seeds
 from coreselect.task.model_snapshot import ModelSnapshot
 from coreselect.task.snapshot import Snapshot
 from coreselect.task.validation import read_validation
@@ -84,12 +84,12 @@ def open_objective(shot: Snapshot, objective: Objective) -> ValidationObjective:
     assert isinstance(shot, ModelSnapshot)  # the task has a model
     u = read_validation(shot.task, shot.seed, shot.device, shot.dtype, hashed=False)
 
-    def starts(_attack_number: int, part: Tensor) -> Tensor:
-        own = seeds(shot.seed, "fidelity attack", indices=part.cpu().numpy())
-        return noise(u.inputs[part], own)
+    def starts(_attack_number: int, part: Tensor) -> NDArray[np.uint64]:
+        return seeds(shot.seed, "fidelity attack", indices=part.cpu().numpy())
 
+    point, size = shot.opened.point, shot.task.batch_size
     return ValidationObjective(
-        objective, shot.net, shot.layout(), u.inputs, u.labels, starts, batch=shot.task.batch_size, clock=shot.clock
+        objective, shot.net, shot.layout(), u.inputs, u.labels, starts, point, batch=size, clock=shot.clock
     )
 
 

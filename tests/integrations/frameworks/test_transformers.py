@@ -12,9 +12,12 @@ pytest.importorskip("transformers", reason="needs the extra transformers")
 pytest.importorskip("accelerate", reason="needs the extra accelerate")
 from transformers import TrainingArguments
 
+from coreselect import CoresetSampler, Task, select
+from coreselect.attacks import PGD
 from coreselect.errors import RequirementError
+from coreselect.selectors import RCS
 from coreselect_integrations.frameworks.positions import POSITION
-from coreselect_integrations.frameworks.transformers import CoresetTrainer, classification_losses
+from coreselect_integrations.frameworks.transformers import CoresetTrainer, classification_losses, logits_of
 
 
 class Noted(CoresetTrainer):
@@ -129,3 +132,56 @@ def test_label_smoothing_is_the_trainers_and_other_losses_are_refused(tmp_path: 
     own = {"train_dataset": runs.Sentences(), "eval_dataset": runs.Sentences(8, 1), "sampler": run.sampler}
     with pytest.raises(RequirementError, match="in place of compute_loss_func"):
         CoresetTrainer(runs.model(), run.args, losses=classification_losses, **own)
+
+
+@pytest.mark.parametrize("loss", ["ce", "sat"])
+def test_rcs_attacks_the_embeddings_of_a_transformer_in_training(loss: str, tmp_path: Path) -> None:
+    """The trainer trains on what RCS chooses in embedding space under the model of each epoch, and certifies it."""
+    net = runs.model()
+    attack = PGD(0.3, 0.1, 2)
+    pool = runs.Sentences()
+    task = Task.from_model(
+        net, pool, runs.Sentences(12, 5), loss=loss, attack=attack, attack_at="bert.embeddings", call=logits_of
+    )
+    sampler = CoresetSampler(task, RCS(group_size=4), runs.K, warmup=1, every=1, seed=2)
+    arguments = TrainingArguments(
+        str(tmp_path), num_train_epochs=2, per_device_train_batch_size=runs.SIZE, report_to="none", use_cpu=True,
+        save_strategy="no", disable_tqdm=True, learning_rate=0.01,
+    )  # fmt: skip
+    run = Noted(net, arguments, train_dataset=pool, sampler=sampler)
+    run.train()
+    chosen = sampler.selection
+    assert chosen is not None
+    assert sorted(i for batch in run.seen[6:] for i in batch) == sorted(chosen.indices.tolist())
+    assert chosen.certificate is not None
+    assert chosen.diagnostics is not None
+    assert chosen.diagnostics.rd_before is not None
+    assert chosen.diagnostics.rd_before > 0
+    assert chosen.provenance.task["attack_at"]["module"] == "bert.embeddings"
+
+
+@pytest.mark.parametrize("kind", ["distilbert", "llama"])
+def test_other_models_from_a_configuration(kind: str) -> None:
+    """`AutoModelForSequenceClassification` from a configuration: an encoder by its head, a decoder by patterns of names."""
+    from transformers import AutoModelForSequenceClassification, DistilBertConfig, LlamaConfig
+
+    size: dict[str, Any] = {"vocab_size": runs.WORDS, "num_labels": 3}
+    configured: Any = {
+        "distilbert": lambda: DistilBertConfig(
+            dim=8, hidden_dim=8, n_layers=1, n_heads=2, max_position_embeddings=8, **size
+        ),
+        "llama": lambda: LlamaConfig(
+            hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2, pad_token_id=0, **size
+        ),
+    }[kind]
+    torch.manual_seed(0)
+    net = AutoModelForSequenceClassification.from_config(configured())
+    at, capture = {"distilbert": ("distilbert.embeddings", None), "llama": ("model.embed_tokens", "score.*")}[kind]
+    task = Task.from_model(
+        net, runs.Sentences(), runs.Sentences(8, 5), attack=PGD(0.02, 0.01, 2), attack_at=at, capture=capture
+    )
+    before = {n: p.clone() for n, p in net.state_dict().items()}
+    chosen = select(task, RCS(group_size=4), 8)
+    assert len(set(chosen.indices.tolist())) == 8
+    assert all(torch.equal(p, before[n]) for n, p in net.state_dict().items())
+    assert not any(m._forward_hooks for m in net.modules())
