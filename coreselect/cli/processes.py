@@ -8,11 +8,12 @@ from contextlib import contextmanager, redirect_stdout, suppress
 
 import torch
 import torch.distributed as dist
+from typer import BadParameter
 
 from coreselect.cli.device import device_on
 from coreselect.cli.launcher import launched
 from coreselect.errors import CoreselectError, CoreselectWarning, RequirementError
-from coreselect.support.ranks import is_told, rank
+from coreselect.support.ranks import TIMEOUT, is_heard, rank
 
 
 @contextmanager
@@ -44,7 +45,7 @@ def as_rank(device: str | None) -> Iterator[torch.device]:
             )
         here = torch.device("cuda", local)
         torch.cuda.set_device(here)
-    dist.init_process_group("nccl" if here.type == "cuda" else "gloo")
+    dist.init_process_group("nccl" if here.type == "cuda" else "gloo", timeout=TIMEOUT)
     silent = rank() != 0
     try:
         with (
@@ -56,8 +57,12 @@ def as_rank(device: str | None) -> Iterator[torch.device]:
                 warnings.simplefilter("ignore", CoreselectWarning)
             yield here
     except CoreselectError as why:
-        if silent and is_told(why):
+        if silent and is_heard(why):
             raise SystemExit(1) from why
+        raise
+    except BadParameter as why:
+        if silent:
+            raise SystemExit(why.exit_code) from why
         raise
     finally:
         with suppress(Exception):  # another rank may have ended

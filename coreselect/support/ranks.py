@@ -131,11 +131,15 @@ def _wait(store: Any, keys: list[str], purpose: str) -> None:
         ) from why
 
 
-def _linger(store: Any, turn: int, world: int) -> None:
+def _linger(store: Any, turn: int, world: int) -> bool:
+    """Let the others read a turn; return whether all have."""
     with suppress(RuntimeError):  # the process that holds the store may leave as soon as all have read
         until = time.monotonic() + LINGER
-        while store.add(f"{turn}/read", 0) < world and time.monotonic() < until:
+        while store.add(f"{turn}/read", 0) < world:
+            if time.monotonic() >= until:
+                return False
             time.sleep(0.001)
+    return True
 
 
 class Work:
@@ -200,8 +204,8 @@ class Work:
             store = _store()
             turn = _speak(store, Word("failed", failed=f"{type(why).__name__}: {why}"))
             store.add(f"{turn}/read", 1)
-            if not self._silence:
-                _linger(store, turn, world_size())
+            if not self._silence and not _linger(store, turn, world_size()):
+                why.unheard = True  # type: ignore[attr-defined]
 
 
 def _told(why: Failure) -> Failure:
@@ -213,6 +217,11 @@ def _told(why: Failure) -> Failure:
 def is_told(why: BaseException) -> bool:
     """Return whether all processes know of this error."""
     return getattr(why, "told_to_all_ranks", False)
+
+
+def is_heard(why: BaseException) -> bool:
+    """Return whether all processes know of this error and, where only this one says why, have listened in time."""
+    return is_told(why) and not getattr(why, "unheard", False)
 
 
 def together(work: Callable[[Work], Made], purpose: str) -> Made:

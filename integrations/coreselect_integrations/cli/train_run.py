@@ -74,7 +74,7 @@ def _run(
         plan = f"{settings.fraction:.3g} by {selector} from epoch {settings.first_selection + 1} on"
     talk.print(f"{counted(settings.epochs, 'epoch')} on {device}, {plan}, in {out}")
     if ranks.world_size() > 1:
-        talk.print(f"{ranks.world_size()} ranks share the selections; each of them trains on every batch")
+        talk.print(f"{ranks.world_size()} ranks share every batch of {settings.batch_size} images, and the selections")
     for words in notes(settings):
         talk.print(words, style="yellow")
     pass_size = given.get("select_batch_size") or (64 if device.type == "cpu" else 256)
