@@ -24,9 +24,11 @@ from coreselect_integrations.cli.compare_table import show
 from coreselect_integrations.cli.comparison_progress import ComparisonProgress
 from coreselect_integrations.cli.options import NetworkOptions, ScheduleOptions, TrainingOptions
 from coreselect_integrations.cli.run_progress import counted
+from coreselect_integrations.cli.show_forecast import show_study_forecast
 from coreselect_integrations.comparison import Runtime, Study
 from coreselect_integrations.comparison import compare as compare_methods
 from coreselect_integrations.comparison.dealing import Dealing
+from coreselect_integrations.comparison.forecast import forecast_study
 from coreselect_integrations.comparison.picture import pareto
 from coreselect_integrations.comparison.plan import cells
 from coreselect_integrations.comparison.report import caption, write
@@ -50,6 +52,7 @@ class Request:
     evaluation: EvaluationOptions
     machine: MachineOptions
     num_threads: int | None
+    dry_run: bool = False
 
 
 def run(request: Request, *, json: bool) -> None:
@@ -88,13 +91,17 @@ def _run(request: Request, device: torch.device, dealing: Dealing | None, *, jso
     talk = Console(stderr=True, highlight=False, markup=False, soft_wrap=True, quiet=not first)
     what = f"{study.settings.system}, {study.settings.arch} on {data}"
     talk.print(f"{what}: {counted(len(list(cells(study))), 'cell')} on {device}, in {out}")
+    if request.dry_run:
+        if first:
+            runtime = _runtime(request, device)
+            show_study_forecast(
+                forecast_study(study, train, runtime), 1 if dealing is None else dealing.world, json=json
+            )
+        return
     if dealing is not None:
         talk.print(f"{dealing.world} processes share the cells, so as many train at once{_of_seconds(study, device)}")
     with ComparisonProgress() as progress:
-        runtime = Runtime(
-            folder=out, device=device, num_workers=request.machine.workers(device), timeout=request.machine.read_timeout,
-            progress=progress, began=progress.began, ended=progress.ended, select_batch_size=64 if device.type == "cpu" else 256,
-        )  # fmt: skip
+        runtime = replace(_runtime(request, device), progress=progress, began=progress.began, ended=progress.ended)
         records = compare_methods(study, train, test, runtime, others, dealing)
     if not first:
         return
@@ -108,6 +115,13 @@ def _run(request: Request, device: torch.device, dealing: Dealing | None, *, jso
         why = f"{counted(failed, 'cell')} of {len(records)} failed: the reasons are in {out / 'results.json'}"
         talk.print(why, style="red")
         raise typer.Exit(1)
+
+
+def _runtime(request: Request, device: torch.device) -> Runtime:
+    return Runtime(
+        folder=request.out, device=device, num_workers=request.machine.workers(device), timeout=request.machine.read_timeout,
+        select_batch_size=64 if device.type == "cpu" else 256,
+    )  # fmt: skip
 
 
 def _of_seconds(study: Study, device: torch.device) -> str:

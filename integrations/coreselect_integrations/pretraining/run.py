@@ -65,6 +65,7 @@ def pretrain(
     ended: Callable[[Mapping[str, Any]], None] | None = None,
     start: str | Path | None = None,
     until: int | None = None,
+    store: str | Path | None = None,
 ) -> Pretrained:
     """Train a network in a folder, or continue the run that is there.
 
@@ -89,6 +90,8 @@ def pretrain(
         start: folder of another run of the same network on the same pool. This run begins with the weights, momenta and
             records of that run; the count of seen examples starts again.
         until: stop before this epoch, as if killed there; the folder then has no `model.pt`.
+        store: a folder that keeps the sweep of the current selection batch by batch, so that a run that is killed in it goes on
+            there.
     Raises:
         RequirementError: the folder holds a run with other settings, or on other data; or there is no such device here.
         OutOfBoundsError: the first image lies outside [0, 1], and the system attacks.
@@ -118,7 +121,7 @@ def pretrain(
     sampler = CoresetSampler(
         recipe if progress is None else recipe.reporting(progress), selector or Random(), settings.fraction,
         warmup=settings.epochs if selector is None else settings.warmup, every=settings.every, seed=settings.seed,
-        align=settings.align, rank=0, world_size=1,
+        align=settings.align, rank=0, world_size=1, store=store,
     )  # fmt: skip
     writes = ranks.rank() == 0
     workers, seen = generator(settings.seed, "workers"), SeenExamples(n)

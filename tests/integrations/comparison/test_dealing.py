@@ -32,14 +32,14 @@ def _own(name: str, settings: Any) -> Any:
 
 def _study(**changes: Any) -> Study:
     study = Study(
-        tiny("standard", arch="small", batch_size=16), ("rs2", "broken", "random"), (0.25,), (0, 1), make=_make
+        tiny("standard", validation=10, rd_steps=1), ("rs2", "broken", "random"), (0.25,), (0, 1), make=_make
     )
     return replace(study, own=_own, **changes)
 
 
 def _run(folder: Path, dealing: Dealing | None = None) -> list[dict[str, Any]]:
     torch.set_num_threads(1)
-    return compare(_study(), images(60), images(20, seed=9), Runtime(folder), dealing=dealing)
+    return compare(_study(), images(40), images(8, seed=9), Runtime(folder), dealing=dealing)
 
 
 def _process(rank: int, folder: str, out: Any) -> None:
