@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
@@ -14,6 +15,8 @@ from coreselect.cli.device import device_on
 from coreselect.cli.launcher import launched, launched_rank
 from coreselect.errors import CoreselectError, CoreselectWarning, RequirementError
 from coreselect.support.ranks import TIMEOUT, is_heard
+
+POLITE = 2.0  # seconds in which rank 0 may say why, before a launcher ends it with the process that ends first
 
 
 @contextmanager
@@ -45,14 +48,12 @@ def as_rank(device: str | None, *, group: bool = True) -> Iterator[torch.device]
             if silent:
                 warnings.simplefilter("ignore", CoreselectWarning)
             yield here
-    except CoreselectError as why:
-        if silent and is_heard(why):
-            raise SystemExit(1) from why
-        raise
-    except BadParameter as why:
-        if silent:
-            raise SystemExit(why.exit_code) from why
-        raise
+    except (CoreselectError, BadParameter) as why:
+        if not silent or not (isinstance(why, BadParameter) or is_heard(why)):
+            raise
+        if not group:
+            time.sleep(POLITE)
+        raise SystemExit(getattr(why, "exit_code", 1)) from why
     finally:
         with suppress(Exception):  # another rank may have ended, or there is no group
             dist.destroy_process_group()

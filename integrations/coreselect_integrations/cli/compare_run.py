@@ -100,7 +100,7 @@ def _run(request: Request, device: torch.device, dealing: Dealing | None, *, jso
         return
     if dealing is not None:
         talk.print(f"{dealing.world} processes share the cells, so as many train at once{_of_seconds(study, device)}")
-    with ComparisonProgress() as progress:
+    with ComparisonProgress(processes=1 if dealing is None else dealing.world) as progress:
         runtime = replace(_runtime(request, device), progress=progress, began=progress.began, ended=progress.ended)
         records = compare_methods(study, train, test, runtime, others, dealing)
     if not first:

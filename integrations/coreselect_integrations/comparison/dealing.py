@@ -35,6 +35,7 @@ class Dealing:
     def __init__(self, store: Store, rank: int, world: int) -> None:
         self.store, self.rank, self.world = store, rank, world
         self.begun = False  # before that, every process does and refuses the same
+        self.number = 0  # how many cells had been taken, by any process, before the one at hand
 
     @classmethod
     def by_launcher(cls) -> Dealing:
@@ -55,7 +56,7 @@ class Dealing:
             todo, key=lambda cell: (cell.equal != "epochs", cell.method != WARM)
         )  # keeps the order within a kind
         while (number := self.store.add("taken", 1) - 1) < len(order):
-            cell = order[number]
+            cell, self.number = order[number], number
             self.store.set(f"owner of {cell.name}", f"{self.rank} {identity()}")
             yield cell, [self.record(other) for other in order if builds_on(cell, other)]
         self.store.add("left", 1)

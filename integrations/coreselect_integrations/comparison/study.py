@@ -71,7 +71,7 @@ def compare(
     todo, records = list(cells(study)), dict[Cell, dict[str, Any]]()
     for cell, needed in ((c, None) for c in todo) if dealing is None else dealing.cells(todo):
         if runtime.began is not None:
-            runtime.began(cell, len(records), len(todo))
+            runtime.began(cell, len(records) if dealing is None else dealing.number, len(todo))
         before = list(records.values()) if needed is None else needed
         records[cell], fresh = _finish(cell, study, sets, runtime, before)
         if dealing is not None:

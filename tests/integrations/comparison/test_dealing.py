@@ -31,9 +31,7 @@ def _own(name: str, settings: Any) -> Any:
 
 
 def _study(**changes: Any) -> Study:
-    study = Study(
-        tiny("standard", validation=10, rd_steps=1), ("rs2", "broken", "random"), (0.25,), (0, 1), make=_make
-    )
+    study = Study(tiny("standard", validation=10, rd_steps=1), ("rs2", "broken", "random"), (0.25,), (0, 1), make=_make)
     return replace(study, own=_own, **changes)
 
 
