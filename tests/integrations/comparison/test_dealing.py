@@ -44,6 +44,7 @@ def _process(rank: int, folder: str, out: Any) -> None:
     out.put((rank, _run(Path(folder) / "cells", Dealing(FileStore(f"{folder}/store", 2), rank, 2))))
 
 
+@pytest.mark.slow  # two interpreters train and evaluate eight cells
 def test_processes_end_with_the_records_of_one(tmp_path: Path) -> None:
     """All but the times is equal, cell by cell, a failed cell too; process 0 has the records, and each cell has run once."""
     context = mp.get_context("spawn")
