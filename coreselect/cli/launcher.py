@@ -4,13 +4,18 @@ import os
 
 from coreselect.errors import RequirementError
 
-TOGETHER = ("select", "train")  # the commands whose processes work together
+TOGETHER = ("select", "train", "compare")  # the commands whose processes work together
 
 
 def launched() -> int:
     """Return how many processes a launcher has started for this command; 1 without a launcher."""
     found = os.environ.get("WORLD_SIZE", "1") if "RANK" in os.environ and "MASTER_ADDR" in os.environ else "1"
     return int(found) if found.isdigit() else 1
+
+
+def launched_rank() -> int:
+    """Return the number of this process among them; 0 without a launcher."""
+    return int(os.environ["RANK"]) if launched() > 1 else 0
 
 
 def refuse_several(command: str) -> None:
@@ -21,9 +26,9 @@ def refuse_several(command: str) -> None:
     """
     if command in TOGETHER or launched() == 1:
         return
-    if os.environ["RANK"] != "0":
+    if launched_rank():
         raise SystemExit(1)
     raise RequirementError(
         f"{command} works in one process, and {launched()} were started: start it without torchrun "
-        f"({' and '.join(TOGETHER)} share their work)."
+        f"({', '.join(TOGETHER[:-1])} and {TOGETHER[-1]} share their work)."
     )

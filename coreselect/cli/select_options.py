@@ -162,6 +162,16 @@ class PassOptions:
     batch_size: BatchSize = None
 
 
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Print what the work would cost, from timed first batches, and do nothing else.",
+        rich_help_panel=RUN,
+    ),
+]
+
+
 @dataclass(frozen=True)
 class WorkOptions:
     """What is kept of the work, and whether it is done at all."""
@@ -173,14 +183,7 @@ class WorkOptions:
             rich_help_panel=RUN,
         ),
     ] = None
-    dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run",
-            help="Print what the selection would cost, from a timed first batch, and do nothing else.",
-            rich_help_panel=RUN,
-        ),
-    ] = False
+    dry_run: DryRun = False
 
 
 @dataclass(frozen=True)

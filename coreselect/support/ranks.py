@@ -131,11 +131,15 @@ def _wait(store: Any, keys: list[str], purpose: str) -> None:
         ) from why
 
 
-def _linger(store: Any, turn: int, world: int) -> None:
+def _linger(store: Any, turn: int, world: int) -> bool:
+    """Let the others read a turn; return whether all have."""
     with suppress(RuntimeError):  # the process that holds the store may leave as soon as all have read
         until = time.monotonic() + LINGER
-        while store.add(f"{turn}/read", 0) < world and time.monotonic() < until:
+        while store.add(f"{turn}/read", 0) < world:
+            if time.monotonic() >= until:
+                return False
             time.sleep(0.001)
+    return True
 
 
 class Work:
@@ -156,12 +160,10 @@ class Work:
         self._silence = False
         for number, word in enumerate(said):
             if word.failed is not None:
-                raise _told(
-                    ScheduleError(f"rank {number} failed while every rank had to {self.purpose}: {word.failed}")
-                )
+                raise told(ScheduleError(f"rank {number} failed while every rank had to {self.purpose}: {word.failed}"))
         other = next((r for r, word in enumerate(said) if word.stage != said[0].stage), None)
         if other is not None:
-            raise _told(
+            raise told(
                 ScheduleError(
                     f"rank {other} is at {said[other].stage}, and rank 0 at {said[0].stage}, while every rank had to "
                     f"{self.purpose}: make the same task with the same settings on every rank."
@@ -179,7 +181,7 @@ class Work:
         for number, theirs in enumerate(said):
             for name in {**said[0], **theirs}:
                 if theirs.get(name) != said[0].get(name):
-                    raise _told(
+                    raise told(
                         ScheduleError(
                             f"rank {number} has {name} {theirs.get(name)!r}, and rank 0 has {said[0].get(name)!r}: every rank "
                             f"must {self.purpose} with the same task and settings."
@@ -193,26 +195,31 @@ class Work:
 
     def fail(self, why: Exception) -> None:
         """Say why this process failed, unless the others know it."""
-        if is_told(why):
+        if istold(why):
             return
-        _told(why)
+        told(why)
         with suppress(RuntimeError):
             store = _store()
             turn = _speak(store, Word("failed", failed=f"{type(why).__name__}: {why}"))
             store.add(f"{turn}/read", 1)
-            if not self._silence:
-                _linger(store, turn, world_size())
+            if not self._silence and not _linger(store, turn, world_size()):
+                why.unheard = True  # type: ignore[attr-defined]
 
 
-def _told(why: Failure) -> Failure:
-    """Mark an error that all processes raise or have been told of, so that work around this work does not tell it again."""
+def told(why: Failure) -> Failure:
+    """Mark an error that all processes raise or have been told of, so that nobody tells it again."""
     why.told_to_all_ranks = True  # type: ignore[attr-defined]
     return why
 
 
-def is_told(why: BaseException) -> bool:
+def istold(why: BaseException) -> bool:
     """Return whether all processes know of this error."""
     return getattr(why, "told_to_all_ranks", False)
+
+
+def is_heard(why: BaseException) -> bool:
+    """Return whether all processes know of this error and, where only this one says why, have listened in time."""
+    return istold(why) and not getattr(why, "unheard", False)
 
 
 def together(work: Callable[[Work], Made], purpose: str) -> Made:

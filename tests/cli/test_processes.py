@@ -39,7 +39,7 @@ def test_two_processes_write_what_one_writes(tmp_path: Path, monkeypatch: pytest
     np.testing.assert_allclose(one.gains, two.gains, rtol=1e-5)  # this process may have another number of threads
 
 
-@pytest.mark.parametrize("command", ["compare", "finetune", "convert", "fidelity"])
+@pytest.mark.parametrize("command", ["evaluate", "finetune", "convert", "fidelity"])
 def test_other_commands_refuse_several_processes(command: str, monkeypatch: Any) -> None:
     """The first process says so in one sentence, the others end with exit code 1; without a launcher nothing is refused."""
     refuse_several(command)

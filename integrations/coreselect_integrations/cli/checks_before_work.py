@@ -16,7 +16,7 @@ from coreselect_integrations.networks import Saved, network_file, open_network
 from coreselect_integrations.pretraining.dataset_shape import count_classes
 
 
-def check_folder(out: Path) -> None:
+def check_folder(out: Path, option: str = "--out") -> None:
     """Refuse a folder that cannot be made, or cannot be written to.
 
     Raises:
@@ -24,7 +24,7 @@ def check_folder(out: Path) -> None:
     """
     there = next(p for p in (out, *out.absolute().parents) if p.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
-        why = f"--out {out} cannot be a folder to write in, because of {there}: give another."
+        why = f"{option} {out} cannot be a folder to write in, because of {there}: give another."
         raise DataError(why)
 
 

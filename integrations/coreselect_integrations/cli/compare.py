@@ -7,6 +7,7 @@ import typer
 
 from coreselect.cli.option_records import Shown, Smallest, takes_records
 from coreselect.cli.options import ANY_DEVICE, AttackOptions, Json, MachineOptions, NumThreads, PoolOptions
+from coreselect.cli.select_options import DryRun
 from coreselect_integrations.cli.compare_options import EvaluationOptions, StudyOptions
 from coreselect_integrations.cli.options import (
     SYSTEM_NAMES,
@@ -43,6 +44,7 @@ def compare(
     evaluation: EvaluationOptions = EvaluationOptions(),
     machine: Annotated[MachineOptions, Shown(device=ANY_DEVICE)] = MachineOptions(),
     num_threads: NumThreads = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Train with every method from the same warm models, and report accuracies and time.
 
@@ -65,6 +67,8 @@ def compare(
     from coreselect_integrations.cli.compare_run import Request, run
 
     run(
-        Request(out, trainer, pool, study, network, training, schedule, attack, evaluation, machine, num_threads),
+        Request(
+            out, trainer, pool, study, network, training, schedule, attack, evaluation, machine, num_threads, dry_run
+        ),
         json=json,
     )

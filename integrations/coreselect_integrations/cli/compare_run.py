@@ -11,10 +11,12 @@ import typer
 from rich.console import Console
 
 from coreselect.budget import resolve
-from coreselect.cli.device import device_on
+from coreselect.cli.launcher import launched
 from coreselect.cli.options import AttackOptions, MachineOptions, PoolOptions
+from coreselect.cli.processes import as_rank
 from coreselect.data.items import check_timeout
-from coreselect.errors import BudgetError, MissingExtraError
+from coreselect.errors import BudgetError, CoreselectError, MissingExtraError
+from coreselect.support.ranks import told
 from coreselect_integrations.cli.checks_before_work import check_folder, classes_in, held_out
 from coreselect_integrations.cli.compare_options import EvaluationOptions, StudyOptions
 from coreselect_integrations.cli.compare_study import check_study, make_settings, make_study, transfer_name
@@ -22,8 +24,11 @@ from coreselect_integrations.cli.compare_table import show
 from coreselect_integrations.cli.comparison_progress import ComparisonProgress
 from coreselect_integrations.cli.options import NetworkOptions, ScheduleOptions, TrainingOptions
 from coreselect_integrations.cli.run_progress import counted
+from coreselect_integrations.cli.show_forecast import show_study_forecast
 from coreselect_integrations.comparison import Runtime, Study
 from coreselect_integrations.comparison import compare as compare_methods
+from coreselect_integrations.comparison.dealing import Dealing
+from coreselect_integrations.comparison.forecast import forecast_study
 from coreselect_integrations.comparison.picture import pareto
 from coreselect_integrations.comparison.plan import cells
 from coreselect_integrations.comparison.report import caption, write
@@ -47,17 +52,30 @@ class Request:
     evaluation: EvaluationOptions
     machine: MachineOptions
     num_threads: int | None
+    dry_run: bool = False
 
 
 def run(request: Request, *, json: bool) -> None:
-    """Train every cell, write the results, and print records or tables.
+    """Train every cell, write the results, and print records or tables; under a launcher, processes share the cells.
 
     Raises:
         typer.Exit: a cell failed.
     """
+    with as_rank(request.machine.device, group=False) as device:
+        dealing = None if launched() == 1 else Dealing.by_launcher()
+        try:
+            _run(request, device, dealing, json=json)
+        except CoreselectError as why:
+            if dealing is not None and not dealing.begun:
+                told(why)
+            raise
+
+
+def _run(request: Request, device: torch.device, dealing: Dealing | None, *, json: bool) -> None:
+    """Do the work as one of the processes; the first writes and speaks."""
     out, data = request.out, request.pool.data
+    first = dealing is None or dealing.rank == 0
     study = _checked_study(request)
-    device = device_on(request.machine.device)
     check_timeout(request.machine.read_timeout, request.machine.workers(device))
     if request.num_threads is not None:
         torch.set_num_threads(request.num_threads)
@@ -67,17 +85,26 @@ def run(request: Request, *, json: bool) -> None:
         **study.terms(), **request.pool.record, "transfer": request.evaluation.transfer,
         "pool_size": _check_data(study, data, train, test), "tested": len(test), "selectors": list(study.methods),
         "fractions": list(study.fractions), "seeds": list(study.seeds), "equal": list(study.equal),
+        "processes": 1 if dealing is None else dealing.world,
     }  # fmt: skip
     others = _other_data(study, request, train)
-    talk = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    talk = Console(stderr=True, highlight=False, markup=False, soft_wrap=True, quiet=not first)
     what = f"{study.settings.system}, {study.settings.arch} on {data}"
     talk.print(f"{what}: {counted(len(list(cells(study))), 'cell')} on {device}, in {out}")
-    with ComparisonProgress() as progress:
-        runtime = Runtime(
-            folder=out, device=device, num_workers=request.machine.workers(device), timeout=request.machine.read_timeout,
-            progress=progress, began=progress.began, ended=progress.ended, select_batch_size=64 if device.type == "cpu" else 256,
-        )  # fmt: skip
-        records = compare_methods(study, train, test, runtime, others)
+    if request.dry_run:
+        if first:
+            runtime = _runtime(request, device)
+            show_study_forecast(
+                forecast_study(study, train, runtime), 1 if dealing is None else dealing.world, json=json
+            )
+        return
+    if dealing is not None:
+        talk.print(f"{dealing.world} processes share the cells, so as many train at once{_of_seconds(study, device)}")
+    with ComparisonProgress(processes=1 if dealing is None else dealing.world) as progress:
+        runtime = replace(_runtime(request, device), progress=progress, began=progress.began, ended=progress.ended)
+        records = compare_methods(study, train, test, runtime, others, dealing)
+    if not first:
+        return
     files = write(out, about, records, *_pictures(records, caption(about, records), talk))
     if json:
         typer.echo(json_.dumps({"study": about, "records": records}))
@@ -88,6 +115,20 @@ def run(request: Request, *, json: bool) -> None:
         why = f"{counted(failed, 'cell')} of {len(records)} failed: the reasons are in {out / 'results.json'}"
         talk.print(why, style="red")
         raise typer.Exit(1)
+
+
+def _runtime(request: Request, device: torch.device) -> Runtime:
+    return Runtime(
+        folder=request.out, device=device, num_workers=request.machine.workers(device), timeout=request.machine.read_timeout,
+        select_batch_size=64 if device.type == "cpu" else 256,
+    )  # fmt: skip
+
+
+def _of_seconds(study: Study, device: torch.device) -> str:
+    """Say what seconds mean where several processes train at once."""
+    if study.clock == "cpu" or device.type == "cuda":
+        return ""
+    return ": seconds of the wall clock depend on that, those of --clock cpu hardly do"
 
 
 def _checked_study(request: Request) -> Study:

@@ -7,6 +7,7 @@ import typer
 
 from coreselect.cli.option_records import Shown, Smallest, takes_records
 from coreselect.cli.options import ANY_DEVICE, AttackOptions, Json, MachineOptions, PoolOptions, RcsOptions, Seed
+from coreselect.cli.select_options import WorkOptions
 from coreselect_integrations.cli.options import (
     SYSTEM_NAMES,
     NetworkOptions,
@@ -49,6 +50,7 @@ def train(
     contrastive: ContrastiveOptions = ContrastiveOptions(),
     seed: Seed = None,
     machine: Annotated[MachineOptions, Shown(device=ANY_DEVICE)] = MachineOptions(),
+    work: WorkOptions = WorkOptions(),
 ) -> None:
     """Train a network with one of the systems of the papers, on all images or on coresets, and keep it in a folder.
 
@@ -70,4 +72,4 @@ def train(
 
     from coreselect_integrations.cli.train_run import run
 
-    run(given, preset, pool, out, coreset.selector, machine, json=json)
+    run(given, preset, pool, out, coreset.selector, machine, work, json=json)

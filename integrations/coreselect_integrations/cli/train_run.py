@@ -12,10 +12,12 @@ from rich.console import Console
 
 from coreselect.cli.options import MachineOptions, PoolOptions
 from coreselect.cli.processes import as_rank
+from coreselect.cli.select_options import WorkOptions
 from coreselect.data.items import check_timeout
 from coreselect.support import ranks
 from coreselect_integrations.cli.checks_before_work import check_folder, held_out
 from coreselect_integrations.cli.run_progress import RunProgress, counted, duration
+from coreselect_integrations.cli.show_forecast import show_forecast
 from coreselect_integrations.cli.train_settings import (
     check,
     notes,
@@ -23,6 +25,7 @@ from coreselect_integrations.cli.train_settings import (
     settings_from,
     with_settings_of_selector,
 )
+from coreselect_integrations.pretraining.forecast import forecast
 from coreselect_integrations.pretraining.run import MODEL, Pretrained, pretrain
 from coreselect_integrations.training.runs import LOG
 
@@ -34,12 +37,13 @@ def run(
     out: Path,
     selector: str | None,
     machine: MachineOptions,
+    work: WorkOptions,
     *,
     json: bool,
 ) -> None:
-    """Train with the options that were given, and print the last record or a summary."""
+    """Train with the options that were given, and print the last record or a summary; or print only what that would cost."""
     with as_rank(machine.device) as device:
-        ranks.together(lambda _: _run(given, preset, pool, out, selector, machine, device, json=json), "train")
+        ranks.together(lambda _: _run(given, preset, pool, out, selector, machine, work, device, json=json), "train")
 
 
 def _run(
@@ -49,6 +53,7 @@ def _run(
     out: Path,
     selector: str | None,
     machine: MachineOptions,
+    work: WorkOptions,
     device: torch.device,
     *,
     json: bool,
@@ -62,6 +67,10 @@ def _run(
     if method is not None:
         settings = with_settings_of_selector(selector or "", method, settings, given)
     check_folder(out)
+    if work.store is not None:
+        if method is None:
+            raise typer.BadParameter("--store keeps the sweeps of selections, and there are none: give --selector.")
+        check_folder(work.store, "--store")
     dataset = pool.read("train", pool.rows)
     images, held = held_out(dataset, settings.validation, settings.seed)
     talk = Console(stderr=True, highlight=False, markup=False, soft_wrap=True, quiet=not first)
@@ -74,15 +83,21 @@ def _run(
         plan = f"{settings.fraction:.3g} by {selector} from epoch {settings.first_selection + 1} on"
     talk.print(f"{counted(settings.epochs, 'epoch')} on {device}, {plan}, in {out}")
     if ranks.world_size() > 1:
-        talk.print(f"{ranks.world_size()} ranks share the selections; each of them trains on every batch")
+        talk.print(f"{ranks.world_size()} ranks share every batch of {settings.batch_size} images, and the selections")
     for words in notes(settings):
         talk.print(words, style="yellow")
     pass_size = given.get("select_batch_size") or (64 if device.type == "cpu" else 256)
+    common: dict[str, Any] = {
+        "selector": method, "num_workers": machine.workers(device), "timeout": machine.read_timeout, "device": device,
+        "select_batch_size": pass_size,
+    }  # fmt: skip
+    if work.dry_run:
+        show_forecast(forecast(settings, images, held, **common), json=json)
+        return
     with RunProgress(settings.epochs, quiet=not first) as progress:
         result = pretrain(
-            settings, images, held, out, selector=method, num_workers=machine.workers(device), timeout=machine.read_timeout,
-            device=device, progress=progress, ended=progress.ended, select_batch_size=pass_size,
-        )  # fmt: skip
+            settings, images, held, out, store=work.store, progress=progress, ended=progress.ended, **common
+        )
     if not first:
         return
     if json:

@@ -134,6 +134,8 @@ def sentence(about: Mapping[str, Any]) -> str:
     )
     images = f"{about['pool_size']:,} images to choose from, {about['tested']:,} tested"
     clock = "; seconds are processor seconds" if about.get("clock") == "cpu" else ""
+    if about.get("processes", 1) > 1:
+        clock += f"; {about['processes']} processes trained at once"
     return f"{about['system']}, {about['arch']}, {about['data']}: {images}; {plan}{clock}."
 
 

@@ -22,6 +22,7 @@ from coreselect.support.devices import usable_device
 from coreselect.task.datasets import first_range
 from coreselect_integrations.comparison.cell_files import RECORD, TRACEBACK, check_terms, finished, write_record
 from coreselect_integrations.comparison.cell_run import EMPTY_RECORD, run_cell
+from coreselect_integrations.comparison.dealing import Dealing
 from coreselect_integrations.comparison.equal_time import settings_of
 from coreselect_integrations.comparison.plan import Cell, EvaluationMode, Runtime, Study, cells
 from coreselect_integrations.comparison.statistics import WARM
@@ -31,7 +32,12 @@ LONGEST = 200  # characters of a folder's name; file systems allow 255
 
 
 def compare(
-    study: Study, train: Any, test: Any, runtime: Runtime, others: Mapping[str, tuple[Any, Any]] = MappingProxyType({})
+    study: Study,
+    train: Any,
+    test: Any,
+    runtime: Runtime,
+    others: Mapping[str, tuple[Any, Any]] = MappingProxyType({}),
+    dealing: Dealing | None = None,
 ) -> list[dict[str, Any]]:
     """Run every cell that is not finished, and return the records of all cells.
 
@@ -41,6 +47,7 @@ def compare(
         test: labelled; used for evaluation only.
         runtime: where and how the cells run.
         others: more (train, test) by name, for evaluations such as `alf@cifar100`.
+        dealing: with the other processes that share the cells; process 0 returns all records, the others none.
     Returns:
         one record for each cell: the fields of the cell; `error` (None or a sentence); `accuracy` {evaluation: {standard,
         robust, n}} in [0, 1]; `epochs`; by the study's clock `train_seconds` and `select_seconds`, which include
@@ -51,6 +58,7 @@ def compare(
         RequirementError: the folder holds a comparison with other settings, an evaluation names an unknown set, or the clock
             cannot measure the device.
         DataError: a file cannot be read, or the folder cannot be made.
+        ScheduleError: see `Dealing.cells`.
     """
     sets = {"": (train, test), **others}
     _check(study, sets, runtime)
@@ -60,16 +68,17 @@ def compare(
         for part, held in zip(PARTS, sets[name], strict=True)
     }
     check_terms(runtime.folder, {**study.terms(), **prints})
-    records: list[dict[str, Any]] = []
-    todo = list(cells(study))
-    for cell in todo:
+    todo, records = list(cells(study)), dict[Cell, dict[str, Any]]()
+    for cell, needed in ((c, None) for c in todo) if dealing is None else dealing.cells(todo):
         if runtime.began is not None:
-            runtime.began(cell, len(records), len(todo))
-        record, fresh = _finish(cell, study, sets, runtime, records)
-        records.append(record)
+            runtime.began(cell, len(records) if dealing is None else dealing.number, len(todo))
+        before = list(records.values()) if needed is None else needed
+        records[cell], fresh = _finish(cell, study, sets, runtime, before)
+        if dealing is not None:
+            dealing.done(cell, records[cell])
         if runtime.ended is not None:
-            runtime.ended(record, fresh)
-    return records
+            runtime.ended(records[cell], fresh)
+    return list(records.values()) if dealing is None else dealing.records(todo)
 
 
 def _check(study: Study, sets: Mapping[str, Any], runtime: Runtime) -> None:

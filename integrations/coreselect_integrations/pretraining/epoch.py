@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from coreselect.history import History
-from coreselect.support.seeding import generator
 from coreselect_integrations.networks import NetworkSpec, route_call, spec_for
 from coreselect_integrations.pretraining.dataset_shape import count_classes, image_shape
 from coreselect_integrations.pretraining.settings import Settings
@@ -19,6 +18,7 @@ from coreselect_integrations.systems import acl, sat
 from coreselect_integrations.systems.augment import crop_flip, resized_crop_flip
 from coreselect_integrations.training.epoch_log import EpochLog
 from coreselect_integrations.training.schedule import Schedule
+from coreselect_integrations.training.workers import Worker
 
 
 def network_for(settings: Settings, pool: Any, num_workers: int = 0) -> NetworkSpec:
@@ -43,10 +43,12 @@ def train_epoch(
     weights: Callable[[Tensor], Tensor],
     history: History,
     device: torch.device,
+    draws: torch.Generator,
+    worker: Worker,
 ) -> EpochLog:
-    """Run the plain loop of the settings' system for one epoch; every draw depends on (seed, epoch) only."""
+    """Run the plain loop of the settings' system for one epoch, with random starts and augmentation from `draws`."""
     common: dict[str, Any] = {
-        "generator": generator(settings.seed, "training", epoch), "loss": settings.loss(epoch), "scheduler": schedule,
+        "generator": draws, "worker": worker, "loss": settings.loss(epoch), "scheduler": schedule,
         "weights": weights, "history": history, "precision": settings.autocast_dtype, "device": device,
     }  # fmt: skip
     views = settings.views(epoch)

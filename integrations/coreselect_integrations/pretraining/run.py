@@ -32,9 +32,11 @@ from coreselect_integrations.pretraining.seen_examples import SeenExamples
 from coreselect_integrations.pretraining.settings import OLD_DEFAULTS, SYSTEMS, Settings
 from coreselect_integrations.systems.dynacl import MomentumEncoder
 from coreselect_integrations.training.batches import NonSingletonBatches, ProgressLoader
+from coreselect_integrations.training.data_parallel import DataParallel, other_ranks_named
 from coreselect_integrations.training.optimisers import optimiser
 from coreselect_integrations.training.runs import Run
 from coreselect_integrations.training.schedule import Schedule
+from coreselect_integrations.training.workers import Worker
 
 CORESET = "coreset.npz"
 
@@ -63,14 +65,15 @@ def pretrain(
     ended: Callable[[Mapping[str, Any]], None] | None = None,
     start: str | Path | None = None,
     until: int | None = None,
+    store: str | Path | None = None,
 ) -> Pretrained:
     """Train a network in a folder, or continue the run that is there.
 
     A run can be killed at any moment and called again with the same arguments: it ends with the same weights, bit for bit on
     a CPU. Its draws depend on the seed and the epoch only, and everything else is in `last.pt`.
 
-    In a torch process group every rank calls it. The ranks share the sweeps of the selections. Each of them trains the whole
-    network on all batches, so that training takes as long as in one process; rank 0 writes the folder.
+    In a torch process group every rank calls it. The ranks share the sweeps of the selections, and every batch of training: see
+    `training.data_parallel`. Rank 0 writes the folder, which all of them read.
 
     Args:
         settings: the system and its numbers.
@@ -87,6 +90,8 @@ def pretrain(
         start: folder of another run of the same network on the same pool. This run begins with the weights, momenta and
             records of that run; the count of seen examples starts again.
         until: stop before this epoch, as if killed there; the folder then has no `model.pt`.
+        store: a folder that keeps the sweep of the current selection batch by batch, so that a run that is killed in it goes on
+            there.
     Raises:
         RequirementError: the folder holds a run with other settings, or on other data; or there is no such device here.
         OutOfBoundsError: the first image lies outside [0, 1], and the system attacks.
@@ -116,20 +121,11 @@ def pretrain(
     sampler = CoresetSampler(
         recipe if progress is None else recipe.reporting(progress), selector or Random(), settings.fraction,
         warmup=settings.epochs if selector is None else settings.warmup, every=settings.every, seed=settings.seed,
-        align=settings.align, rank=0, world_size=1,
+        align=settings.align, rank=0, world_size=1, store=store,
     )  # fmt: skip
     writes = ranks.rank() == 0
     workers, seen = generator(settings.seed, "workers"), SeenExamples(n)
     batches = NonSingletonBatches(sampler, settings.batch_size)
-    loader = CheckedLoader(
-        Indexed(pool),
-        batches,
-        what="pool",
-        generator=workers,
-        num_workers=num_workers,
-        timeout=timeout,
-        pin=where.type == "cuda",
-    )
     parts: dict[str, Any] = {
         "model": model, "optimizer": optimizer, "schedule": schedule, "sampler": sampler, "seen": seen,
         "history": history,
@@ -143,14 +139,20 @@ def pretrain(
             "selector": selector.name, "selector_settings": settings_of(selector),
             "select_precision": "fp32" if settings.attack is None else settings.precision,
         }  # fmt: skip
-    with rng_kept():
+    with rng_kept(), other_ranks_named():
         run = Run.open(
             folder, parts, about, start=start, not_from_start=("sampler", "schedule", "seen"), optional=("history",),
             old_defaults=OLD_DEFAULTS, writes=writes,
         )  # fmt: skip
+        worker = Worker() if ranks.world_size() == 1 else DataParallel(model)
+        loader = CheckedLoader(
+            Indexed(pool), worker.dealt(batches), what="pool", generator=workers, num_workers=num_workers, timeout=timeout,
+            pin=where.type == "cuda",
+        )  # fmt: skip
+        mine = () if writes else (worker.rank,)  # draws from global states differ between ranks
         for epoch in range(run.done, settings.epochs if until is None else until):
-            seed_everything(derive(settings.seed, "items", epoch))  # for datasets that draw from global states
-            workers.manual_seed(derive(settings.seed, "workers", epoch))
+            seed_everything(derive(settings.seed, "items", epoch, *mine))  # for datasets that draw from global states
+            workers.manual_seed(derive(settings.seed, "workers", epoch, *mine))
             wall_start, cpu_start, before = perf_counter(), process_time(), sampler.selection
             sampler.task = replace(sampler.task, loss=settings.loss(epoch), views=settings.views(epoch))
             sampler.set_epoch(epoch)
@@ -158,11 +160,16 @@ def pretrain(
             select_seconds, select_cpu_seconds = perf_counter() - wall_start, process_time() - cpu_start
             schedule.set_epoch(epoch, len(loader))
             rate = schedule.rate
-            reporting_loader = ProgressLoader(loader, f"epoch {epoch + 1}", len(sampler), progress)
+            draws = worker.generator(settings.seed, "training", epoch)
+            reporting_loader = ProgressLoader(
+                worker.following(loader, draws), f"epoch {epoch + 1}", len(sampler), progress, size=worker.size
+            )
             cpu_start = process_time()
             log = train_epoch(
-                settings, spec, epoch, model, reporting_loader, optimizer, schedule, sampler.weights, history, where
-            )
+                settings, spec, epoch, model, reporting_loader, optimizer, schedule, sampler.weights, history, where, draws,
+                worker,
+            )  # fmt: skip
+            worker.settle()
             seen.add(sampler)
             if chosen is not None and writes:
                 chosen.save(folder / CORESET)
@@ -173,7 +180,7 @@ def pretrain(
                 "selection": {} if chosen is None else dict(chosen.provenance.seconds),
                 "trouble": list(chosen.diagnostics.trouble()) if chosen is not None and chosen.diagnostics is not None else [],
             }  # fmt: skip
-            run.keep(record)
+            run.keep(record if worker.world == 1 else {**record, "ranks": worker.world})
             if ended is not None:
                 ended(run.records[-1])
     trained = model.key if isinstance(model, MomentumEncoder) else network

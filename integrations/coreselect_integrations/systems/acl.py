@@ -31,6 +31,7 @@ from coreselect_integrations.training.schedule import Scheduler
 from coreselect_integrations.training.totals import Totals
 from coreselect_integrations.training.warm_up import WarmUpOptions
 from coreselect_integrations.training.warm_up import warm_up as warm_up_by
+from coreselect_integrations.training.workers import ALONE, Worker
 
 ATTACK = PGD(8 / 255, 2 / 255, 5)
 
@@ -50,6 +51,7 @@ def train_epoch(
     history: History | None = None,
     precision: torch.dtype | None = None,
     device: torch.device | str | None = None,
+    worker: Worker = ALONE,
 ) -> EpochLog:
     """Train one epoch: attack both views together in evaluation mode, then update in training mode.
 
@@ -73,6 +75,8 @@ def train_epoch(
             example's two anchors, with natural and attacked views weighted as in the loss.
         precision: of mixed-precision forward passes; None means the precision of the model.
         device: where batches are moved; None leaves them where they are.
+        worker: this process, or one of the ranks that share every batch; then the loader yields its shares, and the negatives
+            are those of the whole batch, in the attack too.
     Returns:
         the mean loss; there is no accuracy.
     Raises:
@@ -92,6 +96,16 @@ def train_epoch(
             z: Tensor = call(model, x, route)  # [2B, D]
         return tuple(z.float().chunk(len(views)))
 
+    def whole(own: Views) -> Views:
+        return tuple(worker.whole(z) for z in own)
+
+    def outputs(adversarial: Views, natural: Views) -> tuple[Views, Views]:
+        z_adversarial = represent("adversarial", adversarial) if adversarial else ()
+        z_natural = represent("natural", natural[-2:])
+        if len(natural) > 2:
+            z_natural = represent("natural", natural[:-2]) + z_natural
+        return z_adversarial, z_natural
+
     model.train()
     for batch in loader:
         with totals.checks.collecting():
@@ -102,27 +116,27 @@ def train_epoch(
                 starts = tuple(random_start(natural[v], generator) for v in attacked)
                 with evaluation_mode(model):
                     adversarial = attack(
-                        lambda v: loss.ascend(represent("adversarial", v), (), None),
+                        lambda v: loss.ascend(whole(represent("adversarial", v)), (), None),
                         tuple(natural[v] for v in attacked),
                         starts,
                     )
-            z_adversarial = represent("adversarial", adversarial) if adversarial else ()
-            z_natural = represent("natural", natural[-2:])
-            if len(natural) > 2:
-                z_natural = represent("natural", natural[:-2]) + z_natural
+            z_adversarial, z_natural = (whole(own) for own in worker.forward(outputs, adversarial, natural))
             if per_example is None:
                 value = loss(z_adversarial, z_natural, None)
             else:
-                losses = per_example.each(z_adversarial, z_natural, None)  # [B]
-                value = (losses if weights is None else losses * weights(_index(batch)).to(losses)).mean()
+                losses, index = (
+                    per_example.each(z_adversarial, z_natural, None),
+                    worker.whole(_index(batch)),
+                )  # [B] each
+                value = (losses if weights is None else losses * weights(index).to(losses)).mean()
                 if history is not None:
-                    totals.record(losses, partial(history.record_losses, _index(batch)))
+                    totals.record(losses, partial(history.record_losses, index))
             optimizer.zero_grad()
             value.backward()
             optimizer.step()
             if scheduler is not None:
                 scheduler.step()
-        totals.batch_done(value, len(x))
+        totals.batch_done(value, worker.size(len(x)))
     return totals.log(answers=False)
 
 

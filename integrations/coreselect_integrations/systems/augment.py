@@ -7,13 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from coreselect_integrations.systems.views import TRIES, crop, crop_boxes, load_kornia
+from coreselect_integrations.training.shares import uniform
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]  # (x, generator) → x, on whole batches
-
-
-def uniform(*shape: int, generator: torch.Generator, like: Tensor) -> Tensor:
-    """Draw float32 numbers in [0, 1) on the generator's device, and move them to the device of `like`."""
-    return torch.rand(shape, generator=generator, device=generator.device).to(like.device)
 
 
 def crop_flip(x: Tensor, generator: torch.Generator, *, pad: int = 4, flip: bool = True) -> Tensor:
@@ -28,7 +24,7 @@ def crop_flip(x: Tensor, generator: torch.Generator, *, pad: int = 4, flip: bool
         [B, C, H, W].
     """
     B, C, H, W = x.shape
-    u = uniform(B, 3, generator=generator, like=x)  # [B, 3]
+    u = uniform((B, 3), generator).to(x.device)  # [B, 3]
     top, left = (u[:, :2] * (2 * pad + 1)).long().unbind(1)  # [B] each, 0…2·pad
     rows = top[:, None] + torch.arange(H, device=x.device)  # [B, H]
     cols = torch.arange(W, device=x.device).expand(B, W)  # [B, W]
@@ -61,7 +57,7 @@ def resized_crop_flip(
         MissingExtraError: kornia is not installed.
     """
     B, _, H, W = x.shape
-    u = torch.rand(B, 2 * TRIES + 3, generator=generator, device=generator.device).cpu()  # [B, numbers]
+    u = uniform((B, 2 * TRIES + 3), generator).cpu()  # [B, numbers]
     tries, place, mirror = u.split([2 * TRIES, 2, 1], 1)
     cut = crop(load_kornia(), x, crop_boxes(tries.view(B, TRIES, 2), place, H, W, scale), "bilinear")
     mirrored = (mirror < 0.5 * flip)[:, :, None, None].to(x.device)  # [B, 1, 1, 1]

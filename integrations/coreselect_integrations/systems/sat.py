@@ -34,6 +34,7 @@ from coreselect_integrations.training.schedule import Scheduler
 from coreselect_integrations.training.totals import Totals
 from coreselect_integrations.training.warm_up import WarmUpOptions
 from coreselect_integrations.training.warm_up import warm_up as warm_up_by
+from coreselect_integrations.training.workers import ALONE, Worker
 
 ATTACK = PGD(8 / 255, 2 / 255, 10)
 FAST = PGD(8 / 255, 10 / 255, 1)
@@ -61,6 +62,7 @@ def train_epoch(
     trained: nn.Module | None = None,
     precision: torch.dtype | None = None,
     device: torch.device | str | None = None,
+    worker: Worker = ALONE,
 ) -> EpochLog:
     """Train one epoch: attack in evaluation mode, update in training mode, compute the loss in float32.
 
@@ -80,6 +82,7 @@ def train_epoch(
         trained: the part that is put in training mode; the rest stays in evaluation mode. None means the whole model.
         precision: of mixed-precision forward passes; None means the precision of the model.
         device: where batches are moved; None leaves them where they are.
+        worker: this process, or one of the ranks that share every batch; then the loader yields its shares.
     Returns:
         the mean loss, and the accuracy on the inputs that the updates used.
     Raises:
@@ -93,6 +96,11 @@ def train_epoch(
     def logits(x: Tensor, route: Route) -> Tensor:
         with mixed_precision(x, precision):
             return call(model, x, route).float()  # [B, classes]
+
+    def outputs(x: Tensor, attacked: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        natural = (logits(x, "natural"),) if reads_natural else ()
+        adversarial = (logits(attacked, "adversarial"),) if attack is not None else ()
+        return loss(adversarial, natural, y), (*adversarial, *natural)[0]  # [B], [B, classes]
 
     model.train(trained is None)
     if trained is not None:
@@ -109,19 +117,18 @@ def train_epoch(
                         fixed = (logits(x, "natural"),) if reads_natural else ()
                     objective = partial(_attack_objective, loss, logits, fixed, y)
                     (attacked,) = attack(objective, (x,), (random_start(x, generator),))
-            natural = (logits(x, "natural"),) if reads_natural else ()
-            adversarial = (logits(attacked, "adversarial"),) if attack is not None else ()
-            losses = loss(adversarial, natural, y)  # [B]
-            mean = (losses if weights is None else losses * weights(index[0]).to(losses)).mean()
+            losses, used = worker.forward(outputs, x, attacked, y)
+            mean = worker.whole(losses if weights is None else losses * weights(index[0]).to(losses)).mean()
             optimizer.zero_grad()
             mean.backward()
             optimizer.step()
             if scheduler is not None:
                 scheduler.step()
-            used = (*adversarial, *natural)[0]  # logits [B, classes]
             if history is not None:
-                totals.record(used, partial(_record, history, index[0], given, attack is not None))
-        totals.batch_done(mean, len(x), (used.argmax(1) == y).sum())
+                positions, labels = worker.whole(index[0]), worker.whole(given)
+                totals.record(worker.whole(used), partial(_record, history, positions, labels, attack is not None))
+            correct = worker.whole(used.argmax(1) == y).sum()
+        totals.batch_done(mean, worker.size(len(x)), correct)
     return totals.log(answers=True)
 
 

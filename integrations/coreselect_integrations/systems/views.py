@@ -21,6 +21,7 @@ from torch import Tensor
 
 from coreselect.errors import RequirementError, ShapeError, missing_extra
 from coreselect.gradients.batched_views import with_batches
+from coreselect_integrations.training.shares import uniform
 
 Resample = Literal["bicubic", "bilinear"]
 Adjust = Callable[[Tensor, Tensor], Tensor]  # images [n, C, H, W], one number for each image [n] → images [n, C, H, W]
@@ -103,8 +104,8 @@ def two_views(
         MissingExtraError: kornia is not installed.
     """
     _check(x, strength, flip, resample)
-    u = torch.rand(2 * len(x), sum(_PARTS), generator=generator, device=generator.device).cpu()  # [2B, numbers]
-    return _views_from(x, u, strength, flip, resample)
+    u = uniform((2, len(x), sum(_PARTS)), generator, dim=1).cpu()  # [2, B, numbers]
+    return _views_from(x, u.flatten(0, 1), strength, flip, resample)
 
 
 def _check(x: Tensor, strength: float, flip: float, resample: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from torch.utils.data import Sampler
@@ -60,10 +60,21 @@ class ProgressLoader:
         total: the number of examples in all.
         progress: called with (part, examples done, total); None reports nothing.
         done: examples done before the first batch.
+        size: of a batch that holds so many examples; larger where other processes hold the rest.
     """
 
-    def __init__(self, loader: Batches, part: str, total: int, progress: Progress | None, done: int = 0) -> None:
-        self.loader, self.part, self.total, self.progress, self.done = loader, part, total, progress, done
+    def __init__(
+        self, loader: Batches, part: str, total: int, progress: Progress | None, done: int = 0,
+        size: Callable[[int], int] = int,
+    ) -> None:  # fmt: skip
+        self.loader, self.part, self.total, self.progress, self.done, self.size = (
+            loader,
+            part,
+            total,
+            progress,
+            done,
+            size,
+        )
 
     def __len__(self) -> int:
         return len(self.loader)
@@ -72,6 +83,6 @@ class ProgressLoader:
         done = self.done
         for batch in self.loader:
             yield batch
-            done += len(batch[0] if isinstance(batch, tuple | list) else batch)
+            done += self.size(len(batch[0] if isinstance(batch, tuple | list) else batch))
             if self.progress is not None:
                 self.progress(self.part, done, self.total)

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from coreselect_integrations.cli import comparison_progress
 from coreselect_integrations.cli.run_progress import RunProgress, counted, duration, epoch_line
+from coreselect_integrations.comparison import Cell
 
 
 def record(epoch: int, **more: Any) -> Mapping[str, Any]:
@@ -111,3 +113,20 @@ def test_a_long_first_epoch_gives_an_early_estimate_of_the_run(monkeypatch: pyte
         "epoch 1 suggests about 10 h 00 min for the run, if every epoch is like it",
         "epoch 1: 60 of 3,600, 10/s, 354 s left",
     ]
+
+
+def test_a_comparison_says_how_long_the_other_cells_take(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the mean of the cells that have run, for those to come, in two processes; the last cell says nothing of the kind."""
+    clock = iter([0.0, 40.0, 40.0, 60.0, 60.0, 90.0])
+    monkeypatch.setattr(comparison_progress, "perf_counter", lambda: next(clock))
+    record = {"method": "rs2", "fraction": 0.1, "seed": 0, "equal": "epochs", "error": None}
+    record["accuracy"] = {"trained": {"standard": 0.5, "robust": 0.25}}
+    progress = comparison_progress.ComparisonProgress(processes=2)
+    with progress:
+        for done in range(3):
+            progress.began(Cell("rs2", 0.1, done), done, 3)
+            progress.ended({**record, "seed": done}, fresh=True)
+    lines = [line for line in capsys.readouterr().err.splitlines() if "attacked" in line]
+    assert [line.partition("; ")[2] for line in lines] == ["40 s, about 40 s left", "20 s, about 15 s left", "30 s"]

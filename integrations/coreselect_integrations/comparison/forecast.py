@@ -1,0 +1,82 @@
+"""What a comparison will cost, before it begins: a forecast for every kind of cell, times its seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from coreselect import holdout
+from coreselect_integrations.comparison.plan import Cell, Runtime, Study, cells
+from coreselect_integrations.comparison.statistics import FULL, WARM
+from coreselect_integrations.pretraining.forecast import Forecast, forecast, seconds_of_an_image, updates_of
+
+
+@dataclass(frozen=True, slots=True)
+class CellForecast:
+    """What each of `count` cells of a method and a share costs, one for each seed, without the shared warm-up."""
+
+    method: str
+    fraction: float | None
+    count: int
+    forecast: Forecast
+
+
+@dataclass(frozen=True, slots=True)
+class StudyForecast:
+    """What a comparison costs; of `count` cells, those `at_equal_time` have no forecast of their own.
+
+    Each of these trains as long as the slowest method of its share at equal epochs.
+    """
+
+    cells: tuple[CellForecast, ...]
+    count: int
+    at_equal_time: int
+
+    @property
+    def total_seconds(self) -> float | None:
+        """The seconds of training and selecting in all cells, or None where nothing was timed."""
+        timed = [(c, s) for c in self.cells if (s := c.forecast.total_seconds) is not None]
+        if not timed:
+            return None
+        total = sum(c.count * s for c, s in timed)
+        if self.at_equal_time:
+            methods = [(c, s) for c, s in timed if c.fraction is not None]
+            slowest = [max(s for other, s in methods if other.fraction == c.fraction) * c.count for c, _ in methods]
+            total += sum(slowest)
+        return total
+
+
+def forecast_study(study: Study, train: Any, runtime: Runtime) -> StudyForecast:
+    """Say what a comparison will cost; finished cells that the folder holds are counted too.
+
+    Raises:
+        what the first cell would raise at once.
+    """
+    s = study.settings
+    size, todo = s.validation, list(cells(study))
+    pool, validation = holdout(train, int(size) if size >= 1 else size, study.seeds[0])
+    where: dict[str, Any] = {
+        "num_workers": runtime.num_workers, "timeout": runtime.timeout, "select_batch_size": runtime.select_batch_size,
+        "device": runtime.device,
+    }  # fmt: skip
+    seconds = seconds_of_an_image(replace(s, seed=study.seeds[0]), pool, validation, **where)
+
+    def kinds() -> Iterator[CellForecast]:
+        for cell in dict.fromkeys(replace(c, seed=study.seeds[0]) for c in todo if c.equal == "epochs"):
+            told = _of_cell(cell, study, pool, validation, seconds, where)
+            yield CellForecast(cell.method, cell.fraction, len(study.seeds), told)
+
+    return StudyForecast(tuple(kinds()), len(todo), sum(c.equal == "time" for c in todo))
+
+
+def _of_cell(
+    cell: Cell, study: Study, pool: Any, validation: Any, seconds: float | None, where: dict[str, Any]
+) -> Forecast:
+    own = study.settings if cell.method in (FULL, WARM) else study.own(cell.method, study.settings)
+    own = replace(own, seed=cell.seed, fraction=own.fraction if cell.fraction is None else cell.fraction)
+    if cell.method == WARM:
+        lengths = [len(pool)] * own.warmup
+        return Forecast(own.warmup, updates_of(lengths, own), sum(lengths), 0, None, seconds)
+    selector = None if cell.method == FULL else study.make(cell.method, own)
+    return forecast(own, pool, validation, selector=selector, since=own.warmup, image_seconds=seconds, **where)
