@@ -12,7 +12,7 @@ import typer
 from coreselect.cli.options import Arch, BatchSize, Precision
 
 TRAINING, CORESET, OPTIMISER = "Training", "Coreset", "Optimiser"  # panels of the help
-SYSTEM_NAMES = ("standard", "sat", "trades", "fast-at", "cl", "acl", "dynacl", "acl-air", "dynacl-air")
+SYSTEM_NAMES = ("standard", "sat", "trades", "fast-at", "cl", "moco", "byol", "acl", "dynacl", "acl-air", "dynacl-air")
 MODE_NAMES = ("slf", "alf", "sff", "aff")
 
 RunFolder = Annotated[Path, typer.Option(help="Folder of the run. A run that is already there is continued.")]

@@ -96,9 +96,9 @@ class ContrastiveOptions:
     projection: Annotated[
         int | None, typer.Option(help="Layers of the projection head: 2 or 3.", rich_help_panel=CONTRASTIVE)
     ] = None
-    temperature: Annotated[float | None, typer.Option(help="Temperature of NT-Xent.", rich_help_panel=CONTRASTIVE)] = (
-        None
-    )
+    temperature: Annotated[
+        float | None, typer.Option(help="Temperature of NT-Xent or MoCo.", rich_help_panel=CONTRASTIVE)
+    ] = None
     interval: Annotated[
         int | None,
         typer.Option(min=1, help="DynACL: epochs between two strengths of augmentation.", rich_help_panel=CONTRASTIVE),
@@ -106,7 +106,13 @@ class ContrastiveOptions:
     rate: Annotated[float | None, typer.Option(help="DynACL: λ of its weight.", rich_help_panel=CONTRASTIVE)] = None
     key_momentum: Annotated[
         float | None,
-        typer.Option(help="DynACL: momentum of a key encoder; 0 for none.", rich_help_panel=CONTRASTIVE),
+        typer.Option(
+            help="Momentum of the second encoder of moco, byol, acl or dynacl; 0 for none in the last two.",
+            rich_help_panel=CONTRASTIVE,
+        ),
+    ] = None
+    queue: Annotated[
+        int | None, typer.Option(min=1, help="MoCo: old keys that serve as negatives.", rich_help_panel=CONTRASTIVE)
     ] = None
     sir: Annotated[float | None, typer.Option(min=0.0, help="AIR: λ₁.", rich_help_panel=CONTRASTIVE)] = None
     air: Annotated[float | None, typer.Option(min=0.0, help="AIR: λ₂.", rich_help_panel=CONTRASTIVE)] = None

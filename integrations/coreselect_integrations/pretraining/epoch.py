@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from coreselect.history import History
+from coreselect.protocols import Loss
 from coreselect.support.seeding import generator
 from coreselect_integrations.networks import NetworkSpec, route_call, spec_for
 from coreselect_integrations.pretraining.dataset_shape import count_classes, image_shape
@@ -24,8 +25,9 @@ from coreselect_integrations.training.schedule import Schedule
 def network_for(settings: Settings, pool: Any, num_workers: int = 0) -> NetworkSpec:
     """Describe the network that the settings ask for on this data."""
     channels, size = image_shape(pool)
-    supervised = SYSTEMS[settings.system].supervised
-    family = "sat" if supervised else "cl" if settings.system == "cl" else "acl"
+    system = SYSTEMS[settings.system]
+    supervised = system.supervised
+    family = "sat" if supervised else "acl" if system.attacked else "cl"
     return spec_for(
         settings.arch, family, channels=channels, size=size, stem=settings.stem, projection=settings.projection,
         classes=count_classes(pool, num_workers) if supervised else None,
@@ -43,10 +45,11 @@ def train_epoch(
     weights: Callable[[Tensor], Tensor],
     history: History,
     device: torch.device,
+    loss: Loss,
 ) -> EpochLog:
     """Run the plain loop of the settings' system for one epoch; every draw depends on (seed, epoch) only."""
     common: dict[str, Any] = {
-        "generator": generator(settings.seed, "training", epoch), "loss": settings.loss(epoch), "scheduler": schedule,
+        "generator": generator(settings.seed, "training", epoch), "loss": loss, "scheduler": schedule,
         "weights": weights, "history": history, "precision": settings.autocast_dtype, "device": device,
     }  # fmt: skip
     views = settings.views(epoch)

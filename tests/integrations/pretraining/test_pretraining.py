@@ -69,6 +69,8 @@ class Stop(Exception):
         ("trades", {"every": 2}, rcs()),
         ("acl", {}, RS2()),
         ("dynacl", {"key_momentum": 0.9}, rcs()),
+        ("moco", {"queue": 20}, rcs()),
+        ("byol", {}, rcs()),
         ("dynacl-air", {"optimiser": "lars", "every": 2}, rcs()),
     ],
 )
