@@ -26,6 +26,24 @@ class TuningOptions:
 
 
 @dataclass(frozen=True)
+class SemiOptions:
+    """How much is labelled in semi-supervised training, and what gives the pseudo-labels."""
+
+    labelled: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="semi: labelled images, a share below 1 or a count, as many of each class.",
+            show_default="0.1",
+        ),
+    ] = None
+    teacher: Annotated[
+        str | None,
+        typer.Option(help="semi: pseudo-labels by sff, as published, or slf, a linear head.", show_default="sff"),
+    ] = None
+
+
+@dataclass(frozen=True)
 class EvaluationOptions:
     """What is measured after fine-tuning."""
 

@@ -26,6 +26,7 @@ from coreselect.history import History
 from coreselect.losses import SAT
 from coreselect.protocols import Attack, Call, Loss, Route
 from coreselect.support.devices import device_for, moved
+from coreselect.support.structure import mapped
 from coreselect_integrations.systems.augment import Augment
 from coreselect_integrations.training.attacks import check_attack, random_start
 from coreselect_integrations.training.contexts import evaluation_mode, mixed_precision
@@ -67,7 +68,7 @@ def train_epoch(
     Args:
         model: [B, C, H, W] → logits [B, classes]; in training mode afterwards.
         loader: yields (x, y), or (x, y, index) if `weights` or `history` is given; usually a `DataLoader` over a
-            `CoresetSampler`.
+            `CoresetSampler`. y are labels [B], or a tuple that begins with them, for a loss that reads more.
         optimizer: of the parameters to train.
         attack: raises the loss's own objective within a ball around x; None leaves x as it is.
         generator: gives the random starts and the draws of the augmentation.
@@ -99,7 +100,7 @@ def train_epoch(
         trained.train()
     for x, y, *index in loader:
         with totals.checks.collecting():
-            given, x, y = y, moved(x, device), moved(y, device)  # [B], [B, C, H, W], [B]
+            given, x, y = y, moved(x, device), mapped(partial(moved, device=device), y)  # [B], [B, C, H, W], [B]
             if augment is not None:
                 x = augment(x, generator)
             attacked = x
@@ -121,7 +122,8 @@ def train_epoch(
             used = (*adversarial, *natural)[0]  # logits [B, classes]
             if history is not None:
                 totals.record(used, partial(_record, history, index[0], given, attack is not None))
-        totals.batch_done(mean, len(x), (used.argmax(1) == y).sum())
+        right = used.argmax(1) == (y if isinstance(y, Tensor) else y[0])  # [B]
+        totals.batch_done(mean, len(x), right.sum())
     return totals.log(answers=True)
 
 
