@@ -34,7 +34,13 @@ def finetune(
         Smallest(batch_size=2),
     ] = TrainingOptions(precision="fp32"),
     tuning: Annotated[
-        TuningOptions, Shown(curve="as published", milestones="as published", weight_decay="as published")
+        TuningOptions,
+        Shown(
+            crop="pad; resized from 160 pixels on",
+            curve="as published",
+            milestones="as published",
+            weight_decay="as published",
+        ),
     ] = TuningOptions(),
     attack: Annotated[
         AttackOptions, Shown(radius="8/255", attack_steps="10, of a quarter of the radius"), Smallest(attack_steps=1)
@@ -135,6 +141,7 @@ def _check_effect(
             raise typer.BadParameter(f"{', '.join(lost)} would be without effect on {mode}: it is for {owners}.")
     for wrong, why in (
         (training.lr == 0, "--lr is above 0."),
+        (tuning.crop not in (None, "pad", "resized"), f"--crop is pad or resized, got {tuning.crop!r}."),
         (attack.radius == 0, "--radius 0 leaves the attack no room: take slf or sff, which have none."),
         ({*modes} & {*TRAINED_TWICE} and training.epochs == 1, f"{mode} trains twice: --epochs is 2 or more."),
         (semi.labelled == 0, "--labelled is above 0: a share below 1, or a count."),

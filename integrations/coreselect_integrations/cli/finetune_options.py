@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from coreselect_integrations.cli.options import TRAINING, Corruptions, CurveName, Milestones, WeightDecay
+from coreselect_integrations.cli.options import TRAINING, Corruptions, Crop, CurveName, Milestones, WeightDecay
 
 
 @dataclass(frozen=True)
 class TuningOptions:
-    """The curve of the rate, the weight decay, and the loss of adversarial full fine-tuning."""
+    """The curve of the rate, the weight decay, random crops, and the loss of adversarial full fine-tuning."""
 
     loss: Annotated[
         str | None,
@@ -20,6 +20,7 @@ class TuningOptions:
             rich_help_panel=TRAINING,
         ),
     ] = None
+    crop: Crop = None
     weight_decay: WeightDecay = None
     curve: CurveName = None
     milestones: Milestones = None

@@ -3,7 +3,6 @@
 import json as json_
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from coreselect_integrations.finetuning.semi_supervised import SemiSupervised, s
 from coreselect_integrations.networks import MODEL, Saved, save_network
 from coreselect_integrations.pretraining.dataset_shape import check_images, read_labels
 from coreselect_integrations.pretraining.settings import AUTOCAST_DTYPES
-from coreselect_integrations.systems.augment import crop_flip
+from coreselect_integrations.systems.augment import cropped_by, usual_crop
 from coreselect_integrations.training.runs import CHECKPOINT, LOG
 
 DUAL_MODES = ("aff", "autolora")  # in training they keep statistics for two routes
@@ -97,12 +96,15 @@ def _print(request: Request, record: Finetuned | PostTrained, trained: int, *, j
 
 def _settings(request: Request, saved: Saved, device: torch.device, flip: bool) -> dict[str, Any]:
     """Return the settings that all ways of fine-tuning have in common."""
+    size = saved.spec.size
+    crop = request.tuning.crop or usual_crop(size)
+    about = {"flip": flip} if crop == "pad" else {"flip": flip, "crop": crop}
     return {
         "seed": request.seed, "batch_size": request.training.batch_size,
-        "augment": partial(crop_flip, pad=saved.spec.size // 8, flip=flip), "num_workers": request.machine.workers(device),
+        "augment": cropped_by(crop, size, flip=flip), "num_workers": request.machine.workers(device),
         "timeout": request.machine.read_timeout,
         "precision": AUTOCAST_DTYPES[request.training.precision or "fp32"], "device": device, "folder": request.out,
-        "about": {"flip": flip},
+        "about": about,
     }  # fmt: skip
 
 

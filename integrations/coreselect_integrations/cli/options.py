@@ -19,6 +19,12 @@ RunFolder = Annotated[Path, typer.Option(help="Folder of the run. A run that is 
 Selectors = Annotated[str, typer.Option(help="Methods with commas, such as rcs,rs2, rcs:eta=0.05 or rcs+redraw.")]
 Optimiser = Annotated[str | None, typer.Option(help="sgd or lars.", rich_help_panel=OPTIMISER)]
 Flip = Annotated[bool | None, typer.Option(help="Mirror images at random.", rich_help_panel=TRAINING)]
+Crop = Annotated[
+    str | None,
+    typer.Option(
+        help="Random crops: pad (shifted, with zeros) or resized (a part of the image).", rich_help_panel=TRAINING
+    ),
+]
 WeightDecay = Annotated[float | None, typer.Option(min=0.0, help="Weight decay.", rich_help_panel=OPTIMISER)]
 Milestones = Annotated[
     str | None,

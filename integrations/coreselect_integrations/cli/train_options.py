@@ -6,7 +6,16 @@ from typing import Annotated
 import typer
 
 from coreselect.cli.options import ATTACKS, Capture, Fraction, GroupSize, Selector
-from coreselect_integrations.cli.options import CORESET, OPTIMISER, TRAINING, Flip, Milestones, Optimiser, WeightDecay
+from coreselect_integrations.cli.options import (
+    CORESET,
+    OPTIMISER,
+    TRAINING,
+    Crop,
+    Flip,
+    Milestones,
+    Optimiser,
+    WeightDecay,
+)
 
 CONTRASTIVE = "Contrastive systems"
 
@@ -19,14 +28,7 @@ class ImageOptions:
         str | None,
         typer.Option(help="First layer of a ResNet: cifar (3×3) or imagenet (7×7).", rich_help_panel=TRAINING),
     ] = None
-    crop: Annotated[
-        str | None,
-        typer.Option(
-            help="Random crops of supervised systems: pad (shifted, with zeros) or resized (a part of the image).",
-            show_default="pad",
-            rich_help_panel=TRAINING,
-        ),
-    ] = None
+    crop: Crop = None
     flip: Flip = None
 
 

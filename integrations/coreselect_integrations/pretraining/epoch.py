@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +16,7 @@ from coreselect_integrations.pretraining.dataset_shape import count_classes, ima
 from coreselect_integrations.pretraining.settings import Settings
 from coreselect_integrations.pretraining.systems import SYSTEMS
 from coreselect_integrations.systems import acl, sat
-from coreselect_integrations.systems.augment import crop_flip, resized_crop_flip
+from coreselect_integrations.systems.augment import cropped_by
 from coreselect_integrations.training.epoch_log import EpochLog
 from coreselect_integrations.training.schedule import Schedule
 
@@ -54,8 +53,6 @@ def train_epoch(
     }  # fmt: skip
     views = settings.views(epoch)
     if views is None:
-        flip = bool(settings.flip)
-        padded, resized = partial(crop_flip, pad=spec.size // 8, flip=flip), partial(resized_crop_flip, flip=flip)
-        augment = resized if settings.crop == "resized" else padded
+        augment = cropped_by(settings.crop, spec.size, flip=bool(settings.flip))
         return sat.train_epoch(model, loader, optimizer, settings.attack, call=route_call, augment=augment, **common)
     return acl.train_epoch(model, loader, optimizer, settings.attack, views=views, **common)

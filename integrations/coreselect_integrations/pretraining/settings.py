@@ -20,6 +20,7 @@ from coreselect_integrations.lookup import look_up
 from coreselect_integrations.networks.architectures import maker_of
 from coreselect_integrations.pretraining.systems import SYSTEMS
 from coreselect_integrations.systems.air import with_original
+from coreselect_integrations.systems.augment import CROPS
 from coreselect_integrations.systems.dynacl import omega, strength
 from coreselect_integrations.systems.views import two_views
 from coreselect_integrations.training.optimisers import OPTIMISERS
@@ -29,7 +30,6 @@ AUTOCAST_DTYPES: Mapping[str, torch.dtype | None] = MappingProxyType({"fp32": No
 PRECISIONS = tuple(AUTOCAST_DTYPES)
 ALIGNMENTS = ("warmup", "absolute")
 CAPTURES = ("head", "all")
-CROPS = ("pad", "resized")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,7 +31,7 @@ from coreselect.support.seeding import generator
 from coreselect_integrations.networks import RoutedNetwork
 from coreselect_integrations.systems.dynacl import MomentumEncoder
 
-SPLITS, LEAST = 8, 8  # forward passes of a batch in training, each of at least so many images
+SPLITS, LEAST = 8, 32  # at most so many forward passes of a batch in training, each of at least so many images
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,8 @@ class MomentumContrast(MomentumEncoder):
 
     Args:
         query: a network with a projection head, called as query(x, route); the object itself is used.
-        queue: K ≥ 1, the number of old keys; published 65,536 (ImageNet) and 4,096 (the authors' notebook for CIFAR-10).
+        queue: K ≥ 1, the number of old keys; published 65,536 (ImageNet) and 4,096 (the authors' notebook for CIFAR-10). With
+            almost as many keys as training images, or more, an image's own old keys are among its negatives.
         momentum: m in [0, 1]; published 0.999, and 0.99 in the notebook.
         seed: decides the keys of the first queue, which are random.
     Raises:
