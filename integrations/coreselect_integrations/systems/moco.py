@@ -31,7 +31,7 @@ from coreselect.support.seeding import generator
 from coreselect_integrations.networks import RoutedNetwork
 from coreselect_integrations.systems.dynacl import MomentumEncoder
 
-SPLITS, LEAST = 8, 32  # at most so many forward passes of a batch in training, each of at least so many images
+SPLITS, LEAST = 8, 8  # at most so many forward passes of a batch in training, each of at least so many images
 
 
 @dataclass(frozen=True)

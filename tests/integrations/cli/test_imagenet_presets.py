@@ -18,7 +18,12 @@ from coreselect_integrations.pretraining.presets import PRESETS, preset
 
 pytest.importorskip("kornia", reason="random crops and views come with kornia")
 pytestmark = pytest.mark.filterwarnings("ignore::coreselect.errors.CoreselectWarning")
-OF_IMAGENET = [name for name in PRESETS if name.startswith("imagenet")]
+QUICK = ("imagenet32-sat", "imagenet224-sat", "imagenet224-acl")
+OF_IMAGENET = [
+    pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow)
+    for name in PRESETS
+    if name.startswith("imagenet")
+]
 PIXELS = {"imagenet32": ("--size", 32, "--resize", "box"), "imagenet224": ("--size", 224, "--resize", "imagenet")}
 
 
@@ -71,6 +76,7 @@ def test_every_preset_trains_selects_and_trains_on_the_coreset(name: str, imagen
     )
 
 
+@pytest.mark.slow
 def test_a_network_of_224_pixels_transfers_to_smaller_images(imagenet: Path, tmp_path: Path) -> None:
     """Images of 32 pixels are read at 224, cut at random as for ImageNet in training and from the centre in evaluation.
 
@@ -119,7 +125,18 @@ def test_presets_run_at_their_real_size(name: str, imagenet: Path, tmp_path: Pat
     assert spec.arch == ("wrn28_10" if "32-" in name else "resnet50")
     assert (spec.stem == "imagenet") == ("224" in name)
     assert about["attack_steps"] == preset(name).attack_steps
-    chosen = ("--selector", "rcs:group_size=2", "--count", 2, "--validation", 2, "--out", tmp_path / "coreset.npz")
+    chosen = (
+        "--selector",
+        "rcs",
+        "--group-size",
+        2,
+        "--count",
+        2,
+        "--validation",
+        2,
+        "--out",
+        tmp_path / "coreset.npz",
+    )
     got = command("select", "--from", tmp_path / "run", *data, *chosen)
     assert got.exit_code == 0, (got.output, got.exception)
     assert len(Selection.load(tmp_path / "coreset.npz")) == 2

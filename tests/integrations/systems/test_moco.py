@@ -80,12 +80,12 @@ def test_a_batch_larger_than_the_queue_leaves_its_last_keys() -> None:
 
 
 def test_queries_and_keys_are_normalised_in_other_company() -> None:
-    """Of 128 images: four passes of 32 neighbours for queries, four of every fourth image for keys; one pass in evaluation."""
+    """Of 32 images: four passes of 8 neighbours for queries, four of every fourth image for keys; one pass in evaluation."""
     encoder = MomentumContrast(net(), queue=8)
-    x, y = images(128, 1), images(128, 2)
+    x, y = images(32, 1), images(32, 2)
     encoder.train()
     q, k = encoder(torch.cat([x, y]), "natural").chunk(2)
-    assert torch.equal(q[32:64], encoder.query(x[32:64], "natural"))
+    assert torch.equal(q[8:16], encoder.query(x[8:16], "natural"))
     assert torch.equal(k[1::4], encoder.key(y[1::4], "natural"))
     encoder.eval()
     q, k = encoder(torch.cat([x, y]), "natural").chunk(2)
