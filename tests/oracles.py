@@ -188,6 +188,21 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
     return total / (2 * b)
 
 
+def info_nce(query: Tensor, key: Tensor, negatives: Sequence[Tensor], temperature: float) -> Tensor:
+    """−log of the share of the right key among all keys, one query [D] at a time, by the cosine of two vectors."""
+
+    def score(k: Tensor) -> Tensor:
+        return math.e ** (query @ k / (query.norm() * k.norm()) / temperature)
+
+    return -(score(key) / (score(key) + sum(score(k) for k in negatives))).log()
+
+
+def bootstrap_distance(p: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
+    """Half the sum of ‖p̄ⁱ − z̄ʲ‖² over both directions, for predictions and targets [D] of two views."""
+    unit = [[v / v.norm() for v in side] for side in (p, target)]
+    return ((unit[0][0] - unit[1][1]) ** 2).sum() / 2 + ((unit[0][1] - unit[1][0]) ** 2).sum() / 2
+
+
 def cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
     """−log p_y per example."""
     p = softmax(outputs)

@@ -7,13 +7,15 @@ import typer
 
 from coreselect.cli.option_records import Shown, Smallest, takes_records
 from coreselect.cli.options import ANY_DEVICE, FROM, AttackOptions, DataOptions, Json, MachineOptions, Seed
-from coreselect_integrations.cli.finetune_options import EvaluationOptions, TuningOptions
+from coreselect_integrations.cli.finetune_options import EvaluationOptions, SemiOptions, TuningOptions
 from coreselect_integrations.cli.options import MODE_NAMES, Flip, Preset, RunFolder, TrainingOptions
 
 AUTOLORA = ("autolora", "autolora-slf", "autolora-alf")
-ALL = (*MODE_NAMES, *AUTOLORA, "lpaft")
+ALL = (*MODE_NAMES, *AUTOLORA, "semi", "lpaft")
 PAPERS = ("slf", "alf", "aff")  # the modes of the papers' tables: `all`
-ATTACKED = ("alf", "aff", *AUTOLORA, "lpaft")
+ATTACKED = ("alf", "aff", *AUTOLORA, "semi", "lpaft")
+TRAINED_TWICE = ("semi", "lpaft")
+TEACHERS = ("sff", "slf")  # of semi
 EVALUATIONS = ("none", "pgd20", "autoattack", "corruptions")
 
 
@@ -28,11 +30,17 @@ def finetune(
     preset: Annotated[Preset, Shown(preset="what fits the network and the data")] = None,
     training: Annotated[
         TrainingOptions,
-        Shown(epochs="as published", batch_size="as published", lr="as published; not for lpaft"),
+        Shown(epochs="as published", batch_size="as published", lr="as published; not for semi and lpaft"),
         Smallest(batch_size=2),
     ] = TrainingOptions(precision="fp32"),
     tuning: Annotated[
-        TuningOptions, Shown(curve="as published", milestones="as published", weight_decay="as published")
+        TuningOptions,
+        Shown(
+            crop="pad; resized from 160 pixels on",
+            curve="as published",
+            milestones="as published",
+            weight_decay="as published",
+        ),
     ] = TuningOptions(),
     attack: Annotated[
         AttackOptions, Shown(radius="8/255", attack_steps="10, of a quarter of the radius"), Smallest(attack_steps=1)
@@ -41,6 +49,7 @@ def finetune(
         int | None, typer.Option(min=2, help="lpaft: number of pseudo-classes.", show_default="10")
     ] = None,
     dual_bn: Annotated[bool, typer.Option("--dual-bn", help="lpaft: keep two routes, for aff.")] = False,
+    semi: SemiOptions = SemiOptions(),
     rank: Annotated[int | None, typer.Option(min=1, help="autolora: rank of the branch.", show_default="8")] = None,
     flip: Annotated[Flip, Shown(flip="images of more than one channel")] = None,
     seed: Seed = 0,
@@ -52,6 +61,9 @@ def finetune(
     alf on attacked images. sff and aff train the whole network in the same two
     ways. autolora adds a low-rank branch for natural images; autolora-slf and
     autolora-alf set the rate of a linear head by held-out images.
+
+    semi trains the whole network under attack with few labels: a network that is
+    fine-tuned on these gives pseudo-labels to all other images.
 
     lpaft, the ++ of DynACL++, trains on clusters of the extractor's own features.
     Its result is an extractor again.
@@ -73,7 +85,7 @@ def finetune(
         raise typer.BadParameter(
             "lpaft makes an extractor, which has no accuracy: run it alone, and fine-tune its result."
         )
-    _check_effect(mode, modes, training, tuning, attack, clusters, dual_bn, rank, preset)
+    _check_effect(mode, modes, training, tuning, attack, clusters, dual_bn, rank, preset, semi)
     evaluations = _evaluations(evaluation, tables=tables)
 
     from coreselect_integrations.cli.finetune_run import Request, run
@@ -94,6 +106,7 @@ def finetune(
             machine,
             tuning,
             preset,
+            semi,
         )
         for path in from_
         for m in modes
@@ -108,18 +121,19 @@ def finetune(
 
 def _check_effect(
     mode: str, modes: tuple[str, ...], training: TrainingOptions, tuning: TuningOptions, attack: AttackOptions,
-    clusters: int | None, dual_bn: bool, rank: int | None, preset: str | None,
+    clusters: int | None, dual_bn: bool, rank: int | None, preset: str | None, semi: SemiOptions,
 ) -> None:  # fmt: skip
     """Refuse options that have no effect on any of the modes, or make no sense."""
     plain = {"--weight-decay": tuning.weight_decay, "--curve": tuning.curve, "--milestones": tuning.milestones}
     own = (
         ("lpaft", {"lpaft"}, {"--clusters": clusters, "--dual-bn": dual_bn or None}),
+        ("semi", {"semi"}, {"--labelled": semi.labelled, "--teacher": semi.teacher}),
         ("autolora", {"autolora"}, {"--rank": rank}),
         ("aff", {"aff"}, {"--loss": tuning.loss}),
-        ("alf, aff, autolora and lpaft", {*ATTACKED}, {"--radius": attack.radius}),
+        ("alf, aff, autolora, semi and lpaft", {*ATTACKED}, {"--radius": attack.radius}),
         ("modes that train under attack", {*ATTACKED} - {"autolora-slf"}, {"--attack-steps": attack.attack_steps}),
         (", ".join(MODE_NAMES), {*MODE_NAMES}, {**plain, "--preset": preset}),
-        ("modes of one training", {*ALL} - {"lpaft"}, {"--lr": training.lr}),
+        ("modes of one training", {*ALL} - {*TRAINED_TWICE}, {"--lr": training.lr}),
     )
     for owners, able, options in own:
         lost = [name for name, value in options.items() if value is not None]
@@ -127,8 +141,15 @@ def _check_effect(
             raise typer.BadParameter(f"{', '.join(lost)} would be without effect on {mode}: it is for {owners}.")
     for wrong, why in (
         (training.lr == 0, "--lr is above 0."),
+        (tuning.crop not in (None, "pad", "resized"), f"--crop is pad or resized, got {tuning.crop!r}."),
         (attack.radius == 0, "--radius 0 leaves the attack no room: take slf or sff, which have none."),
-        ("lpaft" in modes and training.epochs == 1, "lpaft trains twice: --epochs is 2 or more."),
+        ({*modes} & {*TRAINED_TWICE} and training.epochs == 1, f"{mode} trains twice: --epochs is 2 or more."),
+        (semi.labelled == 0, "--labelled is above 0: a share below 1, or a count."),
+        (
+            semi.labelled is not None and semi.labelled > 1 and semi.labelled % 1,
+            "--labelled is a share below 1, or a whole number of images.",
+        ),
+        (semi.teacher not in (None, *TEACHERS), f"--teacher is {' or '.join(TEACHERS)}, got {semi.teacher!r}."),
         (
             tuning.loss == "fast-at" and attack.attack_steps not in (None, 1),
             "--loss fast-at takes one attack step: leave --attack-steps out.",

@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from coreselect_integrations.cli.options import TRAINING, Corruptions, CurveName, Milestones, WeightDecay
+from coreselect_integrations.cli.options import TRAINING, Corruptions, Crop, CurveName, Milestones, WeightDecay
 
 
 @dataclass(frozen=True)
 class TuningOptions:
-    """The curve of the rate, the weight decay, and the loss of adversarial full fine-tuning."""
+    """The curve of the rate, the weight decay, random crops, and the loss of adversarial full fine-tuning."""
 
     loss: Annotated[
         str | None,
@@ -20,9 +20,28 @@ class TuningOptions:
             rich_help_panel=TRAINING,
         ),
     ] = None
+    crop: Crop = None
     weight_decay: WeightDecay = None
     curve: CurveName = None
     milestones: Milestones = None
+
+
+@dataclass(frozen=True)
+class SemiOptions:
+    """How much is labelled in semi-supervised training, and what gives the pseudo-labels."""
+
+    labelled: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="semi: labelled images, a share below 1 or a count, as many of each class.",
+            show_default="0.1",
+        ),
+    ] = None
+    teacher: Annotated[
+        str | None,
+        typer.Option(help="semi: pseudo-labels by sff, as published, or slf, a linear head.", show_default="sff"),
+    ] = None
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,15 @@ from typing import Any
 import typer
 
 from coreselect.attacks import PGD
+from coreselect.budget import Budget
 from coreselect.cli.options import AttackOptions, DataOptions, MachineOptions
-from coreselect_integrations.cli.finetune_options import TuningOptions
+from coreselect_integrations.cli.finetune_options import SemiOptions, TuningOptions
 from coreselect_integrations.cli.options import TrainingOptions, epochs_in
 from coreselect_integrations.finetuning import MODES, Mode
+from coreselect_integrations.finetuning.modes import SEMI
 from coreselect_integrations.finetuning.post_training import FULL, PROBE
 from coreselect_integrations.finetuning.protocols import published, read_preset, target_of, with_loss
+from coreselect_integrations.finetuning.semi_supervised import TEACHERS
 from coreselect_integrations.networks import PUBLISHED, Saved
 from coreselect_integrations.pretraining.presets import PRESETS
 from coreselect_integrations.pretraining.settings import SYSTEMS
@@ -38,6 +41,7 @@ class Request:
     machine: MachineOptions
     tuning: TuningOptions
     preset: str | None
+    semi: SemiOptions
 
     @property
     def pgd(self) -> PGD:
@@ -45,15 +49,36 @@ class Request:
         radius, steps = self.attack.radius or 8 / 255, self.attack.attack_steps
         return PGD(radius, radius / 4, 10) if steps is None else PGD(radius, 2.5 * radius / steps, steps)
 
+    @property
+    def teacher(self) -> str:
+        """What gives the pseudo-labels of semi."""
+        return self.semi.teacher or "sff"
+
+    @property
+    def labelled(self) -> Budget:
+        """How many images are labelled in semi: a share below 1, or a count."""
+        given = 0.1 if self.semi.labelled is None else self.semi.labelled
+        return given if given < 1 else int(given)
+
+    @property
+    def two_trainings(self) -> tuple[int, int]:
+        """The epochs of the two trainings of lpaft or semi: those given are divided as the published ones."""
+        how = (PROBE, FULL) if self.mode == "lpaft" else (TEACHERS[self.teacher], SEMI)
+        published, epochs = tuple(mode.epochs for mode in how), self.training.epochs
+        if epochs is None:
+            return published[0], published[1]
+        first = max(1, min(epochs - 1, round(epochs * published[0] / sum(published))))
+        return first, epochs - first
+
     def epochs(self, how: Mode | None) -> int:
         """The number of epochs in all; `how` is the mode, None for other ways of fine-tuning."""
-        if self.mode == "lpaft":
-            return sum(two_trainings(self.training.epochs))
+        if self.mode in ("lpaft", "semi"):
+            return sum(self.two_trainings)
         return self.training.epochs or (50 if how is None or self.mode.startswith("autolora") else how.epochs)
 
 
 def mode_of(request: Request, saved: Saved, classes: int) -> tuple[Mode | None, str]:
-    """Return the mode with its published settings, and what these are called; None for lpaft and autolora.
+    """Return the mode with its published settings, and what these are called; None for lpaft, semi and autolora.
 
     Raises:
         typer.BadParameter: an option makes no sense for the mode.
@@ -98,11 +123,3 @@ def _pre_training(saved: Saved) -> tuple[str, bool]:
     if system is None and PUBLISHED in about:
         system = PRESETS[likely_preset(saved.spec)].system
     return (str(system) if system in SYSTEMS else "dynacl"), post
-
-
-def two_trainings(epochs: int | None) -> tuple[int, int]:
-    """Divide the epochs between the two trainings of lpaft in the published ratio, 10 to 25."""
-    if epochs is None:
-        return PROBE.epochs, FULL.epochs
-    probe = max(1, round(epochs * PROBE.epochs / (PROBE.epochs + FULL.epochs)))
-    return probe, max(1, epochs - probe)

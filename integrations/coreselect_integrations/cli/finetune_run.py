@@ -3,10 +3,10 @@
 import json as json_
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import typer
 from rich.console import Console
@@ -15,22 +15,27 @@ from coreselect.cli.device import device_on
 from coreselect.data import names_of
 from coreselect.data.items import check_timeout
 from coreselect.errors import BudgetError, RequirementError
+from coreselect.io.atomic import atomic_file
+from coreselect.types import Int64
 from coreselect_integrations.cli.checks_before_work import check_folder, classes_in, network_at
-from coreselect_integrations.cli.finetune_request import Request, mode_of, two_trainings
+from coreselect_integrations.cli.finetune_request import Request, mode_of
 from coreselect_integrations.cli.run_progress import RunProgress, counted, duration
 from coreselect_integrations.finetuning import Finetuned, Mode
 from coreselect_integrations.finetuning import finetune as finetune_by
 from coreselect_integrations.finetuning.autolinear import auto_linear
 from coreselect_integrations.finetuning.autolora import autolora
+from coreselect_integrations.finetuning.partly_labelled import draw_labelled
 from coreselect_integrations.finetuning.post_training import PostTrained, post_train
+from coreselect_integrations.finetuning.semi_supervised import SemiSupervised, semi_supervised
 from coreselect_integrations.networks import MODEL, Saved, save_network
-from coreselect_integrations.pretraining.dataset_shape import check_images
+from coreselect_integrations.pretraining.dataset_shape import check_images, read_labels
 from coreselect_integrations.pretraining.settings import AUTOCAST_DTYPES
-from coreselect_integrations.systems.augment import crop_flip
+from coreselect_integrations.systems.augment import cropped_by, usual_crop
 from coreselect_integrations.training.runs import CHECKPOINT, LOG
 
 DUAL_MODES = ("aff", "autolora")  # in training they keep statistics for two routes
-FIRST, LAST = "probe", "full"  # the folders in which `post_train` keeps its two trainings
+PARTS = {"lpaft": ("probe", "full"), "semi": ("teacher", "student")}  # folders of those that train twice
+LABELLED = "labelled.json"
 
 
 def run(request: Request, *, json: bool) -> None:
@@ -63,6 +68,8 @@ def tuned(request: Request) -> tuple[Finetuned | PostTrained, int]:
         "mode": mode, **request.images.record, "epochs": epochs, "seed": request.seed,
         "attack": asdict(request.pgd), "flip": flip, "precision": request.training.precision, "from": dict(saved.about),
     }  # fmt: skip
+    if mode == "semi":
+        about |= {"labelled": request.labelled, "teacher": request.teacher}
     save_network(out / MODEL, record.network, record.spec, about, names_of(dataset) if classes else None)
     return record, progress.count
 
@@ -71,6 +78,8 @@ def _print(request: Request, record: Finetuned | PostTrained, trained: int, *, j
     """Print what was loaded and how training went, as JSON or in words."""
     out, loaded = request.out, record.transfer
     log = (*record.probe, *record.full) if isinstance(record, PostTrained) else record.log
+    if isinstance(record, SemiSupervised):
+        log = (*record.teacher, *log)
     if json:
         went = {"epochs": len(log), "trained": trained, "loss": log[-1].loss, "accuracy": log[-1].accuracy}
         counts = {"loaded": len(loaded.loaded), "fresh": len(loaded.fresh), "left_out": len(loaded.left_out)}
@@ -80,30 +89,34 @@ def _print(request: Request, record: Finetuned | PostTrained, trained: int, *, j
     said += f"{counted(len(log), 'epoch')} took {duration(sum(epoch.seconds for epoch in log))}"
     if trained < len(log):
         said += f", {len(log) - trained} of them before" if trained else ": nothing was left to train"
-    written = out / LOG if request.mode != "lpaft" else out / LAST / LOG
+    written = (out / PARTS[request.mode][1] if request.mode in PARTS else out) / LOG
     said += f"\n{out / MODEL} and {written} hold the network and the log"
     Console(highlight=False, markup=False, soft_wrap=True).print(said)
 
 
 def _settings(request: Request, saved: Saved, device: torch.device, flip: bool) -> dict[str, Any]:
     """Return the settings that all ways of fine-tuning have in common."""
+    size = saved.spec.size
+    crop = request.tuning.crop or usual_crop(size)
+    about = {"flip": flip} if crop == "pad" else {"flip": flip, "crop": crop}
     return {
         "seed": request.seed, "batch_size": request.training.batch_size,
-        "augment": partial(crop_flip, pad=saved.spec.size // 8, flip=flip), "num_workers": request.machine.workers(device),
+        "augment": cropped_by(crop, size, flip=flip), "num_workers": request.machine.workers(device),
         "timeout": request.machine.read_timeout,
         "precision": AUTOCAST_DTYPES[request.training.precision or "fp32"], "device": device, "folder": request.out,
-        "about": {"flip": flip},
+        "about": about,
     }  # fmt: skip
 
 
 def _check_kind(mode: str, out: Path) -> None:
-    """Refuse a folder whose model.pt was written by another kind of run: lpaft keeps its runs in folders below it.
+    """Refuse a folder whose model.pt was written by another kind of run: some keep their runs in folders below it.
 
     Raises:
         RequirementError: the folder is of another kind.
     """
-    other = out / CHECKPOINT if mode == "lpaft" else out / FIRST / CHECKPOINT
-    if other.exists():
+    others = [out / first / CHECKPOINT for name, (first, _) in PARTS.items() if name != mode]
+    other = next((path for path in [*others, *([out / CHECKPOINT] if mode in PARTS else [])] if path.exists()), None)
+    if other is not None:
         why = f"{out} holds a run of another kind ({other}), {mode} would write over its network: give another folder."
         raise RequirementError(why)
 
@@ -118,10 +131,18 @@ def _fine_tune(
     """
     start, mode, lr = (saved.weights, saved.spec, dataset), request.mode, request.training.lr
     if mode == "lpaft":
-        epochs = two_trainings(request.training.epochs)
         return post_train(
-            *start, clusters=request.clusters, dual_bn=request.dual_bn, epochs=epochs, attack=request.pgd, **settings
-        )
+            *start, clusters=request.clusters, dual_bn=request.dual_bn, epochs=request.two_trainings, attack=request.pgd,
+            **settings,
+        )  # fmt: skip
+    if mode == "semi":
+        labels = read_labels(dataset)
+        labelled = draw_labelled(labels, request.labelled, request.seed)
+        _keep_labelled(request, labelled, labels[labelled])
+        return semi_supervised(
+            *start, labelled=labelled, labels=labels[labelled], classes=classes, teacher=request.teacher,
+            epochs=request.two_trainings, attack=request.pgd, **settings,
+        )  # fmt: skip
     if mode in ("autolora-slf", "autolora-alf"):
         assert how is not None
         judge = replace(request.pgd, step=request.pgd.radius / 4, steps=20)
@@ -136,6 +157,14 @@ def _fine_tune(
         )
     assert how is not None
     return finetune_by(how, *start, classes=classes, epochs=request.training.epochs, lr=lr, **settings)
+
+
+def _keep_labelled(request: Request, labelled: Int64, labels: Int64) -> None:
+    """Write which images were labelled, so that another program can label the same ones."""
+    drawn = {"seed": request.seed, "classes": np.bincount(labels).tolist(), "indices": labelled.tolist()}
+    request.out.mkdir(parents=True, exist_ok=True)
+    with atomic_file(request.out / LABELLED) as file:
+        file.write((json_.dumps(drawn) + "\n").encode())
 
 
 def _held_out(images: int, tune: Callable[[], Finetuned]) -> Finetuned:

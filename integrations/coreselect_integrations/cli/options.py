@@ -12,13 +12,19 @@ import typer
 from coreselect.cli.options import Arch, BatchSize, Precision
 
 TRAINING, CORESET, OPTIMISER = "Training", "Coreset", "Optimiser"  # panels of the help
-SYSTEM_NAMES = ("standard", "sat", "trades", "fast-at", "cl", "acl", "dynacl", "acl-air", "dynacl-air")
+SYSTEM_NAMES = ("standard", "sat", "trades", "fast-at", "cl", "moco", "byol", "acl", "dynacl", "acl-air", "dynacl-air")
 MODE_NAMES = ("slf", "alf", "sff", "aff")
 
 RunFolder = Annotated[Path, typer.Option(help="Folder of the run. A run that is already there is continued.")]
 Selectors = Annotated[str, typer.Option(help="Methods with commas, such as rcs,rs2, rcs:eta=0.05 or rcs+redraw.")]
 Optimiser = Annotated[str | None, typer.Option(help="sgd or lars.", rich_help_panel=OPTIMISER)]
 Flip = Annotated[bool | None, typer.Option(help="Mirror images at random.", rich_help_panel=TRAINING)]
+Crop = Annotated[
+    str | None,
+    typer.Option(
+        help="Random crops: pad (shifted, with zeros) or resized (a part of the image).", rich_help_panel=TRAINING
+    ),
+]
 WeightDecay = Annotated[float | None, typer.Option(min=0.0, help="Weight decay.", rich_help_panel=OPTIMISER)]
 Milestones = Annotated[
     str | None,

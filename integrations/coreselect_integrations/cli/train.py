@@ -37,7 +37,7 @@ def train(
     preset: Preset = None,
     json: Json = False,
     network: NetworkOptions = NetworkOptions(),
-    images: ImageOptions = ImageOptions(),
+    images: Annotated[ImageOptions, Shown(crop="pad; contrastive systems have their own")] = ImageOptions(),
     training: Annotated[TrainingOptions, Smallest(batch_size=2)] = TrainingOptions(),
     coreset: Annotated[
         CoresetOptions, Shown(selector="full: the whole pool", capture="the head", group_size="min(64, budget / 8)")

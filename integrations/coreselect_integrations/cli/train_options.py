@@ -6,7 +6,16 @@ from typing import Annotated
 import typer
 
 from coreselect.cli.options import ATTACKS, Capture, Fraction, GroupSize, Selector
-from coreselect_integrations.cli.options import CORESET, OPTIMISER, TRAINING, Flip, Milestones, Optimiser, WeightDecay
+from coreselect_integrations.cli.options import (
+    CORESET,
+    OPTIMISER,
+    TRAINING,
+    Crop,
+    Flip,
+    Milestones,
+    Optimiser,
+    WeightDecay,
+)
 
 CONTRASTIVE = "Contrastive systems"
 
@@ -19,14 +28,7 @@ class ImageOptions:
         str | None,
         typer.Option(help="First layer of a ResNet: cifar (3×3) or imagenet (7×7).", rich_help_panel=TRAINING),
     ] = None
-    crop: Annotated[
-        str | None,
-        typer.Option(
-            help="Random crops of supervised systems: pad (shifted, with zeros) or resized (a part of the image).",
-            show_default="pad",
-            rich_help_panel=TRAINING,
-        ),
-    ] = None
+    crop: Crop = None
     flip: Flip = None
 
 
@@ -96,9 +98,9 @@ class ContrastiveOptions:
     projection: Annotated[
         int | None, typer.Option(help="Layers of the projection head: 2 or 3.", rich_help_panel=CONTRASTIVE)
     ] = None
-    temperature: Annotated[float | None, typer.Option(help="Temperature of NT-Xent.", rich_help_panel=CONTRASTIVE)] = (
-        None
-    )
+    temperature: Annotated[
+        float | None, typer.Option(help="Temperature of NT-Xent or MoCo.", rich_help_panel=CONTRASTIVE)
+    ] = None
     interval: Annotated[
         int | None,
         typer.Option(min=1, help="DynACL: epochs between two strengths of augmentation.", rich_help_panel=CONTRASTIVE),
@@ -106,7 +108,13 @@ class ContrastiveOptions:
     rate: Annotated[float | None, typer.Option(help="DynACL: λ of its weight.", rich_help_panel=CONTRASTIVE)] = None
     key_momentum: Annotated[
         float | None,
-        typer.Option(help="DynACL: momentum of a key encoder; 0 for none.", rich_help_panel=CONTRASTIVE),
+        typer.Option(
+            help="Momentum of the second encoder of moco, byol, acl or dynacl; 0 for none in the last two.",
+            rich_help_panel=CONTRASTIVE,
+        ),
+    ] = None
+    queue: Annotated[
+        int | None, typer.Option(min=1, help="MoCo: old keys that serve as negatives.", rich_help_panel=CONTRASTIVE)
     ] = None
     sir: Annotated[float | None, typer.Option(min=0.0, help="AIR: λ₁.", rich_help_panel=CONTRASTIVE)] = None
     air: Annotated[float | None, typer.Option(min=0.0, help="AIR: λ₂.", rich_help_panel=CONTRASTIVE)] = None

@@ -76,7 +76,10 @@ def check(settings: Settings, method: Selector | None, given: Collection[str], *
             f"{settings.first_selection}, of {counted(settings.epochs, 'epoch')} in all: make --every smaller, or leave out "
             "--align absolute.",
         ),
-        (not settings.radius, "--radius 0 leaves attacks no room: the systems without an attack are standard and cl."),
+        (
+            not settings.radius,
+            "--radius 0 leaves attacks no room: the systems without an attack are standard, cl, moco and byol.",
+        ),
     ):
         if wrong:
             raise typer.BadParameter(str(why))

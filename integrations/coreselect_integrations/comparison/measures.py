@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from coreselect_integrations.networks import RoutedNetwork, route_call
 from coreselect_integrations.pretraining.dataset_shape import count_classes
 from coreselect_integrations.pretraining.run import CORESET, Pretrained
 from coreselect_integrations.pretraining.settings import Settings
-from coreselect_integrations.systems.augment import crop_flip
+from coreselect_integrations.systems.augment import cropped_by, usual_crop
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ def accuracy_by(
         network = finetune(
             mode, network.state_dict(), spec, evenly_spaced(train, how.rows), classes=count_classes(train), seed=settings.seed,
             epochs=how.epochs, lr=how.lr, batch_size=128, folder=data.folder / name,
-            augment=partial(crop_flip, pad=spec.size // 8, flip=mirror), num_workers=runtime.num_workers,
+            augment=cropped_by(usual_crop(spec.size), spec.size, flip=mirror), num_workers=runtime.num_workers,
             timeout=runtime.timeout, precision=settings.autocast_dtype, device=runtime.device, progress=runtime.progress,
         ).network  # fmt: skip
     found = evaluate(

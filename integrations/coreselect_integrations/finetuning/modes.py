@@ -18,6 +18,7 @@ from coreselect.attacks import PGD
 from coreselect.errors import UnknownNameError
 from coreselect.losses import CE, SAT, TRADES
 from coreselect.protocols import Attack, Call, Loss
+from coreselect_integrations.finetuning.partly_labelled import DistilledTRADES
 from coreselect_integrations.networks import route_call
 from coreselect_integrations.training.schedule import Curve, constant, cosine, stairs, triangle
 
@@ -83,4 +84,6 @@ SLF = Mode("slf", True, CE(), None)
 ALF = Mode("alf", True, SAT(), ATTACK)
 SFF = Mode("sff", False, CE(), None, batch_size=128, lr=0.1)
 AFF = Mode("aff", False, TRADES(6.0), ATTACK, dual_bn=True, batch_size=128, lr=0.1, milestones=(15, 20))
+# Semi-supervised: the student of `semi_supervised.py`, whose targets are labels and pseudo-labels. It is no mode for labels alone.
+SEMI = Mode("semi", False, DistilledTRADES(), ATTACK, epochs=15, batch_size=200, lr=0.1, milestones=(5, 10))
 MODES: Mapping[str, Mode] = MappingProxyType({m.name: m for m in (SLF, ALF, SFF, AFF)})

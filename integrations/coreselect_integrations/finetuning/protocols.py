@@ -40,7 +40,7 @@ _SHORT: Mapping[tuple[str, str, bool], Mapping[str, Any]] = {  # (pre-training, 
 }
 _IMAGENET32 = {"epochs": 30, "weight_decay": 5e-4, "milestones": (), "shape": "cosine", "nesterov": True}
 _IMAGENET224 = {"epochs": 150, "weight_decay": 5e-4, "milestones": (50, 100), "batch_size": 64}
-TRAINED_BY = ("standard", "sat", "trades", "fast-at", "cl", "acl", "dynacl", "acl-air", "dynacl-air")
+TRAINED_BY = ("standard", "sat", "trades", "fast-at", "cl", "moco", "byol", "acl", "dynacl", "acl-air", "dynacl-air")
 LOSSES = ("trades", "sat", "fast-at")
 
 

@@ -43,7 +43,7 @@ def features_of(
     network, _, _ = classifier_from(weights, spec, classes=2, route=route)
     device = None if device is None else usable_device(device)
     network.to(device)
-    loader = loaded_in_order(_Images(dataset), batch_size, what="dataset", num_workers=num_workers, timeout=timeout)
+    loader = loaded_in_order(Images(dataset), batch_size, what="dataset", num_workers=num_workers, timeout=timeout)
     parts: list[Tensor] = []
     with evaluation_mode(network), torch.no_grad():
         for x in loader:
@@ -75,7 +75,7 @@ def image_of(item: Any) -> Any:
     return item[0] if isinstance(item, tuple | list) else item
 
 
-class _Images(Dataset[Any]):
+class Images(Dataset[Any]):
     """The images of a dataset without the other entries of its items."""
 
     def __init__(self, dataset: Any) -> None:

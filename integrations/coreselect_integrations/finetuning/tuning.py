@@ -20,6 +20,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from coreselect.protocols import Route
 from coreselect_integrations.finetuning.modes import Mode
 from coreselect_integrations.networks import NetworkSpec, RoutedNetwork, Transfer, classifier_from, one_route
 from coreselect_integrations.systems import sat
@@ -57,19 +58,20 @@ class Tuning:
         return replace(self, mode=mode)
 
 
-def begin(mode: Mode, weights: Mapping[str, Tensor], spec: NetworkSpec, *, classes: int) -> Tuning:
+def begin(
+    mode: Mode, weights: Mapping[str, Tensor], spec: NetworkSpec, *, classes: int, route: Route = "adversarial"
+) -> Tuning:
     """Put a head of zeros on a pre-trained extractor and unfreeze what the mode trains.
-
-    If the extractor has two routes and the mode one, the statistics of the adversarial route are used.
 
     Args:
         mode: one of `MODES`.
         weights, spec: of the extractor, with any head or none; copied.
         classes: at least 2.
+        route: whose statistics are used, if the extractor has two routes and the mode one.
     Raises:
         DataError, RequirementError, UnknownNameError: see `classifier_from`.
     """
-    network, new, transfer = classifier_from(weights, spec, classes=classes, dual_bn=mode.dual_bn)
+    network, new, transfer = classifier_from(weights, spec, classes=classes, dual_bn=mode.dual_bn, route=route)
     return Tuning(mode, network, new, transfer).with_mode(mode)
 
 

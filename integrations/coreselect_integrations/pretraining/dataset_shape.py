@@ -10,6 +10,7 @@ from coreselect.data import labels_of
 from coreselect.data.items import loaded_in_order
 from coreselect.data.labels import refuse_sparse, why_unlabelled
 from coreselect.errors import DataError
+from coreselect.types import Int64
 from coreselect_integrations.networks import NetworkSpec
 
 
@@ -54,10 +55,20 @@ def count_classes(dataset: Dataset[Any], num_workers: int = 0) -> int:
     Raises:
         DataError: items carry no integer labels, or these skip most values.
     """
+    labels = read_labels(dataset, num_workers)
+    refuse_sparse(labels, "the data")
+    return max(2, int(labels.max()) + 1)
+
+
+def read_labels(dataset: Dataset[Any], num_workers: int = 0) -> Int64:
+    """Return the labels, int64 [N]; if the dataset does not list them, all items are read once.
+
+    Raises:
+        DataError: items carry no integer labels.
+    """
     listed = labels_of(dataset)
     if listed is not None:
-        refuse_sparse(listed, "the data")
-        return max(2, int(listed.max()) + 1)
+        return listed
     read: list[Tensor] = []
     for batch in loaded_in_order(dataset, 256, what="pool", num_workers=num_workers):
         y = batch[1] if isinstance(batch, tuple | list) and len(batch) > 1 else None
@@ -68,6 +79,4 @@ def count_classes(dataset: Dataset[Any], num_workers: int = 0) -> int:
             )
             raise DataError(why)
         read.append(y)
-    labels = torch.cat(read).cpu().numpy()
-    refuse_sparse(labels, "the data")
-    return max(2, int(labels.max()) + 1)
+    return torch.cat(read).cpu().numpy()

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from coreselect.history import History
+from coreselect.protocols import Loss
 from coreselect_integrations.networks import NetworkSpec, route_call, spec_for
 from coreselect_integrations.pretraining.dataset_shape import count_classes, image_shape
 from coreselect_integrations.pretraining.settings import Settings
 from coreselect_integrations.pretraining.systems import SYSTEMS
 from coreselect_integrations.systems import acl, sat
-from coreselect_integrations.systems.augment import crop_flip, resized_crop_flip
+from coreselect_integrations.systems.augment import cropped_by
 from coreselect_integrations.training.epoch_log import EpochLog
 from coreselect_integrations.training.schedule import Schedule
 from coreselect_integrations.training.workers import Worker
@@ -24,8 +24,9 @@ from coreselect_integrations.training.workers import Worker
 def network_for(settings: Settings, pool: Any, num_workers: int = 0) -> NetworkSpec:
     """Describe the network that the settings ask for on this data."""
     channels, size = image_shape(pool)
-    supervised = SYSTEMS[settings.system].supervised
-    family = "sat" if supervised else "cl" if settings.system == "cl" else "acl"
+    system = SYSTEMS[settings.system]
+    supervised = system.supervised
+    family = "sat" if supervised else "acl" if system.attacked else "cl"
     return spec_for(
         settings.arch, family, channels=channels, size=size, stem=settings.stem, projection=settings.projection,
         classes=count_classes(pool, num_workers) if supervised else None,
@@ -45,16 +46,15 @@ def train_epoch(
     device: torch.device,
     draws: torch.Generator,
     worker: Worker,
+    loss: Loss,
 ) -> EpochLog:
     """Run the plain loop of the settings' system for one epoch, with random starts and augmentation from `draws`."""
     common: dict[str, Any] = {
-        "generator": draws, "worker": worker, "loss": settings.loss(epoch), "scheduler": schedule,
+        "generator": draws, "worker": worker, "loss": loss, "scheduler": schedule,
         "weights": weights, "history": history, "precision": settings.autocast_dtype, "device": device,
     }  # fmt: skip
     views = settings.views(epoch)
     if views is None:
-        flip = bool(settings.flip)
-        padded, resized = partial(crop_flip, pad=spec.size // 8, flip=flip), partial(resized_crop_flip, flip=flip)
-        augment = resized if settings.crop == "resized" else padded
+        augment = cropped_by(settings.crop, spec.size, flip=bool(settings.flip))
         return sat.train_epoch(model, loader, optimizer, settings.attack, call=route_call, augment=augment, **common)
     return acl.train_epoch(model, loader, optimizer, settings.attack, views=views, **common)

@@ -18,6 +18,14 @@ _SUPERVISED: dict[str, Any] = {"epochs": 100, "lr": 0.1, "weight_decay": 5e-4, "
 _FAST = {
     "epochs": 30, "lr": 0.2, "curve": "triangle", "step": 10 / 255, "attack_steps": 1, "warmup": 3, "every": 3,
 }  # fmt: skip
+_OWN: dict[str, dict[str, Any]] = {
+    "fast-at": _FAST,
+    "moco": {
+        **_CONTRASTIVE, "epochs": 200, "optimiser": "sgd", "lr": 0.06, "weight_decay": 5e-4, "lr_warmup": 0, "floor": 0.0,
+        "temperature": 0.1, "key_momentum": 0.99, "warmup": 20,
+    },
+    "byol": {**_CONTRASTIVE, "lr": 0.4, "weight_decay": 1.5e-6, "floor": 0.0, "key_momentum": 0.996},
+}  # fmt: skip
 _IMAGENET32 = {"arch": "wrn28_10", "validation": 0.005, "fraction": 0.05}
 
 
@@ -27,14 +35,15 @@ def defaults(system: str) -> Settings:
     Contrastive systems: Xu et al., NeurIPS 2023 (ResNet-18, LARS with rate 5.0, batches of 512, 1000 epochs, 5 attack steps
     of 2/255, selection from epoch 100 on, every 20 epochs). SAT and TRADES: 100 epochs of SGD with rate 0.1, 10 attack steps
     of 2/255, selection from epoch 10 on, every 10 epochs. Fast-AT: Wong et al., ICLR 2020 (30 epochs, a triangular rate up to
-    0.2, one attack step of 10/255).
+    0.2, one attack step of 10/255). MoCo: the notebook of its authors for CIFAR-10 (200 epochs of SGD with rate 0.06, a queue
+    of 4096 keys, m = 0.99, t = 0.1). BYOL: nothing was published at this scale; Grill et al., NeurIPS 2020 (LARS with rate
+    0.2·B/256, 1000 epochs, τ₀ = 0.996). No paper selects under these two: from a tenth of the epochs on, every 20 epochs.
 
     Raises:
         UnknownNameError: no system has this name.
     """
     supervised = look_up(SYSTEMS, system, "training system").supervised
-    own = _FAST if system == "fast-at" else _SUPERVISED if supervised else _CONTRASTIVE
-    return replace(Settings(system=system), **own)
+    return replace(Settings(system=system), **_OWN.get(system, _SUPERVISED if supervised else _CONTRASTIVE))
 
 
 def _presets() -> dict[str, Settings]:

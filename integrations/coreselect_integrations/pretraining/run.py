@@ -13,7 +13,6 @@ from time import perf_counter, process_time
 from typing import Any
 
 import torch
-from torch import nn
 
 from coreselect import CoresetSampler, Indexed, Selector, Task
 from coreselect.data import names_of
@@ -27,6 +26,7 @@ from coreselect.support.devices import usable_device
 from coreselect.support.records import settings_of
 from coreselect.support.seeding import derive, generator, rng_kept, seed_everything
 from coreselect_integrations.networks import MODEL, NetworkSpec, RoutedNetwork, make, route_call, save_network
+from coreselect_integrations.pretraining.encoders import encoder_for, losses, refuse_ranks, result_of
 from coreselect_integrations.pretraining.epoch import network_for, train_epoch
 from coreselect_integrations.pretraining.seen_examples import SeenExamples
 from coreselect_integrations.pretraining.settings import OLD_DEFAULTS, SYSTEMS, Settings
@@ -93,19 +93,21 @@ def pretrain(
         store: a folder that keeps the sweep of the current selection batch by batch, so that a run that is killed in it goes on
             there.
     Raises:
-        RequirementError: the folder holds a run with other settings, or on other data; or there is no such device here.
+        RequirementError: the folder holds a run with other settings, or on other data; or there is no such device here; or the
+            system's second encoder follows batches of one process, and there are several ranks.
         OutOfBoundsError: the first image lies outside [0, 1], and the system attacks.
         NonFiniteError: training diverged; the folder holds the epoch before.
     """
     where, folder, n = usable_device(device or "cpu"), Path(folder), len(pool)
+    refuse_ranks(settings, ranks.world_size())
     spec = network_for(settings, pool, num_workers)
     if settings.flip is None:
         settings = replace(settings, flip=spec.channels > 1)
     network = make(spec, settings.seed).to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    model: nn.Module = MomentumEncoder(network, settings.key_momentum) if settings.key_momentum else network
+    model = encoder_for(settings, network)
     optimizer = optimiser(
-        settings.optimiser, network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay,
-        momentum=settings.momentum,
+        settings.optimiser, [p for p in model.parameters() if p.requires_grad], lr=settings.lr,
+        weight_decay=settings.weight_decay, momentum=settings.momentum,
     )  # fmt: skip
     if isinstance(model, MomentumEncoder):
         model.attach(optimizer)
@@ -154,7 +156,8 @@ def pretrain(
             seed_everything(derive(settings.seed, "items", epoch, *mine))  # for datasets that draw from global states
             workers.manual_seed(derive(settings.seed, "workers", epoch, *mine))
             wall_start, cpu_start, before = perf_counter(), process_time(), sampler.selection
-            sampler.task = replace(sampler.task, loss=settings.loss(epoch), views=settings.views(epoch))
+            loss, selected_by = losses(settings, epoch, model)
+            sampler.task = replace(sampler.task, loss=selected_by, views=settings.views(epoch))
             sampler.set_epoch(epoch)
             chosen = sampler.selection if sampler.selection is not before else None
             select_seconds, select_cpu_seconds = perf_counter() - wall_start, process_time() - cpu_start
@@ -167,7 +170,7 @@ def pretrain(
             cpu_start = process_time()
             log = train_epoch(
                 settings, spec, epoch, model, reporting_loader, optimizer, schedule, sampler.weights, history, where, draws,
-                worker,
+                worker, loss,
             )  # fmt: skip
             worker.settle()
             seen.add(sampler)
@@ -183,8 +186,7 @@ def pretrain(
             run.keep(record if worker.world == 1 else {**record, "ranks": worker.world})
             if ended is not None:
                 ended(run.records[-1])
-    trained = model.key if isinstance(model, MomentumEncoder) else network
-    assert isinstance(trained, RoutedNetwork)  # the key encoder is a copy of the network
+    trained = result_of(model)
     if run.done == settings.epochs and writes:
         names = names_of(pool) if SYSTEMS[settings.system].supervised else None
         save_network(folder / MODEL, trained, spec, about, names)

@@ -20,6 +20,7 @@ from coreselect_integrations.lookup import look_up
 from coreselect_integrations.networks.architectures import maker_of
 from coreselect_integrations.pretraining.systems import SYSTEMS
 from coreselect_integrations.systems.air import with_original
+from coreselect_integrations.systems.augment import CROPS
 from coreselect_integrations.systems.dynacl import omega, strength
 from coreselect_integrations.systems.views import two_views
 from coreselect_integrations.training.optimisers import OPTIMISERS
@@ -29,7 +30,6 @@ AUTOCAST_DTYPES: Mapping[str, torch.dtype | None] = MappingProxyType({"fp32": No
 PRECISIONS = tuple(AUTOCAST_DTYPES)
 ALIGNMENTS = ("warmup", "absolute")
 CAPTURES = ("head", "all")
-CROPS = ("pad", "resized")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,9 @@ class Settings:
         temperature: t of NT-Xent.
         beta: of TRADES.
         interval, rate: K, the epochs between changes of DynACL's strength s, and λ of its weight ω = λ(1 − s).
-        key_momentum: of DynACL's key encoder; 0 trains a single encoder.
+        key_momentum: of the key encoder of MoCo or DynACL, or of BYOL's target at the start; 0 trains a single encoder in
+            acl and dynacl.
+        queue: of MoCo, the number of old keys that serve as negatives.
         sir, air, form: weights of invariant regularisation, and its `form`, see `air.IR`.
         crop: how supervised systems cut images at random: `pad` (out of a frame of zeros) or `resized` (a part of the image,
             resized to the whole, as for ImageNet).
@@ -88,6 +90,7 @@ class Settings:
     interval: int = 50
     rate: float = 2 / 3
     key_momentum: float = 0.0
+    queue: int = 4096
     sir: float = 0.5
     air: float = 0.5
     form: str = "kl"
@@ -125,14 +128,16 @@ class Settings:
             ("lr", 0 < self.lr < inf, "a rate above 0"),
             ("momentum", 0 <= self.momentum < 1, "a momentum in [0, 1)"),
             ("temperature", 0 < self.temperature < inf, "a temperature above 0"),
+            ("queue", self.queue >= 1, "a queue of at least one key"),
             ("rd_steps", self.rd_steps >= 1, "at least one step of RD's attack"),
             ("milestones", self.milestones or self.curve != "stairs", "milestones for the curve stairs"),
         ):
             if not right:
                 raise RequirementError(f"a run needs {needed}, got {name} {getattr(self, name)!r}.")
-        if self.key_momentum and (self.system not in ("acl", "dynacl") or not 0 < self.key_momentum < 1):
+        if self.key_momentum and not (SYSTEMS[self.system].follower and 0 < self.key_momentum < 1):
+            able = ", ".join(name for name, system in SYSTEMS.items() if system.follower)
             why = (
-                f"only acl and dynacl have a key encoder, with momentum in (0, 1): got momentum {self.key_momentum} for "
+                f"a second encoder, with momentum in (0, 1), is for {able}: got momentum {self.key_momentum} for "
                 f"{self.system}."
             )
             raise RequirementError(why)
@@ -222,5 +227,5 @@ def _short_attack(radius: float, steps: int) -> PGD:
 SETTING_NAMES = tuple(f.name for f in fields(Settings))
 # Values that older versions used without writing them down.
 OLD_DEFAULTS: Mapping[str, object] = MappingProxyType(
-    {"capture": "head", "select_precision": "fp32", "align": "warmup", "crop": "pad", "group_size": None}
+    {"capture": "head", "select_precision": "fp32", "align": "warmup", "crop": "pad", "group_size": None, "queue": 4096}
 )

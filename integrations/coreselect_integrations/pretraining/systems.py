@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from coreselect.losses import ACL, CE, CL, SAT, TRADES
 from coreselect.protocols import Loss
 from coreselect_integrations.systems.air import IR
+from coreselect_integrations.systems.byol import OnlineBYOL
+from coreselect_integrations.systems.moco import MoCo
 
 if TYPE_CHECKING:
     from coreselect_integrations.pretraining.settings import Settings
@@ -20,11 +22,12 @@ class System:
     """A training system.
 
     Args:
-        loss: (settings, ω) → the training loss.
+        loss: (settings, ω) → the training loss; for moco and byol that of a finished network (`encoders.losses`).
         supervised: whether labels are read.
         attacked: whether inputs are attacked.
         dynamic: whether the augmentation gets weaker during the run.
         regularised: whether the loss reads the un-augmented image as a third view.
+        follower: whether a second encoder may follow the trained one.
     """
 
     loss: Callable[[Settings, float], Loss]
@@ -32,6 +35,7 @@ class System:
     attacked: bool = True
     dynamic: bool = False
     regularised: bool = False
+    follower: bool = False
 
 
 def _acl(s: Settings, w: float) -> Loss:
@@ -49,8 +53,10 @@ SYSTEMS: Mapping[str, System] = MappingProxyType(
         "trades": System(lambda s, w: TRADES(s.beta), supervised=True),
         "fast-at": System(lambda s, w: SAT(), supervised=True),
         "cl": System(lambda s, w: CL(s.temperature), attacked=False),
-        "acl": System(_acl),
-        "dynacl": System(_acl, dynamic=True),
+        "moco": System(lambda s, w: MoCo(s.temperature), attacked=False, follower=True),
+        "byol": System(lambda s, w: OnlineBYOL(), attacked=False, follower=True),
+        "acl": System(_acl, follower=True),
+        "dynacl": System(_acl, dynamic=True, follower=True),
         "acl-air": System(_ir, regularised=True),
         "dynacl-air": System(_ir, dynamic=True, regularised=True),
     }

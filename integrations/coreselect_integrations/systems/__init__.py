@@ -1,1 +1,1 @@
-"""The training systems of the papers, one plain loop in each file: SAT, ACL, DynACL and AIR, with the views they use."""
+"""The systems of the papers: SAT, ACL, DynACL, AIR, MoCo, BYOL, a plain loop or encoder in each file, with their views."""

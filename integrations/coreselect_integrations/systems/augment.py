@@ -1,6 +1,7 @@
 """Random crops with flips, for a whole batch at once: of padded images, or of a part that is resized to the whole."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,20 @@ from coreselect_integrations.systems.views import TRIES, crop, crop_boxes, load_
 from coreselect_integrations.training.shares import uniform
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]  # (x, generator) → x, on whole batches
+
+
+CROPS = ("pad", "resized")
+LARGE = 160  # pixels, from which on fine-tuning cuts as for ImageNet
+
+
+def cropped_by(name: str, size: int, *, flip: bool) -> Augment:
+    """Return a random crop by its name in `CROPS`: `pad` with a frame of an eighth of the size, or `resized`."""
+    return partial(resized_crop_flip, flip=flip) if name == "resized" else partial(crop_flip, pad=size // 8, flip=flip)
+
+
+def usual_crop(size: int) -> str:
+    """Return the crop that is usual in a fine-tuning on images of this size: `resized` for those of ImageNet, else `pad`."""
+    return "resized" if size >= LARGE else "pad"
 
 
 def crop_flip(x: Tensor, generator: torch.Generator, *, pad: int = 4, flip: bool = True) -> Tensor:

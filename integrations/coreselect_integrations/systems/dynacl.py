@@ -83,6 +83,11 @@ class MomentumEncoder(nn.Module):
         self.key = deepcopy(query).requires_grad_(False)
         self.momentum = momentum
 
+    @property
+    def result(self) -> nn.Module:
+        """The encoder to keep: the key."""
+        return self.key
+
     def forward(self, x: Tensor, route: Route) -> Tensor:
         """Take both views, one after the other [2B, …] → representations [2B, D]: the first half by q, the second by k.
 

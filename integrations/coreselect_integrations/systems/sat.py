@@ -26,6 +26,7 @@ from coreselect.history import History
 from coreselect.losses import SAT
 from coreselect.protocols import Attack, Call, Loss, Route
 from coreselect.support.devices import device_for, moved
+from coreselect.support.structure import mapped
 from coreselect_integrations.systems.augment import Augment
 from coreselect_integrations.training.attacks import check_attack, random_start
 from coreselect_integrations.training.contexts import evaluation_mode, mixed_precision
@@ -69,7 +70,7 @@ def train_epoch(
     Args:
         model: [B, C, H, W] → logits [B, classes]; in training mode afterwards.
         loader: yields (x, y), or (x, y, index) if `weights` or `history` is given; usually a `DataLoader` over a
-            `CoresetSampler`.
+            `CoresetSampler`. y are labels [B], or a tuple that begins with them, for a loss that reads more.
         optimizer: of the parameters to train.
         attack: raises the loss's own objective within a ball around x; None leaves x as it is.
         generator: gives the random starts and the draws of the augmentation.
@@ -107,7 +108,7 @@ def train_epoch(
         trained.train()
     for x, y, *index in loader:
         with totals.checks.collecting():
-            given, x, y = y, moved(x, device), moved(y, device)  # [B], [B, C, H, W], [B]
+            given, x, y = y, moved(x, device), mapped(partial(moved, device=device), y)  # [B], [B, C, H, W], [B]
             if augment is not None:
                 x = augment(x, generator)
             attacked = x
@@ -125,11 +126,16 @@ def train_epoch(
             if scheduler is not None:
                 scheduler.step()
             if history is not None:
-                positions, labels = worker.whole(index[0]), worker.whole(given)
+                positions, labels = worker.whole(index[0]), worker.whole(_labels(given))
                 totals.record(worker.whole(used), partial(_record, history, positions, labels, attack is not None))
-            correct = worker.whole(used.argmax(1) == y).sum()
+            correct = worker.whole(used.argmax(1) == _labels(y)).sum()
         totals.batch_done(mean, worker.size(len(x)), correct)
     return totals.log(answers=True)
+
+
+def _labels(y: Tensor | tuple[Tensor, ...]) -> Tensor:
+    """Return the labels [B] of a batch, which may carry more for its loss."""
+    return y if isinstance(y, Tensor) else y[0]
 
 
 def _record(history: History, index: Tensor, labels: Tensor, attacked: bool, logits: Tensor) -> None:

@@ -18,7 +18,7 @@ from coreselect_integrations.pretraining.run import MODEL
 from coreselect_integrations.training.runs import CHECKPOINT, LOG
 
 pytest.importorskip("sklearn", reason="digits come with scikit-learn")
-ATTACKED = ("alf", "aff", "autolora", "lpaft")
+ATTACKED = ("alf", "aff", "autolora", "semi", "lpaft")
 FACTORIES = """
 import torch
 
@@ -49,7 +49,8 @@ def command(*words: object) -> Any:
 
 def finetune(mode: str, encoder: Path, out: Path, *words: object) -> Any:
     short = ("--epochs", 2, "--rows", 60, "--batch-size", 30, *(("--attack-steps", 1) if mode in ATTACKED else ()))
-    return command("finetune", mode, "--from", encoder, "--out", out, *short, *words)
+    few = ("--labelled", 20) if mode == "semi" else ()
+    return command("finetune", mode, "--from", encoder, "--out", out, *short, *few, *words)
 
 
 @pytest.mark.parametrize("mode", ALL)
@@ -62,10 +63,47 @@ def test_every_mode_leaves_a_classifier_and_a_log(mode: str, encoder: Path, tmp_
     assert saved.classes == (None if mode == "lpaft" else tuple("0123456789"))
     assert (saved.about["mode"], saved.about["from"], saved.about["data"]) == (mode, {"system": "acl"}, "digits")
     assert [f"epoch {n} of 2" in got.stderr for n in (1, 2, 3)] == [True, True, False]
-    log = tmp_path / ("full" if mode == "lpaft" else "") / LOG
+    log = tmp_path / {"lpaft": "full", "semi": "student"}.get(mode, "") / LOG
     assert f"{tmp_path / MODEL} and {log} hold" in got.stdout
     assert log.exists()
     assert f"tensors came from {encoder}, 2 began anew\n2 epochs took" in got.stdout
+
+
+def test_few_labels_are_drawn_in_balance_and_written_down(encoder: Path, tmp_path: Path) -> None:
+    """A third of 60 digits is two of each class, with the seed; the same command continues, another share does not."""
+    first = finetune("semi", encoder, tmp_path, "--teacher", "slf", "--seed", 3)
+    assert first.exit_code == 0, first.output
+    drawn = json.loads((tmp_path / "labelled.json").read_text())
+    assert (drawn["seed"], drawn["classes"], len(drawn["indices"])) == (3, [2] * 10, 20)
+    about = load_network(tmp_path / MODEL).about
+    assert (about["labelled"], about["teacher"]) == (20, "slf")
+    again = finetune("semi", encoder, tmp_path, "--teacher", "slf", "--seed", 3, "--json")
+    assert json.loads(again.stdout)["trained"] == 0
+    other = finetune("semi", encoder, tmp_path, "--labelled", 0.2, "--teacher", "slf", "--seed", 3)
+    assert isinstance(other.exception, RequirementError)
+
+
+@pytest.mark.parametrize(
+    ("mode", "words", "said"),
+    [
+        ("slf", ("--labelled", 0.1), "--labelled would be without effect on slf: it is for semi"),
+        ("semi", ("--teacher", "aff"), "--teacher is sff or slf"),
+        ("semi", ("--labelled", 1.5), "whole number of images"),
+        ("semi", ("--labelled", 0), "--labelled is above 0"),
+        ("semi", ("--lr", 0.1), "--lr would be without effect on semi"),
+        ("semi", ("--epochs", 1), "semi trains twice"),
+        ("semi", ("--labelled", 3), "less than one of each of the 10 classes"),
+    ],
+)
+def test_semi_supervised_options_without_sense_are_refused(
+    mode: str, words: tuple[Any, ...], said: str, encoder: Path, tmp_path: Path
+) -> None:
+    """One sentence, and no run."""
+    got = finetune(mode, encoder, tmp_path / "run", *words)
+    assert got.exit_code != 0
+    refusal = str(got.exception) if isinstance(got.exception, CoreselectError) else got.stderr
+    assert said in " ".join(refusal.replace("│", " ").split())
+    assert not (tmp_path / "run").exists()
 
 
 def test_json_is_alone_on_stdout(encoder: Path, tmp_path: Path) -> None:

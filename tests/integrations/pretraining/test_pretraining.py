@@ -16,7 +16,7 @@ import pytest
 import torch
 from tiny_runs import images, tiny
 
-from coreselect import Selection
+from coreselect import Selection, Task, select
 from coreselect.attacks import PGD
 from coreselect.errors import RequirementError
 from coreselect.objectives import RD
@@ -25,6 +25,9 @@ from coreselect_integrations.networks import load_network, restore
 from coreselect_integrations.pretraining.run import MODEL, Pretrained, pretrain
 from coreselect_integrations.pretraining.settings import Settings
 from coreselect_integrations.pretraining.systems import SYSTEMS
+from coreselect_integrations.pretraining.trained import open_trained
+from coreselect_integrations.systems.byol import OnlineBYOL
+from coreselect_integrations.systems.moco import MoCo
 from coreselect_integrations.training.runs import LOG
 
 pytest.importorskip("kornia")
@@ -57,6 +60,18 @@ def test_rcs_plugs_into_every_system(system: str, tmp_path: Path) -> None:
     assert (result.records[0]["accuracy"] is not None) == SYSTEMS[system].supervised
 
 
+@pytest.mark.parametrize("system", ["moco", "byol"])
+def test_a_finished_network_without_its_second_encoder_is_selected_from(system: str, tmp_path: Path) -> None:
+    """Without the queue of its run, MoCo takes the other keys of a batch; without its predictor, BYOL compares directly."""
+    run(tmp_path, tiny(system, epochs=2), selector=None)
+    found = open_trained(tmp_path, images(N), "images", torch.device("cpu"))
+    assert found.loss == (MoCo(0.1) if system == "moco" else OnlineBYOL())
+    task = Task.from_model(
+        found.model, images(N), images(20, seed=8), loss=found.loss, attack=found.attack, call=found.call, views=found.views
+    )  # fmt: skip
+    assert len(select(task, rcs(), 24)) == 24
+
+
 class Stop(Exception):
     """The run is stopped."""
 
@@ -69,6 +84,8 @@ class Stop(Exception):
         ("trades", {"every": 2}, rcs()),
         ("acl", {}, RS2()),
         ("dynacl", {"key_momentum": 0.9}, rcs()),
+        ("moco", {"queue": 20}, rcs()),
+        ("byol", {}, rcs()),
         ("dynacl-air", {"optimiser": "lars", "every": 2}, rcs()),
     ],
 )

@@ -17,10 +17,12 @@ from coreselect_integrations.pretraining.presets import PRESETS, defaults, prese
 from coreselect_integrations.pretraining.settings import Settings
 from coreselect_integrations.pretraining.systems import SYSTEMS
 from coreselect_integrations.systems.air import IR
+from coreselect_integrations.systems.byol import OnlineBYOL
+from coreselect_integrations.systems.moco import MoCo
 
 LOSSES: dict[str, Any] = {
     "standard": CE(), "sat": SAT(), "trades": TRADES(6.0), "fast-at": SAT(), "cl": CL(0.5), "acl": ACL(0.5),
-    "dynacl": ACL(0.5), "acl-air": IR(0.5), "dynacl-air": IR(0.5),
+    "moco": MoCo(0.1), "byol": OnlineBYOL(), "dynacl": ACL(0.5), "acl-air": IR(0.5), "dynacl-air": IR(0.5),
 }  # fmt: skip
 
 
@@ -42,7 +44,7 @@ def test_every_system_begins_with_its_papers_loss(name: str) -> None:
     assert settings.loss(0) == LOSSES[name]
     views = settings.views(0)
     assert (views is None) == SYSTEMS[name].supervised
-    assert (settings.attack is None) == (name in ("standard", "cl"))
+    assert (settings.attack is None) == (name in ("standard", "cl", "moco", "byol"))
     if views is not None:
         pytest.importorskip("kornia")
         x = torch.rand(2, 3, 8, 8)
@@ -91,6 +93,10 @@ def test_presets_carry_the_published_numbers() -> None:
     assert selector_for("rcs", acl) == RCS(acl.rd, acl.eta, group_size=512)
     assert selector_for("rcs:group_size=64", acl) == RCS(acl.rd, acl.eta, group_size=64)
     assert selector_for("rcs:divergence=js", acl) == selector_for("rcs:objective=js", acl)
+    moco, byol = preset("cifar10-moco"), preset("cifar10-byol")
+    assert (moco.epochs, moco.optimiser, moco.lr, moco.weight_decay, moco.temperature) == (200, "sgd", 0.06, 5e-4, 0.1)
+    assert (moco.queue, moco.key_momentum, moco.batch_size) == (4096, 0.99, 512)
+    assert (byol.lr, byol.weight_decay, byol.key_momentum, byol.epochs) == (0.4, 1.5e-6, 0.996, 1000)
     fast = defaults("fast-at")
     assert fast.attack == PGD(8 / 255, 10 / 255, 1)
 
@@ -126,7 +132,8 @@ def test_every_preset_describes_a_network_and_a_schedule(name: str) -> None:
         ({"epochs": 0}, RequirementError, "at least one epoch"),
         ({"batch_size": 1}, RequirementError, "batches of 2"),
         ({"lr": 0.0}, RequirementError, "rate above 0"),
-        ({"key_momentum": 0.9}, RequirementError, "acl and dynacl"),
+        ({"key_momentum": 0.9}, RequirementError, "moco, byol, acl, dynacl"),
+        ({"system": "moco", "queue": 0}, RequirementError, "at least one key"),
         ({"system": "dynacl", "key_momentum": 1.0}, RequirementError, "momentum in"),
     ],
 )
