@@ -64,7 +64,8 @@ def open_model(task: ModelRecipe, seed: int, round: int) -> Iterator[Snapshot]:
         stack.enter_context(shared(task, model, context, device))
         if task.store is not None:
             run = run_of(task, model, context)
-            context.parts = kept(context.parts, stack.enter_context(task.store.opened(run, device)))
+            context.own_parts = stack.enter_context(task.store.opened(run, device))
+            context.parts = kept(context.parts, context.own_parts)
         yield ModelSnapshot(task, model, context, positions)
 
 
