@@ -11,7 +11,7 @@ from torch import Tensor
 from coreselect import certify, select
 from coreselect.errors import RequirementError, ShapeError, UnknownNameError
 from coreselect.gradients.rows import DenseRows
-from coreselect.search import Blocks, Candidates, GreeDi, ExactSearch, search, search_kind
+from coreselect.search import Blocks, Candidates, ExactSearch, GreeDi, search, search_kind
 from coreselect.solvers.greedy import greedy
 
 
