@@ -33,13 +33,12 @@ def run(case: LargeCase, *, work: Path) -> dict[str, Any]:
             "seconds": told.total_seconds,
         }  # fmt: skip
         with Meter() as meter, meter("select"):
-            if case.refused:
-                sentence = refusal(task, selector, case)
-                return {**meter.record(), "planned": planned, "refused": 1.0, "sentence": sentence}
-            chosen = select(task, selector, case.budget, 0)
+            made = refusal(task, selector, case) if case.refused else select(task, selector, case.budget, 0)
     finally:
         path.unlink(missing_ok=True)
-    by_part = {k: round(v, 2) for k, v in chosen.provenance.seconds.items()}
+    if isinstance(made, str):
+        return {**meter.record(), "planned": planned, "refused": 1.0, "sentence": made}
+    by_part = {k: round(v, 2) for k, v in made.provenance.seconds.items()}
     return {**meter.record(), "planned": planned, "by_part": by_part}
 
 
