@@ -74,7 +74,10 @@ class LoopCase:
 
 @dataclass(frozen=True)
 class LargeCase:
-    """One `select` on memory-mapped float16 or float32 features of ImageNet's width: seconds and memory."""
+    """One `select` on memory-mapped float16 or float32 features of ImageNet's width: seconds and memory.
+
+    `refused` says that the method must refuse, in one sentence and before any work.
+    """
 
     kind: ClassVar[str] = "large"
     selector: str
@@ -85,6 +88,7 @@ class LargeCase:
     width: int = 512
     clusters: int = 1000
     seed: int = 0
+    refused: bool = False
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from coreselect.gradients.sketch import Sketch
 from coreselect.network.precision import HalfPrecision
 from coreselect.objectives import RD, AdversarialCE, CEPlusRD
 from coreselect.protocols import TaskLike
-from coreselect.search import Blocks, Candidates
+from coreselect.search import Blocks, Candidates, GreeDi
 from coreselect.selectors import SELECTORS
 from coreselect.types import Certificate, Selection
 
@@ -25,6 +25,7 @@ _REBUILDABLE: dict[str, Any] = {
         Sketch,
         Candidates,
         Blocks,
+        GreeDi,
         Lipschitz,
         RD,
         AdversarialCE,

@@ -13,6 +13,7 @@ from coreselect.errors import RequirementError
 from coreselect.gradients.curvature import curvature
 from coreselect.gradients.factored import FactoredRows
 from coreselect.gradients.rows import DenseRows, Rows
+from coreselect.gradients.spread import SpreadRows
 from coreselect.network.layout import Layout
 from coreselect.objectives.on_validation import ValidationObjective
 from coreselect.support.seeding import generator as seeded
@@ -160,7 +161,9 @@ def _units(problem: GreedyProblem, picks: Int64, order: tuple[int, ...]) -> _Uni
     rows, k = problem.rows, len(picks)
     sizes = {len(g) for g in rows.groups}
     in_groups = sum(len(rows.groups[m]) for m in order)
-    examples = rows if isinstance(rows, FactoredRows) else rows.examples if isinstance(rows, DenseRows) else None
+    examples = (
+        rows if isinstance(rows, FactoredRows) else rows.examples if isinstance(rows, DenseRows | SpreadRows) else None
+    )
     if isinstance(examples, FactoredRows) and (len(sizes) > 1 or in_groups > k):
         scale = torch.empty(examples.count, dtype=problem.theta.dtype, device=problem.theta.device)
         for group in rows.groups:
@@ -185,10 +188,8 @@ def _indicator(n: int, chosen: Sequence[int] | Int64, like: Tensor) -> Tensor:
 
 def combine(rows: Rows, w: Tensor) -> Tensor:
     """Return Rᵀ w [P]."""
-    if isinstance(rows, FactoredRows):
-        return rows.combine(w)
-    assert isinstance(rows, DenseRows)
-    return torch.stack([w[at : at + len(b)].to(b) @ b for at, b in rows.blocks()]).sum(0).to(w.device)
+    assert isinstance(rows, FactoredRows | DenseRows | SpreadRows)
+    return rows.combine(w).to(w.device)
 
 
 def _sampled(problem: GreedyProblem, picks: int, samples: int = 20, sigma: float = 1.0) -> Certificate:

@@ -14,7 +14,8 @@ from typer import BadParameter
 from coreselect.cli.device import device_on
 from coreselect.cli.launcher import launched, launched_rank
 from coreselect.errors import CoreselectError, CoreselectWarning, RequirementError
-from coreselect.support.ranks import TIMEOUT, is_heard
+from coreselect.support.ranks import TIMEOUT
+from coreselect.support.told import is_heard
 
 POLITE = 2.0  # seconds in which rank 0 may say why, before a launcher ends it with the process that ends first
 

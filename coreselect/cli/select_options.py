@@ -124,8 +124,9 @@ class MethodOptions:
     search: Annotated[
         str,
         typer.Option(
-            help="Search for the best group: auto, exact or faiss, which pick the same; or an approximation, candidates=4096x64 "
-            "(score 4096 rows, all of them every 64 picks) or blocks=64 (64 picks by one query).",
+            help="Search for the best group: auto, exact, faiss or sharded (under torchrun each rank keeps its rows), which "
+            "pick the same; or an approximation, candidates=4096x64 (score 4096 rows, all of them every 64 picks), blocks=64 "
+            "(64 picks by one query) or greedi=8 (pick in 8 parts of the groups, then among their picks).",
             rich_help_panel=METHOD,
         ),
     ] = "auto"

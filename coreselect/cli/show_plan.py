@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from coreselect.gradients.row_store import FolderStore
-from coreselect.planning.record import Plan
+from coreselect.planning.record import OWN, Plan
 
 SHARED = "Sweeps that these methods have in common are made once; each plan counts its own."
 
@@ -80,9 +80,15 @@ def _last_lines(plan: Plan) -> str:
         seconds = (plan.seconds or {}).get("greedy")
         times = "once" if plan.row_passes == 1 else f"{plan.row_passes:,} times"
         lines.append(f"over the rows {times}" + ("" if seconds is None else f", {duration(seconds)}"))
+    if plan.products or plan.read:
+        seconds = (plan.seconds or {}).get(OWN)
+        work = [f"{plan.products:.2g} multiply-adds"] * bool(plan.products) + [f"{size(int(plan.read))} read"] * bool(
+            plan.read
+        )
+        lines.append(f"{OWN}: at most " + " and ".join(work) + ("" if seconds is None else f", {duration(seconds)}"))
     if plan.bytes:
         lines.append("memory: " + ", ".join(f"{what} {size(number)}" for what, number in plan.bytes.items()))
-    if plan.total_seconds is not None and plan.passes:
+    if plan.total_seconds is not None and plan.timed:
         lines.append(
             f"in all about {duration(plan.total_seconds)}, estimated from {plan.timed:,} images on {plan.device}"
         )

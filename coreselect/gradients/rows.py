@@ -143,7 +143,8 @@ class DenseRows:
         self.matrix, self.groups, self._full, self._project = matrix, groups, full, project
         self.examples = examples
         # [M], in float64: the squares of large float32 numbers overflow float32
-        norms = torch.cat([block.double().norm(dim=1) for _, block in self.blocks()])
+        none = matrix.new_empty(0, dtype=torch.float64)
+        norms = torch.cat([none, *(block.double().norm(dim=1) for _, block in self.blocks())])
         if not bool(torch.isfinite(norms).all()):
             bad = (~torch.isfinite(norms)).nonzero().flatten().tolist()
             members = np.concatenate([np.asarray(groups[m]) for m in bad])
@@ -169,7 +170,7 @@ class DenseRows:
 
     def blocks(self) -> Sequence[tuple[int, Tensor]]:
         """Cut the rows into views of at most BLOCK_BYTES: pairs (number of the first row, block [b, W])."""
-        step = max(1, BLOCK_BYTES // max(1, self.matrix.shape[1] * self.matrix.element_size()))
+        step = rows_of_a_block(self.matrix.shape[1] * self.matrix.element_size())
         return [(at, self.matrix[at : at + step]) for at in range(0, len(self.matrix), step)]
 
     def project(self, query: Tensor) -> Tensor:
@@ -192,8 +193,20 @@ class DenseRows:
 
     def mean(self) -> Tensor:
         sizes = torch.tensor([len(g) for g in self.groups], dtype=torch.float64)  # [M]
-        share = (sizes / sizes.sum()).to(self.matrix)
-        return torch.stack([share[at : at + len(block)] @ block for at, block in self.blocks()]).sum(0)
+        return self.combine((sizes / sizes.sum()).to(self.matrix))
+
+    def combine(self, weights: Tensor) -> Tensor:
+        """Compute Rᵀw [W] for weights [M]."""
+        return self.partial_sums(weights).sum(0)
+
+    def partial_sums(self, weights: Tensor) -> Tensor:
+        """Compute Rᵀw for each of `blocks` alone, [blocks, W]."""
+        return torch.stack([weights[at : at + len(block)].to(block) @ block for at, block in self.blocks()])
+
+
+def rows_of_a_block(row: int) -> int:
+    """Return how many rows of so many bytes one block of `DenseRows` holds."""
+    return max(1, BLOCK_BYTES // max(1, row))
 
 
 def row_products(rows: NDArray[np.float64], q: NDArray[np.float64]) -> Float64:

@@ -246,3 +246,8 @@ def pack(groups: Sequence[NDArray[np.int64]], batch_size: int) -> Batches:
         out[-1].append(group)
         size += len(group)
     return out
+
+
+def name_of(stream: Stream) -> str:
+    """Return the name of a stream in a record: ("adversarial", 0) → "adversarial 0"."""
+    return f"{stream[0]} {stream[1]}"

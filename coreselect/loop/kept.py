@@ -44,7 +44,7 @@ class Kept:
         good = isinstance(arrays, dict) and all(
             isinstance(a, torch.Tensor) and a.dtype == torch.int64 and a.shape == (n,) for a in arrays.values()
         )
-        if not good or type(state.get("interval")) is not int:
+        if not good or not isinstance(arrays, dict) or type(state.get("interval")) is not int:
             raise ScheduleError(
                 f"what the state keeps for the selector is damaged, or not of a pool of {n} examples: load another state."
             )

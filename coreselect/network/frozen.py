@@ -12,12 +12,14 @@ from coreselect.network.arithmetic import exact_arithmetic
 from coreselect.network.modes import evaluating
 from coreselect.support.seeding import rng_kept
 
+FSDP1 = "_fsdp_wrapped_module"  # what the wrapper of FSDP1 calls the module inside; it is `module` too
+
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """Return the module inside any DistributedDataParallel, DataParallel and torch.compile wrappers."""
+    """Return the module inside any DistributedDataParallel, DataParallel, FSDP1 and torch.compile wrappers."""
     while True:
-        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
-            model = model.module
+        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel) or hasattr(model, FSDP1):
+            model = cast(nn.Module, model.module)
         elif hasattr(model, "_orig_mod"):
             model = cast(nn.Module, model._orig_mod)
         else:

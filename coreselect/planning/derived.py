@@ -5,12 +5,22 @@ from dataclasses import replace
 from typing import Any
 
 from coreselect.objectives.following import parts
-from coreselect.planning.needs import NaturalPass, Need, OnValidation, OwnPasses, SaysItsCosts, Sizes, Sweep
+from coreselect.planning.needs import (
+    NaturalPass,
+    Need,
+    OnValidation,
+    OwnPasses,
+    SaysItsCosts,
+    SaysItsWork,
+    Sizes,
+    Sweep,
+)
 
 
 def needs_of(selector: Any, sizes: Sizes) -> tuple[Need, ...]:
     """Return what a selection needs, as the selector says it, or else as `derived` reads it from its requirements."""
-    return tuple(selector.costs(sizes)) if isinstance(selector, SaysItsCosts) else derived(selector, sizes)
+    told = tuple(selector.costs(sizes)) if isinstance(selector, SaysItsCosts) else derived(selector, sizes)
+    return (*told, selector.work(sizes)) if isinstance(selector, SaysItsWork) else told
 
 
 def derived(selector: Any, sizes: Sizes) -> tuple[Need, ...]:

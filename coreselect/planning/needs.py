@@ -4,11 +4,13 @@ A selector may have a method `costs(sizes) -> tuple of needs`. One without it is
 `attacks` and `objective` (`coreselect.planning.derived`).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol, runtime_checkable
 
 from coreselect.budget import largest_remainder
 from coreselect.objectives.objective import Objective
+from coreselect.support.limits import Needs
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,20 @@ class Memory:
     of: str
 
 
-Need = NaturalPass | Sweep | OnValidation | OwnPasses | RowPasses | Memory
+@dataclass(frozen=True)
+class OwnWork:
+    """What a method computes on its features or rows, after the model is done.
+
+    Attributes:
+        over: what it works on.
+        of: width of these → multiply-adds, bytes read and bytes kept; the method refuses above the limits by the same numbers.
+    """
+
+    over: Literal["rows", "features"]
+    of: Callable[[int], Needs]
+
+
+Need = OwnWork | NaturalPass | Sweep | OnValidation | OwnPasses | RowPasses | Memory
 
 
 @runtime_checkable
@@ -126,4 +141,13 @@ class SaysItsCosts(Protocol):
 
     def costs(self, sizes: Sizes) -> tuple[Need, ...]:
         """Return what a selection of this size needs."""
+        ...
+
+
+@runtime_checkable
+class SaysItsWork(Protocol):
+    """A selector that says what it computes by itself, beside what it `requires`."""
+
+    def work(self, sizes: Sizes) -> OwnWork:
+        """Return the work of a selection of this size."""
         ...

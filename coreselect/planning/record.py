@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+OWN = "the method's own work"  # its part of seconds and bytes
+
 
 @dataclass(frozen=True)
 class Pass:
@@ -38,6 +40,8 @@ class Plan:
         pool_size, budget: N and k.
         passes: passes of the model, in order; empty for arrays, and for methods that read no model.
         row_passes: how often the method goes over its rows or features afterwards; None where it does not say.
+        products, read: multiply-adds of the method's own work on features or rows, and bytes that it reads in passes over them, at
+            most; 0 where it does not say.
         bytes: memory by what is in it. It is what is known to be kept, not the peak of the process.
         seconds: by part, or None without timing. Parts that were not timed are left out.
         timed: how many examples were timed.
@@ -50,6 +54,8 @@ class Plan:
     budget: int
     passes: tuple[Pass, ...] = ()
     row_passes: int | None = None
+    products: float = 0.0
+    read: float = 0.0
     bytes: Mapping[str, int] = field(default_factory=dict)
     seconds: Mapping[str, float] | None = None
     timed: int = 0

@@ -15,8 +15,10 @@ from coreselect.gradients.sketch import Sketch
 from coreselect.planning.facts import Facts, steps_of
 from coreselect.planning.needs import NaturalPass, Need, OnValidation, OwnPasses, Sizes, Sweep
 from coreselect.planning.record import Pass
+from coreselect.support.limits import Needs
 from coreselect.task.model_snapshot import ModelSnapshot
 
+TOGETHER = 256  # vectors that a block is multiplied with at once, for the price of a product
 WARM = 8  # images that choose kernels and fill caches before the clock runs
 
 
@@ -116,3 +118,25 @@ def seconds_of_a_row_pass(rows: int, width: int, like: torch.Tensor) -> float:
     began = time.perf_counter()
     (x @ q).cpu()
     return (time.perf_counter() - began) * rows / block
+
+
+def seconds_of_work(work: Needs, width: int, like: torch.Tensor) -> float:
+    """Price a method's own work by one block of its features or rows: a product with 256 others, and one pass that reads it.
+
+    Args:
+        width: of a row.
+        like: gives precision and device.
+    """
+    block = max(1, BLOCK_BYTES // (max(1, width) * like.element_size()))
+    x, y = like.new_ones(block, max(1, width)), like.new_ones(max(1, width), TOGETHER)
+    few = x[: max(1, block // 8)]
+
+    def seconds(other: torch.Tensor, rows: torch.Tensor) -> float:
+        _ = rows @ other  # the first product chooses a kernel
+        began = time.perf_counter()
+        (rows @ other).cpu()
+        return time.perf_counter() - began
+
+    a_product = seconds(y, few) / (few.numel() * TOGETHER) if work.products else 0.0
+    a_byte = seconds(y[:, 0].contiguous(), x) / (x.numel() * x.element_size()) if work.read else 0.0
+    return work.products * a_product + work.read * a_byte

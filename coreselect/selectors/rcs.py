@@ -9,8 +9,7 @@ step θ′ ← θ′ − η r_m of a scratch vector. It is always the full inner
 import math
 import warnings
 from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,17 +21,19 @@ from coreselect.certificates.instance import METHODS, GreedyProblem, Method, cer
 from coreselect.certificates.lipschitz import Lipschitz
 from coreselect.certificates.replay import check_same_task, replay
 from coreselect.errors import ShapeError, SingleExamplesWarning
-from coreselect.gradients.rows import Groups, single_examples
+from coreselect.gradients.rows import Groups, Rows, single_examples
 from coreselect.gradients.sketch import Sketch
 from coreselect.objectives import Objective
 from coreselect.objectives import objective as find_objective
 from coreselect.objectives.on_validation import ValidationObjective
 from coreselect.planning.needs import Need, Sizes
 from coreselect.protocols import TaskLike
-from coreselect.search import SearchKind, search, search_kind
+from coreselect.search import GreeDi, SearchKind, search_kind, spread_by
 from coreselect.selectors.checks import nonzero_query, zero_note
 from coreselect.selectors.rcs_costs import costs_of_rcs
-from coreselect.solvers.greedy import Recraft, greedy
+from coreselect.selectors.rcs_greedi import check_settings, two_rounds
+from coreselect.selectors.rcs_rounds import one_round
+from coreselect.solvers.greedy import Recraft
 from coreselect.support.seeding import generator as seeded
 from coreselect.task.groups import deal, default_size
 from coreselect.task.snapshot import Snapshot
@@ -58,8 +59,10 @@ class RCS:
         recraft: when validation is attacked again: `"once"` (only at the start), `"every"` refresh (the letter of Algorithm
             1), or after so many picks, ≥ 1.
         refresh: how many picks between two queries, ≥ 1.
-        search: `"auto"`, `"exact"` or `"faiss"`, which give the same picks; or an approximation, whose loss is measured and
-            noted: `search.Candidates` (in words `"candidates=4096x64"`), `search.Blocks` (`"blocks=64"`).
+        search: `"auto"`, `"exact"` or `"faiss"`, which give the same picks, as does `"sharded"`: ranks that share the selection
+            keep their rows, as they do anyway where these are too many for one; or an approximation, whose loss is measured and
+            noted: `search.Candidates` (in words `"candidates=4096x64"`), `search.Blocks` (`"blocks=64"`), `search.GreeDi`
+            (`"greedi=8"`), which picks in parts first and states its guarantee as the certificate.
         sketch: a `Sketch` of the rows, an approximation; None: full rows, except that gradients of parameters beyond the head,
             and rows that would take more than 8 GiB, are sketched to 4096 numbers; a note says the size and the limit.
         certify: the certificate: `"instance"`, `"paper"`, `"sampled"` or None.
@@ -102,6 +105,8 @@ class RCS:
         object.__setattr__(self, "search", search_kind(self.search))
         if self.certify is not None and self.certify not in METHODS:
             raise ShapeError(f"certify must be one of {', '.join(METHODS)} or None, got {self.certify!r}.")
+        if isinstance(self.search, GreeDi):
+            check_settings(self)
         if self.sigma is not None and not isinstance(self.sigma, Lipschitz) and not 1 <= self.sigma < math.inf:
             raise ShapeError(f"sigma must be at least 1 and finite, or Lipschitz constants, got {self.sigma!r}.")
 
@@ -119,22 +124,14 @@ class RCS:
 
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as snapshot:
-            problem, query, losses = self._problem(snapshot, resolve(budget, snapshot.n))
-            rows, theta = problem.rows, problem.theta
-            seek = search(self.search, rows)
-            with snapshot.clock("greedy"):
-                trace, final = greedy(
-                    rows,
-                    problem.objective,
-                    seek,
-                    theta=theta,
-                    eta=self.eta,
-                    budget=problem.budget,
-                    refresh=self.refresh,
-                    recraft=self.recraft,
-                    first=query,
-                    tick=partial(snapshot.progress, "greedy"),
-                )
+            k = resolve(budget, snapshot.n)
+            if isinstance(self.search, GreeDi):
+                problem, query, groups, sketch = self._without_rows(snapshot, k)
+                found, losses = two_rounds(self, snapshot, problem, query, groups, sketch)
+            else:
+                problem, query, losses = self._problem(snapshot, k, spread=spread_by(self.search))
+                found = one_round(self, snapshot, problem, query)
+            rows, trace, theta = found.rows, found.trace, problem.theta
             members = [rows.groups[m][:kept] for m, kept in zip(trace.order, trace.kept, strict=True)]
             picks = np.concatenate(members)
             sizes = np.array([len(m) for m in members])
@@ -149,29 +146,26 @@ class RCS:
                     losses,
                     query=query,
                     theta=theta,
-                    final=final,
+                    final=found.final,
                     eta=self.eta,
                     picks=picks,
                 )
             with snapshot.clock("certificate"):
-                certified = None
-                if self.certify is not None:
-                    sigma = self._sigma(len(trace.order))
-                    certified = certificate(self.certify, problem, picks, trace.order, final, sigma=sigma)
+                certified = found.certify(problem, picks)
             return snapshot.selection(
                 self,
                 picks,
                 groups=np.repeat(trace.order, sizes),
                 gains=np.repeat(np.array(trace.gains) / sizes, sizes),
-                scores=_first_gains(problem, query),
+                scores=_first_gains(rows, self.eta, query),
                 nested=True,
                 certificate=certified,
                 diagnostics=diagnostics,
-                notes=(*seek.notes(), *_fixed_query_notes(problem, query)),
+                notes=(*found.notes, *_fixed_query_notes(problem, query)),
                 settings={
                     "group_size": max(len(g) for g in rows.groups),
                     "candidate_groups": len(rows.groups),
-                    "search_passes": seek.passes,
+                    "search_passes": found.passes,
                 },
             )
 
@@ -188,17 +182,17 @@ class RCS:
             check_same_task(made, snapshot.context.fingerprint, snapshot.record())
             problem, _, _ = self._problem(snapshot, len(selection))
             order, theta = replay(problem, selection)
-            sigma = self._sigma(len(order)) if sigma is None else sigma
+            sigma = self.sigma_of(len(order)) if sigma is None else sigma
             return snapshot.context.qualified(
                 certificate(method, problem, selection.indices, order, theta, sigma=sigma)
             )
 
-    def _sigma(self, picks: int) -> float | None:
+    def sigma_of(self, picks: int) -> float | None:
         """Return σ of Theorem 2 for so many picked groups."""
         return self.sigma.sigma(self.eta, picks) if isinstance(self.sigma, Lipschitz) else self.sigma
 
-    def _problem(self, snapshot: Snapshot, k: int) -> tuple[GreedyProblem, Tensor, Tensor | None]:
-        """Return what greedy works on, the query q(θ) [P], and the groups' training losses [M] if they are known."""
+    def _without_rows(self, snapshot: Snapshot, k: int) -> tuple[GreedyProblem, Tensor, Groups, Sketch | None]:
+        """Return what greedy works on but for its rows, the query q(θ) [P], and the groups and the sketch of the rows."""
         groups = self._groups(snapshot, k)
         sketch, note = (self.sketch, None) if self.sketch else snapshot.sketch_for(groups)
         if note:
@@ -210,9 +204,17 @@ class RCS:
         query = nonzero_query(
             objective.query(theta), snapshot, self.name
         )  # before the sweep, which is most of the work
-        rows, losses = snapshot.rows(groups, sketch)
-        problem = GreedyProblem(rows, objective, snapshot.layout(), theta, self.eta, k, snapshot.seed)
-        return problem, query, losses
+        nothing: Any = None
+        problem = GreedyProblem(nothing, objective, snapshot.layout(), theta, self.eta, k, snapshot.seed)
+        return problem, query, groups, sketch
+
+    def _problem(
+        self, snapshot: Snapshot, k: int, *, spread: bool | None = False
+    ) -> tuple[GreedyProblem, Tensor, Tensor | None]:
+        """Return what greedy works on, the query q(θ) [P], and the groups' training losses [M] if they are known."""
+        problem, query, groups, sketch = self._without_rows(snapshot, k)
+        rows, losses = snapshot.rows(groups, sketch, spread=spread)
+        return replace(problem, rows=rows), query, losses
 
     def _groups(self, snapshot: Snapshot, k: int) -> Groups:
         """Return the candidate groups."""
@@ -235,10 +237,10 @@ def _fixed_query_notes(problem: GreedyProblem, query: Tensor) -> tuple[str, ...]
     return () if isinstance(problem.objective, ValidationObjective) else (FIXED_QUERY, *zero_note(query))
 
 
-def _first_gains(problem: GreedyProblem, query: Tensor) -> Float64:
+def _first_gains(rows: Rows, eta: float, query: Tensor) -> Float64:
     """Return every example's gain at θ, [N]: the gain of its group divided by the group's size."""
-    per_group = problem.eta * problem.rows.scores(problem.rows.project(query)).double().cpu().numpy()
-    out = np.empty(sum(len(g) for g in problem.rows.groups))
-    for m, group in enumerate(problem.rows.groups):
+    per_group = eta * rows.scores(rows.project(query)).double().cpu().numpy()
+    out = np.empty(sum(len(g) for g in rows.groups))
+    for m, group in enumerate(rows.groups):
         out[group] = per_group[m] / len(group)
     return out

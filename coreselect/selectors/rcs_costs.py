@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from coreselect.objectives import Objective
 from coreselect.planning.needs import NaturalPass, Need, OnValidation, RowPasses, Sizes, Sweep
+from coreselect.search import GreeDi
 from coreselect.task.groups import default_size, sizes_of_deal
 
 if TYPE_CHECKING:
@@ -22,12 +23,16 @@ def costs_of_rcs(rcs: RCS, sizes: Sizes) -> tuple[Need, ...]:
     recrafted = 0 if rcs.recraft == "once" else (picks - 1) // (rcs.refresh if rcs.recraft == "every" else rcs.recraft)
     trimmed = most - 1 if at_most else sizes.k % few
     assert isinstance(rcs.objective, Objective)
+    runs = 1 if not isinstance(rcs.search, GreeDi) else 1 + min(rcs.search.partitions, -(-sizes.n // most))
+    at_most = at_most or runs > 1  # a part that holds less than the budget picks less
+    trimmed = trimmed if runs == 1 else sizes.k  # other picks may be trimmed than those that are kept
     return (
         OnValidation(
             rcs.objective,
             opened=1 if rcs.recraft == "once" else 2,
             crafted=2 + recrafted + (rcs.recraft != "once"),  # one in the diagnostics
-            queries=-(-picks // rcs.refresh) + 3,  # and the values before, held and attacked again
+            # and the values before, held and attacked again; of two rounds, two values of each run
+            queries=runs * -(-picks // rcs.refresh) + 3 + (2 * runs if runs > 1 else 0),
             clean=1,
             at_most=at_most and (recrafted > 0 or not sizes.caches),
         ),
@@ -36,8 +41,10 @@ def costs_of_rcs(rcs: RCS, sizes: Sizes) -> tuple[Need, ...]:
             sizes.n,
             rows=-(-sizes.n // most),
             width=None if rcs.sketch is None else rcs.sketch.width,
-            again=0 if sizes.factored else sizes.k if rcs.sketch or not sizes.caches else trimmed,
+            again=0 if sizes.factored else runs * (sizes.k if rcs.sketch or not sizes.caches else trimmed),
             at_most=at_most,
         ),
-        RowPasses(picks, "rows"),
+        RowPasses(
+            picks if runs == 1 else 2 * picks, "rows"
+        ),  # each part goes over its own rows, and then all over the union
     )

@@ -3,6 +3,9 @@
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
+
+from coreselect.errors import ScheduleError, first_few
 
 
 def identity() -> str:
@@ -30,3 +33,16 @@ def _started(pid: int) -> str:
     """Return when a process has started, in ticks since the machine has; "ended" for one that nobody has waited for yet."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return "ended" if fields[0] in "ZX" else fields[19]
+
+
+def ended_ranks(store: Any, me: int, world: int) -> list[int]:
+    """Return the other ranks of a group whose processes have ended, by the identities that they have left in its store."""
+    others = [r for r in range(world) if r != me and store.check([f"who/{r}"])]
+    return [r for r in others if has_ended(store.get(f"who/{r}").decode())]
+
+
+def without_a_word(gone: list[int], world: int, purpose: str) -> ScheduleError:
+    """Return the error for ranks that have ended."""
+    return ScheduleError(
+        f"rank {first_few(gone)} of {world} has ended without a word, while every rank had to {purpose}: look at what it wrote."
+    )

@@ -18,13 +18,14 @@ from typing import Any, TypeVar
 import torch.distributed as dist
 
 from coreselect.errors import ScheduleError, first_few
-from coreselect.support.alive import has_ended, identity
+from coreselect.support.alive import ended_ranks, identity, without_a_word
+from coreselect.support.told import Failure, istold, told
 
 TIMEOUT = timedelta(minutes=30)  # one process may evaluate, or select, that much longer than another
 LINGER = 10.0  # seconds in which a process that may end lets the others read its last message
 LOOK = 2.0  # seconds between two looks whether a silent process has ended
+THE_END = "the end"
 Made = TypeVar("Made")
-Failure = TypeVar("Failure", bound=Exception)
 
 
 @dataclass(frozen=True)
@@ -114,12 +115,9 @@ def _wait(store: Any, keys: list[str], purpose: str) -> None:
                 continue
             look = now + LOOK
             silent = [r for r in range(world) if not store.check([keys[r]])]
-            ended = [r for r in silent if store.check([f"who/{r}"]) and has_ended(store.get(f"who/{r}").decode())]
-            if ended:
-                raise ScheduleError(
-                    f"rank {first_few(ended)} of {world} has ended without a word, while every rank had to {purpose}: "
-                    "look at what it wrote."
-                )
+            gone = [r for r in silent if r in ended()]
+            if gone:
+                raise without_a_word(gone, world, purpose)
             if silent and now >= until:
                 raise ScheduleError(
                     f"rank {first_few(silent)} of {world} did not answer rank {me} within {TIMEOUT}: every rank must {purpose}."
@@ -129,6 +127,11 @@ def _wait(store: Any, keys: list[str], purpose: str) -> None:
             f"rank {me} cannot reach the group's store, while every rank had to {purpose} ({str(why).splitlines()[0]}): "
             "the process that holds it, usually rank 0, has ended; look at what it wrote."
         ) from why
+
+
+def ended() -> list[int]:
+    """Return the ranks whose processes have ended, as far as it can be known from here."""
+    return ended_ranks(_store(), rank(), world_size())
 
 
 def _linger(store: Any, turn: int, world: int) -> bool:
@@ -148,6 +151,16 @@ class Work:
     def __init__(self, purpose: str) -> None:
         self.purpose = purpose
         self._silence = False  # somebody does not answer
+        self._meeting: Any = None  # a `coreselect.support.meeting.Meeting`, which imports this file
+
+    def meet(self, meeting: Any) -> None:
+        """Make a round of a meeting before each message from now on; None: make none any more."""
+        self._meeting = meeting
+
+    def silent(self, why: Failure) -> Failure:
+        """Return an error after which nobody need wait until all have read it: one of the ranks cannot."""
+        self._silence, self._meeting = True, None
+        return why
 
     def say(self, stage: str, value: Any = None, *, linger: bool = False) -> list[Any]:
         """Give a value to all processes at the same stage, and return those of all, by rank.
@@ -155,6 +168,10 @@ class Work:
         Raises:
             ScheduleError: another process has failed, or it is at another stage.
         """
+        meeting, last = self._meeting, stage == THE_END
+        if meeting is not None:
+            self._meeting = None if last else meeting
+            meeting.leave(failed=False) if last else meeting.round()
         self._silence = True
         said: list[Word] = exchange(Word(stage, value), self.purpose, linger=linger)
         self._silence = False
@@ -195,31 +212,18 @@ class Work:
 
     def fail(self, why: Exception) -> None:
         """Say why this process failed, unless the others know it."""
+        meeting, self._meeting = self._meeting, None
         if istold(why):
             return
         told(why)
+        if meeting is not None:
+            meeting.leave(failed=True)
         with suppress(RuntimeError):
             store = _store()
             turn = _speak(store, Word("failed", failed=f"{type(why).__name__}: {why}"))
             store.add(f"{turn}/read", 1)
             if not self._silence and not _linger(store, turn, world_size()):
                 why.unheard = True  # type: ignore[attr-defined]
-
-
-def told(why: Failure) -> Failure:
-    """Mark an error that all processes raise or have been told of, so that nobody tells it again."""
-    why.told_to_all_ranks = True  # type: ignore[attr-defined]
-    return why
-
-
-def istold(why: BaseException) -> bool:
-    """Return whether all processes know of this error."""
-    return getattr(why, "told_to_all_ranks", False)
-
-
-def is_heard(why: BaseException) -> bool:
-    """Return whether all processes know of this error and, where only this one says why, have listened in time."""
-    return istold(why) and not getattr(why, "unheard", False)
 
 
 def together(work: Callable[[Work], Made], purpose: str) -> Made:
@@ -239,5 +243,5 @@ def together(work: Callable[[Work], Made], purpose: str) -> Made:
     except Exception as why:
         here.fail(why)
         raise
-    here.say("the end", linger=True)
+    here.say(THE_END, linger=True)
     return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,14 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from coreselect.errors import RequirementError
-from coreselect.gradients.rows import DenseRows, Groups, Rows, are_single_examples
+from coreselect.gradients.rows import DenseRows, Full, Groups, Rows, are_single_examples
 from coreselect.gradients.sketch import Sketch
 from coreselect.gradients.store import allocate
 from coreselect.network.layout import Layout
 from coreselect.objectives.objective import Objective
-from coreselect.task.context import Context
+from coreselect.task.context import Context, missing
 from coreselect.task.recipe import ArrayRecipe
-from coreselect.task.snapshot import Snapshot, missing
+from coreselect.task.snapshot import Snapshot
 from coreselect.types import Int64
 
 SKETCHED_AT_ONCE = 4096  # rows
@@ -86,7 +87,10 @@ class ArraySnapshot(Snapshot):
     def theta(self) -> Tensor:
         return torch.zeros(self._gradients().shape[1], dtype=self._gradients().dtype)
 
-    def rows(self, groups: Groups, sketch: Sketch | None = None) -> tuple[Rows, Tensor | None]:
+    def rows(
+        self, groups: Groups, sketch: Sketch | None = None, *, spread: bool | None = False
+    ) -> tuple[Rows, Tensor | None]:
+        del spread  # ranks share no selection of arrays
         own = self._gradients()
         if self.fixed_groups is not None:
             return self._dense(own, groups, sketch), None
@@ -102,15 +106,23 @@ class ArraySnapshot(Snapshot):
         return self._gradients()[torch.from_numpy(self.positions[members])].mean(0)
 
     def _dense(self, matrix: Tensor, groups: Groups, sketch: Sketch | None) -> DenseRows:
-        def full(m: int, kept: Int64 | None) -> Tensor:
-            if kept is None or self.fixed_groups is not None:  # only the group's mean is known, not its members' rows
-                return matrix[m]
-            return self._mean(kept)
-
+        full = self._full(lambda m: matrix[m])
         if sketch is None:
             return DenseRows(matrix, groups, full=full, names=self.positions)
         small = torch.cat([sketch(block) for block in matrix.split(SKETCHED_AT_ONCE)])
         return DenseRows(small, groups, full=full, project=sketch, names=self.positions)
+
+    def full_rows(self, groups: Groups) -> Full:
+        own = self._gradients()
+        return self._full(lambda m: own[m] if self.fixed_groups is not None else self._mean(groups[m]))
+
+    def _full(self, whole: Callable[[int], Tensor]) -> Full:
+        def full(m: int, kept: Int64 | None) -> Tensor:
+            if kept is None or self.fixed_groups is not None:  # only the group's mean is known, not its members' rows
+                return whole(m)
+            return self._mean(kept)
+
+        return full
 
     def objective(self, spec: Objective) -> FixedQuery:
         gradient = self.task.validation_gradient

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from coreselect.errors import RequirementError
 from coreselect.gradients.parts import Parts, alone
 from coreselect.protocols import Progress
 from coreselect.support.clock import Clock
@@ -21,6 +22,7 @@ class Context:
         fixed: the names of the parameters of the model that are not trained.
         disjoint: how pool and validation were shown to be disjoint, or None without validation.
         parts: how the records of a sweep come about.
+        own_parts: the same, of a sweep that no other rank takes part in.
         machine: what numbers depend on where they are not computed on the CPU: device, driver, precision.
         loose: operations of the model that have no deterministic kernel on the device.
         notes: for the provenance of the selection.
@@ -38,6 +40,7 @@ class Context:
     disjoint: str | None
     fixed: frozenset[str] = frozenset()
     parts: Parts = alone
+    own_parts: Parts = alone
     machine: Mapping[str, str] = field(default_factory=dict)
     loose: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
@@ -79,3 +82,8 @@ class Context:
         if name not in self.kept:
             self.kept[name] = compute()
         return self.kept[name]
+
+
+def missing(what: str, instead: str) -> RequirementError:
+    """Return the error for something that a task does not have."""
+    return RequirementError(f"this task has no {what}: {instead}.")

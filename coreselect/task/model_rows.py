@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,27 +19,23 @@ from coreselect.gradients.factors import factors
 from coreselect.gradients.loss_value import naming
 from coreselect.gradients.parts import Batches, Record, stacked
 from coreselect.gradients.row_matrix import row_matrix, row_records
-from coreselect.gradients.rows import DenseRows, Groups, Rows, are_single_examples
+from coreselect.gradients.rows import DenseRows, Full, Groups, Rows, are_single_examples
 from coreselect.gradients.sketch import Sketch
+from coreselect.gradients.spread import SpreadRows
 from coreselect.gradients.store import allocate
-from coreselect.gradients.sweep import PreparedBatch, pack
+from coreselect.gradients.sweep import PreparedBatch, name_of, pack
 from coreselect.network.layout import Layout
 from coreselect.network.network import ROUTES, HeadSplit
 from coreselect.protocols import Stream
+from coreselect.support.ranks import rank
 from coreselect.support.records import settings_of
 from coreselect.support.structure import leaves
 from coreselect.task.open_model import OpenModel
+from coreselect.task.prepared import PreparedPool, group_means
+from coreselect.task.spreading import ends_of, lengths, runs, spread_rows, tensors, to_be_spread
 from coreselect.types import Int64
 
 LABELS = "labels "  # and a number: the tensors of the targets in a record
-
-
-@dataclass(frozen=True)
-class PreparedPool:
-    """The pool as the head will read it: prepared inputs of each stream [n, …], and targets [n, …] or None."""
-
-    prepared: dict[Stream, Any]
-    labels: Any
 
 
 class ModelRows:
@@ -56,9 +50,11 @@ class ModelRows:
         """How the captured parameters are flattened."""
         return Layout.of(self._opened.net.captured)
 
-    def of(self, groups: Groups, sketch: Sketch | None) -> tuple[Rows, Tensor]:
+    def of(self, groups: Groups, sketch: Sketch | None, spread: bool | None = False) -> tuple[Rows, Tensor]:
         """Return the rows of these groups and their training losses [M].
 
+        Args:
+            spread: whether rows stay with the ranks that make them, see `coreselect.task.snapshot.Snapshot.rows`.
         Raises:
             RequirementError: the groups are single examples, and the loss needs a batch.
         """
@@ -69,17 +65,47 @@ class ModelRows:
             )
         self._opened.check_loss()
         self._opened.check_devices()
+        if self.factored is not None and sketch is None and are_single_examples(groups, len(self._positions)):
+            return self.factored
+        like = self.layout.flatten(self._opened.net.captured)[:1]
+        width = sketch.width if sketch else self.layout.size
+        size = len(groups) * width * like.element_size()
+        stay = to_be_spread(self._opened.task.work, spread, size, like.device)
         if self.factored is None:
-            return self._swept(groups, sketch, single)
-        rows, losses = self.factored
-        if sketch is None and are_single_examples(groups, len(self._positions)):
-            return rows, losses
+            records, batches = self._swept(groups, sketch, single, stay=stay)
+            if not stay:
+                matrix, losses = row_matrix(records, len(groups), width, like)
+                return self._dense(matrix, groups, sketch), losses
+            ends, made = ends_of(batches), list[Tensor]()
+            rows = self._spread(tensors(records, made), ends, width, like, groups, sketch)
+            own = torch.cat([like.new_empty(0), *made])
+            return rows, rows.meeting.gathered(own, lengths(ends))
+        losses = group_means(self.factored[1], groups)
+        if stay:
+            ends = runs(len(groups))
+            mine = groups[ends[rank()] : ends[rank() + 1]]
+            return self._spread(self._means(mine, sketch), ends, width, losses, groups, sketch), losses
         with self._clock("rows"):
-            matrix = allocate(len(groups), sketch.width if sketch else self.layout.size, like=losses)
-            for m, group in enumerate(groups):
-                row = rows.mean_of(group)
-                matrix[m] = sketch(row) if sketch else row
-            return self._dense(matrix, groups, sketch), group_means(losses, groups)
+            matrix = allocate(len(groups), width, like=losses)
+            for m, row in enumerate(self._means(groups, sketch)):
+                matrix[m] = row
+            return self._dense(matrix, groups, sketch), losses
+
+    def _means(self, groups: Groups, sketch: Sketch | None) -> Iterator[Tensor]:
+        """Yield the rows of groups, each [1, W], from the factors of their members."""
+        assert self.factored is not None
+        for group in groups:
+            row = self.factored[0].mean_of(group)[None]
+            yield sketch(row) if sketch else row
+
+    def _spread(
+        self, rows: Iterator[Tensor], ends: list[int], width: int, like: Tensor, groups: Groups, sketch: Sketch | None
+    ) -> SpreadRows:
+        work = self._opened.task.work
+        assert work is not None
+        more = {"project": sketch, "full": self.full_rows(groups), "examples": self.factored and self.factored[0]}
+        with self._clock("rows"):
+            return spread_rows(work, rows, ends, width, like, groups, names=self._positions, **more)
 
     @cached_property
     def factored(self) -> tuple[FactoredRows, Tensor] | None:
@@ -94,6 +120,16 @@ class ModelRows:
             rows = FactoredRows(parts, self.layout)
             rows.refuse(self._positions)
             return rows, losses
+
+    def ready(self) -> None:
+        """Sweep what rows of any groups can be made from, where there is such a thing."""
+        _ = self.factored
+
+    def of_one_rank(self, opened: OpenModel) -> ModelRows:
+        """Return the rows of the same examples, as another opening of the model makes what has not been swept yet."""
+        inner = ModelRows(opened)
+        vars(inner).update({name: vars(self)[name] for name in ("factored", "pool") if name in vars(self)})
+        return inner
 
     def kept_as_factors(self, groups: Groups) -> bool:
         """Say whether the rows of these groups take no matrix: they are all single examples, and factors give their rows."""
@@ -118,17 +154,23 @@ class ModelRows:
 
         def make(some: Batches) -> Iterator[Record]:
             for batch in opened.sweeper.sweep(some):
-                streams = {_name(s): z for s, z in batch.prepared.items()}
+                streams = {name_of(s): z for s, z in batch.prepared.items()}
                 yield streams | {f"{LABELS}{i}": t for i, t in enumerate(leaves(batch.labels))}
 
         found = stacked(list(opened.records("prepared", opened.all_batches(), make, opened.training())))
         return PreparedPool(
-            {s: found[_name(s)] for s in self._loss.streams},
+            {s: found[name_of(s)] for s in self._loss.streams},
             opened.targets([t for name, t in found.items() if name.startswith(LABELS)]),
         )
 
-    def _swept(self, groups: Groups, sketch: Sketch | None, single: bool) -> tuple[Rows, Tensor]:
-        """Compute rows during the sweep and sketch them at once, so that nothing of the pool stays in memory."""
+    def _swept(
+        self, groups: Groups, sketch: Sketch | None, single: bool, *, stay: bool
+    ) -> tuple[Iterator[Record], Batches]:
+        """Compute rows during the sweep and sketch them at once, so that nothing of the pool stays in memory.
+
+        Returns:
+            The records, of all batches or of this rank's run of them, and all batches.
+        """
         opened, layout = self._opened, self.layout
         examples = self._example_rows() if single else None
 
@@ -138,10 +180,9 @@ class ModelRows:
 
         batches = pack([self._positions[g] for g in groups], opened.task.batch_size)
         settings = {**opened.training(), "sketch": settings_of(sketch), "single": single}
-        records = opened.records("rows", batches, make, settings)
-        width = sketch.width if sketch else layout.size
-        matrix, losses = row_matrix(records, len(groups), width, layout.flatten(opened.net.captured)[:1])
-        return self._dense(matrix, groups, sketch), losses
+        ends = runs(len(batches))
+        mine = batches[ends[rank()] : ends[rank() + 1]] if stay else batches
+        return opened.records("rows", mine, make, settings, alone=stay), batches
 
     def _example_rows(self) -> ExampleRows:
         opened = self._opened
@@ -153,7 +194,9 @@ class ModelRows:
         sweeper = replace(self._opened.sweeper, num_workers=0, timeout=0)  # processes would cost more than one group
         return next(sweeper.sweep([[positions]]))
 
-    def _dense(self, matrix: Tensor, groups: Groups, sketch: Sketch | None) -> DenseRows:
+    def full_rows(self, groups: Groups) -> Full:
+        """Return what computes one row in full: (m, kept members or None) → [P]."""
+
         def full(m: int, kept: Int64 | None) -> Tensor:
             members = groups[m] if kept is None else kept
             if self.factored is not None:
@@ -161,7 +204,11 @@ class ModelRows:
             crafted = self._one_batch(self._positions[members])
             return group_row(self._opened.net, self.layout, self._loss, crafted.prepared, crafted.labels)[0].detach()
 
+        return full
+
+    def _dense(self, matrix: Tensor, groups: Groups, sketch: Sketch | None) -> DenseRows:
         examples = self.factored[0] if self.factored else None
+        full = self.full_rows(groups)
         return DenseRows(matrix, groups, full=full, project=sketch, names=self._positions, examples=examples)
 
     def misclassified(self) -> Tensor | None:
@@ -205,13 +252,3 @@ class ModelRows:
         net = self._opened.head_split
         with torch.no_grad():
             return net.apply(net.captured, pool.prepared[stream], stream[0])  # [n, C]
-
-
-def _name(stream: Stream) -> str:
-    """("adversarial", 0) → "adversarial 0"."""
-    return f"{stream[0]} {stream[1]}"
-
-
-def group_means(values: Tensor, groups: Groups) -> Tensor:
-    """Average values [n, …] over each group: [M, …]."""
-    return torch.stack([values[torch.from_numpy(np.asarray(g)).to(values.device)].mean(0) for g in groups])

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from coreselect.data.labels import why_unlabelled
 from coreselect.errors import RequirementError
 from coreselect.gradients import store
-from coreselect.gradients.rows import Groups, Rows
+from coreselect.gradients.rows import Full, Groups, Rows
 from coreselect.gradients.sketch import Sketch
 from coreselect.losses import CE
 from coreselect.losses.natural import is_natural
@@ -22,13 +22,14 @@ from coreselect.objectives.following import as_used
 from coreselect.objectives.objective import Objective
 from coreselect.objectives.on_validation import ValidationObjective
 from coreselect.protocols import Loss
+from coreselect.support.ranks import Work
 from coreselect.support.records import digest_of, settings_of
-from coreselect.task.context import Context
+from coreselect.task.context import Context, missing
 from coreselect.task.model_objective import loss_gradient, open_objective
 from coreselect.task.model_rows import ModelRows
 from coreselect.task.open_model import Measure, OpenModel, numbered
 from coreselect.task.recipe import ModelRecipe
-from coreselect.task.snapshot import Snapshot, missing
+from coreselect.task.snapshot import Snapshot
 from coreselect.task.targets import why_no_classes
 from coreselect.types import Int64
 
@@ -93,8 +94,27 @@ class ModelSnapshot(Snapshot):
         with self.clock("features"):
             return self.opened.natural_outputs()
 
-    def rows(self, groups: Groups, sketch: Sketch | None = None) -> tuple[Rows, Tensor | None]:
-        return self.model_rows.of(groups, sketch)
+    def rows(
+        self, groups: Groups, sketch: Sketch | None = None, *, spread: bool | None = False
+    ) -> tuple[Rows, Tensor | None]:
+        return self.model_rows.of(groups, sketch, spread)
+
+    def full_rows(self, groups: Groups) -> Full:
+        return self.model_rows.full_rows(groups)
+
+    def by_itself(self) -> tuple[Work | None, ModelSnapshot]:
+        work = self.task.work
+        if work is None:
+            return None, self
+        self.model_rows.ready()  # by all ranks together
+        inner = ModelSnapshot(
+            replace(self.task, work=None),
+            self.model,
+            replace(self.context, parts=self.context.own_parts),
+            self.positions,
+        )
+        inner.draw_seed, inner.model_rows = self.draw_seed, self.model_rows.of_one_rank(inner.opened)
+        return work, inner
 
     def sketch_for(self, groups: Groups) -> tuple[Sketch | None, str | None]:
         if self.needs_sketch or self.model_rows.kept_as_factors(groups):

@@ -127,7 +127,14 @@ class OpenModel:
             yield positions, to_device(x, self.device), labels
 
     def records(
-        self, kind: str, batches: Batches, make: Make, settings: Mapping[str, Any], *, part: str = "sweep"
+        self,
+        kind: str,
+        batches: Batches,
+        make: Make,
+        settings: Mapping[str, Any],
+        *,
+        part: str = "sweep",
+        alone: bool = False,
     ) -> Iterator[Record]:
         """Yield the record of every batch, in order, and report progress.
 
@@ -135,10 +142,12 @@ class OpenModel:
             kind, settings: what the records hold; see `coreselect.gradients.parts.Key`.
             make: sweeps some of the batches and yields their records.
             part: the name of the progress.
+            alone: whether this process makes all of these batches, and shares the work with no other.
         """
+        parts = self.context.own_parts if alone else self.context.parts
         done, total = 0, sum(len(group) for batch in batches for group in batch)
         self.context.progress(part, done, total)
-        for batch, record in zip(batches, self.context.parts(Key(kind, settings), batches, make), strict=True):
+        for batch, record in zip(batches, parts(Key(kind, settings), batches, make), strict=True):
             yield record
             done += sum(len(group) for group in batch)
             self.context.progress(part, done, total)

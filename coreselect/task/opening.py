@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from torch import nn
 
 from coreselect.data.reading import unpack as default_unpack
 from coreselect.data.subsets import origin, provably_disjoint
@@ -15,10 +16,12 @@ from coreselect.gradients.parts import kept
 from coreselect.io.fingerprint import examine, fingerprint
 from coreselect.network.arithmetic import machine
 from coreselect.network.frozen import frozen, unwrap
+from coreselect.network.gathered import bare_copy, is_spread
 from coreselect.network.network import default_call
 from coreselect.network.wrapped import call_through
 from coreselect.support.clock import Clock
 from coreselect.support.devices import is_on
+from coreselect.support.ranks import world_size
 from coreselect.support.seeding import rng_kept
 from coreselect.task.array_snapshot import ArraySnapshot
 from coreselect.task.context import Context
@@ -38,8 +41,8 @@ def open_model(task: ModelRecipe, seed: int, round: int) -> Iterator[Snapshot]:
         RequirementError: the model is on another device than the task asks for.
         StoreError: the task's store is in use, of another run, damaged, or cannot be written.
     """
-    bare = unwrap(task.model)
-    own = next((p.device for p in bare.parameters()), torch.device("cpu"))
+    bare, plain = unwrap(task.model), _in_one_piece(task)
+    own = next((p.device for p in plain.parameters()), torch.device("cpu"))
     device = task.device or own
     if not is_on(own, device):
         raise RequirementError(f"device={device} and the model is on {own}: move the model there, or leave device out.")
@@ -50,7 +53,7 @@ def open_model(task: ModelRecipe, seed: int, round: int) -> Iterator[Snapshot]:
         progress=task.progress,
         kept=task.kept,
         fingerprint=model_fingerprint(task),
-        fixed=frozenset(n for n, p in bare.named_parameters() if not p.requires_grad),
+        fixed=frozenset(n for n, p in unwrap(plain).named_parameters() if not p.requires_grad),
         machine=machine(own),
         **_origins(task),
     )
@@ -58,12 +61,31 @@ def open_model(task: ModelRecipe, seed: int, round: int) -> Iterator[Snapshot]:
     if task.call is not default_call:
         task = replace(task, call=call_through(task.model, bare, task.call))
     with ExitStack() as stack:
-        model = stack.enter_context(frozen(task.model, context.loose.add))
+        model = stack.enter_context(frozen(plain, context.loose.add))
         stack.enter_context(shared(task, model, context, device))
         if task.store is not None:
             run = run_of(task, model, context)
-            context.parts = kept(context.parts, stack.enter_context(task.store.opened(run, device)))
+            context.own_parts = stack.enter_context(task.store.opened(run, device))
+            context.parts = kept(context.parts, context.own_parts)
         yield ModelSnapshot(task, model, context, positions)
+
+
+def _in_one_piece(task: ModelRecipe) -> nn.Module:
+    """Return the model, or a bare copy with its full parameters where FSDP has spread it over the ranks.
+
+    Raises:
+        RequirementError: it is spread over several ranks, and this process selects alone.
+    """
+    if not is_spread(task.model):
+        return task.model
+    if task.work is None and world_size() > 1:
+        raise RequirementError(
+            f"the model is spread over {world_size()} ranks by FSDP, and one of them cannot gather it alone: call select on every "
+            "rank with share=True."
+        )
+    if task.work is not None:
+        task.work.say("the gathering of the model")  # so that nobody waits for one that does not come
+    return bare_copy(task.model)
 
 
 @contextmanager

@@ -16,14 +16,15 @@ import numpy as np
 from torch import Tensor
 
 from coreselect.errors import RequirementError
-from coreselect.gradients.rows import Groups, Rows
+from coreselect.gradients.rows import Full, Groups, Rows
 from coreselect.gradients.sketch import Sketch
 from coreselect.history import History, Record
 from coreselect.network.layout import Layout
 from coreselect.objectives.objective import Objective
 from coreselect.protocols import Loss
+from coreselect.support.ranks import Work
 from coreselect.support.seeding import derive
-from coreselect.task.context import Context
+from coreselect.task.context import Context, missing
 from coreselect.task.provenance import provenance
 from coreselect.types import Certificate, Diagnostics, Float64, Int64, Selection
 
@@ -88,8 +89,21 @@ class Snapshot(ABC):
         """Return the captured parameters θ, [P]."""
 
     @abstractmethod
-    def rows(self, groups: Groups, sketch: Sketch | None = None) -> tuple[Rows, Tensor | None]:
-        """Return the rows of these groups, and the groups' training losses [M] if they are known."""
+    def rows(
+        self, groups: Groups, sketch: Sketch | None = None, *, spread: bool | None = False
+    ) -> tuple[Rows, Tensor | None]:
+        """Return the rows of these groups, and the groups' training losses [M] if they are known.
+
+        `spread`: whether ranks that share a selection keep the rows that they make; None: if one cannot hold all in memory.
+        """
+
+    @abstractmethod
+    def full_rows(self, groups: Groups) -> Full:
+        """Return what computes one row [P] in full, without other ranks: (number of the group, kept members or None) → row."""
+
+    def by_itself(self) -> tuple[Work | None, Self]:
+        """Return what the ranks do together, or None, and a snapshot whose rows this process makes without them."""
+        return None, self
 
     def sketch_for(self, groups: Groups) -> tuple[Sketch | None, str | None]:
         """Return the sketch that the rows of these groups take if the caller asks for none, and a note if their size is why."""
@@ -136,11 +150,7 @@ class Snapshot(ABC):
         return self.pool_history.at(self.positions)
 
     def inputs(self) -> Iterator[tuple[Int64, Tensor, Tensor | None]]:
-        """Yield (positions in this snapshot [B], inputs [B, …], labels [B] or None) for all examples, in order.
-
-        Raises:
-            RequirementError: there is no model, so there are no inputs.
-        """
+        """Yield (positions in this snapshot [B], inputs [B, …], labels [B] or None) for all examples, in order."""
         raise missing("inputs", "give a model and its pool (Task.from_model)")
 
     def measured(
@@ -154,21 +164,14 @@ class Snapshot(ABC):
         """Return what a method measures of every example's natural input, batch by batch: name → [n, …], in order.
 
         Args:
-            kind: the name of the method.
+            kind, part: the names of the method and of its progress.
             settings: what the measure depends on besides the model and the inputs, as values that JSON can hold.
             measure: (pool positions [B], inputs [B, …], labels [B] or None) → name → [B, …]; it must not depend on other batches.
-            part: the name of the progress.
-        Raises:
-            RequirementError: there is no model, so there are no inputs.
         """
         raise missing("inputs", "give a model and its pool (Task.from_model)")
 
     def outputs(self, x: Tensor) -> Tensor:
-        """Return the logits [B, C] of inputs [B, …]: natural route, evaluation mode, gradients flow to x.
-
-        Raises:
-            RequirementError: there is no model.
-        """
+        """Return the logits [B, C] of inputs [B, …]: natural route, evaluation mode, gradients flow to x."""
         raise missing("model", "use Task.from_model")
 
     def with_loss(self, loss: Loss) -> Self:
@@ -252,8 +255,3 @@ class Snapshot(ABC):
                 settings or {},
             ),
         )
-
-
-def missing(what: str, instead: str) -> RequirementError:
-    """Return the error for something that a task does not have."""
-    return RequirementError(f"this task has no {what}: {instead}.")

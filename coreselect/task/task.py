@@ -20,6 +20,7 @@ from coreselect.history import History
 from coreselect.losses import loss as find_loss
 from coreselect.network.attack_at import AttackAt
 from coreselect.network.frozen import unwrap
+from coreselect.network.gathered import refuse_flat
 from coreselect.network.network import default_call
 from coreselect.network.routes import check_routes, routed_call
 from coreselect.objectives.following import unbounded
@@ -74,7 +75,8 @@ class Task(Recipe):
 
         Args:
             model: any `nn.Module`. Its output, made by `call`, is one tensor [B, C]. The model is used as it is and never
-                changed.
+                changed. One that FSDP has spread over ranks (`fully_shard`, or `FullyShardedDataParallel` with
+                `use_orig_params=True`) is gathered once for each selection, into a bare copy.
             pool: map-style dataset of N items, read in its evaluation view: item i is read with `random`, numpy and torch
                 seeded from (seed, round, i), so a dataset with random augmentation gives one answer per seed.
             validation: disjoint map-style dataset; None for selectors that need none. Subsets of one dataset are compared
@@ -112,8 +114,8 @@ class Task(Recipe):
                 and there are no ids.
             HeadError: `routes` are not two names, or the model takes none, or it has no submodule `attack_at`.
             ShapeError: the history is about another number of examples, or the loss gives one value for a batch.
-            RequirementError: a timeout without workers, PyTorch knows no such device, or `attack_at` without an attack for
-                the loss.
+            RequirementError: a timeout without workers, PyTorch knows no such device, `attack_at` without an attack for the
+                loss, or FSDP holds the model without its own parameters.
         Warns:
             CoreselectWarning: a dataset lists other labels than its items carry (then the items count); or two reads of an
                 item differ, and there are ids.
@@ -123,6 +125,7 @@ class Task(Recipe):
             raise ShapeError(f"batch_size must be at least 1, got {batch_size}.")
         check_timeout(timeout, num_workers)
         at = AttackAt(attack_at) if isinstance(attack_at, str) else attack_at
+        refuse_flat(model)
         read_items = unpack or default_unpack
         n = length_of(pool, "pool")
         if validation is not None:

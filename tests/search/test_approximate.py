@@ -11,7 +11,7 @@ from torch import Tensor
 from coreselect import certify, select
 from coreselect.errors import RequirementError, ShapeError, UnknownNameError
 from coreselect.gradients.rows import DenseRows
-from coreselect.search import Blocks, Candidates, ExactSearch, search, search_kind
+from coreselect.search import Blocks, Candidates, ExactSearch, GreeDi, search, search_kind
 from coreselect.solvers.greedy import greedy
 
 
@@ -119,9 +119,10 @@ def test_words_name_a_search() -> None:
     assert search_kind("candidates=4096x64") == search_kind("candidates") == Candidates(4096, 64)
     assert search_kind("blocks=16") == Blocks(16)
     assert search_kind("faiss") == "faiss"
+    assert search_kind("greedi=8") == GreeDi(8)
     assert search_kind(Blocks(3)) == Blocks(3)
     for wrong in ("annoy", "exact=3", "auto=", "", "Candidates"):
-        with pytest.raises(UnknownNameError, match="auto, exact, faiss, candidates, blocks"):
+        with pytest.raises(UnknownNameError, match="auto, exact, faiss, sharded, candidates, blocks, greedi"):
             search_kind(wrong)
     for wrong in ("candidates=", "candidates=64", "candidates=axb", "blocks=4x4", "blocks=-1", "candidates=1x2x3"):
         with pytest.raises(ShapeError, match="candidates=4096x64"):

@@ -7,16 +7,20 @@ import cases
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from hypothesis import given
 from hypothesis import strategies as st
-from processes import in_two_processes
+from processes import in_processes
 from torch import Tensor
 
 from coreselect.errors import RequirementError, UnknownNameError
 from coreselect.gradients.rows import DenseRows, argmax
+from coreselect.gradients.spread import SpreadRows
 from coreselect.gradients.store import allocate
-from coreselect.search import SEARCHES, ExactSearch, FaissSearch, ShardedSearch, few_passes, search
+from coreselect.search import SEARCHES, ExactSearch, FaissSearch, few_passes, search
 from coreselect.search.exact import within_rounding
+from coreselect.support.meeting import Meeting
+from coreselect.support.ranks import Work, together
 
 KINDS = ("random", "near ties", "exact ties", "duplicates", "constant", "zero", "huge spread")
 
@@ -154,37 +158,69 @@ def _moved(R: Tensor, picks: list[int], step: float) -> Tensor:
 
 
 def _sharded_picks(rank: int) -> list[int]:
-    """Search this rank's share of every kind of rows until all are picked, by fixed and moving queries; return the picks."""
+    """Search rows of which this rank holds some until all are picked, by fixed and moving queries; return the picks."""
     few_passes.WORTH, few_passes.SMALLEST, few_passes.SHRINK = (
         0,
         8,
         3,
     )  # levels in so small a problem; this is a process of its own
-    picks = []
-    for kind, dtype in SHARDED:
-        R = matrix(kind, 37, 11, 3, dtype)
-        for step in STEPS:
-            sharded = ShardedSearch(single(R[rank::2].contiguous()))
-            alive = torch.ones(37, dtype=torch.bool)
-            own: list[int] = []
-            for _ in range(37):
-                own.append(int(sharded.propose(_moved(R, own, step), alive)[0]))
-                alive[own[-1]] = False
-            picks += own
+    picks: list[int] = []
+
+    def work(with_others: Work) -> None:
+        meeting = Meeting(with_others, torch.device("cpu"))
+        for kind, dtype in SHARDED:
+            R = matrix(kind, 37, 11, 3, dtype)
+            ends = [0, *STARTS[dist.get_world_size()], 37]
+            for step in _steps(dist.get_world_size()):
+                own = single(R)
+                local = DenseRows(R[ends[rank] : ends[rank + 1]], own.groups[ends[rank] : ends[rank + 1]])
+                rows = SpreadRows(meeting, local, ends, own.groups)
+                q = _query(dtype)
+                assert rows.owner(36) == max(r for r in range(len(ends) - 1) if ends[r] < ends[r + 1])
+                assert torch.equal(rows.norms(), own.norms())
+                assert torch.equal(rows.longest(), own.longest())
+                assert torch.equal(
+                    rows.gram(torch.tensor([3, 30]), torch.tensor([7])),
+                    own.gram(torch.tensor([3, 30]), torch.tensor([7])),
+                )
+                assert torch.allclose(rows.scores(q), own.scores(q), atol=1e-5)
+                assert torch.allclose(rows.mean(), own.mean(), atol=1e-5)
+                sharded = search("auto", rows)
+                alive = torch.ones(37, dtype=torch.bool)
+                mine: list[int] = []
+                for _ in range(37):
+                    query = _moved(R, mine, step)
+                    m, score = argmax(rows, sharded.propose(query, alive), query)
+                    assert score == own.exact(np.array([m]), query)[0]
+                    mine.append(m)
+                    alive[m] = False
+                picks.extend(mine)
+
+    together(work, "search")
     return picks
 
 
-def test_sharded_search_picks_as_one_process_does(tmp_path: Path) -> None:
-    """Rows spread over two processes are picked by every rank in the order of a single machine, ties included."""
-    answers = in_two_processes(_sharded_picks, tmp_path)
+def _steps(world: int) -> tuple[float, ...]:
+    """The steps that a number of ranks is tried with."""
+    return STEPS if world == 2 else STEPS[1:2]
+
+
+STARTS: dict[int, list[int]] = {2: [12], 3: [0, 36], 4: [5, 5, 37]}  # some hold one row, or none
+
+
+@pytest.mark.parametrize("world", [2, 3, 4])
+def test_sharded_search_picks_as_one_process_does(world: int, tmp_path: Path) -> None:
+    """Rows spread over the ranks are picked by each of them in the order of a single machine, with its float64 scores, ties and
+    ranks without a row included."""
+    answers = in_processes(world, _sharded_picks, tmp_path)
     want = []
     for kind, dtype in SHARDED:
         R = matrix(kind, 37, 11, 3, dtype)
-        for step in STEPS:
+        for step in _steps(world):
             alive = torch.ones(37, dtype=torch.bool)
             own: list[int] = []
             for _ in range(37):
                 own.append(best(R, _moved(R, own, step), alive))
                 alive[own[-1]] = False
             want += own
-    assert answers[0] == answers[1] == want
+    assert all(answer == want for answer in answers)

@@ -7,7 +7,6 @@ Nemhauser, Wolsey, Fisher, "An analysis of approximations for maximizing submodu
 submodular data summarization", NeurIPS 2016.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,6 +15,7 @@ import torch
 
 from coreselect.budget import Budget, resolve
 from coreselect.errors import ShapeError, UnknownNameError
+from coreselect.planning.needs import OwnWork, Sizes
 from coreselect.protocols import TaskLike
 from coreselect.search.distinct import distinct_points
 from coreselect.search.neighbours import ENGINES, Engine, neighbours
@@ -71,7 +71,7 @@ class FacilityLocation:
             k = resolve(budget, snapshot.n)
             with snapshot.clock("similarity"):
                 s = similarity(
-                    finite_features(snapshot, limit=LARGEST, name=self.name, needs=self._needs(snapshot.n)),
+                    finite_features(snapshot, limit=LARGEST, name=self.name, needs=self.work(Sizes(snapshot.n, k)).of),
                     self.similarity,
                     self.bandwidth,
                 )
@@ -100,9 +100,11 @@ class FacilityLocation:
                 notes=tuple(notes),
             )
 
-    def _needs(self, n: int) -> Callable[[int], Needs]:
+    def work(self, sizes: Sizes) -> OwnWork:
+        """Return what the method computes on features of width D: every similarity, and a matrix or a graph of them."""
+        n = sizes.n
         stored = 4 * n * n if n <= self.dense_up_to else 40 * n * min(n, self.neighbours)
-        return lambda d: Needs(1.5 * n * n * d, memory=stored + 8 * n * d)
+        return OwnWork("features", lambda d: Needs(1.5 * n * n * d, memory=stored + 8 * n * d))
 
     def _cover(self, snapshot: Snapshot, s: Similarity, weights: torch.Tensor) -> tuple[DenseCover | GraphCover, str]:
         """Return f over M distinct examples, as a matrix or a graph, and a note of the memory it needs."""

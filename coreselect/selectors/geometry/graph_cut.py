@@ -16,6 +16,7 @@ from torch import Tensor
 from coreselect.budget import Budget, resolve
 from coreselect.errors import ShapeError
 from coreselect.gradients.rows import gamma
+from coreselect.planning.needs import OwnWork, Sizes
 from coreselect.protocols import TaskLike
 from coreselect.search.distances import Distances
 from coreselect.search.similarity import LARGEST, Kind, Similarity, check_similarity, similarity
@@ -54,17 +55,18 @@ class GraphCut:
         if not 0 < self.lam < float("inf"):
             raise ShapeError(f"lam must be above 0 (2 or more for a monotone objective), got {self.lam}.")
 
+    def work(self, sizes: Sizes) -> OwnWork:
+        """Return what the method computes on features of width D: similarities to the picks, and all of them for `rbf`."""
+        n = sizes.n
+        pairs = n * (2 * n if self.similarity == "rbf" else 0) + 1.5 * n * sizes.k
+        return OwnWork("features", lambda d: Needs(pairs * d, memory=4 * n * d + 64 * n))
+
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as snapshot:
             k, n = resolve(budget, snapshot.n), snapshot.n
-            pairs = n * (2 * n if self.similarity == "rbf" else 0) + 1.5 * n * k
-
-            def needs(d: int) -> Needs:
-                return Needs(pairs * d, memory=4 * n * d + 64 * n)
-
             with snapshot.clock("similarity"):
                 s = similarity(
-                    finite_features(snapshot, limit=LARGEST, name=self.name, needs=needs),
+                    finite_features(snapshot, limit=LARGEST, name=self.name, needs=self.work(Sizes(n, k)).of),
                     self.similarity,
                     self.bandwidth,
                 )

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from coreselect.budget import Budget, resolve
+from coreselect.planning.needs import OwnWork, Sizes
 from coreselect.protocols import TaskLike
 from coreselect.search.distances import Distances
 from coreselect.search.similarity import LARGEST, mean_point, squared_distances_to
@@ -36,12 +37,14 @@ class Herding:
     requires = frozenset({"features"})
     renew = "round"
 
+    def work(self, sizes: Sizes) -> OwnWork:
+        """Return what the method reads of features of width D: all of them, 4·N·D bytes, at every pick."""
+        return OwnWork("features", lambda d: Needs(read=4 * sizes.n * sizes.k * d))
+
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as snapshot:
             k, n = resolve(budget, snapshot.n), snapshot.n
-            phi = finite_features(
-                snapshot, limit=LARGEST, name=self.name, needs=lambda d: Needs(read=4 * n * k * d)
-            )  # [N, D]
+            phi = finite_features(snapshot, limit=LARGEST, name=self.name, needs=self.work(Sizes(n, k)).of)  # [N, D]
             with snapshot.clock("greedy"):
                 mu = mean_point(phi)  # [D]
                 rest = torch.zeros_like(mu)  # t μ − Σ_S φ [D]

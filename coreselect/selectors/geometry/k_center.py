@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from coreselect.budget import Budget, resolve
+from coreselect.planning.needs import OwnWork, Sizes
 from coreselect.protocols import TaskLike
 from coreselect.search.distances import Distances
 from coreselect.search.similarity import LARGEST, mean_point, squared_distances_to
@@ -38,12 +39,14 @@ class KCenter:
     requires = frozenset({"features"})
     renew = "round"
 
+    def work(self, sizes: Sizes) -> OwnWork:
+        """Return what the method computes on features of width D: 1.5·N·k·D multiply-adds at most, in O(N) memory."""
+        return OwnWork("features", lambda d: Needs(1.5 * sizes.n * sizes.k * d, memory=64 * sizes.n))
+
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as snapshot:
             k, n = resolve(budget, snapshot.n), snapshot.n
-            phi = finite_features(
-                snapshot, limit=LARGEST, name=self.name, needs=lambda d: Needs(1.5 * n * k * d, memory=64 * n)
-            )  # [N, D]
+            phi = finite_features(snapshot, limit=LARGEST, name=self.name, needs=self.work(Sizes(n, k)).of)  # [N, D]
             with snapshot.clock("greedy"):
                 apart = squared_distances_to(phi, mean_point(phi))  # [N]
                 first = first_largest(apart.neg_(), torch.zeros(len(phi), dtype=torch.bool, device=phi.device))

@@ -19,6 +19,7 @@ import torch
 
 from coreselect.budget import Budget, resolve
 from coreselect.errors import RequirementError, ShapeError
+from coreselect.planning.needs import OwnWork, Sizes
 from coreselect.protocols import TaskLike
 from coreselect.search.similarity import LARGEST, check_similarity, similarity
 from coreselect.selectors.checks import finite_features
@@ -59,6 +60,11 @@ class LogDet:
                 f"[1e-10, 1], got {self.similarity!r} and {self.jitter}."
             )
 
+    def work(self, sizes: Sizes) -> OwnWork:
+        """Return what the method reads: features of width D and the Cholesky rows so far, at every pick."""
+        n, k = sizes.n, sizes.k
+        return OwnWork("features", lambda d: Needs(read=n * k * (8 * d + 4 * k), memory=8 * n * k + 4 * n * d))
+
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as snapshot:
             k, n = resolve(budget, snapshot.n), snapshot.n
@@ -67,13 +73,9 @@ class LogDet:
                     f"log_det needs {8 * n * k:,} bytes of Cholesky rows for {k} of {n} examples, and most_bytes is "
                     f"{self.most_bytes:,}: choose class by class (PerClass), in windows (Windowed), or raise most_bytes."
                 )
-
-            def needs(d: int) -> Needs:
-                return Needs(read=n * k * (8 * d + 4 * k), memory=8 * n * k + 4 * n * d)
-
             with snapshot.clock("similarity"):
                 K = similarity(
-                    finite_features(snapshot, limit=LARGEST, name=self.name, needs=needs),
+                    finite_features(snapshot, limit=LARGEST, name=self.name, needs=self.work(Sizes(n, k)).of),
                     self.similarity,
                     self.bandwidth,
                 )

@@ -16,6 +16,7 @@ import torch
 from coreselect.budget import Budget, largest_remainder, resolve
 from coreselect.errors import ShapeError
 from coreselect.gradients.rows import Rows
+from coreselect.planning.needs import OwnWork, Sizes
 from coreselect.protocols import TaskLike
 from coreselect.selectors.gradient.example_gradients import (
     Compared,
@@ -68,7 +69,8 @@ class CRAIG:
             labels = snapshot.labels() if self.per_class and "labels" in snapshot.provides else np.zeros(n, np.int64)
             classes = [np.flatnonzero(labels == y) for y in np.unique(labels)]
             shares = largest_remainder(k, [len(c) for c in classes])
-            refuse_beyond(self.name, self._needs([len(c) for c in classes], shares, snapshot.row_width), n)
+            work = self.work(Sizes(n, k, classes=tuple(len(c) for c in classes)))
+            refuse_beyond(self.name, work.of(snapshot.row_width or SHORT_ROW), n)
             compared = self._compared(snapshot)
             snapshot = compared.snapshot
             rows, notes = example_rows(snapshot, self.name)
@@ -101,13 +103,15 @@ class CRAIG:
                 notes=(*compared.notes, *notes, *self._notes([len(m) for m, _ in parts], len(lost), snapshot, rows)),
             )
 
-    def _needs(self, sizes: list[int], shares: list[int], width: int | None) -> Needs:
-        """Return the needs of classes of some sizes; rows of unknown width count as short ones."""
+    def work(self, sizes: Sizes) -> OwnWork:
+        """Return what the method computes on rows: all distances inside each class, again at need in a large one."""
+        counts = sizes.classes if self.per_class and sizes.classes else (sizes.n,)
+        shares = largest_remainder(sizes.k, list(counts))
         pairs = sum(
-            m * m if m <= self.dense_up_to else m * m + AT_ONCE * m * k for m, k in zip(sizes, shares, strict=True)
+            m * m if m <= self.dense_up_to else m * m + AT_ONCE * m * k for m, k in zip(counts, shares, strict=True)
         )
-        stored = max((m for m in sizes if m <= self.dense_up_to), default=0)
-        return Needs(pairs * (width or SHORT_ROW), memory=4 * stored**2, way_out=WAY_OUT)
+        stored = max((m for m in counts if m <= self.dense_up_to), default=0)
+        return OwnWork("rows", lambda width: Needs(pairs * width, memory=4 * stored**2, way_out=WAY_OUT))
 
     def _compared(self, snapshot: Snapshot) -> Compared:
         """Return whose gradients are compared."""

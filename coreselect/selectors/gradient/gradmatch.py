@@ -16,6 +16,7 @@ import torch
 
 from coreselect.budget import Budget, resolve
 from coreselect.errors import RequirementError, ShapeError
+from coreselect.planning.needs import OwnWork, Sizes
 from coreselect.protocols import TaskLike
 from coreselect.selectors.gradient.example_gradients import (
     Compared,
@@ -25,6 +26,7 @@ from coreselect.selectors.gradient.example_gradients import (
     with_natural_loss,
 )
 from coreselect.solvers.omp import Matching, omp
+from coreselect.support.limits import Needs
 from coreselect.task.snapshot import Snapshot
 from coreselect.types import Certificate, Selection
 
@@ -62,6 +64,11 @@ class GradMatch:
     @property
     def requires(self) -> frozenset[str]:
         return frozenset({"gradients"} | ({"validation"} if self.target == "validation" else set()))
+
+    def work(self, sizes: Sizes) -> OwnWork:
+        """Return what the method reads of rows: all of them at every pick, and its k rows and their k×k factor in float64."""
+        n, k = sizes.n, sizes.k
+        return OwnWork("rows", lambda w: Needs(read=k * (4 * n * w + 16 * k * w), memory=8 * k * (w + k)))
 
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as snapshot:

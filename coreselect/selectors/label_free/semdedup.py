@@ -18,6 +18,7 @@ import torch
 from coreselect.budget import Budget, resolve
 from coreselect.errors import ShapeError, UnknownNameError
 from coreselect.gradients.rows import gamma
+from coreselect.planning.needs import OwnWork, Sizes
 from coreselect.protocols import TaskLike
 from coreselect.search.kmeans import Engine
 from coreselect.selectors.checks import finite_features
@@ -66,19 +67,27 @@ class SemDeDup:
         if self.clusters is not None and self.clusters < 1:
             raise ShapeError(f"clusters must be at least 1, or None, got {self.clusters}.")
 
+    def _count(self, n: int) -> int:
+        return min(n, self.clusters or ceil(n ** (1 / 3) - 1e-9))
+
+    def work(self, sizes: Sizes) -> OwnWork:
+        """Return what the method computes on features of width D: k-means, and similarities in clusters of equal size."""
+        n, count = sizes.n, self._count(sizes.n)
+
+        def of(d: int) -> Needs:
+            return Needs(
+                (12 * n * count + n * n / count) * d,
+                memory=4 * n * d + 32 * n / count * d,
+                way_out="give more clusters (but not too many), or choose in windows (windowed)",
+            )
+
+        return OwnWork("features", of)
+
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as snapshot:
             k, n = resolve(budget, snapshot.n), snapshot.n
-            count = min(n, self.clusters or ceil(n ** (1 / 3) - 1e-9))
-
-            def needs(d: int) -> Needs:
-                return Needs(
-                    (12 * n * count + n * n / count) * d,
-                    memory=4 * n * d + 32 * n / count * d,
-                    way_out="give more clusters (but not too many), or choose in windows (windowed)",
-                )
-
-            phi = finite_features(snapshot, name=self.name, needs=needs)  # [n, D]
+            count = self._count(n)
+            phi = finite_features(snapshot, name=self.name, needs=self.work(Sizes(n, k)).of)  # [n, D]
             M = np.empty(n)  # [n]
             for m in cluster(snapshot, unit_single(phi), count, self.name, self.search, overwrite=True):
                 X = unit_rows(phi, m)  # [m, D] float64

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from coreselect.errors import ShapeError
-from coreselect.selectors.score.nearest import nearest_others, refuse_large
+from coreselect.planning.needs import OwnWork, Sizes
+from coreselect.selectors.score.nearest import nearest_others, neighbour_work, refuse_large
 from coreselect.selectors.score.predictions import log_probabilities
 from coreselect.selectors.score.ranking import Ranked, Scores
 from coreselect.task.snapshot import Snapshot
@@ -35,6 +36,10 @@ class CAL(Ranked):
     def __post_init__(self) -> None:
         if self.neighbours < 1:
             raise ShapeError(f"cal needs at least 1 neighbour, got {self.neighbours}.")
+
+    def work(self, sizes: Sizes) -> OwnWork:
+        """Return what the method computes on features: the neighbours of every example."""
+        return neighbour_work(sizes.n, self.neighbours)
 
     def score(self, snapshot: Snapshot) -> Scores:
         refuse_large(snapshot, self.neighbours, self.name)

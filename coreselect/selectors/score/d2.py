@@ -17,8 +17,9 @@ import torch
 
 from coreselect.budget import Budget, resolve
 from coreselect.errors import ShapeError
+from coreselect.planning.needs import OwnWork, Sizes
 from coreselect.protocols import TaskLike
-from coreselect.selectors.score.nearest import nearest_others, refuse_large
+from coreselect.selectors.score.nearest import nearest_others, neighbour_work, refuse_large
 from coreselect.selectors.score.ranking import Ranked
 from coreselect.selectors.score.uncertainty import EL2N
 from coreselect.types import Float64, Int64, Selection
@@ -55,6 +56,10 @@ class D2:
     @property
     def requires(self) -> frozenset[str]:
         return self.score.requires | {"features"}
+
+    def work(self, sizes: Sizes) -> OwnWork:
+        """Return what the method computes on features: the neighbours of every example."""
+        return neighbour_work(sizes.n, self.neighbours)
 
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as snapshot:

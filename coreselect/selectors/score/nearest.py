@@ -2,6 +2,7 @@
 
 import torch
 
+from coreselect.planning.needs import OwnWork
 from coreselect.search.neighbours import neighbours
 from coreselect.selectors.checks import finite_features
 from coreselect.support.limits import Needs, refuse_beyond
@@ -17,6 +18,11 @@ def refuse_large(snapshot: Snapshot, count: int, name: str) -> None:
     """
     if snapshot.feature_width is not None:
         refuse_beyond(name, _needs(snapshot.n, snapshot.feature_width, count), snapshot.n)
+
+
+def neighbour_work(n: int, count: int) -> OwnWork:
+    """Return the work of a neighbour search in features of n examples."""
+    return OwnWork("features", lambda width: _needs(n, width, count))
 
 
 def _needs(n: int, width: int, count: int) -> Needs:

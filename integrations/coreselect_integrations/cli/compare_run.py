@@ -16,7 +16,7 @@ from coreselect.cli.options import AttackOptions, MachineOptions, PoolOptions
 from coreselect.cli.processes import as_rank
 from coreselect.data.items import check_timeout
 from coreselect.errors import BudgetError, CoreselectError, MissingExtraError
-from coreselect.support.ranks import told
+from coreselect.support.told import told
 from coreselect_integrations.cli.checks_before_work import check_folder, classes_in, held_out
 from coreselect_integrations.cli.compare_options import EvaluationOptions, StudyOptions
 from coreselect_integrations.cli.compare_study import check_study, make_settings, make_study, transfer_name

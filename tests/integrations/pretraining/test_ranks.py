@@ -16,6 +16,7 @@ from coreselect.errors import ScheduleError
 from coreselect.objectives import RD
 from coreselect.selectors import RCS
 from coreselect.support import ranks
+from coreselect.support.told import is_heard
 from coreselect_integrations.networks import load_network
 from coreselect_integrations.pretraining.run import MODEL, pretrain
 from coreselect_integrations.training.runs import LOG
@@ -58,7 +59,7 @@ def _rank(folder: str, rank: int) -> Any:
     try:
         _run("sat", where / "failed", stop_on=(1,))
     except (ScheduleError, Stop) as why:
-        out["failed"] = f"{type(why).__name__}: {why}", ranks.is_heard(why)
+        out["failed"] = f"{type(why).__name__}: {why}", is_heard(why)
     return out
 
 
