@@ -16,6 +16,7 @@ from coreselect.cli.model import PreparedModel, from_factory, normalised, regist
 from coreselect.cli.options import AttackOptions, MachineOptions, PoolOptions, RcsOptions, WarmupOptions
 from coreselect.cli.plain_values import as_json
 from coreselect.cli.processes import as_rank
+from coreselect.cli.select_files import written_alone
 from coreselect.cli.select_method import IN_PRECISION, make_selector, training_attack
 from coreselect.cli.select_options import ArrayOptions, MethodOptions, ModelOptions, PassOptions, WorkOptions
 from coreselect.cli.show import summary
@@ -26,8 +27,6 @@ from coreselect.data.items import check_timeout
 from coreselect.data.subsets import holdout
 from coreselect.errors import DataError, ShapeError
 from coreselect.gradients.row_store import FolderStore
-from coreselect.io import index_file
-from coreselect.io.atomic import check_target
 from coreselect.losses import loss as find_loss
 from coreselect.protocols import Attack, Loss, Progress, Selector
 from coreselect.support import ranks
@@ -90,21 +89,20 @@ def run(request: Request, *, json: bool) -> None:
 
 def _run(request: Request, device: torch.device, *, json: bool) -> None:
     """Choose as one of the ranks; rank 0 writes and speaks."""
-    first = ranks.rank() == 0
-    for path in request.files.values():
-        if path is not None:
-            index_file.ending(path)  # refuse an unknown format here, not an hour later
-            if first and not request.work.dry_run:
-                check_target(path)
-    if first and request.model.save_model is not None and not request.work.dry_run:
-        check_target(request.model.save_model)
     pickers_of(request, request.radius)  # refuse here what cannot be made
-    store = request.work.store
     if request.work.dry_run:
         work = _work(request, device, no_progress, None)
         plans = [plan(work.task, picker, request.budget, request.seed) for picker in pickers_of(request, work.radius)]
-        show_plans(plans, warm_up=work.warm_up, store=store, json=json)
+        show_plans(plans, warm_up=work.warm_up, store=request.work.store, json=json)
         return
+    files = [path for path in request.files.values() if path is not None]
+    with written_alone(files, request.model.save_model):
+        _choose(request, device, json=json)
+
+
+def _choose(request: Request, device: torch.device, *, json: bool) -> None:
+    """Choose and write the files, which no other process writes."""
+    first, store = ranks.rank() == 0, request.work.store
     if store is not None:
         FolderStore(store).check()
     talk = Console(stderr=True, highlight=False, quiet=not first)

@@ -15,7 +15,7 @@ from coreselect.cli.device import device_on
 from coreselect.cli.options import AttackOptions, MachineOptions, PoolOptions
 from coreselect.data.items import check_timeout
 from coreselect.errors import BudgetError, MissingExtraError
-from coreselect_integrations.cli.checks_before_work import check_folder, classes_in, held_out
+from coreselect_integrations.cli.checks_before_work import classes_in, folder_of_run, held_out
 from coreselect_integrations.cli.compare_options import EvaluationOptions, StudyOptions
 from coreselect_integrations.cli.compare_study import check_study, make_settings, make_study, transfer_name
 from coreselect_integrations.cli.compare_table import show
@@ -55,13 +55,18 @@ def run(request: Request, *, json: bool) -> None:
     Raises:
         typer.Exit: a cell failed.
     """
-    out, data = request.out, request.pool.data
     study = _checked_study(request)
+    with folder_of_run(request.out):
+        _run(request, study, json=json)
+
+
+def _run(request: Request, study: Study, *, json: bool) -> None:
+    """Do the work of `run` in a folder that is ours."""
+    out, data = request.out, request.pool.data
     device = device_on(request.machine.device)
     check_timeout(request.machine.read_timeout, request.machine.workers(device))
     if request.num_threads is not None:
         torch.set_num_threads(request.num_threads)
-    check_folder(out)
     train, test = request.pool.read("train", request.pool.rows), request.pool.read("test", request.evaluation.test_rows)
     about = {
         **study.terms(), **request.pool.record, "transfer": request.evaluation.transfer,

@@ -15,7 +15,7 @@ from coreselect.cli.device import device_on
 from coreselect.data import names_of
 from coreselect.data.items import check_timeout
 from coreselect.errors import BudgetError, RequirementError
-from coreselect_integrations.cli.checks_before_work import check_folder, classes_in, network_at
+from coreselect_integrations.cli.checks_before_work import check_folder, classes_in, folder_of_run, network_at
 from coreselect_integrations.cli.finetune_request import Request, mode_of, two_trainings
 from coreselect_integrations.cli.run_progress import RunProgress, counted, duration
 from coreselect_integrations.finetuning import Finetuned, Mode
@@ -35,7 +35,8 @@ FIRST, LAST = "probe", "full"  # the folders in which `post_train` keeps its two
 
 def run(request: Request, *, json: bool) -> None:
     """Fine-tune, save the network, and print what was done."""
-    record, trained = tuned(request)
+    with folder_of_run(request.out):
+        record, trained = tuned(request)
     _print(request, record, trained, json=json)
 
 

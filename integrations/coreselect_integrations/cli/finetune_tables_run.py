@@ -21,7 +21,7 @@ from coreselect.io.atomic import atomic_file
 from coreselect.io.fingerprint import fingerprint
 from coreselect.support.progress import progress
 from coreselect.support.records import digest_of
-from coreselect_integrations.cli.checks_before_work import check_folder, classes_in
+from coreselect_integrations.cli.checks_before_work import classes_in, folder_of_run
 from coreselect_integrations.cli.finetune_options import EvaluationOptions
 from coreselect_integrations.cli.finetune_request import Request
 from coreselect_integrations.cli.finetune_run import tuned
@@ -47,11 +47,16 @@ def run(requests: Sequence[Request], names: tuple[str, ...], options: Evaluation
     Raises:
         DataError: a file holds no network, or the images do not fit it.
     """
+    with folder_of_run(requests[0].out):
+        _run(requests, names, options, json=json)
+
+
+def _run(requests: Sequence[Request], names: tuple[str, ...], options: EvaluationOptions, *, json: bool) -> None:
+    """Do the work of `run` in a folder that is ours."""
     first = requests[0]
     data, out = first.images.data, first.out
     called = _names([r.from_ for r in requests if r.mode == first.mode])
     device_on(first.machine.device)
-    check_folder(out)
     test = first.images.read("test", options.test_rows)
     sources = list(dict.fromkeys(r.from_ for r in requests))
     for source in sources:  # refuse here, not a night later

@@ -14,7 +14,7 @@ from coreselect.cli.options import MachineOptions, PoolOptions
 from coreselect.cli.processes import as_rank
 from coreselect.data.items import check_timeout
 from coreselect.support import ranks
-from coreselect_integrations.cli.checks_before_work import check_folder, held_out
+from coreselect_integrations.cli.checks_before_work import folder_of_run, held_out
 from coreselect_integrations.cli.run_progress import RunProgress, counted, duration
 from coreselect_integrations.cli.train_settings import (
     check,
@@ -38,8 +38,13 @@ def run(
     json: bool,
 ) -> None:
     """Train with the options that were given, and print the last record or a summary."""
+
+    def work(_: Any) -> None:
+        with folder_of_run(out):
+            _run(given, preset, pool, out, selector, machine, device, json=json)
+
     with as_rank(machine.device) as device:
-        ranks.together(lambda _: _run(given, preset, pool, out, selector, machine, device, json=json), "train")
+        ranks.together(work, "train")
 
 
 def _run(
@@ -61,7 +66,6 @@ def _run(
     check(settings, method, given, named=selector is not None)
     if method is not None:
         settings = with_settings_of_selector(selector or "", method, settings, given)
-    check_folder(out)
     dataset = pool.read("train", pool.rows)
     images, held = held_out(dataset, settings.validation, settings.seed)
     talk = Console(stderr=True, highlight=False, markup=False, soft_wrap=True, quiet=not first)

@@ -24,6 +24,7 @@ from torch import nn
 
 from coreselect.errors import DataError, NonFiniteError, RequirementError
 from coreselect.io.atomic import atomic_file
+from coreselect.io.sole_use import SoleUse
 from coreselect.io.weights_file import load_verified
 from coreselect.support.seeding import rng_state, set_rng_state
 from coreselect_integrations.training.states import on_cpu
@@ -44,7 +45,7 @@ class Run:
     """A run in a folder: `records` has one JSON object for each epoch, and the states of `parts` are saved.
 
     `settings` describe the run. A folder is only continued with the same settings. A run that does not write reads the folder
-    and leaves it as it is: that of a rank beside the one that writes.
+    and leaves it as it is: that of a rank beside the one that writes. `use` keeps other processes out while the run lives.
     """
 
     folder: Path
@@ -52,6 +53,7 @@ class Run:
     settings: Mapping[str, Any]
     records: list[dict[str, Any]] = field(default_factory=list)
     writes: bool = True
+    use: SoleUse | None = None
 
     @classmethod
     def open(
@@ -82,7 +84,7 @@ class Run:
             writes: whether this process writes the folder.
         Raises:
             RequirementError: the folder holds a run with other settings.
-            DataError: a checkpoint is missing or cannot be read, or the folder cannot be made.
+            DataError: a checkpoint is missing or cannot be read, the folder cannot be made, or another process uses it.
         """
         run = cls(Path(folder), parts, json.loads(json.dumps(dict(settings))), writes=writes)
         try:
@@ -90,6 +92,8 @@ class Run:
         except OSError as why:
             said = f"{run.folder} cannot be used as the folder of a run ({why.strerror}): give another folder."
             raise DataError(said) from why
+        if writes:
+            run.use = SoleUse(run.folder)
         path = run.folder / CHECKPOINT
         if not path.exists() and start is None:
             return run
