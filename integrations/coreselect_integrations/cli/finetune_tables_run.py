@@ -27,6 +27,7 @@ from coreselect_integrations.cli.finetune_request import Request
 from coreselect_integrations.cli.finetune_run import tuned
 from coreselect_integrations.cli.finetune_table import table
 from coreselect_integrations.cli.run_progress import counted
+from coreselect_integrations.comparison.record_checks import is_share
 from coreselect_integrations.evaluation.named import accuracies, under_corruptions
 from coreselect_integrations.networks import MODEL, Saved, load_network, network_file, open_network, restore, route_call
 from coreselect_integrations.networks.class_names import check_class_names
@@ -94,7 +95,7 @@ def _cell(request: Request, test: Any, names: tuple[str, ...], options: Evaluati
         "network": digest_of(saved.weights, 8), "corruptions": str(options.corruptions) if options.corruptions else None,
     }  # fmt: skip
     known = _read(path)
-    if known.get("settings") == settings:
+    if known.get("settings") == settings and _believable(known["result"], names):
         return known["result"]
     result = {**_measured(saved, test, names, options, request), "finetune_seconds": record.seconds}
     with atomic_file(path) as file:
@@ -126,9 +127,23 @@ def _read(path: Path) -> dict[str, Any]:
     """Read a record that an earlier call wrote; nothing if there is none, or it is damaged."""
     try:
         held = json_.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return held if isinstance(held, dict) and "result" in held else {}
+
+
+def _believable(result: Any, names: Sequence[str]) -> bool:
+    """Return whether a record that was read holds every accuracy, and each is a share."""
+    try:
+        return all(is_share(_value(result, measure)) for measure in ("standard", *(n for n in names if n != "none")))
+    except (KeyError, TypeError):
+        return False
+
+
+def _value(found: Mapping[str, Any], measure: str) -> float:
+    if measure == "standard":
+        return found["standard"]
+    return found[measure]["mean" if measure == "corruptions" else "robust"]
 
 
 def _names(sources: Sequence[Path]) -> dict[Path, str]:
@@ -147,17 +162,12 @@ def _result(
     """Put together what results.json holds: every accuracy, and the means over the modes of each network."""
     measures = ("standard", *(name for name in ("pgd20", "autoattack", "corruptions") if name in names))
 
-    def value(found: Mapping[str, Any], measure: str) -> float:
-        if measure == "standard":
-            return found["standard"]
-        return found[measure]["mean" if measure == "corruptions" else "robust"]
-
     networks = []
     for path, name in called.items():
         cells = rows[name]
         if cells:
-            means = {m: fmean(value(found, m) for found in cells.values()) for m in measures}
-            shown = {mode: {m: value(found, m) for m in measures} for mode, found in cells.items()}
+            means = {m: fmean(_value(found, m) for found in cells.values()) for m in measures}
+            shown = {mode: {m: _value(found, m) for m in measures} for mode, found in cells.items()}
             networks.append({"name": name, "from": str(path), "accuracy": shown, "mean": means, "records": dict(cells)})
     about = {
         "data": first.images.data,
