@@ -10,6 +10,7 @@ from torch import nn
 
 from coreselect.network.arithmetic import exact_arithmetic
 from coreselect.network.modes import evaluating
+from coreselect.support.interruptions import whole
 from coreselect.support.seeding import rng_kept
 
 
@@ -32,6 +33,7 @@ def uncompiled() -> AbstractContextManager[object]:
 
 
 @contextmanager
+@whole
 def frozen(model: nn.Module, note: Callable[[str], None] = lambda operation: None) -> Iterator[nn.Module]:
     """Give the model without wrappers, in evaluation mode and with no `requires_grad`, and restore everything afterwards.
 
