@@ -38,6 +38,7 @@ class Request:
     machine: MachineOptions
     tuning: TuningOptions
     preset: str | None
+    keep_every: int = 1
 
     @property
     def pgd(self) -> PGD:

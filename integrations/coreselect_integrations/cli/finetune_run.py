@@ -93,6 +93,7 @@ def _settings(request: Request, saved: Saved, device: torch.device, flip: bool) 
         "augment": partial(crop_flip, pad=saved.spec.size // 8, flip=flip), "num_workers": request.machine.workers(device),
         "timeout": request.machine.read_timeout,
         "precision": AUTOCAST_DTYPES[request.training.precision or "fp32"], "device": device, "folder": request.out,
+        "keep_every": request.keep_every,
         "about": {"flip": flip},
     }  # fmt: skip
 

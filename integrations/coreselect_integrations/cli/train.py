@@ -9,6 +9,7 @@ from coreselect.cli.option_records import Shown, Smallest, takes_records
 from coreselect.cli.options import ANY_DEVICE, AttackOptions, Json, MachineOptions, PoolOptions, RcsOptions, Seed
 from coreselect_integrations.cli.options import (
     SYSTEM_NAMES,
+    KeepEvery,
     NetworkOptions,
     Preset,
     RunFolder,
@@ -48,6 +49,7 @@ def train(
     optimiser: OptimiserOptions = OptimiserOptions(),
     contrastive: ContrastiveOptions = ContrastiveOptions(),
     seed: Seed = None,
+    keep_every: KeepEvery = 1,
     machine: Annotated[MachineOptions, Shown(device=ANY_DEVICE)] = MachineOptions(),
 ) -> None:
     """Train a network with one of the systems of the papers, on all images or on coresets, and keep it in a folder.
@@ -70,4 +72,4 @@ def train(
 
     from coreselect_integrations.cli.train_run import run
 
-    run(given, preset, pool, out, coreset.selector, machine, json=json)
+    run(given, preset, pool, out, coreset.selector, machine, json=json, keep_every=keep_every)

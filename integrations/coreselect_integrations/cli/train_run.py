@@ -36,12 +36,13 @@ def run(
     machine: MachineOptions,
     *,
     json: bool,
+    keep_every: int = 1,
 ) -> None:
     """Train with the options that were given, and print the last record or a summary."""
 
     def work(_: Any) -> None:
         with folder_of_run(out):
-            _run(given, preset, pool, out, selector, machine, device, json=json)
+            _run(given, preset, pool, out, selector, machine, device, json=json, keep_every=keep_every)
 
     with as_rank(machine.device) as device:
         ranks.together(work, "train")
@@ -57,6 +58,7 @@ def _run(
     device: torch.device,
     *,
     json: bool,
+    keep_every: int = 1,
 ) -> None:
     """Train as one of the ranks; rank 0 speaks."""
     first = ranks.rank() == 0
@@ -86,6 +88,7 @@ def _run(
         result = pretrain(
             settings, images, held, out, selector=method, num_workers=machine.workers(device), timeout=machine.read_timeout,
             device=device, progress=progress, ended=progress.ended, select_batch_size=pass_size,
+            keep_every=keep_every,
         )  # fmt: skip
     if not first:
         return

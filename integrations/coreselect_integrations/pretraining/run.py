@@ -63,6 +63,7 @@ def pretrain(
     ended: Callable[[Mapping[str, Any]], None] | None = None,
     start: str | Path | None = None,
     until: int | None = None,
+    keep_every: int = 1,
 ) -> Pretrained:
     """Train a network in a folder, or continue the run that is there.
 
@@ -86,6 +87,7 @@ def pretrain(
         ended: called with the record of each epoch that has ended.
         start: folder of another run of the same network on the same pool. This run begins with the weights, momenta and
             records of that run; the count of seen examples starts again.
+        keep_every: epochs between two checkpoints, see `Run.open`; it changes no result.
         until: stop before this epoch, as if killed there; the folder then has no `model.pt`.
     Raises:
         RequirementError: the folder holds a run with other settings, or on other data; or there is no such device here.
@@ -146,7 +148,7 @@ def pretrain(
     with rng_kept():
         run = Run.open(
             folder, parts, about, start=start, not_from_start=("sampler", "schedule", "seen"), optional=("history",),
-            old_defaults=OLD_DEFAULTS, writes=writes,
+            old_defaults=OLD_DEFAULTS, writes=writes, keep_every=keep_every,
         )  # fmt: skip
         for epoch in range(run.done, settings.epochs if until is None else until):
             seed_everything(derive(settings.seed, "items", epoch))  # for datasets that draw from global states
@@ -176,6 +178,7 @@ def pretrain(
             run.keep(record)
             if ended is not None:
                 ended(run.records[-1])
+        run.finish()
     trained = model.key if isinstance(model, MomentumEncoder) else network
     assert isinstance(trained, RoutedNetwork)  # the key encoder is a copy of the network
     if run.done == settings.epochs and writes:
