@@ -115,7 +115,8 @@ def _child(reader: Reader, numbers: range, seed: str, folder: Path, out: int) ->
         path = reader.make(folder)
         good, expected, marker = path.read_bytes(), reader.read(path), folder.parent / "ran"
         pages = int(Path("/proc/self/statm").read_text().split()[0])
-        resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY,) * 2)
+        most = pages * resource.getpagesize() + MEMORY
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
         for number in numbers:
             kind, content = damaged(good, random.Random(f"{seed} {number}"), marker)
             path.write_bytes(content)

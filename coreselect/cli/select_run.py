@@ -21,6 +21,7 @@ from coreselect.cli.select_method import IN_PRECISION, make_selector, training_a
 from coreselect.cli.select_options import ArrayOptions, MethodOptions, ModelOptions, PassOptions, WorkOptions
 from coreselect.cli.show import summary
 from coreselect.cli.show_plan import show_plans
+from coreselect.cli.whole_tables import print_whole
 from coreselect.data import labels_of, names_of
 from coreselect.data.arrays import read_array
 from coreselect.data.items import check_timeout
@@ -129,7 +130,7 @@ def _choose(request: Request, device: torch.device, *, json: bool) -> None:
         typer.echo(json_.dumps(records[0] if len(records) == 1 else records, indent=2))
         return
     for _, selection in found:
-        Console().print(summary(selection, **known))
+        print_whole(summary(selection, **known), highlight=True)
 
 
 def _say_what_is_stored(folder: Path, talk: Console) -> None:

@@ -55,8 +55,8 @@ def state_of(model: nn.Module) -> list[Any]:
         out += [name, m.training, len(m._forward_hooks), len(m._forward_pre_hooks)]
     for name, t in (*model.named_parameters(), *model.named_buffers()):
         out += [name, id(t), t.requires_grad, t.tolist(), t.grad]
-    numpy_state = np.random.get_state(legacy=True)
-    return [*out, random.getstate(), str(numpy_state[1].tolist()), torch.get_rng_state().tolist()]
+    _, numpy_state, *_ = np.random.get_state(legacy=True)
+    return [*out, random.getstate(), str(numpy_state), torch.get_rng_state().tolist()]
 
 
 class Interrupter:

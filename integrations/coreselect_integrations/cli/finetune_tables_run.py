@@ -13,9 +13,9 @@ from typing import Any
 
 import typer
 from rich.console import Console
-from rich.measure import Measurement
 
 from coreselect.cli.device import device_on
+from coreselect.cli.whole_tables import print_whole
 from coreselect.errors import DataError
 from coreselect.io.atomic import atomic_file
 from coreselect.io.fingerprint import fingerprint
@@ -79,8 +79,7 @@ def _run(requests: Sequence[Request], names: tuple[str, ...], options: Evaluatio
         typer.echo(json_.dumps(result, indent=2))
         return
     console, shown = Console(highlight=False, markup=False), table(result)
-    wide = Measurement.get(console, console.options.update(max_width=1000), shown).maximum
-    Console(highlight=False, width=max(console.width, wide)).print(shown)  # a long line rather than cut numbers
+    print_whole(shown)
     console.print(f"{counted(len(test), 'test image')} of {data}; {out / RESULTS} holds all numbers", soft_wrap=True)
 
 
