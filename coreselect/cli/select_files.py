@@ -4,6 +4,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from rich.console import Console
+
+from coreselect.gradients.row_store import FolderStore
 from coreselect.io import index_file
 from coreselect.io.atomic import check_target
 from coreselect.io.sole_use import sole_writing
@@ -30,6 +33,12 @@ def written_alone(files: Sequence[Path], weights: Path | None) -> Iterator[None]
             check_target(path)
             uses.enter_context(sole_writing(path))
         yield
+
+
+def say_what_is_stored(folder: Path, talk: Console) -> None:
+    """Say which sweeps a store holds, and how much of them."""
+    for kind, done, batches in FolderStore(folder).contents():
+        talk.print(f"{folder}: {done:,} of {batches:,} batches of the sweep {kind!r} are there", markup=False)
 
 
 def files_of(out: Path | None, names: Sequence[str], *, several: bool) -> list[Path | None]:

@@ -16,7 +16,7 @@ from coreselect.cli.model import PreparedModel, from_factory, normalised, regist
 from coreselect.cli.options import AttackOptions, MachineOptions, PoolOptions, RcsOptions, WarmupOptions
 from coreselect.cli.plain_values import as_json
 from coreselect.cli.processes import as_rank
-from coreselect.cli.select_files import written_alone
+from coreselect.cli.select_files import say_what_is_stored, written_alone
 from coreselect.cli.select_method import IN_PRECISION, make_selector, training_attack
 from coreselect.cli.select_options import ArrayOptions, MethodOptions, ModelOptions, PassOptions, WorkOptions
 from coreselect.cli.show import summary
@@ -32,6 +32,7 @@ from coreselect.losses import loss as find_loss
 from coreselect.protocols import Attack, Loss, Progress, Selector
 from coreselect.support import ranks
 from coreselect.support.progress import progress
+from coreselect.task.dry_probe import dry_probe
 from coreselect.task.recipe import no_progress
 from coreselect.task.task import Task
 from coreselect.types import Selection
@@ -111,7 +112,7 @@ def _choose(request: Request, device: torch.device, *, json: bool) -> None:
     with progress(quiet=not first) as report:
         work = _work(request, device, report, talk)
         if store is not None:
-            _say_what_is_stored(store, talk)
+            say_what_is_stored(store, talk)
         pickers = pickers_of(request, work.radius)
         made = select_each(work.task.reporting(report), pickers, request.budget, request.seed, store=store, share=True)
         for path, selection in zip(request.files.values(), made, strict=True):
@@ -131,12 +132,6 @@ def _choose(request: Request, device: torch.device, *, json: bool) -> None:
         return
     for _, selection in found:
         print_whole(summary(selection, **known), highlight=True)
-
-
-def _say_what_is_stored(folder: Path, talk: Console) -> None:
-    """Say which sweeps a store holds, and how much of them."""
-    for kind, done, batches in FolderStore(folder).contents():
-        talk.print(f"{folder}: {done:,} of {batches:,} batches of the sweep {kind!r} are there", markup=False)
 
 
 def _work(request: Request, device: torch.device, report: Progress, talk: Console | None) -> Work:
@@ -188,6 +183,12 @@ def _over_model(request: Request, device: torch.device, report: Progress, talk: 
             request, warmup=replace(request.warmup, warmup_epochs=0), model=replace(request.model, save_model=None)
         )
     if trained is None:
+        if request.model.model is None and (request.model.head or request.model.capture):
+            early = replace(
+                request, warmup=replace(request.warmup, warmup_epochs=0), model=replace(request.model, save_model=None)
+            )
+            ready = _model(early, loss, pool, device, no_progress)  # a wrong name is found before the warm-up
+            dry_probe(_task(early, loss, attack, ready, pool, held, device), {"gradients"})
         ready = _model(request, loss, pool, device, report)
     else:
         ready = PreparedModel(trained.model, trained.call, trained.views, trained.said, trained.record)
