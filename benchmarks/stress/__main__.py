@@ -34,6 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     out.add_argument(
         "--jobs", nargs="+", choices=JOBS, default=list(JOBS), metavar="NAME", help=f"of {', '.join(JOBS)}"
     )
+    out.add_argument(
+        "--minutes", type=float, default=60.0, metavar="N", help="no work is begun to be killed later (default: 60)"
+    )
     out.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=f"of {', '.join(PARTS)}")
     out.add_argument("--seed", type=int, default=0, metavar="N", help="decides the moments and the damages")
     args = out.parse_args(argv)
@@ -48,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             elif part == "files":
                 counts, wrong = files.run(args.files, args.seed, place)
             else:
-                counts, wrong = kills.run(args.kills, args.seed, place, args.jobs)
+                counts, wrong = kills.run(args.kills, args.seed, place, args.jobs, args.minutes)
             said = {"part": part, "seconds": round(time.monotonic() - begin, 1), "counts": dict(counts), "wrong": wrong}
             print(json.dumps(said), flush=True)
             failed = failed or bool(wrong)

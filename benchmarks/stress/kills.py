@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,12 +15,15 @@ from benchmarks.stress.jobs import JOBS, half_files, leftovers
 MOST = 3  # kills before a work is let to its end
 
 
-def run(kills: int, seed: int, place: Path, jobs: Sequence[str] = tuple(JOBS)) -> tuple[Counter[str], list[str]]:
-    """Kill so many times over all jobs; return counts by outcome, and what went wrong in words."""
+def run(
+    kills: int, seed: int, place: Path, jobs: Sequence[str] = tuple(JOBS), minutes: float = 60.0
+) -> tuple[Counter[str], list[str]]:
+    """Kill so many times over all jobs, or for so long; return counts by outcome, and what went wrong in words."""
+    until = time.monotonic() + 60 * minutes
     draw, counts, wrong = random.Random(f"kills {seed}"), Counter[str](), list[str]()
     net = place / "net"
-    first = command(JOBS["train"].words(net, net), place)
-    if first.code:
+    first = command(JOBS["train"].words(net, net), place) if "finetune" in jobs else None
+    if first is not None and first.code:
         return counts, [f"no network to begin with: {first.err[-300:]}"]
     known = {}
     for name in jobs:
@@ -29,7 +33,7 @@ def run(kills: int, seed: int, place: Path, jobs: Sequence[str] = tuple(JOBS)) -
             return counts, [f"{name} fails without a kill: {whole.err[-300:]}"]
         known[name] = JOBS[name].result(folder), whole.seconds
     turn = 0
-    while counts["killed"] < kills:
+    while counts["killed"] < kills and time.monotonic() < until:
         name, folder = jobs[turn % len(jobs)], place / "killed"
         turn += 1
         shutil.rmtree(folder, ignore_errors=True)
