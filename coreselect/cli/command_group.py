@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from coreselect.cli.launcher import refuse_several
+from coreselect.cli.quiet import can_be_quiet
 from coreselect.errors import CoreselectError
 from coreselect.support.source import first_docstring_line
 
@@ -54,7 +55,7 @@ class DeferredCommand(TyperCommand):
                 f"the command {entry.name!r} cannot be loaded ({type(why).__name__}: {why}): install its package again."
             ) from why
         app = typer.Typer(add_completion=False, rich_markup_mode="rich")
-        app.command(entry.name)(function)
+        app.command(entry.name)(can_be_quiet(function))
         return typer.main.get_command(app)
 
 

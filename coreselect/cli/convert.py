@@ -1,12 +1,14 @@
 """`coreselect convert`: an index file in another format, or a published network in our own."""
 
 from dataclasses import dataclass
+from json import dumps
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from coreselect.cli.option_records import takes_records
+from coreselect.cli.options import Json
 
 NETWORK = "Networks"
 NETWORK_ENDINGS = (".pt", ".pth", ".tar", ".ckpt", ".bin", ".safetensors")
@@ -70,6 +72,7 @@ def convert(
         ),
     ],
     reading: ReadingOptions = ReadingOptions(),
+    json: Json = False,
 ) -> None:
     """Write an index file in another format, which the ending of the new name chooses.
 
@@ -82,7 +85,7 @@ def convert(
             raise typer.BadParameter(f"a network is written to a file that ends in .pt, got {target}.")
         from coreselect.cli.model import registered
 
-        registered("coreselect.networks")(source, target, **given)
+        registered("coreselect.networks")(source, target, **given, json=json)
         return
     if given:
         options = ", ".join(f"--{name}" for name in given)
@@ -93,5 +96,8 @@ def convert(
     from coreselect.io.index_file import convert as convert_file
 
     indices = convert_file(source, target)
+    if json:
+        whole = ending(target) in COMPLETE
+        typer.echo(dumps({"file": str(target), "indices": len(indices), "complete": whole}))
     kept = "everything" if ending(target) in COMPLETE else "only positions in the dataset that was selected from"
     typer.echo(f"wrote {target}: {len(indices):,} indices ({kept})", err=True)

@@ -14,6 +14,7 @@ from coreselect.cli.plain_values import as_json
 from coreselect.cli.show import summary
 from coreselect.cli.side_by_side import as_json as all_as_json
 from coreselect.cli.side_by_side import comparison, letters
+from coreselect.cli.whole_tables import print_whole
 from coreselect.data import labels_of, names_of
 from coreselect.data.arrays import read_array
 from coreselect.errors import DataError
@@ -64,7 +65,7 @@ def run(
         out = as_json(selections[0], **known) if one else all_as_json(selections, names, **known)
         typer.echo(dumps(out, allow_nan=False))
     else:
-        Console().print(summary(selections[0], **known) if one else comparison(selections, names, **known))
+        print_whole(summary(selections[0], **known) if one else comparison(selections, names, **known), highlight=True)
 
 
 def _draw_plane(selections: list[Selection], path: Path, features: Path | None, dataset: Any) -> str:

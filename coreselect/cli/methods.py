@@ -8,6 +8,7 @@ import typer
 from coreselect.cli.options import Json
 from coreselect.selectors.catalogue import CATALOGUE, list_selectors
 
+_NARROWEST = {"needs": 10, "what it does": 16}  # characters
 _BUILT_IN = {entry.name: entry for entry in CATALOGUE}
 
 
@@ -17,15 +18,18 @@ def methods(json: Json = False) -> None:
     if json:
         typer.echo(json_.dumps(found, indent=2))
         return
-    from rich.console import Console
     from rich.table import Table
+
+    from coreselect.cli.whole_tables import print_whole
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("selector", "renews", "needs", "what it does"):
-        table.add_column(column, overflow="fold", no_wrap=column in ("selector", "renews"))
+        table.add_column(
+            column, overflow="fold", no_wrap=column in ("selector", "renews"), min_width=_NARROWEST.get(column)
+        )
     for one in found:
         table.add_row(one["name"], one["renew"] or "", ", ".join(one["requires"]) or "nothing", one["about"])
-    Console().print(table)
+    print_whole(table, highlight=True)
 
 
 def _describe(name: str) -> dict[str, Any]:

@@ -16,22 +16,23 @@ from coreselect.cli.model import PreparedModel, from_factory, normalised, regist
 from coreselect.cli.options import AttackOptions, MachineOptions, PoolOptions, RcsOptions, WarmupOptions
 from coreselect.cli.plain_values import as_json
 from coreselect.cli.processes import as_rank
+from coreselect.cli.select_files import say_what_is_stored, written_alone
 from coreselect.cli.select_method import IN_PRECISION, make_selector, training_attack
 from coreselect.cli.select_options import ArrayOptions, MethodOptions, ModelOptions, PassOptions, WorkOptions
 from coreselect.cli.show import summary
 from coreselect.cli.show_plan import show_plans
+from coreselect.cli.whole_tables import print_whole
 from coreselect.data import labels_of, names_of
 from coreselect.data.arrays import read_array
 from coreselect.data.items import check_timeout
 from coreselect.data.subsets import holdout
 from coreselect.errors import DataError, ShapeError
 from coreselect.gradients.row_store import FolderStore
-from coreselect.io import index_file
-from coreselect.io.atomic import check_target
 from coreselect.losses import loss as find_loss
 from coreselect.protocols import Attack, Loss, Progress, Selector
 from coreselect.support import ranks
 from coreselect.support.progress import progress
+from coreselect.task.dry_probe import dry_probe
 from coreselect.task.recipe import no_progress
 from coreselect.task.task import Task
 from coreselect.types import Selection
@@ -90,21 +91,20 @@ def run(request: Request, *, json: bool) -> None:
 
 def _run(request: Request, device: torch.device, *, json: bool) -> None:
     """Choose as one of the ranks; rank 0 writes and speaks."""
-    first = ranks.rank() == 0
-    for path in request.files.values():
-        if path is not None:
-            index_file.ending(path)  # refuse an unknown format here, not an hour later
-            if first and not request.work.dry_run:
-                check_target(path)
-    if first and request.model.save_model is not None and not request.work.dry_run:
-        check_target(request.model.save_model)
     pickers_of(request, request.radius)  # refuse here what cannot be made
-    store = request.work.store
     if request.work.dry_run:
         work = _work(request, device, no_progress, None)
         plans = [plan(work.task, picker, request.budget, request.seed) for picker in pickers_of(request, work.radius)]
-        show_plans(plans, warm_up=work.warm_up, store=store, json=json)
+        show_plans(plans, warm_up=work.warm_up, store=request.work.store, json=json)
         return
+    files = [path for path in request.files.values() if path is not None]
+    with written_alone(files, request.model.save_model):
+        _choose(request, device, json=json)
+
+
+def _choose(request: Request, device: torch.device, *, json: bool) -> None:
+    """Choose and write the files, which no other process writes."""
+    first, store = ranks.rank() == 0, request.work.store
     if store is not None:
         FolderStore(store).check()
     talk = Console(stderr=True, highlight=False, quiet=not first)
@@ -112,7 +112,7 @@ def _run(request: Request, device: torch.device, *, json: bool) -> None:
     with progress(quiet=not first) as report:
         work = _work(request, device, report, talk)
         if store is not None:
-            _say_what_is_stored(store, talk)
+            say_what_is_stored(store, talk)
         pickers = pickers_of(request, work.radius)
         made = select_each(work.task.reporting(report), pickers, request.budget, request.seed, store=store, share=True)
         for path, selection in zip(request.files.values(), made, strict=True):
@@ -131,13 +131,7 @@ def _run(request: Request, device: torch.device, *, json: bool) -> None:
         typer.echo(json_.dumps(records[0] if len(records) == 1 else records, indent=2))
         return
     for _, selection in found:
-        Console().print(summary(selection, **known))
-
-
-def _say_what_is_stored(folder: Path, talk: Console) -> None:
-    """Say which sweeps a store holds, and how much of them."""
-    for kind, done, batches in FolderStore(folder).contents():
-        talk.print(f"{folder}: {done:,} of {batches:,} batches of the sweep {kind!r} are there", markup=False)
+        print_whole(summary(selection, **known), highlight=True)
 
 
 def _work(request: Request, device: torch.device, report: Progress, talk: Console | None) -> Work:
@@ -189,6 +183,12 @@ def _over_model(request: Request, device: torch.device, report: Progress, talk: 
             request, warmup=replace(request.warmup, warmup_epochs=0), model=replace(request.model, save_model=None)
         )
     if trained is None:
+        if request.model.model is None and (request.model.head or request.model.capture):
+            early = replace(
+                request, warmup=replace(request.warmup, warmup_epochs=0), model=replace(request.model, save_model=None)
+            )
+            ready = _model(early, loss, pool, device, no_progress)  # a wrong name is found before the warm-up
+            dry_probe(_task(early, loss, attack, ready, pool, held, device), {"gradients"})
         ready = _model(request, loss, pool, device, report)
     else:
         ready = PreparedModel(trained.model, trained.call, trained.views, trained.said, trained.record)

@@ -39,7 +39,9 @@ def show_plans(plans: Sequence[Plan], *, warm_up: float | None, store: Path | No
     if warm_up:
         console.print(f"warm-up of the network first: about {duration(warm_up)}")
     for kind, done, batches in stored:
-        console.print(f"{store} holds {done:,} of {batches:,} batches of the sweep {kind!r}", soft_wrap=True)
+        console.print(
+            f"{store} holds {done:,} of {batches:,} batches of the sweep {kind!r}", soft_wrap=True, markup=False
+        )
     for plan in plans:
         console.print(Text.assemble((plan.selector, "bold cyan"), f": {plan.budget:,} of {plan.pool_size:,} examples"))
         if plan.passes:

@@ -4,6 +4,7 @@ A. Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 2009. An
 1,024 red, 1,024 green and 1,024 blue bytes, each row by row.
 """
 
+import lzma
 import tarfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from coreselect.data import cifar_n, plain_pickle
 from coreselect.data.images import Images, UInt8
 from coreselect.errors import DataError
+from coreselect.io import npy
 
 PIXELS = 3 * 32 * 32
 FOLDERS = ("cifar-10-batches-py", "cifar-100-python", "cifar-10-batches-bin", "cifar-100-binary")
@@ -89,19 +91,27 @@ def cifar_archive(path: Path, split: Literal["train", "test"], part: str | None 
     present: dict[str, bytes | None] = {}
     try:
         with tarfile.open(path, "r:*") as archive:
+            left = max(npy.FLOOR, npy.RATIO * path.stat().st_size)  # bytes that may come out of it
             for member in archive:
+                left = _less(left, member.size)
                 file = archive.extractfile(member) if member.isreg() else None
                 if file is not None:
                     name = member.name.rsplit("/", 1)[-1]
                     present[name] = file.read() if name in wanted else None
-            while archive.fileobj is not None and archive.fileobj.read(1 << 20):
-                pass  # read to the end, where the checksum of gzip is
-    except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError) as why:
+            while archive.fileobj is not None and (more := archive.fileobj.read(1 << 20)):
+                left = _less(left, len(more))  # read to the end, where the checksum of gzip is
+    except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError, ValueError, OverflowError) as why:
         raise DataError(f"{path} is not a readable tar archive ({' '.join(str(why).split())[:120]}).") from why
     files = {name: (lambda data=data: data or b"") for name, data in present.items()}
     if not _versions_in(files):
         raise DataError(f"{path} is a tar archive without CIFAR's files ({_TEN[0]}, train, or the same with .bin).")
     return _read(files, split, str(path), part, [path.resolve().parent])
+
+
+def _less(left: int, size: int) -> int:
+    if not 0 <= size <= left:
+        raise ValueError("its members are larger than an archive of this size can hold")
+    return left - size
 
 
 def _places(folder: Path) -> list[Path]:

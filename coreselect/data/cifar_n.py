@@ -18,6 +18,7 @@ import torch
 from coreselect.data import plain_pickle
 from coreselect.data.images import Images, Int64
 from coreselect.errors import DataError, UnknownNameError
+from coreselect.io import npy
 
 FILES: Mapping[str, str] = MappingProxyType({"CIFAR-10": "CIFAR-10_human.pt", "CIFAR-100": "CIFAR-100_human.pt"})
 _KEYS: Mapping[str, str] = MappingProxyType(
@@ -92,6 +93,7 @@ def _pickle_in(path: Path) -> io.BytesIO:
         return stream
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            npy.check_members(archive, len(data))
             name = next((n for n in archive.namelist() if n.rsplit("/", 1)[-1] == "data.pkl"), None)
             if name is None:
                 _not_labels(path)

@@ -14,11 +14,11 @@ from tokenize import TokenError
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from coreselect.data import plain_pickle
 from coreselect.data.images import Images, Int64, UInt8
 from coreselect.errors import DataError
+from coreselect.io import npy
 
 CLASSES = 1000
 BATCHES = 10  # number of files of the published training split
@@ -120,6 +120,7 @@ def _unpacked(path: Path) -> int:
         return path.stat().st_size
     try:
         with zipfile.ZipFile(path) as archive:
+            npy.check_members(archive, path.stat().st_size)
             return archive.getinfo("data.npy").file_size
     except _DAMAGE as why:
         raise _unreadable(path, why) from why
@@ -137,18 +138,11 @@ def _pickled(path: Path) -> tuple[UInt8, Int64]:
 def _npz(path: Path) -> tuple[UInt8, Int64]:
     try:
         with zipfile.ZipFile(path) as archive:
-            data, labels = (_member(archive, name) for name in ("data.npy", "labels.npy"))
+            npy.check_members(archive, path.stat().st_size)
+            data, labels = (npy.member(archive, name) for name in ("data.npy", "labels.npy"))
     except _DAMAGE as why:
         raise _unreadable(path, why) from why
     return _arrays(path, data, labels)
-
-
-def _member(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
-    """Read one array of an archive that numpy wrote, without unpickling anything."""
-    if archive.getinfo(name).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ValueError(f"{name} is compressed in a way that numpy does not use")
-    with archive.open(name) as file:
-        return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def _unreadable(path: Path, why: BaseException) -> DataError:

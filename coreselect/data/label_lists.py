@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from coreselect.data.labels import one_based
+from coreselect.data.mat_file import load_mat
 from coreselect.errors import DataError, first_few
 
 KAGGLE, TRUTH, META = "LOC_val_solution.csv", "ILSVRC2012_validation_ground_truth.txt", "meta.mat"
@@ -113,18 +114,17 @@ def _by_position(path: Path, lines: list[str], files: Sequence[Path]) -> list[st
 
 def _ids(path: Path) -> dict[int, str]:
     """Return the names of the 1,000 classes by their numbers, from the devkit's `meta.mat`."""
-    from scipy.io import loadmat  # slow to import
-
     if not path.is_file():
         raise DataError(
             f"{path.parent} has {TRUTH} without {META}, which says which class a number is: copy it there too."
         )
+    held = load_mat(path, f"{META} of ImageNet's devkit", squeeze_me=True)
     try:
-        synsets: Any = loadmat(path, squeeze_me=True)["synsets"]
+        synsets: Any = held["synsets"]
         return {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in synsets.reshape(-1)}
-    except Exception as why:  # scipy raises many kinds for a damaged file
+    except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as why:
         said = " ".join(str(why).split())[:120].rstrip(".")
-        raise DataError(f"{path} is damaged, or not {META} of ImageNet's devkit ({said}).") from why
+        raise DataError(f"{path} is cut off, damaged, or no {META} of ImageNet's devkit ({said}).") from why
 
 
 def _lines(path: Path) -> list[str]:

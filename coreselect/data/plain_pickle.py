@@ -6,6 +6,7 @@ of numbers and nothing else. It refuses every other name without importing it.
 """
 
 import io
+import os
 import pickle
 import re
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from coreselect.data.pickle_scan import scan
 from coreselect.errors import DataError
 
 # What unpickling damaged data can raise.
@@ -32,8 +34,10 @@ def load(data: bytes | BinaryIO, where: str) -> Any:
     Raises:
         DataError: the pickle holds something else, or is damaged.
     """
+    file = io.BytesIO(data) if isinstance(data, bytes) else data
     try:
-        return _with_arrays(_Plain(io.BytesIO(data) if isinstance(data, bytes) else data, where).load())
+        scan(file)
+        return _with_arrays(_Plain(file, where).load(), {})
     except _DAMAGE as why:
         raise DataError(f"{where} is damaged, or not a pickle of arrays ({' '.join(str(why).split())[:120]}).") from why
 
@@ -42,6 +46,9 @@ class _Plain(pickle.Unpickler):
     def __init__(self, file: BinaryIO, where: str) -> None:
         super().__init__(file, encoding="bytes")
         self.where = where
+        begin = file.tell()
+        self.left = 4 * (file.seek(0, os.SEEK_END) - begin)  # bytes that texts may become
+        file.seek(begin)
 
     def find_class(self, module: str, name: str) -> Any:
         """Return the replacement for a name that a pickled array needs; nothing is imported."""
@@ -50,7 +57,14 @@ class _Plain(pickle.Unpickler):
             raise DataError(
                 f"{self.where} asks to run {module}.{name}, which no image file needs: reading stopped there."
             )
-        return found
+        return self._encode if found is _encode else found
+
+    def _encode(self, text: str, codec: str | bytes = "latin1", *_: Any) -> bytes:
+        """Encode a text; one that is encoded again and again must not grow into more than the file could hold."""
+        self.left -= len(text)
+        if self.left < 0:
+            raise ValueError("texts that become more than the file holds")
+        return _encode(text, codec)
 
 
 class _DType:
@@ -100,7 +114,7 @@ def _scalar(dtype: Any, raw: Any) -> int | float:
     return _build(raw, dtype, (), "C").item()
 
 
-def _encode(text: str, codec: str | bytes = "latin1", *_: Any) -> bytes:
+def _encode(text: str, codec: str | bytes = "latin1") -> bytes:
     if codec not in ("latin1", b"latin1"):
         raise ValueError(f"codec {codec!r}")
     return text.encode("latin1")
@@ -116,12 +130,24 @@ _REPLACEMENTS: dict[tuple[str, str], type | Callable[..., Any]] = {
 }
 
 
-def _with_arrays(value: Any) -> Any:
-    """Return the value with arrays in place of their replacements."""
+def _with_arrays(value: Any, known: dict[int, Any]) -> Any:
+    """Return the value with arrays in place of their replacements; what is shared in it stays shared.
+
+    Args:
+        known: what was made of a list or a dict, by its identity: each is walked through once.
+    """
     if isinstance(value, _Array):
         if value.array is None:
             raise ValueError("an array without content")
         return value.array
+    if not isinstance(value, dict | list):
+        return value
+    if id(value) in known:
+        return known[id(value)]
     if isinstance(value, dict):
-        return {key: _with_arrays(item) for key, item in value.items()}
-    return [_with_arrays(item) for item in value] if isinstance(value, list) else value
+        pairs = known[id(value)] = {}
+        pairs.update((key, _with_arrays(item, known)) for key, item in value.items())
+        return pairs
+    items = known[id(value)] = []
+    items.extend(_with_arrays(item, known) for item in value)
+    return items

@@ -4,8 +4,6 @@ Netzer et al., "Reading Digits in Natural Images with Unsupervised Feature Learn
 uint8 [32, 32, 3, N], and `y`, numbers 1…10 [N, 1]; 10 stands for the digit 0.
 """
 
-import struct
-import zlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,14 +11,10 @@ import numpy as np
 
 from coreselect.data.images import Images, ImageSet
 from coreselect.data.joined import Joined
+from coreselect.data.mat_file import load_mat
 from coreselect.errors import DataError, UnknownNameError
 
 PARTS = ("train", "extra", "all")
-# What scipy raises for a damaged file.
-_DAMAGE = (
-    ValueError, TypeError, KeyError, IndexError, AttributeError, OSError, EOFError, NotImplementedError, MemoryError,
-    OverflowError, zlib.error, struct.error,
-)  # fmt: skip
 
 
 def is_svhn(folder: Path) -> bool:
@@ -51,18 +45,11 @@ def svhn_folder(folder: Path, split: Literal["train", "test"], part: str | None 
 
 
 def _read(path: Path, name: str) -> Images:
-    from scipy.io import loadmat  # slow to import
-    from scipy.io.matlab import MatReadError
-
     if not path.is_file():
         raise DataError(
             f"{path.parent} lacks {path.name}: SVHN's {name} images are one file, in the format of cropped digits."
         )
-    try:
-        held = loadmat(path, variable_names=("X", "y"))
-    except (*_DAMAGE, MatReadError) as why:
-        said = " ".join(str(why).split())[:120].rstrip(".")
-        raise DataError(f"{path} is cut off, damaged, or no .mat file of SVHN ({said}).") from why
+    held = load_mat(path, ".mat file of SVHN", variable_names=("X", "y"))
     images: Any = held.get("X")
     labels: Any = held.get("y")
     got = f"{images.dtype} {list(images.shape)}" if isinstance(images, np.ndarray) else "missing"

@@ -10,12 +10,14 @@ Source: Goodfellow, *Efficient per-example gradient computations*, 2015.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from coreselect.gradients.loss_value import LossFailure, checked_loss_value
+from coreselect.network.hooks import hooked
 from coreselect.network.network import HeadSplit
 from coreselect.protocols import Loss, Stream
 from coreselect.support.structure import taken
@@ -100,14 +102,10 @@ def run_recorded(net: HeadSplit, prepared: Mapping[Stream, Tensor]) -> RecordedR
     linears = net.linears()
     assert linears is not None  # the caller has checked
     calls: list[LinearCall] = []
-    hooks = [m.register_forward_hook(_recorder(calls, n)) for n, m in linears.items()]
+    hooks = [partial(m.register_forward_hook, _recorder(calls, n)) for n, m in linears.items()]
     theta = {n: p.clone().requires_grad_() for n, p in net.captured.items()}
-    try:
-        with torch.enable_grad():
-            outputs = {s: net.apply(theta, f, s[0]) for s, f in prepared.items()}
-    finally:
-        for h in hooks:
-            h.remove()
+    with hooked(hooks), torch.enable_grad():
+        outputs = {s: net.apply(theta, f, s[0]) for s, f in prepared.items()}
     return RecordedRun(theta, calls, outputs)
 
 

@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from coreselect.errors import DataError
+from coreselect.io.system_lock import NoLocksError, is_at, try_lock
+
+TEMPORARY = ".coreselect-*.tmp"
 
 
 @contextmanager
@@ -17,7 +20,8 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
     The bytes are written to a temporary name in the same folder, which is made if it is missing, and synced to disk. Then
     the temporary file is renamed to `path`; a POSIX file system does this in one step. At last the folder is synced, so
     that the new name also survives a power cut. If the block or one of these steps fails, the temporary file is removed and
-    `path` stays as it was. A symbolic link is followed. A replaced file keeps its permissions.
+    `path` stays as it was. A symbolic link is followed. A replaced file keeps its permissions. The temporary file is locked
+    while it is written, so that `sweep` knows those that a killed process has left.
 
     Args:
         path: the name of the file.
@@ -26,9 +30,11 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
     """
     target = Path(os.path.realpath(path))
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.parent / f".coreselect-{secrets.token_hex(8)}.tmp"
+    temporary = target.parent / TEMPORARY.replace("*", secrets.token_hex(8))
+    guard = -1
     try:
-        with open(temporary, "xb") as file:
+        guard = _guard(temporary)
+        with open(temporary, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -41,7 +47,37 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+        if guard >= 0:
+            os.close(guard)
     _sync_folder(target.parent)
+
+
+def sweep(folder: str | Path) -> None:
+    """Delete the temporary files of killed writers in a folder; those of living ones are locked, and stay."""
+    for path in Path(folder).glob(TEMPORARY):
+        with suppress(OSError):  # it is gone by now, or there are no locks here: then nothing is known, and all stay
+            handle = os.open(path, os.O_RDWR)
+            try:
+                if try_lock(handle):
+                    path.unlink()
+            finally:
+                os.close(handle)
+
+
+def _guard(path: Path) -> int:
+    """Make a file, and return a handle that holds its lock."""
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            if try_lock(handle) and is_at(handle, path):
+                return handle
+        except NoLocksError:
+            return handle
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)  # a sweep has found the file before it was locked, and removes it
+        path.unlink(missing_ok=True)
 
 
 def check_target(path: str | Path) -> None:

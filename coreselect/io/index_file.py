@@ -128,6 +128,8 @@ def convert(source: str | Path, target: str | Path) -> NDArray[np.int64]:
 
 
 def _bytes(path: str | Path) -> bytes:
+    if Path(path).exists() and not Path(path).is_file():
+        raise IndexFileError(f"{path} cannot be read (it is no ordinary file).")
     try:
         return Path(path).read_bytes()
     except OSError as why:

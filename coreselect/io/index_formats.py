@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from coreselect.io import strict_json
+from coreselect.io import npy, strict_json
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -106,10 +106,8 @@ def unpack(suffix: str, data: bytes) -> tuple[dict[str, Any], Arrays]:
 
 def _unpack_npz(data: bytes) -> tuple[dict[str, Any], Arrays]:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:  # `read` checks the CRC of each entry
-        arrays = {
-            name.removesuffix(".npy"): np.lib.format.read_array(io.BytesIO(archive.read(name)), allow_pickle=False)
-            for name in archive.namelist()
-        }
+        npy.check_members(archive, len(data))
+        arrays = {name.removesuffix(".npy"): npy.member(archive, name) for name in archive.namelist()}
     return strict_json.loads(arrays.pop("meta").tobytes()), arrays
 
 
@@ -155,11 +153,7 @@ def pack_plain(suffix: str, indices: NDArray[np.int64]) -> bytes:
 def unpack_plain(suffix: str, data: bytes) -> NDArray[Any]:
     """Read a file that holds only indices; `as_indices` checks them."""
     if suffix == ".npy":
-        file = io.BytesIO(data)
-        array = np.lib.format.read_array(file, allow_pickle=False)
-        if file.read(1):
-            raise ValueError("bytes after the array")
-        return array
+        return npy.array_in(data)
     text = data.decode("ascii")
     if not text.endswith("\n"):
         raise ValueError("the last line is cut short: it has no line break")

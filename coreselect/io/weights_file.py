@@ -49,12 +49,17 @@ def load_verified(path: Path) -> Any:
     """
     if path.suffix == ".safetensors":
         return _safetensors(path)
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path} is no ordinary file, and a file of weights is needed: give the name of one.")
     damaged = None
     try:
         if is_zipfile(path):
             with ZipFile(path) as parts:
+                _refuse_packed(parts, path)
                 damaged = parts.testzip()
         held = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
+    except DataError:
+        raise
     except UnpicklingError as why:
         raise DataError(f"{path} cannot be read as weights: {_blocked(why)}.") from why
     except Exception as why:  # torch raises many types for a file that is no checkpoint
@@ -69,6 +74,16 @@ def load_verified(path: Path) -> Any:
     if damaged:
         raise DataError(f"{path} is damaged (the checksum of {damaged!r} is wrong): use another copy.")
     return held
+
+
+def _refuse_packed(parts: ZipFile, path: Path) -> None:
+    """Refuse an archive with more bytes in its members than in itself: torch compresses nothing."""
+    infos = parts.infolist()
+    whole, size = sum(info.file_size for info in infos), path.stat().st_size
+    if whole > size or len(infos) > size // 46:  # the bytes of an entry in the directory
+        raise DataError(
+            f"{path} unpacks to {whole:,} bytes and has {size:,}: torch.save compresses nothing, save it with that."
+        )
 
 
 def find_weights(held: Any, names: Collection[str], path: Path, key: str | None = None) -> FoundWeights:

@@ -33,6 +33,7 @@ from coreselect.protocols import Progress, Selector
 from coreselect.support import collectives, ranks
 from coreselect.support.records import settings_of
 from coreselect.support.type_checks import whole
+from coreselect.task.dry_probe import dry_probe
 from coreselect.task.task import Task
 from coreselect.types import Int64, Selection
 
@@ -101,6 +102,7 @@ class CoresetSampler(EpochSampler):
         self.store = None if store is None else RoundStore(store)
         self.share = share
         self.k = resolve(budget, task.n)
+        dry_probe(task, selector.requires)
         self.selection: Selection | None = None
         self._restored: Selection | None = None  # that of the last state, until a later round is selected
         self._replaced: Selection | None = None  # what the last state has replaced, until the next set_epoch

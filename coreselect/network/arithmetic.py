@@ -13,11 +13,14 @@ from typing import Any, cast
 
 import torch
 
+from coreselect.support.interruptions import whole
+
 _LOOSE = re.compile(r"(\S+) does not have a deterministic implementation")
 _DRIVER = Path("/proc/driver/nvidia/version")
 
 
 @contextmanager
+@whole
 def exact_arithmetic(device: torch.device, note: Callable[[str], None] = lambda operation: None) -> Iterator[None]:
     """Compute float32 products in float32, and on a GPU with deterministic kernels where there are any.
 
@@ -43,6 +46,7 @@ def machine(device: torch.device) -> dict[str, str]:
 
 
 @contextmanager
+@whole
 def _float32() -> Iterator[None]:
     """Switch TF32 and bfloat16 products of float32 off."""
     backends: Any = torch.backends
@@ -77,6 +81,7 @@ def _float32() -> Iterator[None]:
 
 
 @contextmanager
+@whole
 def _deterministic(device: torch.device, note: Callable[[str], None]) -> Iterator[None]:
     """Ask for deterministic kernels, and note which operations have none."""
     if device.type == "cpu":

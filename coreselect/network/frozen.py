@@ -10,6 +10,7 @@ from torch import nn
 
 from coreselect.network.arithmetic import exact_arithmetic
 from coreselect.network.modes import evaluating
+from coreselect.support.interruptions import whole
 from coreselect.support.seeding import rng_kept
 
 FSDP1 = "_fsdp_wrapped_module"  # what the wrapper of FSDP1 calls the module inside; it is `module` too
@@ -34,6 +35,7 @@ def uncompiled() -> AbstractContextManager[object]:
 
 
 @contextmanager
+@whole
 def frozen(model: nn.Module, note: Callable[[str], None] = lambda operation: None) -> Iterator[nn.Module]:
     """Give the model without wrappers, in evaluation mode and with no `requires_grad`, and restore everything afterwards.
 

@@ -13,10 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from coreselect.support.interruptions import whole
+
 _TABLES = ("_parameters", "_buffers", "_modules")
 
 
 @contextmanager
+@whole
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Put a model into evaluation mode, and put every mode and content back afterwards, also when the body raises."""
     modes = [(m, m.training) for m in model.modules()]

@@ -15,6 +15,7 @@ from typing import Any, Protocol, cast
 
 from torch import Tensor, nn
 
+from coreselect.network.hooks import hooked
 from coreselect.network.substitution import Substitution
 from coreselect.protocols import Call, Params, Route
 
@@ -85,11 +86,8 @@ class HeadSplit:
 
     def prepare(self, x: Any, route: Route) -> Tensor:
         caught: list[Tensor] = []
-        hook = self.head.register_forward_pre_hook(_catching(caught), with_kwargs=True)
-        try:
+        with hooked([lambda: self.head.register_forward_pre_hook(_catching(caught), with_kwargs=True)]):
             self.call(self.model, x, route)
-        finally:
-            hook.remove()
         return caught[0]
 
     def apply(self, params: Params, prepared: Tensor, route: Route) -> Tensor:

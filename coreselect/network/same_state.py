@@ -13,11 +13,13 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from coreselect.support.collectives import carrier, lost
+from coreselect.support.interruptions import whole_at_the_end
 from coreselect.support.ranks import Work
 from coreselect.support.records import digest_of
 
 
 @contextmanager
+@whole_at_the_end
 def as_on_rank_0(model: nn.Module, work: Work) -> Iterator[None]:
     """Give the model rank 0's parameters and buffers, and its own afterwards, bit for bit; nothing is sent if all are equal.
 

@@ -64,7 +64,7 @@ def split(
     if names is not None and capture == "all":
         return WholeModel(model, call, names, routes, width)
     try:
-        name = _smallest_head(model, traces["adversarial"]) if head is None else _existing(model, head)
+        name = _smallest_head(model, traces["adversarial"]) if head is None else existing_head(model, head)
         arguments: dict[Route, HeadArguments] = {route: trace.head_arguments(name) for route, trace in traces.items()}
     except HeadError:
         if names is None and (found := _under_call(model, call, probe, traces, head, routes, width, fixed)) is not None:
@@ -136,8 +136,12 @@ def _smallest_head(model: nn.Module, trace: Trace) -> str:
     return min(fits)[2]
 
 
-def _existing(model: nn.Module, head: str) -> str:
-    """Return the name of the head that the caller gave, if the model has such a submodule."""
+def existing_head(model: nn.Module, head: str) -> str:
+    """Return the name of the head that the caller gave.
+
+    Raises:
+        HeadError: the model has no such submodule.
+    """
     if head not in dict(model.named_modules()):
         children = [n for n, _ in model.named_children()]
         raise HeadError(

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from coreselect.protocols import Params
+from coreselect.support.interruptions import whole
 
 
 class Substitution:
@@ -32,6 +33,7 @@ class Substitution:
         ]
 
     @contextmanager
+    @whole
     def __call__(self, params: Params) -> Iterator[None]:
         """Put these values in the place of the parameters, and the parameters back afterwards."""
         held = [(m, leaf, m._parameters[leaf]) for name, m, leaf in self._places if name in params]

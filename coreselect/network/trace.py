@@ -1,11 +1,13 @@
 """One recorded forward pass of a model: its output, and every call of every submodule."""
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from coreselect.errors import HeadError, ShapeError
+from coreselect.network.hooks import hooked
 from coreselect.network.network import HeadArguments
 from coreselect.protocols import Call, Route
 from coreselect.support.structure import described, size
@@ -25,7 +27,8 @@ class Trace:
     def __init__(self, model: nn.Module, call: Call, x: Any, route: Route) -> None:
         self._calls: dict[str, list[tuple[tuple[Any, ...], dict[str, Any], Any]]] = {}
         hooks = [
-            m.register_forward_hook(
+            partial(
+                m.register_forward_hook,
                 lambda _m, args, kwargs, out, name=n: self._calls.setdefault(name, []).append((args, kwargs, out)),
                 with_kwargs=True,
             )
@@ -33,7 +36,7 @@ class Trace:
             if not isinstance(m, torch.jit.ScriptModule)  # which take no hooks
         ]
         try:
-            with torch.no_grad():
+            with hooked(hooks), torch.no_grad():
                 output = call(model, x, route)
         except (RuntimeError, TypeError, ValueError) as why:
             if isinstance(x, Tensor) and x.is_floating_point():
@@ -42,9 +45,6 @@ class Trace:
                 f"the model cannot be run on inputs that are {described(x)} ({type(why).__name__}: "
                 f"{' '.join(str(why).split())[:160]}): convert images to floating-point in [0, 1], or say with call= how it is run."
             ) from why
-        finally:
-            for h in hooks:
-                h.remove()
         if not isinstance(output, Tensor):
             raise HeadError(
                 f"the model's output is a {type(output).__name__}, not one tensor: choose the tensor with "

@@ -15,6 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from coreselect.support.interruptions import whole
+
 _MASK = (1 << 64) - 1
 
 
@@ -102,6 +104,7 @@ def set_rng_state(state: dict[str, Any]) -> None:
 
 
 @contextmanager
+@whole
 def rng_kept() -> Iterator[None]:
     """Restore all global random states after the block, also if it fails."""
     before = rng_state()

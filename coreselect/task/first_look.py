@@ -21,6 +21,7 @@ from coreselect.errors import CoreselectWarning, DataError, first_few
 from coreselect.io.fingerprint import item_bytes
 from coreselect.protocols import Loss, MakeViews
 from coreselect.support.bounds import Range, known_range
+from coreselect.support.interruptions import interruptible
 from coreselect.support.seeding import rng_kept, seed_everything
 from coreselect.support.structure import leaves, mapped, taken
 from coreselect.task.datasets import length_of
@@ -97,7 +98,7 @@ def first_look(
     refuse_positions(dataset, what)
     places = np.unique(np.linspace(0, n - 1, min(n, LOOKED_AT)).astype(np.int64))
     usual = unpack is default_unpack
-    with rng_kept():
+    with interruptible(), rng_kept():
         (batch, one, labels), (_, two, _) = loaded(
             EvaluationView(dataset, 0, "labels"),
             [places, places],

@@ -21,6 +21,7 @@ from coreselect.network.network import default_call
 from coreselect.network.wrapped import call_through
 from coreselect.support.clock import Clock
 from coreselect.support.devices import is_on
+from coreselect.support.interruptions import interruptible, whole_at_the_end
 from coreselect.support.ranks import world_size
 from coreselect.support.seeding import rng_kept
 from coreselect.task.array_snapshot import ArraySnapshot
@@ -34,6 +35,7 @@ from coreselect.task.snapshot import Snapshot
 
 
 @contextmanager
+@whole_at_the_end
 def open_model(task: ModelRecipe, seed: int, round: int) -> Iterator[Snapshot]:
     """Open a snapshot of a model. The model and every random state are as before when it closes.
 
@@ -61,6 +63,7 @@ def open_model(task: ModelRecipe, seed: int, round: int) -> Iterator[Snapshot]:
     if task.call is not default_call:
         task = replace(task, call=call_through(task.model, bare, task.call))
     with ExitStack() as stack:
+        stack.enter_context(interruptible())
         model = stack.enter_context(frozen(plain, context.loose.add))
         stack.enter_context(shared(task, model, context, device))
         if task.store is not None:

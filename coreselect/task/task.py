@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from coreselect.data.items import check_timeout
 from coreselect.data.reading import Unpack
 from coreselect.data.reading import unpack as default_unpack
+from coreselect.data.subsets import provably_disjoint
 from coreselect.errors import RequirementError, ShapeError
 from coreselect.history import History
 from coreselect.losses import loss as find_loss
@@ -23,6 +24,7 @@ from coreselect.network.frozen import unwrap
 from coreselect.network.gathered import refuse_flat
 from coreselect.network.network import default_call
 from coreselect.network.routes import check_routes, routed_call
+from coreselect.network.split import existing_head
 from coreselect.objectives.following import unbounded
 from coreselect.protocols import Attack, Call, Loss, MakeViews
 from coreselect.support.devices import device_of
@@ -112,7 +114,9 @@ class Task(Recipe):
             DataError: the pool or validation is empty, a stream, or a Subset with repeated or negative positions; its items
                 have an unknown form, or cannot be read or put into a batch; or two reads of an item with one seed differ,
                 and there are no ids.
-            HeadError: `routes` are not two names, or the model takes none, or it has no submodule `attack_at`.
+            OverlapError: pool and validation are parts of one dataset and share positions of it.
+            HeadError: the model has no such head, or no submodule `attack_at`; or `routes` are not two names, or the model
+                takes none.
             ShapeError: the history is about another number of examples, or the loss gives one value for a batch.
             RequirementError: a timeout without workers, PyTorch knows no such device, `attack_at` without an attack for the
                 loss, or FSDP holds the model without its own parameters.
@@ -130,6 +134,9 @@ class Task(Recipe):
         n = length_of(pool, "pool")
         if validation is not None:
             length_of(validation, "validation")
+            provably_disjoint(pool, validation)
+        if head is not None:
+            existing_head(unwrap(model), head)
         look = partial(first_look, unpack=read_items, loss=loss_object, has_ids=ids is not None, timeout=timeout)
         in_pool = look(pool, what="pool", views=views, num_workers=num_workers)
         in_validation = None

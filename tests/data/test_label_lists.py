@@ -131,7 +131,7 @@ def test_a_list_that_does_not_match_is_refused(tmp_path: Path, text: Any, said: 
     ("name", "content", "said"),
     [
         ("meta.mat", None, r"without meta\.mat"),
-        ("meta.mat", b"MATLAB 5.0", r"meta\.mat is damaged"),
+        ("meta.mat", b"MATLAB 5.0", r"meta\.mat is cut off"),
         ("ILSVRC2012_validation_ground_truth.txt", b"3\n77\n", "has 2 lines for 4 images"),
         ("ILSVRC2012_validation_ground_truth.txt", b"3\n77\n5\n3\n", "has the line '5'"),
         ("ILSVRC2012_validation_ground_truth.txt", b"3\n77\nx\n3\n", "has the line 'x'"),

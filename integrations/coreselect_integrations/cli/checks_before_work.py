@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ from torch.utils.data import Subset
 from coreselect import holdout
 from coreselect.data.labels import SparseLabelsError, why_unlabelled
 from coreselect.errors import BudgetError, DataError
+from coreselect.io.sole_use import sole_use
+from coreselect.support import ranks
 from coreselect_integrations.networks import Saved, network_file, open_network
 from coreselect_integrations.pretraining.dataset_shape import count_classes
 
@@ -26,6 +30,20 @@ def check_folder(out: Path, option: str = "--out") -> None:
     if not there.is_dir() or not os.access(there, os.W_OK):
         why = f"{option} {out} cannot be a folder to write in, because of {there}: give another."
         raise DataError(why)
+
+
+@contextmanager
+def folder_of_run(out: Path, *, locked: bool = True) -> Iterator[None]:
+    """Check the folder of a run, and keep other processes out of it while the block runs; of several ranks, the first does.
+
+    Args:
+        locked: whether this process keeps others out.
+    Raises:
+        DataError: it cannot be written to, or another process uses it.
+    """
+    check_folder(out)
+    with sole_use(out) if locked and ranks.rank() == 0 else nullcontext():
+        yield
 
 
 def network_at(path: Path, *, dual: bool = False) -> Saved:

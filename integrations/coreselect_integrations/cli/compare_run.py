@@ -17,7 +17,7 @@ from coreselect.cli.processes import as_rank
 from coreselect.data.items import check_timeout
 from coreselect.errors import BudgetError, CoreselectError, MissingExtraError
 from coreselect.support.told import told
-from coreselect_integrations.cli.checks_before_work import check_folder, classes_in, held_out
+from coreselect_integrations.cli.checks_before_work import classes_in, folder_of_run, held_out
 from coreselect_integrations.cli.compare_options import EvaluationOptions, StudyOptions
 from coreselect_integrations.cli.compare_study import check_study, make_settings, make_study, transfer_name
 from coreselect_integrations.cli.compare_table import show
@@ -63,23 +63,24 @@ def run(request: Request, *, json: bool) -> None:
     """
     with as_rank(request.machine.device, group=False) as device:
         dealing = None if launched() == 1 else Dealing.by_launcher()
+        first = dealing is None or dealing.rank == 0
         try:
-            _run(request, device, dealing, json=json)
+            study = _checked_study(request)
+            with folder_of_run(request.out, locked=first and not request.dry_run):
+                _run(request, study, device, dealing, json=json)
         except CoreselectError as why:
             if dealing is not None and not dealing.begun:
                 told(why)
             raise
 
 
-def _run(request: Request, device: torch.device, dealing: Dealing | None, *, json: bool) -> None:
+def _run(request: Request, study: Study, device: torch.device, dealing: Dealing | None, *, json: bool) -> None:
     """Do the work as one of the processes; the first writes and speaks."""
     out, data = request.out, request.pool.data
     first = dealing is None or dealing.rank == 0
-    study = _checked_study(request)
     check_timeout(request.machine.read_timeout, request.machine.workers(device))
     if request.num_threads is not None:
         torch.set_num_threads(request.num_threads)
-    check_folder(out)
     train, test = request.pool.read("train", request.pool.rows), request.pool.read("test", request.evaluation.test_rows)
     about = {
         **study.terms(), **request.pool.record, "transfer": request.evaluation.transfer,

@@ -7,6 +7,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from coreselect.cli.whole_tables import print_whole
 from coreselect_integrations.comparison.statistics import FULL, REFERENCE, Record
 from coreselect_integrations.comparison.tables import NARROW, blocks, nonempty_columns
 
@@ -19,12 +20,15 @@ def show(records: Sequence[Record], files: Sequence[Path]) -> None:
         names, rows = nonempty_columns(NARROW, lines)
         for name in names:
             first = name == "method"  # a long name continues in the next line, a number is never cut
-            table.add_column(name, justify="left" if first else "right", no_wrap=not first, overflow="fold")
+            table.add_column(
+                name, justify="left" if first else "right", no_wrap=not first, overflow="fold", min_width=12 * first
+            )
         for line, row in zip(lines, rows, strict=True):
             style = "bold" if line.method == REFERENCE else "dim" if line.method == FULL else None
             table.add_row(*row, style=style)
         console.print(title, style="italic")
-        console.print(table, "")
+        print_whole(table)
+        console.print()
     if any(line.against is not None for _, lines in blocks(records) for line in lines):
         console.print(
             f"− {REFERENCE}: points of robust accuracy, paired by seed; p: two-sided, of a paired t-test; seconds count the "

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from coreselect import Selection
+from coreselect.cli.whole_tables import print_whole
 from coreselect.data import ImageSet, load
 from coreselect.report.gallery import draw
 from coreselect_integrations.cli.checks_before_work import check_folder
@@ -59,7 +60,7 @@ def run(out: Path, seeds: int, epochs: int, warmup_epochs: int, every: int, *, j
         typer.echo(json_format.dumps({**about, "files": [str(f) for f in files], "seconds": seconds}))
         return
     console = Console()
-    console.print(table(runs, settings))
+    print_whole(table(runs, settings), highlight=True)
     for sentence in sentences(runs, selection, len(test), seconds):
         console.print(sentence)
     for path in files:

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from coreselect.cli.device import device_on
 from coreselect.cli.options import DataOptions
+from coreselect.cli.whole_tables import print_whole
 from coreselect.data import labels_of
 from coreselect.data.labels import one_based
 from coreselect.data.resizing import Resized
@@ -94,7 +95,8 @@ def run(request: Request, *, json: bool) -> None:
         return
     console = Console(highlight=False, markup=False)
     console.print(f"{request.from_} on {counted(len(test), 'test image')} of {data}", soft_wrap=True)
-    console.print(*tables(result), sep="\n")
+    for table in tables(result):
+        print_whole(table)
 
 
 def _classes(request: Request, saved: Saved) -> int | None:

@@ -8,7 +8,7 @@ import typer
 from coreselect.cli.option_records import Shown, Smallest, takes_records
 from coreselect.cli.options import ANY_DEVICE, FROM, AttackOptions, DataOptions, Json, MachineOptions, Seed
 from coreselect_integrations.cli.finetune_options import EvaluationOptions, SemiOptions, TuningOptions
-from coreselect_integrations.cli.options import MODE_NAMES, Flip, Preset, RunFolder, TrainingOptions
+from coreselect_integrations.cli.options import MODE_NAMES, Flip, KeepEvery, Preset, RunFolder, TrainingOptions
 
 AUTOLORA = ("autolora", "autolora-slf", "autolora-alf")
 ALL = (*MODE_NAMES, *AUTOLORA, "semi", "lpaft")
@@ -53,6 +53,7 @@ def finetune(
     rank: Annotated[int | None, typer.Option(min=1, help="autolora: rank of the branch.", show_default="8")] = None,
     flip: Annotated[Flip, Shown(flip="images of more than one channel")] = None,
     seed: Seed = 0,
+    keep_every: KeepEvery = 1,
     machine: Annotated[MachineOptions, Shown(device=ANY_DEVICE)] = MachineOptions(),
 ) -> None:
     """Fine-tune a pre-trained network on labelled images, and keep the result in a folder.
@@ -107,6 +108,7 @@ def finetune(
             tuning,
             preset,
             semi,
+            keep_every,
         )
         for path in from_
         for m in modes

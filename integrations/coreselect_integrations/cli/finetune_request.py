@@ -42,6 +42,7 @@ class Request:
     tuning: TuningOptions
     preset: str | None
     semi: SemiOptions
+    keep_every: int = 1
 
     @property
     def pgd(self) -> PGD:

@@ -17,7 +17,7 @@ from coreselect.data.items import check_timeout
 from coreselect.errors import BudgetError, RequirementError
 from coreselect.io.atomic import atomic_file
 from coreselect.types import Int64
-from coreselect_integrations.cli.checks_before_work import check_folder, classes_in, network_at
+from coreselect_integrations.cli.checks_before_work import check_folder, classes_in, folder_of_run, network_at
 from coreselect_integrations.cli.finetune_request import Request, mode_of
 from coreselect_integrations.cli.run_progress import RunProgress, counted, duration
 from coreselect_integrations.finetuning import Finetuned, Mode
@@ -40,7 +40,8 @@ LABELLED = "labelled.json"
 
 def run(request: Request, *, json: bool) -> None:
     """Fine-tune, save the network, and print what was done."""
-    record, trained = tuned(request)
+    with folder_of_run(request.out):
+        record, trained = tuned(request)
     _print(request, record, trained, json=json)
 
 
@@ -104,6 +105,7 @@ def _settings(request: Request, saved: Saved, device: torch.device, flip: bool) 
         "augment": cropped_by(crop, size, flip=flip), "num_workers": request.machine.workers(device),
         "timeout": request.machine.read_timeout,
         "precision": AUTOCAST_DTYPES[request.training.precision or "fp32"], "device": device, "folder": request.out,
+        "keep_every": request.keep_every,
         "about": about,
     }  # fmt: skip
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 SHORT = {"standard": "SA", "pgd20": "PGD-20", "autoattack": "AA", "corruptions": "CA"}
 
@@ -25,5 +26,5 @@ def table(result: Mapping[str, Any]) -> Table:
         cells = [row["accuracy"].get(mode, {}) for mode in modes]
         cells += [row["mean"]] if len(modes) > 1 else []
         values = [cell.get(measure) for cell in cells for measure in result["measures"]]
-        shown.add_row(row["name"], *("" if v is None else f"{100 * v:.2f}" for v in values))
+        shown.add_row(Text(row["name"]), *("" if v is None else f"{100 * v:.2f}" for v in values))
     return shown

@@ -13,20 +13,21 @@ from typing import Any
 
 import typer
 from rich.console import Console
-from rich.measure import Measurement
 
 from coreselect.cli.device import device_on
+from coreselect.cli.whole_tables import print_whole
 from coreselect.errors import DataError
 from coreselect.io.atomic import atomic_file
 from coreselect.io.fingerprint import fingerprint
 from coreselect.support.progress import progress
 from coreselect.support.records import digest_of
-from coreselect_integrations.cli.checks_before_work import check_folder, classes_in
+from coreselect_integrations.cli.checks_before_work import classes_in, folder_of_run
 from coreselect_integrations.cli.finetune_options import EvaluationOptions
 from coreselect_integrations.cli.finetune_request import Request
 from coreselect_integrations.cli.finetune_run import tuned
 from coreselect_integrations.cli.finetune_table import table
 from coreselect_integrations.cli.run_progress import counted
+from coreselect_integrations.comparison.record_checks import is_share
 from coreselect_integrations.evaluation.named import accuracies, under_corruptions
 from coreselect_integrations.networks import MODEL, Saved, load_network, network_file, open_network, restore, route_call
 from coreselect_integrations.networks.class_names import check_class_names
@@ -47,11 +48,16 @@ def run(requests: Sequence[Request], names: tuple[str, ...], options: Evaluation
     Raises:
         DataError: a file holds no network, or the images do not fit it.
     """
+    with folder_of_run(requests[0].out):
+        _run(requests, names, options, json=json)
+
+
+def _run(requests: Sequence[Request], names: tuple[str, ...], options: EvaluationOptions, *, json: bool) -> None:
+    """Do the work of `run` in a folder that is ours."""
     first = requests[0]
     data, out = first.images.data, first.out
     called = _names([r.from_ for r in requests if r.mode == first.mode])
     device_on(first.machine.device)
-    check_folder(out)
     test = first.images.read("test", options.test_rows)
     sources = list(dict.fromkeys(r.from_ for r in requests))
     for source in sources:  # refuse here, not a night later
@@ -73,8 +79,7 @@ def run(requests: Sequence[Request], names: tuple[str, ...], options: Evaluation
         typer.echo(json_.dumps(result, indent=2))
         return
     console, shown = Console(highlight=False, markup=False), table(result)
-    wide = Measurement.get(console, console.options.update(max_width=1000), shown).maximum
-    Console(highlight=False, width=max(console.width, wide)).print(shown)  # a long line rather than cut numbers
+    print_whole(shown)
     console.print(f"{counted(len(test), 'test image')} of {data}; {out / RESULTS} holds all numbers", soft_wrap=True)
 
 
@@ -89,7 +94,7 @@ def _cell(request: Request, test: Any, names: tuple[str, ...], options: Evaluati
         "network": digest_of(saved.weights, 8), "corruptions": str(options.corruptions) if options.corruptions else None,
     }  # fmt: skip
     known = _read(path)
-    if known.get("settings") == settings:
+    if known.get("settings") == settings and _believable(known["result"], names):
         return known["result"]
     result = {**_measured(saved, test, names, options, request), "finetune_seconds": record.seconds}
     with atomic_file(path) as file:
@@ -121,9 +126,23 @@ def _read(path: Path) -> dict[str, Any]:
     """Read a record that an earlier call wrote; nothing if there is none, or it is damaged."""
     try:
         held = json_.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return held if isinstance(held, dict) and "result" in held else {}
+
+
+def _believable(result: Any, names: Sequence[str]) -> bool:
+    """Return whether a record that was read holds every accuracy, and each is a share."""
+    try:
+        return all(is_share(_value(result, measure)) for measure in ("standard", *(n for n in names if n != "none")))
+    except (KeyError, TypeError):
+        return False
+
+
+def _value(found: Mapping[str, Any], measure: str) -> float:
+    if measure == "standard":
+        return found["standard"]
+    return found[measure]["mean" if measure == "corruptions" else "robust"]
 
 
 def _names(sources: Sequence[Path]) -> dict[Path, str]:
@@ -142,17 +161,12 @@ def _result(
     """Put together what results.json holds: every accuracy, and the means over the modes of each network."""
     measures = ("standard", *(name for name in ("pgd20", "autoattack", "corruptions") if name in names))
 
-    def value(found: Mapping[str, Any], measure: str) -> float:
-        if measure == "standard":
-            return found["standard"]
-        return found[measure]["mean" if measure == "corruptions" else "robust"]
-
     networks = []
     for path, name in called.items():
         cells = rows[name]
         if cells:
-            means = {m: fmean(value(found, m) for found in cells.values()) for m in measures}
-            shown = {mode: {m: value(found, m) for m in measures} for mode, found in cells.items()}
+            means = {m: fmean(_value(found, m) for found in cells.values()) for m in measures}
+            shown = {mode: {m: _value(found, m) for m in measures} for mode, found in cells.items()}
             networks.append({"name": name, "from": str(path), "accuracy": shown, "mean": means, "records": dict(cells)})
     about = {
         "data": first.images.data,

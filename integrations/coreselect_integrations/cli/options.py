@@ -9,13 +9,21 @@ from typing import Annotated
 
 import typer
 
-from coreselect.cli.options import Arch, BatchSize, Precision
+from coreselect.cli.options import RUN, Arch, BatchSize, Precision
 
 TRAINING, CORESET, OPTIMISER = "Training", "Coreset", "Optimiser"  # panels of the help
 SYSTEM_NAMES = ("standard", "sat", "trades", "fast-at", "cl", "moco", "byol", "acl", "dynacl", "acl-air", "dynacl-air")
 MODE_NAMES = ("slf", "alf", "sff", "aff")
 
 RunFolder = Annotated[Path, typer.Option(help="Folder of the run. A run that is already there is continued.")]
+KeepEvery = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        help="Epochs between two checkpoints; a killed run trains those since the last again.",
+        rich_help_panel=RUN,
+    ),
+]
 Selectors = Annotated[str, typer.Option(help="Methods with commas, such as rcs,rs2, rcs:eta=0.05 or rcs+redraw.")]
 Optimiser = Annotated[str | None, typer.Option(help="sgd or lars.", rich_help_panel=OPTIMISER)]
 Flip = Annotated[bool | None, typer.Option(help="Mirror images at random.", rich_help_panel=TRAINING)]

@@ -10,6 +10,7 @@ from coreselect.cli.options import ANY_DEVICE, AttackOptions, Json, MachineOptio
 from coreselect.cli.select_options import WorkOptions
 from coreselect_integrations.cli.options import (
     SYSTEM_NAMES,
+    KeepEvery,
     NetworkOptions,
     Preset,
     RunFolder,
@@ -49,6 +50,7 @@ def train(
     optimiser: OptimiserOptions = OptimiserOptions(),
     contrastive: ContrastiveOptions = ContrastiveOptions(),
     seed: Seed = None,
+    keep_every: KeepEvery = 1,
     machine: Annotated[MachineOptions, Shown(device=ANY_DEVICE)] = MachineOptions(),
     work: WorkOptions = WorkOptions(),
 ) -> None:
@@ -72,4 +74,4 @@ def train(
 
     from coreselect_integrations.cli.train_run import run
 
-    run(given, preset, pool, out, coreset.selector, machine, work, json=json)
+    run(given, preset, pool, out, coreset.selector, machine, work, json=json, keep_every=keep_every)

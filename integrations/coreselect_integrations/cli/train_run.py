@@ -15,7 +15,7 @@ from coreselect.cli.processes import as_rank
 from coreselect.cli.select_options import WorkOptions
 from coreselect.data.items import check_timeout
 from coreselect.support import ranks
-from coreselect_integrations.cli.checks_before_work import check_folder, held_out
+from coreselect_integrations.cli.checks_before_work import check_folder, folder_of_run, held_out
 from coreselect_integrations.cli.run_progress import RunProgress, counted, duration
 from coreselect_integrations.cli.show_forecast import show_forecast
 from coreselect_integrations.cli.train_settings import (
@@ -40,10 +40,16 @@ def run(
     work: WorkOptions,
     *,
     json: bool,
+    keep_every: int = 1,
 ) -> None:
     """Train with the options that were given, and print the last record or a summary; or print only what that would cost."""
+
+    def train(_: Any) -> None:
+        with folder_of_run(out, locked=not work.dry_run):
+            _run(given, preset, pool, out, selector, machine, work, device, json=json, keep_every=keep_every)
+
     with as_rank(machine.device) as device:
-        ranks.together(lambda _: _run(given, preset, pool, out, selector, machine, work, device, json=json), "train")
+        ranks.together(train, "train")
 
 
 def _run(
@@ -57,6 +63,7 @@ def _run(
     device: torch.device,
     *,
     json: bool,
+    keep_every: int = 1,
 ) -> None:
     """Train as one of the ranks; rank 0 speaks."""
     first = ranks.rank() == 0
@@ -66,7 +73,6 @@ def _run(
     check(settings, method, given, named=selector is not None)
     if method is not None:
         settings = with_settings_of_selector(selector or "", method, settings, given)
-    check_folder(out)
     if work.store is not None:
         if method is None:
             raise typer.BadParameter("--store keeps the sweeps of selections, and there are none: give --selector.")
@@ -96,8 +102,9 @@ def _run(
         return
     with RunProgress(settings.epochs, quiet=not first) as progress:
         result = pretrain(
-            settings, images, held, out, store=work.store, progress=progress, ended=progress.ended, **common
-        )
+            settings, images, held, out, store=work.store, progress=progress, ended=progress.ended, keep_every=keep_every,
+            **common,
+        )  # fmt: skip
     if not first:
         return
     if json:

@@ -44,7 +44,7 @@ def finished(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     record = read_json(path)
-    return record if record["error"] is None else None
+    return record if record.get("error") is None else None
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
@@ -60,7 +60,10 @@ def read_json(path: Path) -> dict[str, Any]:
         DataError: the file is damaged.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as why:
+        held = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(held, dict):
+            raise ValueError("no object")
+        return held
+    except (ValueError, OSError, RecursionError) as why:
         said = f"{path} is not the JSON file of a comparison: remove it, and its part of the comparison runs again."
         raise DataError(said) from why

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from coreselect.data.reading import unpack
-from coreselect.errors import RequirementError
+from coreselect.errors import DataError, RequirementError
 from coreselect.io.fingerprint import fingerprint
 from coreselect.support.bounds import check_range
 from coreselect.support.devices import usable_device
@@ -25,6 +25,7 @@ from coreselect_integrations.comparison.cell_run import EMPTY_RECORD, run_cell
 from coreselect_integrations.comparison.dealing import Dealing
 from coreselect_integrations.comparison.equal_time import settings_of
 from coreselect_integrations.comparison.plan import Cell, EvaluationMode, Runtime, Study, cells
+from coreselect_integrations.comparison.record_checks import why_unbelievable
 from coreselect_integrations.comparison.statistics import WARM
 
 PARTS = ("train", "test")
@@ -113,10 +114,14 @@ def _check(study: Study, sets: Mapping[str, Any], runtime: Runtime) -> None:
 def _finish(
     cell: Cell, study: Study, sets: Mapping[str, tuple[Any, Any]], runtime: Runtime, before: list[dict[str, Any]]
 ) -> tuple[dict[str, Any], bool]:
-    """Return the record of a cell, and whether the cell was run now; an error of the cell becomes part of the record."""
+    """Return the record of a cell, and whether the cell was run now; an error of the cell, or of what is stored of it, is in it."""
     folder = runtime.folder / cell.name
-    record, fresh = finished(folder / RECORD), False
+    record, fresh = None, False
     try:
+        record = finished(folder / RECORD)
+        if record is not None and (wrong := why_unbelievable(record, cell)) is not None:
+            said = f"{folder / RECORD} is damaged or edited: {wrong}; the next call measures the cell again."
+            raise DataError(said)
         settings = settings_of(cell, study, before)
         if record is None or record["epochs"] != (settings.warmup if cell.method == WARM else settings.epochs):
             fresh, record = True, run_cell(cell, settings, study, sets, runtime, before)

@@ -26,6 +26,7 @@ class RuntimeOptions(TypedDict, total=False):
         device: where to train; None is the CPU.
         progress: called with (mode, examples done, examples in all) after each batch.
         folder: where each epoch is kept; a fine-tuning that was killed continues from there (`runs.Run`). None keeps nothing.
+        keep_every: epochs between two checkpoints, see `Run.open`; it changes no result.
         about: more JSON values that describe the fine-tuning; a folder is only continued with the same values.
         ended: called with the record of each epoch that has ended.
     """
@@ -36,6 +37,7 @@ class RuntimeOptions(TypedDict, total=False):
     device: torch.device | str | None
     progress: Progress | None
     folder: str | Path | None
+    keep_every: int
     about: Mapping[str, Any]
     ended: EpochEnded | None
 
@@ -92,5 +94,10 @@ def open_run(
         "start": digest_of(network.state_dict(), 8),
     }
     return Run.open(
-        folder, parts, {**settings, **added, **options.get("about", {})}, restore_rng=False, old_defaults=old_defaults
+        folder,
+        parts,
+        {**settings, **added, **options.get("about", {})},
+        restore_rng=False,
+        old_defaults=old_defaults,
+        keep_every=options.get("keep_every", 1),
     )

@@ -66,6 +66,7 @@ def pretrain(
     start: str | Path | None = None,
     until: int | None = None,
     store: str | Path | None = None,
+    keep_every: int = 1,
 ) -> Pretrained:
     """Train a network in a folder, or continue the run that is there.
 
@@ -89,6 +90,7 @@ def pretrain(
         ended: called with the record of each epoch that has ended.
         start: folder of another run of the same network on the same pool. This run begins with the weights, momenta and
             records of that run; the count of seen examples starts again.
+        keep_every: epochs between two checkpoints, see `Run.open`; it changes no result.
         until: stop before this epoch, as if killed there; the folder then has no `model.pt`.
         store: a folder that keeps the sweep of the current selection batch by batch, so that a run that is killed in it goes on
             there.
@@ -144,7 +146,7 @@ def pretrain(
     with rng_kept(), other_ranks_named():
         run = Run.open(
             folder, parts, about, start=start, not_from_start=("sampler", "schedule", "seen"), optional=("history",),
-            old_defaults=OLD_DEFAULTS, writes=writes,
+            old_defaults=OLD_DEFAULTS, writes=writes, keep_every=keep_every,
         )  # fmt: skip
         worker = Worker() if ranks.world_size() == 1 else DataParallel(model)
         loader = CheckedLoader(
@@ -186,6 +188,7 @@ def pretrain(
             run.keep(record if worker.world == 1 else {**record, "ranks": worker.world})
             if ended is not None:
                 ended(run.records[-1])
+        run.finish()
     trained = result_of(model)
     if run.done == settings.epochs and writes:
         names = names_of(pool) if SYSTEMS[settings.system].supervised else None

@@ -85,6 +85,8 @@ def run_epochs(
             run.keep(record)
         if ended is not None:
             ended({"epoch": e, **record})
+    if run is not None:
+        run.finish()
     return tuple(logs)
 
 

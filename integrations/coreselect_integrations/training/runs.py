@@ -4,9 +4,11 @@
     for epoch in range(run.done, epochs):
         ...                                   # train one epoch; its random draws depend on (seed, epoch) only
         run.keep({"loss": log.loss, "seconds": log.seconds})
+    run.finish()
 
 The folder holds `last.pt`, with everything the next epoch needs, and `log.jsonl`, with one line for each epoch. A crash
-during writing leaves the old file or the new one, never a part. The checkpoint is written first, then the log.
+during writing leaves the old file or the new one, never a part. The checkpoint is written first, then the log. A large one is
+written beside the next epoch; `run.finish()` waits for the last.
 """
 
 from __future__ import annotations
@@ -20,12 +22,16 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from coreselect.errors import DataError, NonFiniteError, RequirementError
 from coreselect.io.atomic import atomic_file
+from coreselect.io.sole_use import SoleUse
 from coreselect.io.weights_file import load_verified
 from coreselect.support.seeding import rng_state, set_rng_state
+from coreselect.support.type_checks import whole
+from coreselect_integrations.training import beside
+from coreselect_integrations.training.beside import size_of, wait_for
 from coreselect_integrations.training.states import on_cpu
 
 CHECKPOINT, LOG = "last.pt", "log.jsonl"
@@ -44,7 +50,7 @@ class Run:
     """A run in a folder: `records` has one JSON object for each epoch, and the states of `parts` are saved.
 
     `settings` describe the run. A folder is only continued with the same settings. A run that does not write reads the folder
-    and leaves it as it is: that of a rank beside the one that writes.
+    and leaves it as it is: that of a rank beside the one that writes. `use` keeps other processes out while the run lives.
     """
 
     folder: Path
@@ -52,6 +58,9 @@ class Run:
     settings: Mapping[str, Any]
     records: list[dict[str, Any]] = field(default_factory=list)
     writes: bool = True
+    use: SoleUse | None = None
+    keep_every: int = 1
+    saved: int = 0  # epochs in the checkpoint
 
     @classmethod
     def open(
@@ -66,6 +75,7 @@ class Run:
         optional: Collection[str] = (),
         old_defaults: Mapping[str, Any] = MappingProxyType({}),
         writes: bool = True,
+        keep_every: int = 1,
     ) -> Run:
         """Begin a run in a folder, or continue the run that is there and restore its parts.
 
@@ -80,16 +90,22 @@ class Run:
             optional: parts that folders of older versions may lack; without a saved state they stay as built.
             old_defaults: settings that folders of older versions may lack, with the values that those versions used.
             writes: whether this process writes the folder.
+            keep_every: epochs between two checkpoints; `finish` writes the last one. After a kill, the epochs since the last
+                checkpoint are trained again.
         Raises:
             RequirementError: the folder holds a run with other settings.
-            DataError: a checkpoint is missing or cannot be read, or the folder cannot be made.
+            DataError: a checkpoint is missing or cannot be read, the folder cannot be made, or another process uses it.
         """
-        run = cls(Path(folder), parts, json.loads(json.dumps(dict(settings))), writes=writes)
+        keep_every = whole("keep_every", keep_every, RequirementError, least=1)
+        run = cls(Path(folder), parts, json.loads(json.dumps(dict(settings))), writes=writes, keep_every=keep_every)
+        wait_for(run.folder)
         try:
             run.folder.mkdir(parents=True, exist_ok=True)
         except OSError as why:
             said = f"{run.folder} cannot be used as the folder of a run ({why.strerror}): give another folder."
             raise DataError(said) from why
+        if writes:
+            run.use = SoleUse(run.folder)
         path = run.folder / CHECKPOINT
         if not path.exists() and start is None:
             return run
@@ -111,6 +127,7 @@ class Run:
                     said = f"{path} holds no state of {name} that fits ({reason}): remove it to begin anew."
                     raise DataError(said) from why
         run.records = list(state["records"])
+        run.saved = 0 if fresh else run.done
         if restore_rng:
             set_rng_state(state["rng"])
         if writes:
@@ -118,19 +135,25 @@ class Run:
                 file.write("".join(json.dumps(r) + "\n" for r in run.records).encode())
         return run
 
+    def __post_init__(self) -> None:
+        self.beside = beside.Beside(self.folder)
+
     @property
     def done(self) -> int:
         """The number of epochs that are done; also the number of the next epoch, as they count from 0."""
         return len(self.records)
 
     def keep(self, record: Mapping[str, Any]) -> None:
-        """End an epoch: save the states of all parts, and add its record to the log.
+        """End an epoch: add its record to the log, and save the states of all parts, every `keep_every` epochs.
+
+        A large state is copied, and written beside what follows.
 
         Args:
             record: JSON values about the epoch; its number is added as `epoch`.
         Raises:
             NonFiniteError: a number of the record, or a tensor of a module among the parts, is NaN or infinite; then the
                 folder still holds the epoch before.
+            OSError: this checkpoint, or the one before, cannot be written.
         """
         wrong = [f"its {name} is {v}" for name, v in record.items() if isinstance(v, float) and not math.isfinite(v)]
         wrong += [f"its {name} is not finite" for name, part in self.parts.items() if not _finite(part)]
@@ -144,16 +167,48 @@ class Run:
         self.records.append({"epoch": self.done, **record})
         if not self.writes:
             return
+        self.beside.wait()
+        if self.done % self.keep_every:
+            self._log(self.records[-1])
+        else:
+            self._save(self.records[-1])
+
+    def finish(self) -> None:
+        """End the run: save the epochs since the last checkpoint, and wait until everything is written.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        if self.writes and self.saved < self.done:
+            self._save()
+        self.beside.wait()
+
+    def _save(self, *new: Mapping[str, Any]) -> None:
+        """Save the states, and then add records to the log."""
+        parts = {name: part.state_dict() for name, part in self.parts.items()}
+        large = size_of(parts) >= beside.LARGE
+        known: dict[Any, Tensor] | None = {} if large else None
         state = {
             "settings": self.settings,
-            "parts": {name: on_cpu(part.state_dict()) for name, part in self.parts.items()},
-            "records": self.records,
+            "parts": {name: on_cpu(part, known) for name, part in parts.items()},
+            "records": list(self.records),
             "rng": rng_state(),
         }
-        with atomic_file(self.folder / CHECKPOINT) as file:
-            torch.save(state, file)
+        self.saved = self.done
+
+        def write() -> None:
+            with atomic_file(self.folder / CHECKPOINT) as file:
+                torch.save(state, file)
+            self._log(*new)
+
+        if large:
+            self.beside.start(write)
+        else:
+            write()
+
+    def _log(self, *new: Mapping[str, Any]) -> None:
         with open(self.folder / LOG, "a", encoding="utf-8") as log:
-            log.write(json.dumps(self.records[-1]) + "\n")
+            log.write("".join(json.dumps(record) + "\n" for record in new))
 
 
 def _read(path: Path) -> dict[str, Any]:

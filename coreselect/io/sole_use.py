@@ -1,0 +1,106 @@
+"""The sole use of a place where a command writes: the folder of a run, or an index file.
+
+A second process is refused with one sentence. What killed writers left there is swept. A process may take a place that it has
+already: a command and the training that it calls share one lock.
+"""
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from coreselect.errors import CoreselectWarning, DataError
+from coreselect.io.atomic import sweep
+from coreselect.io.folder_lock import NAME, FolderLock
+from coreselect.io.system_lock import NoLocksError
+
+
+class NoLocksWarning(CoreselectWarning):
+    """A file system without locks: nothing keeps two processes from writing into one folder."""
+
+
+class SoleUse:
+    """The sole use of a place by this process, until `release`, the end of this object or the end of the process.
+
+    Args:
+        folder: of the lock; made if it is missing.
+        name: of the lock's file.
+        what: what the place is, for messages.
+        shown: what is in use, for messages; None: the folder.
+    Raises:
+        DataError: another process uses it, or the folder cannot be written.
+    Warns:
+        NoLocksWarning: there are no locks here.
+    """
+
+    def __init__(
+        self, folder: Path, name: str = NAME, what: str = "the folder of a run", shown: Path | None = None
+    ) -> None:
+        self._key: Path | None = None
+        key = Path(os.path.realpath(folder)) / name
+        if key not in _locks:
+            try:
+                _locks[key] = FolderLock(folder, name=name, what=what, shown=shown, error=DataError)
+            except DataError as why:
+                if not isinstance(why.__cause__, NoLocksError):
+                    raise
+                warnings.warn(
+                    f"{folder} has no file locks ({why.__cause__.strerror}), so nothing keeps two processes apart there: run "
+                    "one at a time.",
+                    NoLocksWarning,
+                    stacklevel=2,
+                )
+                return
+            sweep(folder)
+        _users[key] = _users.get(key, 0) + 1
+        self._key = key
+
+    def release(self) -> None:
+        """End this use; the last one of a process lets other processes in."""
+        key, self._key = self._key, None
+        if key is None or key not in _users:
+            return
+        _users[key] -= 1
+        if not _users[key]:
+            del _users[key]
+            _locks.pop(key).release()
+
+    def __del__(self) -> None:
+        with suppress(Exception):  # at the end of the interpreter, anything may be gone
+            self.release()
+
+
+@contextmanager
+def sole_use(folder: Path) -> Iterator[None]:
+    """Keep other processes out of the folder of a run while the block runs; see `SoleUse`."""
+    use = SoleUse(folder)
+    try:
+        yield
+    finally:
+        use.release()
+
+
+@contextmanager
+def sole_writing(file: Path) -> Iterator[None]:
+    """Keep other processes from making the same file while the block runs; see `SoleUse`."""
+    target = Path(os.path.realpath(file))
+    use = SoleUse(target.parent, f".{target.name}.lock", f"the folder of {target.name}", file)
+    try:
+        yield
+    finally:
+        use.release()
+
+
+_locks: dict[Path, FolderLock] = {}
+_users: dict[Path, int] = {}
+
+
+def _forget() -> None:
+    """A forked child holds no lock of its parent."""
+    _locks.clear()
+    _users.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
