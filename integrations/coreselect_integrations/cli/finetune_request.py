@@ -66,8 +66,8 @@ def mode_of(request: Request, saved: Saved, classes: int) -> tuple[Mode | None, 
     if request.preset is not None:
         target, system, post = read_preset(request.preset)
     else:
-        target = target_of(saved.spec, classes, request.images.data)
         system, post = before
+        target = target_of(saved.spec, classes, request.images.data, _trained_on(saved))
     how = published(name, target, trained_by=system, post=post)
     if name == "aff" and own.loss is not None:
         how = with_loss(how, own.loss)
@@ -98,6 +98,14 @@ def _pre_training(saved: Saved) -> tuple[str, bool]:
     if system is None and PUBLISHED in about:
         system = PRESETS[likely_preset(saved.spec)].system
     return (str(system) if system in SYSTEMS else "dynacl"), post
+
+
+def _trained_on(saved: Saved) -> int | None:
+    """Return the number of images on which an extractor was trained; None if its file does not say it."""
+    about = saved.about
+    while isinstance(about.get("from"), Mapping):
+        about = about["from"]
+    return about.get("pool_size")
 
 
 def two_trainings(epochs: int | None) -> tuple[int, int]:

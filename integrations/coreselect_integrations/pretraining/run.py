@@ -113,8 +113,10 @@ def pretrain(
     )  # fmt: skip
     if settings.attack is not None and (seen := recipe.first_ranges["pool"]) is not None:
         check_range(seen, settings.attack.bounds, "pool inputs")
+    # without a selector the share is never chosen: a pool too small for it is no fault
+    share = settings.fraction if selector is not None or settings.fraction * n >= 1 else 1.0
     sampler = CoresetSampler(
-        recipe if progress is None else recipe.reporting(progress), selector or Random(), settings.fraction,
+        recipe if progress is None else recipe.reporting(progress), selector or Random(), share,
         warmup=settings.epochs if selector is None else settings.warmup, every=settings.every, seed=settings.seed,
         align=settings.align, rank=0, world_size=1,
     )  # fmt: skip
