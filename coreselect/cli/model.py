@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from coreselect.network.frozen import unwrap
 from coreselect.network.normalized import Normalized
 from coreselect.network.routes import routed_call
 from coreselect.protocols import Call, MakeViews, Progress
-from coreselect.support.factories import resolve
+from coreselect.support.factories import called_with, resolve
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ def from_factory(
     device: torch.device,
     routes: str | None = None,
     key: str | None = None,
+    known: Mapping[str, Any] = MappingProxyType({}),
 ) -> PreparedModel:
     """Make the user's model and load its weights. No code in the checkpoint is run.
 
@@ -52,11 +54,12 @@ def from_factory(
         device: where the model is moved.
         routes: its names of the natural and the adversarial route, such as `normal,pgd`.
         key: under which the checkpoint holds the weights; None: a usual one.
+        known: arguments by name, such as `classes`; the factory is called with those that it names.
     Raises:
         DataError: the factory returns no module, or the checkpoint does not fit the model.
         HeadError: the model takes no routes, or their names cannot be recognised.
     """
-    model = resolve(spec, "model")()
+    model = called_with(resolve(spec, "model"), known)
     if not isinstance(model, nn.Module):
         raise DataError(f"the model factory {spec} returned a {type(model).__name__}, a torch.nn.Module is needed.")
     loaded = load_weights(model, checkpoint, key) if checkpoint is not None else ""

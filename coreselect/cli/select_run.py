@@ -169,7 +169,8 @@ def _over_model(request: Request, device: torch.device, report: Progress, talk: 
     dataset = request.pool.read("train", request.pool.rows)
     trained = None
     if request.model.from_ is not None:
-        trained = registered("coreselect.trained")(request.model.from_, dataset, request.pool.data, device)
+        own = {"model": request.model.model, "loss": request.warmup.loss, "views": request.model.views}
+        trained = registered("coreselect.trained")(request.model.from_, dataset, request.pool.data, device, own=own)
     loss = find_loss(request.warmup.loss or "sat") if trained is None else trained.loss
     radius, attack = request.radius, training_attack(loss, request.radius, request.attack.attack_steps)
     if trained is not None and request.attack.radius is None:
@@ -221,7 +222,14 @@ def _model(request: Request, loss: Loss, pool: Any, device: torch.device, report
     model, warmup = request.model, request.warmup
     if model.model is not None:
         ready = from_factory(
-            model.model, model.checkpoint, model.views, loss.views, device, model.routes, model.weights_key
+            model.model,
+            model.checkpoint,
+            model.views,
+            loss.views,
+            device,
+            model.routes,
+            model.weights_key,
+            _known(pool, loss),
         )
         return ready if model.mean is None else normalised(ready, model.mean, model.std or "")
     ready = warmed(
@@ -232,6 +240,15 @@ def _model(request: Request, loss: Loss, pool: Any, device: torch.device, report
     if model.save_model is not None and ranks.rank() == 0:
         save_weights(ready.model, model.save_model)
     return ready
+
+
+def _known(pool: Any, loss: Loss) -> dict[str, Any]:
+    """Return what a factory may ask for: the classes (None without labels), the channels and the side of images."""
+    item = pool[0]
+    x, labels = item[0] if isinstance(item, tuple | list) else item, labels_of(pool)
+    classes = None if labels is None or not loss.needs_labels else int(labels.max()) + 1
+    images = isinstance(x, torch.Tensor) and x.dim() == 3
+    return {"classes": classes, **({"channels": x.shape[0], "size": min(x.shape[1:])} if images else {})}
 
 
 def _task(

@@ -30,7 +30,7 @@ from coreselect_integrations.networks.class_names import check_class_names
 from coreselect_integrations.pretraining.dataset_shape import check_images
 from coreselect_integrations.pretraining.presets import defaults
 from coreselect_integrations.pretraining.settings import SYSTEMS, Settings
-from coreselect_integrations.pretraining.trained import settings_of_network
+from coreselect_integrations.pretraining.trained import epoch_of, settings_of_network
 from coreselect_integrations.pretraining.warmup import image_shape, warm_network
 
 
@@ -83,7 +83,8 @@ def run(request: Request, *, json: bool) -> None:
             network, said = restore(saved).to(device).eval(), str(request.from_)
         else:
             network, said = _warmed(request, settings, pool, report, device)
-        task = _task(request, settings, network, pool, held, device)
+        last = settings.epochs - 1 if saved is None else epoch_of(saved, settings)
+        task = _task(request, settings, last, network, pool, held, device)
         result = measure(
             task.reporting(report), methods, settings.fraction, rcs=rcs, groups=request.report.groups,
             sets=request.report.sets, widths=widths, seed=request.seed,
@@ -129,10 +130,9 @@ def _settings(request: Request, saved: Saved | None) -> Settings:
 
 
 def _task(
-    request: Request, settings: Settings, network: RoutedNetwork, pool: Any, held: Any, device: torch.device
+    request: Request, settings: Settings, last: int, network: RoutedNetwork, pool: Any, held: Any, device: torch.device
 ) -> Task:
-    """Make the task at the end of training."""
-    last = settings.epochs - 1
+    """Make the task of epoch `last` of training, after which the network was saved."""
     return Task.from_model(
         network, pool, held, loss=settings.loss(last), attack=settings.select_attack, call=route_call,
         views=settings.views(last), capture="all" if request.report.step == "all" else None,

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from coreselect.cli.options import Arch, BatchSize, Precision
+from coreselect.cli.options import Arch, BatchSize, LossName, OwnModelOptions, Precision, ViewsName
 
 TRAINING, CORESET, OPTIMISER = "Training", "Coreset", "Optimiser"  # panels of the help
 SYSTEM_NAMES = ("standard", "sat", "trades", "fast-at", "cl", "acl", "dynacl", "acl-air", "dynacl-air")
@@ -66,6 +66,14 @@ class TrainingOptions:
         None
     )
     precision: Precision = None
+
+
+@dataclass(frozen=True)
+class OwnOptions(OwnModelOptions):
+    """A network, a loss and views of the user's."""
+
+    loss: LossName = None
+    views: ViewsName = None
 
 
 @dataclass(frozen=True)

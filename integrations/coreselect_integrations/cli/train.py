@@ -10,6 +10,7 @@ from coreselect.cli.options import ANY_DEVICE, AttackOptions, Json, MachineOptio
 from coreselect_integrations.cli.options import (
     SYSTEM_NAMES,
     NetworkOptions,
+    OwnOptions,
     Preset,
     RunFolder,
     ScheduleOptions,
@@ -20,10 +21,11 @@ from coreselect_integrations.cli.train_options import (
     CoresetOptions,
     ImageOptions,
     OptimiserOptions,
+    StartOptions,
     StepOptions,
 )
 
-NOT_SETTINGS = ("data", "rows", "size", "resize", "selector")
+NOT_SETTINGS = ("data", "rows", "size", "resize", "selector", "coreset")
 
 
 @takes_records
@@ -36,6 +38,8 @@ def train(
     preset: Preset = None,
     json: Json = False,
     network: NetworkOptions = NetworkOptions(),
+    own: Annotated[OwnOptions, Shown(loss="that of the system", views="those of the system")] = OwnOptions(),
+    start: Annotated[StartOptions, Shown(from_="drawn at random")] = StartOptions(),
     images: ImageOptions = ImageOptions(),
     training: Annotated[TrainingOptions, Smallest(batch_size=2)] = TrainingOptions(),
     coreset: Annotated[
@@ -57,6 +61,9 @@ def train(
 
     --selector takes settings and mixtures too, such as rcs:eta=0.05 or rcs+redraw.
 
+    --coreset trains on a selection that was made before, with its weights in the
+    loss, on any --arch.
+
     If training is interrupted, the same command continues after its last epoch.
 
     The folder holds log.jsonl, last.pt, coreset.npz and, at the end, model.pt,
@@ -68,6 +75,6 @@ def train(
         given.update(vars(record))
     given = {name: value for name, value in given.items() if value is not None and name not in NOT_SETTINGS}
 
-    from coreselect_integrations.cli.train_run import run
+    from coreselect_integrations.cli.train_run import Request, run
 
-    run(given, preset, pool, out, coreset.selector, machine, json=json)
+    run(Request(given, preset, pool, out, coreset.selector, coreset.coreset, own, start, machine), json=json)
