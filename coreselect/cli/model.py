@@ -10,13 +10,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from coreselect.data import labels_of
 from coreselect.errors import DataError, RequirementError, ShapeError
 from coreselect.io.atomic import atomic_file
 from coreselect.io.weights_file import find_weights, load_verified
 from coreselect.network.frozen import unwrap
 from coreselect.network.normalized import Normalized
 from coreselect.network.routes import routed_call
-from coreselect.protocols import Call, MakeViews, Progress
+from coreselect.protocols import Call, Loss, MakeViews, Progress
 from coreselect.support.factories import called_with, resolve
 
 
@@ -76,6 +77,15 @@ def from_factory(
         said + (f", called with routes {routed.names[0]} and {routed.names[1]}" if routed else ""),
         {"model": spec, "checkpoint": None if checkpoint is None else checkpoint.name},
     )
+
+
+def known_of(pool: Any, loss: Loss) -> dict[str, Any]:
+    """Return what a factory may ask for: the classes (None without labels), the channels and the side of images."""
+    item = pool[0]
+    x, labels = item[0] if isinstance(item, tuple | list) else item, labels_of(pool)
+    classes = None if labels is None or not loss.needs_labels else int(labels.max()) + 1
+    images = isinstance(x, torch.Tensor) and x.dim() == 3
+    return {"classes": classes, **({"channels": x.shape[0], "size": min(x.shape[1:])} if images else {})}
 
 
 def normalised(prepared: PreparedModel, mean: str, std: str) -> PreparedModel:

@@ -12,7 +12,7 @@ from rich.console import Console
 from torch.utils.data import Subset
 
 from coreselect.choosing import plan, select_each
-from coreselect.cli.model import PreparedModel, from_factory, normalised, registered, save_weights, warmed
+from coreselect.cli.model import PreparedModel, from_factory, known_of, normalised, registered, save_weights, warmed
 from coreselect.cli.options import AttackOptions, MachineOptions, PoolOptions, RcsOptions, WarmupOptions
 from coreselect.cli.plain_values import as_json
 from coreselect.cli.processes import as_rank
@@ -222,15 +222,9 @@ def _model(request: Request, loss: Loss, pool: Any, device: torch.device, report
     model, warmup = request.model, request.warmup
     if model.model is not None:
         ready = from_factory(
-            model.model,
-            model.checkpoint,
-            model.views,
-            loss.views,
-            device,
-            model.routes,
-            model.weights_key,
-            _known(pool, loss),
-        )
+            model.model, model.checkpoint, model.views, loss.views, device, model.routes, model.weights_key,
+            known_of(pool, loss),
+        )  # fmt: skip
         return ready if model.mean is None else normalised(ready, model.mean, model.std or "")
     ready = warmed(
         pool, device=device, progress=report, arch=warmup.arch or "small", loss=warmup.loss or "sat",
@@ -240,15 +234,6 @@ def _model(request: Request, loss: Loss, pool: Any, device: torch.device, report
     if model.save_model is not None and ranks.rank() == 0:
         save_weights(ready.model, model.save_model)
     return ready
-
-
-def _known(pool: Any, loss: Loss) -> dict[str, Any]:
-    """Return what a factory may ask for: the classes (None without labels), the channels and the side of images."""
-    item = pool[0]
-    x, labels = item[0] if isinstance(item, tuple | list) else item, labels_of(pool)
-    classes = None if labels is None or not loss.needs_labels else int(labels.max()) + 1
-    images = isinstance(x, torch.Tensor) and x.dim() == 3
-    return {"classes": classes, **({"channels": x.shape[0], "size": min(x.shape[1:])} if images else {})}
 
 
 def _task(

@@ -15,12 +15,14 @@ from coreselect.cli.device import device_on
 from coreselect.cli.options import AttackOptions, MachineOptions, PoolOptions
 from coreselect.data.items import check_timeout
 from coreselect.errors import BudgetError, MissingExtraError
+from coreselect.support.factories import is_spec
 from coreselect_integrations.cli.checks_before_work import check_folder, classes_in, held_out
 from coreselect_integrations.cli.compare_options import EvaluationOptions, StudyOptions
 from coreselect_integrations.cli.compare_study import check_study, make_settings, make_study, transfer_name
 from coreselect_integrations.cli.compare_table import show
 from coreselect_integrations.cli.comparison_progress import ComparisonProgress
-from coreselect_integrations.cli.options import NetworkOptions, ScheduleOptions, TrainingOptions
+from coreselect_integrations.cli.options import NetworkOptions, OwnOptions, ScheduleOptions, TrainingOptions
+from coreselect_integrations.cli.own_network import check_own, own_settings, own_weights
 from coreselect_integrations.cli.run_progress import counted
 from coreselect_integrations.comparison import Runtime, Study
 from coreselect_integrations.comparison import compare as compare_methods
@@ -28,6 +30,7 @@ from coreselect_integrations.comparison.picture import pareto
 from coreselect_integrations.comparison.plan import cells
 from coreselect_integrations.comparison.report import caption, write
 from coreselect_integrations.comparison.statistics import Record
+from coreselect_integrations.own_code import admit
 from coreselect_integrations.pretraining.dataset_shape import check_images
 from coreselect_integrations.pretraining.epoch import network_for
 
@@ -47,6 +50,7 @@ class Request:
     evaluation: EvaluationOptions
     machine: MachineOptions
     num_threads: int | None
+    own: OwnOptions
 
 
 def run(request: Request, *, json: bool) -> None:
@@ -77,7 +81,10 @@ def run(request: Request, *, json: bool) -> None:
             folder=out, device=device, num_workers=request.machine.workers(device), timeout=request.machine.read_timeout,
             progress=progress, began=progress.began, ended=progress.ended, select_batch_size=64 if device.type == "cpu" else 256,
         )  # fmt: skip
-        records = compare_methods(study, train, test, runtime, others)
+        start = None
+        if request.own.checkpoint is not None:
+            start = own_weights(request.own, network_for(study.settings, train))
+        records = compare_methods(replace(study, start=start), train, test, runtime, others)
     files = write(out, about, records, *_pictures(records, caption(about, records), talk))
     if json:
         typer.echo(json_.dumps({"study": about, "records": records}))
@@ -93,8 +100,12 @@ def run(request: Request, *, json: bool) -> None:
 def _checked_study(request: Request) -> Study:
     """Make the study, and refuse options that would have no effect."""
     attack, schedule, evaluation = request.attack, request.schedule, request.evaluation
+    check_own(request.own, arch=request.network.arch)
+    code, trainer = own_settings(request.own), request.trainer
+    if trainer is not None and is_spec(trainer):
+        code, trainer = {**code, "own_epoch": admit(trainer, "trainer")}, None
     settings = make_settings(
-        request.trainer, request.study, request.pool, request.network, request.training, schedule, attack
+        trainer, request.study, request.pool, request.network, request.training, schedule, attack, code
     )
     study = make_study(settings, request.study, evaluation)
     attacked = {"--attack-steps": attack.attack_steps, "--select-attack-steps": schedule.select_attack_steps}

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from coreselect.attacks import PGD
-from coreselect.cli.options import AttackOptions, DataOptions, MachineOptions
+from coreselect.cli.options import AttackOptions, DataOptions, MachineOptions, OwnModelOptions
 from coreselect_integrations.cli.finetune_options import TuningOptions
 from coreselect_integrations.cli.options import TrainingOptions, epochs_in
 from coreselect_integrations.finetuning import MODES, Mode
@@ -38,6 +38,7 @@ class Request:
     machine: MachineOptions
     tuning: TuningOptions
     preset: str | None
+    own: OwnModelOptions
 
     @property
     def pgd(self) -> PGD:

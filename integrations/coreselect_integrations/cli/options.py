@@ -69,11 +69,17 @@ class TrainingOptions:
 
 
 @dataclass(frozen=True)
-class OwnOptions(OwnModelOptions):
-    """A network, a loss and views of the user's."""
+class OwnModelAndViews(OwnModelOptions):
+    """A network and views of the user's."""
+
+    views: ViewsName = None
+
+
+@dataclass(frozen=True)
+class OwnOptions(OwnModelAndViews):
+    """A network, views and a loss of the user's."""
 
     loss: LossName = None
-    views: ViewsName = None
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ class OwnNetwork(RoutedNetwork):
             if not name:
                 why = f"no head was found in the network of {self.spec.arch}: let its last layer be an nn.Linear of its own."
                 raise HeadError(why)
-            self._head = name
+            self._head = str(name)
         return self._head
 
     @property

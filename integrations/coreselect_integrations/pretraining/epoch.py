@@ -95,7 +95,9 @@ def _own_epoch(
         attack=settings.attack, views=settings.views(epoch), weights=weights, step=schedule.step,
         generator=generator(settings.seed, "training", epoch), history=history, call=route_call, device=device,
     )  # fmt: skip
-    said = trainer(job)
+    said: Any = trainer(job)
+    loss: Any
+    accuracy: Any
     loss, accuracy = said if isinstance(said, tuple) and len(said) == 2 else (said, None)
     try:
         return EpochLog(float(loss), None if accuracy is None else float(accuracy), examples, perf_counter() - start)

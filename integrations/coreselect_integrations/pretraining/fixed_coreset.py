@@ -82,7 +82,7 @@ def pool_of(
         split = Subset(dataset, list(range(n))), Subset(dataset, [])
     if len(split[0]) != made.pool_size:
         why = (
-            f"{name} was made from a pool of {made.pool_size:,} images, and of the {n:,} given here {len(split[0]):,} are the pool: "
+            f"{name} was made from a pool of {made.pool_size:,} images, and {len(split[0]):,} of the {n:,} given are the pool: "
             "give the --data, --rows, --size, --validation and --seed that it was selected with."
         )
         raise RequirementError(why)

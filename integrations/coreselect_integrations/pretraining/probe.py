@@ -115,7 +115,7 @@ def _features(network: RoutedNetwork, dataset: Any, device: torch.device) -> tup
 def _fit(z: Tensor, y: Tensor, classes: int) -> nn.Linear:
     """Fit the head to features that are scaled by one number, so that λ means the same for every network."""
     scale = z.pow(2).mean().sqrt().clamp_min(1e-12)
-    head = nn.utils.skip_init(nn.Linear, z.shape[1], classes, device=z.device)
+    head = nn.Linear(z.shape[1], classes, device=z.device)  # its draws are inside `rng_kept`
     with torch.no_grad():
         for p in head.parameters():
             p.zero_()
