@@ -44,7 +44,7 @@ def test_a_network_of_ones_own_goes_through_every_command(tmp_path: Path) -> Non
     select = ("select", "--from", out, *DATA, "--count", 8, "--out", tmp_path / "c.npz")
     command(*select, *model, "--loss", f"{file}:smooth")
     assert "code of yours" in refused(*select)
-    assert "not with nets.py:plain" in refused(*select, *model, "--loss", f"{file}:plain")
+    assert "--loss nets.py:smooth" in refused(*select, *model, "--loss", f"{file}:plain")
     command("finetune", "slf", "--from", out, *model, *DATA, "--epochs", 1, "--out", tmp_path / "slf")
     tests = ("--data", "digits", "--rows", 20, "--attacks", "none", "--json")
     first = json.loads(command("evaluate", "--from", out, *model, *tests).stdout)
