@@ -122,11 +122,10 @@ def test_a_snapshot_selects_as_its_epoch_did(system: str, changes: dict[str, Any
         trained = open_trained(path, images(N), "images", cpu)
         assert trained.loss == settings.loss(epoch)
         assert trained.attack == settings.select_attack
-        if trained.views is not None:
+        want = settings.views(epoch)
+        if trained.views is not None and want is not None:
             x, draw = images(1)[0][0][None], torch.Generator
-            for one, two in zip(
-                trained.views(x, draw().manual_seed(1)), settings.views(epoch)(x, draw().manual_seed(1)), strict=True
-            ):
+            for one, two in zip(trained.views(x, draw().manual_seed(1)), want(x, draw().manual_seed(1)), strict=True):
                 assert torch.equal(one, two)
     if system.startswith("dynacl"):
         assert settings.strength(1) != settings.strength(last)
