@@ -39,7 +39,7 @@ RANK = {name: rank for rank, line in enumerate(LAYERS) for name in line}
 
 # The same for the adapters, which stand on the public names of the core.
 ADAPTER_LAYERS: tuple[tuple[str, ...], ...] = (
-    ("lookup",),
+    ("lookup", "own_code"),
     ("networks", "training"),
     ("evaluation", "systems"),
     ("finetuning", "pretraining"),

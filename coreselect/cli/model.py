@@ -4,19 +4,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import nn
 
+from coreselect.data import labels_of
 from coreselect.errors import DataError, RequirementError, ShapeError
 from coreselect.io.atomic import atomic_file
 from coreselect.io.weights_file import find_weights, load_verified
 from coreselect.network.frozen import unwrap
 from coreselect.network.normalized import Normalized
 from coreselect.network.routes import routed_call
-from coreselect.protocols import Call, MakeViews, Progress
-from coreselect.support.factories import resolve
+from coreselect.protocols import Call, Loss, MakeViews, Progress
+from coreselect.support.factories import called_with, resolve
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ def from_factory(
     device: torch.device,
     routes: str | None = None,
     key: str | None = None,
+    known: Mapping[str, Any] = MappingProxyType({}),
 ) -> PreparedModel:
     """Make the user's model and load its weights. No code in the checkpoint is run.
 
@@ -52,11 +55,12 @@ def from_factory(
         device: where the model is moved.
         routes: its names of the natural and the adversarial route, such as `normal,pgd`.
         key: under which the checkpoint holds the weights; None: a usual one.
+        known: arguments by name, such as `classes`; the factory is called with those that it names.
     Raises:
         DataError: the factory returns no module, or the checkpoint does not fit the model.
         HeadError: the model takes no routes, or their names cannot be recognised.
     """
-    model = resolve(spec, "model")()
+    model = called_with(resolve(spec, "model"), known)
     if not isinstance(model, nn.Module):
         raise DataError(f"the model factory {spec} returned a {type(model).__name__}, a torch.nn.Module is needed.")
     loaded = load_weights(model, checkpoint, key) if checkpoint is not None else ""
@@ -73,6 +77,15 @@ def from_factory(
         said + (f", called with routes {routed.names[0]} and {routed.names[1]}" if routed else ""),
         {"model": spec, "checkpoint": None if checkpoint is None else checkpoint.name},
     )
+
+
+def known_of(pool: Any, loss: Loss) -> dict[str, Any]:
+    """Return what a factory may ask for: the classes (None without labels), the channels and the side of images."""
+    item = pool[0]
+    x, labels = item[0] if isinstance(item, tuple | list) else item, labels_of(pool)
+    classes = None if labels is None or not loss.needs_labels else int(labels.max()) + 1
+    images = isinstance(x, torch.Tensor) and x.dim() == 3
+    return {"classes": classes, **({"channels": x.shape[0], "size": min(x.shape[1:])} if images else {})}
 
 
 def normalised(prepared: PreparedModel, mean: str, std: str) -> PreparedModel:

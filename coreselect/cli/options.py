@@ -5,6 +5,7 @@ A value of None means the default of the command, which its help shows.
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -55,6 +56,17 @@ Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1, for examp
 FROM = typer.Option(
     "--from", help="model.pt (or folder) of `coreselect train` or `coreselect finetune`, or a published checkpoint."
 )
+LossName = Annotated[
+    str | None,
+    typer.Option(
+        help="Training loss: sat, trades, ce, cl, acl or file.py:loss. A network is warmed up with sat or acl.",
+        rich_help_panel=MODEL,
+    ),
+]
+ViewsName = Annotated[
+    str | None,
+    typer.Option(help="Function that makes two views of an image: file.py:function.", rich_help_panel=MODEL),
+]
 ANY_DEVICE = "cuda if there is one, else cpu"
 
 
@@ -106,16 +118,39 @@ class PoolOptions(DataOptions):
 
 
 @dataclass(frozen=True)
-class WarmupOptions:
-    """The network that is trained first where no model is given."""
+class OwnModelOptions:
+    """A network of the user's."""
 
-    loss: Annotated[
+    model: Annotated[
+        str | None,
+        typer.Option(help="Factory of the model: package.module:factory or file.py:factory.", rich_help_panel=MODEL),
+    ] = None
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="Weights of --model. No code in the file is run.", rich_help_panel=MODEL),
+    ] = None
+    weights_key: Annotated[
         str | None,
         typer.Option(
-            help="Training loss: sat, trades, ce, cl or acl. A network is warmed up with sat or acl.",
+            help="Key of --checkpoint under which the weights are, such as state_dict_ema; else a usual one is taken.",
             rich_help_panel=MODEL,
         ),
     ] = None
+    routes: Annotated[
+        str | None,
+        typer.Option(
+            help="The model's names of its natural and its adversarial route: normal,pgd.",
+            show_default="recognised",
+            rich_help_panel=MODEL,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class WarmupOptions:
+    """The network that is trained first where no model is given."""
+
+    loss: LossName = None
     arch: Arch = None
     warmup_epochs: Annotated[int | None, typer.Option(min=0, help="Epochs of the warm-up.", rich_help_panel=MODEL)] = (
         None

@@ -60,7 +60,8 @@ def select(
     images first.
 
     With --from, a trained network is used, with the loss, the views and the attack
-    of the last epoch of its training.
+    of the last epoch of its training. If your own code took part in it, give that
+    again: --model, --loss, --views.
 
     With --features or --gradients, no model is used.
     """
@@ -77,13 +78,13 @@ def select(
             raise typer.BadParameter("a store keeps sweeps over images, and arrays need none: leave --store out.")
         if passes.precision != "fp32":
             raise typer.BadParameter("nothing is attacked over arrays: leave --precision out.")
-    if (model.checkpoint and not model.model) or (model.save_model and model.model):
+    if (model.checkpoint and not model.model and not model.from_) or (model.save_model and model.model):
         raise typer.BadParameter("--checkpoint needs --model, and --save-model needs a network that is warmed up.")
     if model.from_ is not None:
         own = {
-            "--model": model.model, "--checkpoint": model.checkpoint, "--weights-key": model.weights_key,
-            "--views": model.views, "--routes": model.routes, "--save-model": model.save_model,
-            "--loss": warmup.loss, "--arch": warmup.arch,
+            "--checkpoint": model.checkpoint, "--weights-key": model.weights_key, "--routes": model.routes,
+            "--save-model": model.save_model, "--arch": warmup.arch,
+            "--loss": None if ":" in (warmup.loss or ":") else warmup.loss,
             "--warmup-epochs": warmup.warmup_epochs,
         }  # fmt: skip
         lost = [name for name, value in own.items() if value is not None]

@@ -6,31 +6,28 @@ from typing import Annotated
 
 import typer
 
-from coreselect.cli.options import ATTACKS, FROM, METHOD, MODEL, RUN, BatchSize, Capture, GroupSize, Precision
+from coreselect.cli.options import (
+    ATTACKS,
+    FROM,
+    METHOD,
+    MODEL,
+    RUN,
+    BatchSize,
+    Capture,
+    GroupSize,
+    OwnModelOptions,
+    Precision,
+    ViewsName,
+)
 
 ARRAYS = "Arrays instead of a model"
 
 
 @dataclass(frozen=True)
-class ModelOptions:
+class ModelOptions(OwnModelOptions):
     """The model whose gradients are compared."""
 
     from_: Annotated[Path | None, FROM] = None
-    model: Annotated[
-        str | None,
-        typer.Option(help="Factory of the model: package.module:factory or file.py:factory.", rich_help_panel=MODEL),
-    ] = None
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option(help="Weights of --model. No code in the file is run.", rich_help_panel=MODEL),
-    ] = None
-    weights_key: Annotated[
-        str | None,
-        typer.Option(
-            help="Key of --checkpoint under which the weights are, such as state_dict_ema; else a usual one is taken.",
-            rich_help_panel=MODEL,
-        ),
-    ] = None
     mean: Annotated[
         str | None,
         typer.Option(
@@ -48,18 +45,7 @@ class ModelOptions:
         typer.Option(help="Name of the module that is the head.", show_default="found", rich_help_panel=MODEL),
     ] = None
     capture: Capture = None
-    views: Annotated[
-        str | None,
-        typer.Option(help="Function that makes two views of an image: module:function.", rich_help_panel=MODEL),
-    ] = None
-    routes: Annotated[
-        str | None,
-        typer.Option(
-            help="The model's names of its natural and its adversarial route: normal,pgd.",
-            show_default="recognised",
-            rich_help_panel=MODEL,
-        ),
-    ] = None
+    views: ViewsName = None
     attack_at: Annotated[
         str | None,
         typer.Option(

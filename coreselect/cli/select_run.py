@@ -12,7 +12,7 @@ from rich.console import Console
 from torch.utils.data import Subset
 
 from coreselect.choosing import plan, select_each
-from coreselect.cli.model import PreparedModel, from_factory, normalised, registered, save_weights, warmed
+from coreselect.cli.model import PreparedModel, from_factory, known_of, normalised, registered, save_weights, warmed
 from coreselect.cli.options import AttackOptions, MachineOptions, PoolOptions, RcsOptions, WarmupOptions
 from coreselect.cli.plain_values import as_json
 from coreselect.cli.processes import as_rank
@@ -163,7 +163,8 @@ def _over_model(request: Request, device: torch.device, report: Progress, talk: 
     dataset = request.pool.read("train", request.pool.rows)
     trained = None
     if request.model.from_ is not None:
-        trained = registered("coreselect.trained")(request.model.from_, dataset, request.pool.data, device)
+        own = {"model": request.model.model, "loss": request.warmup.loss, "views": request.model.views}
+        trained = registered("coreselect.trained")(request.model.from_, dataset, request.pool.data, device, own=own)
     loss = find_loss(request.warmup.loss or "sat") if trained is None else trained.loss
     radius, attack = request.radius, training_attack(loss, request.radius, request.attack.attack_steps)
     if trained is not None and request.attack.radius is None:
@@ -221,8 +222,9 @@ def _model(request: Request, loss: Loss, pool: Any, device: torch.device, report
     model, warmup = request.model, request.warmup
     if model.model is not None:
         ready = from_factory(
-            model.model, model.checkpoint, model.views, loss.views, device, model.routes, model.weights_key
-        )
+            model.model, model.checkpoint, model.views, loss.views, device, model.routes, model.weights_key,
+            known_of(pool, loss),
+        )  # fmt: skip
         return ready if model.mean is None else normalised(ready, model.mean, model.std or "")
     ready = warmed(
         pool, device=device, progress=report, arch=warmup.arch or "small", loss=warmup.loss or "sat",

@@ -17,12 +17,15 @@ from coreselect.budget import largest_remainder
 from coreselect.data.decoding import as_rgb
 from coreselect.data.folder_layout import find_part, holds_images, unlabelled_files
 from coreselect.data.images import ImageSet, Int64, UInt8, check_rows
+from coreselect.data.kept_images import KeptImages
 from coreselect.data.resizing import RESIZES, check_resize
 from coreselect.errors import DataError, UnknownNameError, missing_extra
 
 
 class ImageFolder(ImageSet):
     """Image files as a dataset; Pillow decodes an image as RGB each time it is read.
+
+    With a `size`, the decoded and resized images are kept if all of them fit into 512 MiB.
 
     Args:
         files: N paths.
@@ -59,6 +62,7 @@ class ImageFolder(ImageSet):
         self.classes: tuple[str, ...] | None = None if class_names is None else tuple(class_names)
         self.unlabelled = unlabelled
         self.size = size
+        self.kept: KeptImages | None = None
         self._extent = (size, size) if size is not None else self._decode(self.files[0]).shape[:2]
 
     def __len__(self) -> int:
@@ -70,12 +74,20 @@ class ImageFolder(ImageSet):
         Raises:
             DataError: the file cannot be decoded, or its size differs from that of the first.
         """
+        index = range(len(self))[index]  # the same place for −1 and N − 1
+        found = None if self.kept is None else self.kept.get(index)
+        if found is not None:
+            return found
         pixels = self._decode(self.files[index])
         if pixels.shape[:2] != self._extent:
             (h, w), (h0, w0) = pixels.shape[:2], self._extent
             raise DataError(
                 f"{self.files[index]} is {w}×{h} pixels, {self.files[0].name} is {w0}×{h0}: give one size for all images."
             )
+        if self.size is not None and self.kept is None:
+            self.kept = KeptImages.fitting(len(self), pixels)
+        if self.kept is not None:
+            self.kept.put(index, pixels)
         return pixels
 
     def first(self, n: int) -> ImageFolder:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from coreselect.data.images import ImageSet, UInt8
+from coreselect.data.kept_images import KeptImages
 from coreselect.errors import DataError, UnknownNameError, missing_extra
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def check_resize(size: int | None, resize: str | None, name: str) -> str:
 
 
 class Resized(ImageSet):
-    """A dataset whose images are resized when they are read.
+    """A dataset whose images are resized when they are first read, and kept if all of them fit into 512 MiB.
 
     Args:
         dataset: images of any size.
@@ -96,13 +97,23 @@ class Resized(ImageSet):
         self.dataset, self.size = dataset, size
         self.labels, self.name, self.classes = dataset.labels, dataset.name, dataset.classes
         self.unlabelled = dataset.unlabelled
+        self.kept: KeptImages | None = None
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def pixels(self, index: int) -> UInt8:
         """Return image `index`, resized, as uint8 [size, size, C]."""
-        return resized(self.dataset.pixels(index), self.size, self.resize)
+        index = range(len(self))[index]  # the same place for −1 and N − 1
+        found = None if self.kept is None else self.kept.get(index)
+        if found is not None:
+            return found
+        made = resized(self.dataset.pixels(index), self.size, self.resize)
+        if self.kept is None:
+            self.kept = KeptImages.fitting(len(self), made)
+        if self.kept is not None:
+            self.kept.put(index, made)
+        return made
 
     def first(self, n: int) -> Resized:
         """Return a dataset of only `n` of the images; see the method of the dataset."""

@@ -16,7 +16,11 @@ from torch import Tensor
 
 from coreselect.errors import DataError, missing_extra
 
-KEYS = ("model", "state_dict", "model_state_dict", "net", "network", "weights", "state_dict_ema", "model_ema", "ema")
+# Under which keys trainers keep weights: the first that a file holds is taken. The last is DynACL++'s second extractor.
+KEYS = (
+    "state_dict", "model_state_dict", "model", "net", "network", "weights", "encoder", "state_dict_ema", "model_ema", "ema",
+    "state_dict_dual",
+)  # fmt: skip
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.", "backbone.", "encoder.", "encoder_q.")
 OTHERS = {"encoder_q.": ("encoder_k.", "queue")}  # names that stand beside a prefix and are left out with it
 
@@ -86,55 +90,73 @@ def _refuse_packed(parts: ZipFile, path: Path) -> None:
         )
 
 
-def find_weights(held: Any, names: Collection[str], path: Path, key: str | None = None) -> FoundWeights:
-    """Find the weights of a model in what a file holds.
+@dataclass(frozen=True)
+class ChosenWeights:
+    """One set of weights of a file, under its own names, with the key it was under and the keys of other sets."""
 
-    One set of weights is taken: that under `key`, or the file itself, or the first under a usual key. If its names are not the
-    model's, common prefixes, as wrappers add them, are taken off or put before, where the names fit exactly then.
+    weights: Mapping[str, Tensor]
+    key: str | None
+    other_keys: tuple[str, ...]
+
+
+def choose_weights(held: Any, path: str | Path, key: str | None = None, option: str = "--weights-key") -> ChosenWeights:
+    """Choose a set of weights in what a file holds: that under `key`, or the file itself, or the first under a usual key.
+
+    A set maps texts to tensors. Other things in it, such as a version, are left out.
 
     Args:
         held: what `load_verified` returned.
-        names: of the model's state dict.
         path: for messages.
         key: a key of the file, such as `"state_dict_ema"`.
+        option: what names the key on the command line.
     Raises:
         DataError: there are no weights, or none under this key.
     """
     sets = {str(k): v for k, v in held.items() if _is_weights(v)} if isinstance(held, Mapping) else {}
-    if key is not None:
-        if key not in sets:
-            there = f"has weights under {', '.join(map(repr, sets))}" if sets else "has no weights under a key"
-            raise DataError(f"{path} {there}, not under {key!r}: give another --weights-key, or leave it out.")
-        chosen: str | None = key
-    elif _is_weights(held):
-        chosen = None
-    else:
-        chosen = next((k for k in KEYS if k in sets), next(iter(sets), None))
-        if chosen is None:
-            what = f"a {type(held).__name__}" + (
-                f" with {', '.join(map(repr, list(held)[:8]))}" if isinstance(held, Mapping) and held else ""
-            )
-            raise DataError(
-                f"{path} holds {what}, and a state dict is needed: save model.state_dict() with torch.save."
-            )
-    weights = {str(name): tensor for name, tensor in (held if chosen is None else sets[chosen]).items()}
-    others = tuple(k for k in sets if k != chosen)
-    words = [f"weights under {chosen!r}"] if chosen is not None and (others or key) else []
+    if key is not None and key not in sets:
+        there = f"has weights under {', '.join(map(repr, sets))}" if sets else "has no weights under a key"
+        raise DataError(f"{path} {there}, not under {key!r}: give another {option}, or leave it out.")
+    if key is not None or not _is_weights(held):
+        key = key or next((k for k in KEYS if k in sets), next(iter(sets), None))
+        if key is None:
+            what = f"a {type(held).__name__}"
+            if isinstance(held, Mapping) and held:
+                what += f" with {', '.join(map(repr, list(held)[:8]))}"
+            why = f"{path} holds {what}, and a state dict is needed: save model.state_dict() with torch.save."
+            raise DataError(why)
+        held = sets[key]
+    weights = {str(name): tensor for name, tensor in held.items() if isinstance(tensor, Tensor)}
+    return ChosenWeights(weights, key, tuple(k for k in sets if k != key))
+
+
+def find_weights(held: Any, names: Collection[str], path: Path, key: str | None = None) -> FoundWeights:
+    """Find the weights of a model in what a file holds: a set that `choose_weights` takes, under the model's names.
+
+    If its names are not the model's, common prefixes, as wrappers add them, are taken off or put before, where the names fit
+    exactly then.
+
+    Args:
+        held, path, key: see `choose_weights`.
+        names: of the model's state dict.
+    Raises:
+        DataError: there are no weights, or none under this key.
+    """
+    chosen = choose_weights(held, path, key)
+    weights, others = chosen.weights, chosen.other_keys
+    words = [f"weights under {chosen.key!r}"] if chosen.key is not None and (others or key) else []
     words += [f"it also holds {', '.join(map(repr, others))} (--weights-key)"] if others and key is None else []
     for renamed, what in _renamings(weights):
         if renamed.keys() == set(names):
-            return FoundWeights(renamed, chosen, others, "; ".join([*words, *([what] if what else [])]))
-    return FoundWeights(weights, chosen, others, "; ".join(words))
+            return FoundWeights(renamed, chosen.key, others, "; ".join([*words, *([what] if what else [])]))
+    return FoundWeights(weights, chosen.key, others, "; ".join(words))
 
 
 def _is_weights(value: Any) -> bool:
-    """Return whether a value is a state dict: a mapping, not empty, of texts to tensors."""
-    return (
-        isinstance(value, Mapping)
-        and len(value) > 0
-        and all(isinstance(k, str) for k in value)
-        and all(isinstance(v, Tensor) for v in value.values())
-    )
+    """Return whether a value is a state dict: a mapping of texts to tensors, and perhaps to other things, but to no mapping."""
+    if not isinstance(value, Mapping) or not all(isinstance(k, str) for k in value):
+        return False
+    held = list(value.values())
+    return any(isinstance(v, Tensor) for v in held) and not any(isinstance(v, Mapping) for v in held)
 
 
 def _renamings(weights: Mapping[str, Tensor]) -> Iterator[tuple[dict[str, Tensor], str]]:

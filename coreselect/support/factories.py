@@ -4,8 +4,9 @@ import difflib
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -54,6 +55,17 @@ def resolve(spec: str, what: str) -> Callable[..., Any]:
     if not callable(found):
         raise UnknownNameError(f"{what} {spec!r}: {name} is a {type(found).__name__}, a function or class is needed.")
     return found
+
+
+def called_with(function: Callable[..., Any], known: Mapping[str, Any]) -> Any:
+    """Call a function with those of the known arguments that it names; it may name none."""
+    try:
+        named = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return function()
+    if any(p.kind is p.VAR_KEYWORD for p in named):
+        return function(**known)
+    return function(**{p.name: known[p.name] for p in named if p.name in known})
 
 
 def _from_name(where: str) -> ModuleType:

@@ -56,5 +56,6 @@ def digest_of(state: Mapping[str, Tensor], size: int = 16) -> str:
     out = blake2b(digest_size=size)
     for name, value in state.items():
         out.update(name.encode())
-        out.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        if value.numel():  # an empty tensor cannot be seen as bytes
+            out.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return out.hexdigest()

@@ -1,12 +1,17 @@
 """Claims about `size` and `resize`: every format is read at any side, in the four ways that papers use."""
 
+import pickle
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from datafiles import LABELS, PIXELS, check, cifar101, downsampled, image_files, python_cifar10, stl10, svhn
+from torch.utils.data import DataLoader
 
-from coreselect.data import load
+from coreselect.data import image_folder, kept_images, load, resizing
 from coreselect.data.resizing import RESIZES
 from coreselect.errors import DataError, UnknownNameError
 
@@ -90,3 +95,45 @@ def test_resizing_is_refused_where_it_makes_no_sense(tmp_path: Path) -> None:
                 load(where, size=side)
     with pytest.raises(DataError, match="a dataset of your own resizes its images itself"):
         load(f"{tmp_path / 'own.py'}:make", size=8)
+
+
+@pytest.mark.parametrize("make", [python_cifar10, image_files])
+def test_images_are_resized_once_and_the_bits_stay(
+    make: Callable[[Path], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every read gives the bits of a dataset that keeps nothing; a second read resizes nothing, in a copied dataset neither."""
+    make(tmp_path / "data")
+    count: list[int] = []
+    counted = {
+        name: lambda image, side, work=work: (count.append(1), work(image, side))[1] for name, work in RESIZES.items()
+    }
+    for module in (resizing, image_folder):
+        monkeypatch.setattr(module, "RESIZES", counted)
+    kept = load(tmp_path / "data", size=20)
+    first = [np.array(kept.pixels(i)) for i in range(len(kept))]
+    made = len(count)
+    again = [kept.pixels(i - len(kept)) for i in range(len(kept))]
+    assert len(count) == made
+    copied = pickle.loads(pickle.dumps(kept))
+    monkeypatch.setattr(kept_images, "MEMORY", 0)
+    fresh = load(tmp_path / "data", size=20)
+    for i, pixels in enumerate(first):
+        assert np.array_equal(pixels, again[i])
+        assert np.array_equal(pixels, fresh.pixels(i))
+        assert np.array_equal(pixels, copied.pixels(i))
+    assert fresh.kept is None
+    with pytest.raises(ValueError, match="read-only"):
+        again[0][0] = 1
+
+
+def test_processes_that_read_fill_one_memory(tmp_path: Path) -> None:
+    """What a worker has resized is there for the next one and for the main process, with the same bits."""
+    python_cifar10(tmp_path)
+    kept = load(tmp_path, size=20)
+    kept.pixels(0)  # the memory is made before the workers are
+    batches = list(DataLoader(kept, batch_size=2, num_workers=2, multiprocessing_context="fork"))
+    assert kept.kept is not None
+    assert kept.kept.known.all()
+    assert torch.equal(
+        torch.cat([x for x, _ in batches]), torch.stack([load(tmp_path, size=20)[i][0] for i in range(len(kept))])
+    )

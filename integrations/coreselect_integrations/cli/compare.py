@@ -12,6 +12,7 @@ from coreselect_integrations.cli.compare_options import EvaluationOptions, Study
 from coreselect_integrations.cli.options import (
     SYSTEM_NAMES,
     NetworkOptions,
+    OwnOptions,
     ScheduleOptions,
     TrainingOptions,
 )
@@ -24,11 +25,15 @@ def compare(
     ),
     trainer: Annotated[
         str | None,
-        typer.Option(help=f"Training system: {', '.join(SYSTEM_NAMES)}.", show_default="of --preset, or sat"),
+        typer.Option(
+            help=f"Training system: {', '.join(SYSTEM_NAMES)}; or a loop of one epoch of yours, file.py:train.",
+            show_default="of --preset, or sat",
+        ),
     ] = None,
     pool: Annotated[PoolOptions, Shown(validation="0.05")] = PoolOptions(),
     study: StudyOptions = StudyOptions(),
     json: Json = False,
+    own: Annotated[OwnOptions, Shown(loss="that of the system", views="those of the system")] = OwnOptions(),
     network: Annotated[NetworkOptions, Shown(arch="small", curve="cosine")] = NetworkOptions(),
     training: Annotated[
         TrainingOptions,
@@ -68,7 +73,19 @@ def compare(
 
     run(
         Request(
-            out, trainer, pool, study, network, training, schedule, attack, evaluation, machine, num_threads, dry_run
+            out,
+            trainer,
+            pool,
+            study,
+            network,
+            training,
+            schedule,
+            attack,
+            evaluation,
+            machine,
+            num_threads,
+            own,
+            dry_run,
         ),
         json=json,
     )

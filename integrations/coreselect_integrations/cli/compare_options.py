@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from coreselect_integrations.cli.options import MODE_NAMES, Optimiser, Preset, Selectors
+from coreselect_integrations.cli.options import MODE_NAMES, Milestones, Optimiser, Preset, Selectors, WeightDecay
 
 EVALUATION = "Evaluation"
 
@@ -16,6 +16,8 @@ class StudyOptions:
 
     preset: Preset = None
     optimiser: Optimiser = None
+    weight_decay: WeightDecay = None
+    milestones: Milestones = None
 
     selectors: Selectors = "rcs,rs2,redraw,random"
     fractions: Annotated[str, typer.Option(help="Shares of the pool, with commas.")] = "0.1"

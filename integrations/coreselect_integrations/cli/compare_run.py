@@ -16,13 +16,15 @@ from coreselect.cli.options import AttackOptions, MachineOptions, PoolOptions
 from coreselect.cli.processes import as_rank
 from coreselect.data.items import check_timeout
 from coreselect.errors import BudgetError, CoreselectError, MissingExtraError
+from coreselect.support.factories import is_spec
 from coreselect.support.told import told
 from coreselect_integrations.cli.checks_before_work import classes_in, folder_of_run, held_out
 from coreselect_integrations.cli.compare_options import EvaluationOptions, StudyOptions
 from coreselect_integrations.cli.compare_study import check_study, make_settings, make_study, transfer_name
 from coreselect_integrations.cli.compare_table import show
 from coreselect_integrations.cli.comparison_progress import ComparisonProgress
-from coreselect_integrations.cli.options import NetworkOptions, ScheduleOptions, TrainingOptions
+from coreselect_integrations.cli.options import NetworkOptions, OwnOptions, ScheduleOptions, TrainingOptions
+from coreselect_integrations.cli.own_network import check_own, own_settings, own_weights
 from coreselect_integrations.cli.run_progress import counted
 from coreselect_integrations.cli.show_forecast import show_study_forecast
 from coreselect_integrations.comparison import Runtime, Study
@@ -33,6 +35,7 @@ from coreselect_integrations.comparison.picture import pareto
 from coreselect_integrations.comparison.plan import cells
 from coreselect_integrations.comparison.report import caption, write
 from coreselect_integrations.comparison.statistics import Record
+from coreselect_integrations.own_code import admit
 from coreselect_integrations.pretraining.dataset_shape import check_images
 from coreselect_integrations.pretraining.epoch import network_for
 
@@ -52,6 +55,7 @@ class Request:
     evaluation: EvaluationOptions
     machine: MachineOptions
     num_threads: int | None
+    own: OwnOptions
     dry_run: bool = False
 
 
@@ -92,6 +96,8 @@ def _run(request: Request, study: Study, device: torch.device, dealing: Dealing 
     talk = Console(stderr=True, highlight=False, markup=False, soft_wrap=True, quiet=not first)
     what = f"{study.settings.system}, {study.settings.arch} on {data}"
     talk.print(f"{what}: {counted(len(list(cells(study))), 'cell')} on {device}, in {out}")
+    if request.own.checkpoint is not None:
+        study = replace(study, start=own_weights(request.own, network_for(study.settings, train)))
     if request.dry_run:
         if first:
             runtime = _runtime(request, device)
@@ -135,8 +141,12 @@ def _of_seconds(study: Study, device: torch.device) -> str:
 def _checked_study(request: Request) -> Study:
     """Make the study, and refuse options that would have no effect."""
     attack, schedule, evaluation = request.attack, request.schedule, request.evaluation
+    check_own(request.own, arch=request.network.arch)
+    code, trainer = own_settings(request.own), request.trainer
+    if trainer is not None and is_spec(trainer):
+        code, trainer = {**code, "own_epoch": admit(trainer, "trainer")}, None
     settings = make_settings(
-        request.trainer, request.study, request.pool, request.network, request.training, schedule, attack
+        trainer, request.study, request.pool, request.network, request.training, schedule, attack, code
     )
     study = make_study(settings, request.study, evaluation)
     attacked = {"--attack-steps": attack.attack_steps, "--select-attack-steps": schedule.select_attack_steps}

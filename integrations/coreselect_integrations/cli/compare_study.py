@@ -11,7 +11,7 @@ import typer
 from coreselect.cli.options import AttackOptions, PoolOptions
 from coreselect.errors import CoreselectError
 from coreselect_integrations.cli.compare_options import EvaluationOptions, StudyOptions
-from coreselect_integrations.cli.options import NetworkOptions, ScheduleOptions, TrainingOptions
+from coreselect_integrations.cli.options import NetworkOptions, ScheduleOptions, TrainingOptions, epochs_in
 from coreselect_integrations.cli.run_progress import counted
 from coreselect_integrations.comparison import EvaluationMode, Finetuning, Study
 from coreselect_integrations.comparison.plan import CLOCKS, TRAINED
@@ -20,7 +20,7 @@ from coreselect_integrations.finetuning import MODES
 from coreselect_integrations.pretraining.presets import defaults, preset
 from coreselect_integrations.pretraining.settings import SYSTEMS, Settings
 
-CURVES = ("cosine", "triangle", "constant")
+CURVES = ("cosine", "triangle", "constant", "stairs")
 
 
 # What a comparison without a preset takes: minutes on a CPU.
@@ -32,7 +32,7 @@ SMALL: Mapping[str, Any] = MappingProxyType(
 
 def make_settings(
     trainer: str | None, study: StudyOptions, pool: PoolOptions, network: NetworkOptions, training: TrainingOptions,
-    schedule: ScheduleOptions, attack: AttackOptions,
+    schedule: ScheduleOptions, attack: AttackOptions, code: Mapping[str, Any] = MappingProxyType({}),
 ) -> Settings:  # fmt: skip
     """Make the settings of training, which are the same for all methods: those that were given, else the preset's, else small.
 
@@ -52,8 +52,13 @@ def make_settings(
     if not 0 < radius <= 1:
         raise typer.BadParameter(f"--radius is above 0 and up to 1, as all are judged under attack, got {radius:g}.")
     records = {**vars(network), **vars(training), **vars(schedule)}
-    records |= {"validation": pool.validation, "optimiser": study.optimiser}
+    records |= {"validation": pool.validation, "optimiser": study.optimiser, "weight_decay": study.weight_decay, **code}
+    if study.milestones is not None:
+        records["milestones"] = epochs_in(study.milestones)
     given = {name: value for name, value in records.items() if value is not None}
+    curve = given.get("curve", SMALL["curve"] if published is None else published.curve)
+    if study.milestones is not None and curve != "stairs":
+        raise typer.BadParameter(f"--milestones would be without effect: the curve is {curve}, give --curve stairs.")
     if published is not None:
         return _published(published, given, attack)
     given = {**SMALL, **given}

@@ -14,6 +14,7 @@ from coreselect.cli.options import (
     Device,
     Json,
     NumThreads,
+    OwnModelOptions,
     Precision,
     Radius,
     Seed,
@@ -26,8 +27,9 @@ PRECISIONS = ("fp32", "bf16")
 
 @takes_records
 def evaluate(
-    from_: Annotated[Path, FROM],
+    from_: Annotated[Path | None, FROM, Shown(from_="--model and --checkpoint")] = None,
     images: Annotated[DataOptions, Smallest(rows=1)] = DataOptions(),
+    own: OwnModelOptions = OwnModelOptions(),
     attacks: Annotated[
         str | None,
         typer.Option(help="pgd20, autoattack, both with a comma, or none.", show_default="pgd20"),
@@ -84,7 +86,7 @@ def evaluate(
         Request(
             from_, images, names, corruptions, _severities(severities), neighbours, train_rows,
             8 / 255 if radius is None else radius, batch_size or 128, seed or 0, num_threads, device, for_classifiers,
-            precision or "fp32",
+            precision or "fp32", own,
         ),
         json=json,
     )  # fmt: skip

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from coreselect.cli.device import device_on
-from coreselect.cli.options import DataOptions
+from coreselect.cli.options import DataOptions, OwnModelOptions
 from coreselect.cli.whole_tables import print_whole
 from coreselect.data import labels_of
 from coreselect.data.labels import one_based
@@ -21,6 +21,7 @@ from coreselect.protocols import Progress
 from coreselect.support.progress import progress
 from coreselect_integrations.cli.checks_before_work import classes_in, network_at
 from coreselect_integrations.cli.evaluate_tables import tables
+from coreselect_integrations.cli.own_network import check_own, network_of, source_of
 from coreselect_integrations.cli.run_progress import counted
 from coreselect_integrations.evaluation.corruption_files import CORRUPTIONS, corrupted
 from coreselect_integrations.evaluation.corruptions import (
@@ -42,7 +43,7 @@ class Request:
     `for_classifiers` says whether an option was given that needs a classifier.
     """
 
-    from_: Path
+    from_: Path | None
     images: DataOptions
     attacks: tuple[str, ...]
     corruptions: str | None
@@ -55,7 +56,13 @@ class Request:
     num_threads: int | None
     device: str | None
     for_classifiers: bool
-    precision: str = "fp32"
+    precision: str
+    own: OwnModelOptions
+
+    @property
+    def source(self) -> str:
+        """What the network is opened from, in words."""
+        return source_of(self.from_, self.own)
 
 
 def run(request: Request, *, json: bool) -> None:
@@ -63,16 +70,18 @@ def run(request: Request, *, json: bool) -> None:
     device = device_on(request.device)
     if request.num_threads is not None:
         torch.set_num_threads(request.num_threads)
-    saved = network_at(request.from_)
-    classes = _classes(request, saved)
+    check_own(request.own, request.from_)
     data, k = request.images.data, request.neighbours
+    early = None if request.from_ is None or request.own.model is not None else network_at(request.from_)
     test = request.images.read("test", request.images.rows)
+    saved = early or network_of(request.from_, request.own, test, lambda: classes_in(test, data, "an accuracy"))
+    classes = _classes(request, saved)
     train = None if k is None else request.images.read("train", request.train_rows)
     _check(request, saved.spec, classes, test, train)
     if classes is not None:
         check_class_names(saved, test, data)
     network = restore(saved).to(device).eval()
-    result: dict[str, Any] = {"from": str(request.from_), **request.images.record, "n": len(test)}
+    result: dict[str, Any] = {"from": request.source, **request.images.record, "n": len(test)}
     precision = AUTOCAST_DTYPES[request.precision]
     result |= {} if precision is None else {"precision": request.precision}
     common: dict[str, Any] = {"batch_size": request.batch_size, "device": device}
@@ -94,7 +103,7 @@ def run(request: Request, *, json: bool) -> None:
         typer.echo(json_.dumps(result, indent=2))
         return
     console = Console(highlight=False, markup=False)
-    console.print(f"{request.from_} on {counted(len(test), 'test image')} of {data}", soft_wrap=True)
+    console.print(f"{request.source} on {counted(len(test), 'test image')} of {data}", soft_wrap=True)
     for table in tables(result):
         print_whole(table)
 
@@ -109,10 +118,10 @@ def _classes(request: Request, saved: Saved) -> int | None:
     if classes is not None:
         return classes
     if request.neighbours is None:
-        why = f"{request.from_} is an extractor, no classifier of labels: give --neighbours, or fine-tune it."
+        why = f"{request.source} is an extractor, no classifier of labels: give --neighbours, or fine-tune it."
         raise typer.BadParameter(why)
     if request.for_classifiers:
-        why = f"--attacks, --radius, --seed and --corruptions need a classifier, {request.from_} is an extractor: fine-tune it."
+        why = f"--attacks, --radius, --seed and --corruptions need a classifier, {request.source} is an extractor: fine-tune it."
         raise typer.BadParameter(why)
     return None
 

@@ -21,6 +21,7 @@ from coreselect.cli.options import (
     WarmupOptions,
 )
 from coreselect_integrations.cli.fidelity_options import RcsMeasuredOptions, ReportOptions
+from coreselect_integrations.cli.options import OwnModelAndViews
 
 STEPS, LOSSES = ("head", "all"), ("sat", "acl")
 AS_TRAINED = "as in training"
@@ -33,6 +34,7 @@ def fidelity(
     report: ReportOptions = ReportOptions(),
     fraction: Annotated[Fraction, Shown(fraction=AS_TRAINED)] = None,
     json: Json = False,
+    own: OwnModelAndViews = OwnModelAndViews(),
     warmup: Annotated[WarmupOptions, Shown(loss="sat", arch="small", warmup_epochs="1")] = WarmupOptions(),
     rcs: Annotated[RcsOptions, Shown(eta=AS_TRAINED, rd_steps=AS_TRAINED), Smallest(eta=None)] = RcsOptions(),
     measured: Annotated[RcsMeasuredOptions, Shown(group_size="min(64, budget / 8)")] = RcsMeasuredOptions(),
@@ -59,11 +61,16 @@ def fidelity(
     The --attack-steps are 1.25 radii in all.
     """
     given = {**vars(warmup), "radius": attack.radius}
+    code = ":" in (warmup.loss or "")
+    if from_ is not None and code:
+        given.pop("loss")
+    if own.model is not None:
+        given = {"arch": warmup.arch, "warmup_epochs": warmup.warmup_epochs}
     lost = [f"--{name.replace('_', '-')}" for name, value in given.items() if value is not None]
-    if from_ is not None and lost:
-        why = f"{', '.join(lost)} would be without effect with --from: it is for a network that is warmed up."
+    if (from_ is not None or own.model is not None) and lost:
+        why = f"{', '.join(lost)} would be without effect here: it is for a network that is warmed up."
         raise typer.BadParameter(why)
-    if warmup.loss is not None and warmup.loss not in LOSSES:
+    if warmup.loss is not None and warmup.loss not in LOSSES and not (code and (own.model or from_)):
         why = f"--loss is {' or '.join(LOSSES)} for a network that is warmed up, got {warmup.loss!r}."
         raise typer.BadParameter(why)
     if report.step not in STEPS:
@@ -76,7 +83,19 @@ def fidelity(
 
     run(
         Request(
-            from_, pool, report, fraction, warmup, rcs, measured, attack, batch_size, seed or 0, machine, num_threads
+            from_,
+            pool,
+            report,
+            fraction,
+            warmup,
+            rcs,
+            measured,
+            attack,
+            batch_size,
+            seed or 0,
+            machine,
+            num_threads,
+            own,
         ),
         json=json,
     )

@@ -1,6 +1,7 @@
 """The work of `coreselect fidelity`: load or warm up the network, measure, and print the report."""
 
 import json as json_
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from coreselect.support.progress import progress
 from coreselect_integrations.cli.checks_before_work import classes_in, held_out, network_at
 from coreselect_integrations.cli.fidelity_options import RcsMeasuredOptions, ReportOptions
 from coreselect_integrations.cli.fidelity_tables import show
+from coreselect_integrations.cli.options import OwnModelAndViews, OwnOptions
+from coreselect_integrations.cli.own_network import check_own, own_settings, own_weights, source_of
 from coreselect_integrations.cli.run_progress import counted
 from coreselect_integrations.comparison.fidelity import fidelity as measure
 from coreselect_integrations.comparison.fidelity_report import Fidelity
@@ -28,9 +31,10 @@ from coreselect_integrations.comparison.methods import selector_for, settings_fo
 from coreselect_integrations.networks import RoutedNetwork, Saved, restore, route_call
 from coreselect_integrations.networks.class_names import check_class_names
 from coreselect_integrations.pretraining.dataset_shape import check_images
+from coreselect_integrations.pretraining.epoch import network_for
 from coreselect_integrations.pretraining.presets import defaults
 from coreselect_integrations.pretraining.settings import SYSTEMS, Settings
-from coreselect_integrations.pretraining.trained import settings_of_network
+from coreselect_integrations.pretraining.trained import epoch_of, settings_of_network
 from coreselect_integrations.pretraining.warmup import image_shape, warm_network
 
 
@@ -50,6 +54,7 @@ class Request:
     seed: int
     machine: MachineOptions
     num_threads: int | None
+    own: OwnModelAndViews
 
 
 def run(request: Request, *, json: bool) -> None:
@@ -60,8 +65,10 @@ def run(request: Request, *, json: bool) -> None:
     check_timeout(request.machine.read_timeout, request.machine.workers(device))
     if request.num_threads is not None:
         torch.set_num_threads(request.num_threads)
+    check_own(request.own, request.from_)
+    code = own_settings(OwnOptions(**vars(request.own), loss=request.warmup.loss), known_losses=("sat", "acl"))
     saved = None if request.from_ is None else network_at(request.from_)
-    settings = _settings(request, saved)
+    settings = _settings(request, saved, code)
     rcs = selector_for("rcs", settings)
     assert isinstance(rcs, RCS)
     rcs = replace(rcs, group_size=request.measured.group_size or settings.group_size)
@@ -72,18 +79,25 @@ def run(request: Request, *, json: bool) -> None:
         classes_in(dataset, data, "supervised training")
     if settings.flip is None:
         settings = replace(settings, flip=image_shape(pool)[0] > 1)
+    if saved is None and request.own.model is not None:
+        saved = own_weights(request.own, network_for(settings, pool))
     if saved is not None:
         check_images(pool, saved.spec, data)
         check_class_names(saved, dataset, data)
-        if request.pool.validation is None and saved.about.get("data") != fingerprint(pool):
+        if (
+            request.from_ is not None
+            and request.pool.validation is None
+            and saved.about.get("data") != fingerprint(pool)
+        ):
             talk = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
             talk.print(f"note: {request.from_} was trained on another pool than this one of {data}", style="yellow")
     with progress() as report:
         if saved is not None:
-            network, said = restore(saved).to(device).eval(), str(request.from_)
+            network, said = restore(saved).to(device).eval(), source_of(request.from_, request.own)
         else:
             network, said = _warmed(request, settings, pool, report, device)
-        task = _task(request, settings, network, pool, held, device)
+        last = settings.epochs - 1 if saved is None else epoch_of(saved, settings)
+        task = _task(request, settings, last, network, pool, held, device)
         result = measure(
             task.reporting(report), methods, settings.fraction, rcs=rcs, groups=request.report.groups,
             sets=request.report.sets, widths=widths, seed=request.seed,
@@ -108,15 +122,20 @@ def _print(request: Request, settings: Settings, network: str, result: Fidelity,
     show(result, step, f"{where}; RD {result.rd:.4g}")
 
 
-def _settings(request: Request, saved: Saved | None) -> Settings:
+def _settings(request: Request, saved: Saved | None, code: Mapping[str, Any]) -> Settings:
     """Return the settings of training, with what the command line changes; always in full precision.
 
     bfloat16 is one of the approximations that are measured.
     """
     if saved is not None:
         found = settings_of_network(saved, request.from_)
+        wrong = [name for name, value in code.items() if getattr(found, name) != value]
+        if wrong:
+            why = f"{request.from_} was trained with {wrong[0]} {getattr(found, wrong[0])}, not with {code[wrong[0]]}."
+            raise typer.BadParameter(why)
     else:
-        found = replace(defaults(request.warmup.loss or "sat"), arch="small", validation=0.05, seed=request.seed)
+        system = request.warmup.loss if request.warmup.loss in ("sat", "acl") else "sat"
+        found = replace(defaults(system), arch="small", validation=0.05, seed=request.seed)
         radius = request.attack.radius
         if radius is not None:
             found = replace(found, radius=radius, step=radius / 4 or 1.0)
@@ -125,14 +144,13 @@ def _settings(request: Request, saved: Saved | None) -> Settings:
         "rd_steps": request.rcs.rd_steps, "arch": request.warmup.arch,
         "select_attack_steps": request.attack.attack_steps, "capture": request.report.step,
     }  # fmt: skip
-    return replace(found, precision="fp32", **{name: v for name, v in changed.items() if v is not None})
+    return replace(found, precision="fp32", **{**code, **{name: v for name, v in changed.items() if v is not None}})
 
 
 def _task(
-    request: Request, settings: Settings, network: RoutedNetwork, pool: Any, held: Any, device: torch.device
+    request: Request, settings: Settings, last: int, network: RoutedNetwork, pool: Any, held: Any, device: torch.device
 ) -> Task:
-    """Make the task at the end of training."""
-    last = settings.epochs - 1
+    """Make the task of epoch `last` of training, after which the network was saved."""
     return Task.from_model(
         network, pool, held, loss=settings.loss(last), attack=settings.select_attack, call=route_call,
         views=settings.views(last), capture="all" if request.report.step == "all" else None,

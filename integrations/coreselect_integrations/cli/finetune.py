@@ -1,12 +1,22 @@
 """`coreselect finetune`: from a pre-trained extractor to a classifier, or by pseudo-labels to a better extractor."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from coreselect.cli.option_records import Shown, Smallest, takes_records
-from coreselect.cli.options import ANY_DEVICE, FROM, AttackOptions, DataOptions, Json, MachineOptions, Seed
+from coreselect.cli.options import (
+    ANY_DEVICE,
+    FROM,
+    AttackOptions,
+    DataOptions,
+    Json,
+    MachineOptions,
+    OwnModelOptions,
+    Seed,
+)
 from coreselect_integrations.cli.finetune_options import EvaluationOptions, SemiOptions, TuningOptions
 from coreselect_integrations.cli.options import MODE_NAMES, Flip, KeepEvery, Preset, RunFolder, TrainingOptions
 
@@ -22,9 +32,10 @@ EVALUATIONS = ("none", "pgd20", "autoattack", "corruptions")
 @takes_records
 def finetune(
     mode: Annotated[str, typer.Argument(help=f"{', '.join(ALL)}; several with commas; all: {','.join(PAPERS)}.")],
-    from_: Annotated[list[Path], FROM],
-    out: RunFolder,
+    from_: Annotated[list[Path] | None, FROM, Shown(from_="--model and --checkpoint")] = None,
+    out: RunFolder = Path("out/finetune"),
     images: DataOptions = DataOptions(),
+    own: OwnModelOptions = OwnModelOptions(),
     json: Json = False,
     evaluation: EvaluationOptions = EvaluationOptions(),
     preset: Annotated[Preset, Shown(preset="what fits the network and the data")] = None,
@@ -81,7 +92,8 @@ def finetune(
         raise typer.BadParameter(f"no way of fine-tuning is called {unknown[0]!r}; there are {', '.join(ALL)} and all.")
     if training.precision not in ("fp32", "bf16"):
         raise typer.BadParameter(f"--precision is one of fp32, bf16, got {training.precision!r}.")
-    tables = len(modes) > 1 or len(from_) > 1 or evaluation.eval is not None
+    check_options_of_networks(from_ or (), own)
+    tables = len(modes) > 1 or len(from_ or ()) > 1 or evaluation.eval is not None
     if tables and "lpaft" in modes:
         raise typer.BadParameter(
             "lpaft makes an extractor, which has no accuracy: run it alone, and fine-tune its result."
@@ -108,9 +120,10 @@ def finetune(
             tuning,
             preset,
             semi,
+            own,
             keep_every,
         )
-        for path in from_
+        for path in from_ or (own.checkpoint or Path(own.model or ""),)
         for m in modes
     ]
     if not tables:
@@ -119,6 +132,18 @@ def finetune(
     from coreselect_integrations.cli.finetune_tables_run import run as run_all
 
     run_all(requests, evaluations, evaluation, json=json)
+
+
+def check_options_of_networks(from_: Sequence[Path], own: OwnModelOptions) -> None:
+    """Refuse a command line that names no network, or --checkpoint beside --from.
+
+    Raises:
+        typer.BadParameter: it does.
+    """
+    if not from_ and own.model is None:
+        raise typer.BadParameter("give --from, or --model with a network of yours.")
+    if own.checkpoint is not None and (from_ or own.model is None):
+        raise typer.BadParameter("--checkpoint has the weights of --model, in place of --from.")
 
 
 def _check_effect(

@@ -9,7 +9,7 @@ import typer
 
 from coreselect.attacks import PGD
 from coreselect.budget import Budget
-from coreselect.cli.options import AttackOptions, DataOptions, MachineOptions
+from coreselect.cli.options import AttackOptions, DataOptions, MachineOptions, OwnModelOptions
 from coreselect_integrations.cli.finetune_options import SemiOptions, TuningOptions
 from coreselect_integrations.cli.options import TrainingOptions, epochs_in
 from coreselect_integrations.finetuning import MODES, Mode
@@ -42,6 +42,7 @@ class Request:
     tuning: TuningOptions
     preset: str | None
     semi: SemiOptions
+    own: OwnModelOptions
     keep_every: int = 1
 
     @property
@@ -92,8 +93,8 @@ def mode_of(request: Request, saved: Saved, classes: int) -> tuple[Mode | None, 
     if request.preset is not None:
         target, system, post = read_preset(request.preset)
     else:
-        target = target_of(saved.spec, classes, request.images.data)
         system, post = before
+        target = target_of(saved.spec, classes, request.images.data, _trained_on(saved))
     how = published(name, target, trained_by=system, post=post)
     if name == "aff" and own.loss is not None:
         how = with_loss(how, own.loss)
@@ -124,3 +125,11 @@ def _pre_training(saved: Saved) -> tuple[str, bool]:
     if system is None and PUBLISHED in about:
         system = PRESETS[likely_preset(saved.spec)].system
     return (str(system) if system in SYSTEMS else "dynacl"), post
+
+
+def _trained_on(saved: Saved) -> int | None:
+    """Return the number of images on which an extractor was trained; None if its file does not say it."""
+    about = saved.about
+    while isinstance(about.get("from"), Mapping):
+        about = about["from"]
+    return about.get("pool_size")

@@ -19,6 +19,7 @@ from coreselect.io.atomic import atomic_file
 from coreselect.types import Int64
 from coreselect_integrations.cli.checks_before_work import check_folder, classes_in, folder_of_run, network_at
 from coreselect_integrations.cli.finetune_request import Request, mode_of
+from coreselect_integrations.cli.own_network import network_of
 from coreselect_integrations.cli.run_progress import RunProgress, counted, duration
 from coreselect_integrations.finetuning import Finetuned, Mode
 from coreselect_integrations.finetuning import finetune as finetune_by
@@ -28,6 +29,7 @@ from coreselect_integrations.finetuning.partly_labelled import draw_labelled
 from coreselect_integrations.finetuning.post_training import PostTrained, post_train
 from coreselect_integrations.finetuning.semi_supervised import SemiSupervised, semi_supervised
 from coreselect_integrations.networks import MODEL, Saved, save_network
+from coreselect_integrations.own_code import is_own
 from coreselect_integrations.pretraining.dataset_shape import check_images, read_labels
 from coreselect_integrations.pretraining.settings import AUTOCAST_DTYPES
 from coreselect_integrations.systems.augment import cropped_by, usual_crop
@@ -52,8 +54,15 @@ def tuned(request: Request) -> tuple[Finetuned | PostTrained, int]:
     check_timeout(request.machine.read_timeout, request.machine.workers(device))
     check_folder(out)
     _check_kind(mode, out)
-    saved = network_at(request.from_, dual=mode in DUAL_MODES)
+    own = request.own
+    early = None if own.model is not None else network_at(request.from_, dual=mode in DUAL_MODES)
     dataset = request.images.read("train", request.images.rows)
+    begun = own.model is not None and request.from_ in (own.checkpoint, Path(own.model))
+    saved = early or network_of(None if begun else request.from_, own, dataset, lambda: classes_in(dataset, data, mode))
+    if is_own(saved.spec.arch) and mode == "autolora":
+        raise RequirementError(
+            "autolora trains two sets of normalisations, which a network of yours has not: take aff."
+        )
     check_images(dataset, saved.spec, data)
     flip = saved.spec.channels > 1 if request.flip is None else request.flip
     classes = 0 if mode == "lpaft" else classes_in(dataset, data, f"fine-tuning by {mode}")

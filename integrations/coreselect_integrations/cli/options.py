@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from coreselect.cli.options import RUN, Arch, BatchSize, Precision
+from coreselect.cli.options import RUN, Arch, BatchSize, LossName, OwnModelOptions, Precision, ViewsName
 
 TRAINING, CORESET, OPTIMISER = "Training", "Coreset", "Optimiser"  # panels of the help
 SYSTEM_NAMES = ("standard", "sat", "trades", "fast-at", "cl", "moco", "byol", "acl", "dynacl", "acl-air", "dynacl-air")
@@ -80,6 +80,20 @@ class TrainingOptions:
         None
     )
     precision: Precision = None
+
+
+@dataclass(frozen=True)
+class OwnModelAndViews(OwnModelOptions):
+    """A network and views of the user's."""
+
+    views: ViewsName = None
+
+
+@dataclass(frozen=True)
+class OwnOptions(OwnModelAndViews):
+    """A network, views and a loss of the user's."""
+
+    loss: LossName = None
 
 
 @dataclass(frozen=True)

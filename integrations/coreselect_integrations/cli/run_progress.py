@@ -106,6 +106,8 @@ def epoch_line(record: Mapping[str, Any], epochs: int) -> str:
     words = [f"epoch {record['epoch'] + 1} of {epochs}: loss {shown}"]
     if record.get("accuracy") is not None:
         words.append(f"{record['accuracy']:.1%} right")
+    if record.get("probe") is not None:
+        words.append(f"probe SA {record['probe']['standard']:.1%} RA {record['probe']['robust']:.1%}")
     words.append(f"lr {record['lr']:.3g}")
     seconds = f"{record['seconds']:.1f} s"
     if record.get("select_seconds", 0.0) >= 0.05:

@@ -12,6 +12,7 @@ from coreselect_integrations.cli.options import (
     SYSTEM_NAMES,
     KeepEvery,
     NetworkOptions,
+    OwnOptions,
     Preset,
     RunFolder,
     ScheduleOptions,
@@ -22,10 +23,11 @@ from coreselect_integrations.cli.train_options import (
     CoresetOptions,
     ImageOptions,
     OptimiserOptions,
+    StartOptions,
     StepOptions,
 )
 
-NOT_SETTINGS = ("data", "rows", "size", "resize", "selector")
+NOT_SETTINGS = ("data", "rows", "size", "resize", "selector", "coreset")
 
 
 @takes_records
@@ -38,6 +40,8 @@ def train(
     preset: Preset = None,
     json: Json = False,
     network: NetworkOptions = NetworkOptions(),
+    own: Annotated[OwnOptions, Shown(loss="that of the system", views="those of the system")] = OwnOptions(),
+    start: Annotated[StartOptions, Shown(from_="drawn at random")] = StartOptions(),
     images: Annotated[ImageOptions, Shown(crop="pad; contrastive systems have their own")] = ImageOptions(),
     training: Annotated[TrainingOptions, Smallest(batch_size=2)] = TrainingOptions(),
     coreset: Annotated[
@@ -61,6 +65,9 @@ def train(
 
     --selector takes settings and mixtures too, such as rcs:eta=0.05 or rcs+redraw.
 
+    --coreset trains on a selection that was made before, with its weights in the
+    loss, on any --arch.
+
     If training is interrupted, the same command continues after its last epoch.
 
     The folder holds log.jsonl, last.pt, coreset.npz and, at the end, model.pt,
@@ -72,6 +79,9 @@ def train(
         given.update(vars(record))
     given = {name: value for name, value in given.items() if value is not None and name not in NOT_SETTINGS}
 
-    from coreselect_integrations.cli.train_run import run
+    from coreselect_integrations.cli.train_run import Request, run
 
-    run(given, preset, pool, out, coreset.selector, machine, work, json=json, keep_every=keep_every)
+    run(
+        Request(given, preset, pool, out, coreset.selector, coreset.coreset, own, start, machine, work, keep_every),
+        json=json,
+    )

@@ -1,11 +1,12 @@
 """The options that `coreselect train` alone has, in records. A value of None means the published setting."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from coreselect.cli.options import ATTACKS, Capture, Fraction, GroupSize, Selector
+from coreselect.cli.options import ATTACKS, FROM, Capture, Fraction, GroupSize, Selector
 from coreselect_integrations.cli.options import (
     CORESET,
     OPTIMISER,
@@ -33,9 +34,37 @@ class ImageOptions:
 
 
 @dataclass(frozen=True)
-class CoresetOptions:
-    """What is selected, and from which gradients."""
+class StartOptions:
+    """With which weights training begins, and what is kept and measured on the way."""
 
+    from_: Annotated[Path | None, FROM] = None
+    snapshot_every: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Keep the network after every so many epochs.", show_default="never", rich_help_panel=TRAINING
+        ),
+    ] = None
+    probe_every: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Contrastive systems: measure a linear probe on held-out images, attacked too, after every so many epochs.",
+            show_default="never",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class CoresetOptions:
+    """What is selected, and from which gradients; or a selection that was made before."""
+
+    coreset: Annotated[
+        Path | None,
+        typer.Option(
+            help="Index file (.npz, .json) of a selection of these data, to be trained on from the first epoch."
+        ),
+    ] = None
     selector: Selector = None
     fraction: Fraction = None
     capture: Capture = None

@@ -2,7 +2,7 @@
 
 import json as json_
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,83 +10,97 @@ import torch
 import typer
 from rich.console import Console
 
+from coreselect import Selection
 from coreselect.cli.options import MachineOptions, PoolOptions
 from coreselect.cli.processes import as_rank
 from coreselect.cli.select_options import WorkOptions
 from coreselect.data.items import check_timeout
 from coreselect.support import ranks
-from coreselect_integrations.cli.checks_before_work import check_folder, folder_of_run, held_out
+from coreselect_integrations.cli.checks_before_work import check_folder, folder_of_run, held_out, network_at
+from coreselect_integrations.cli.options import OwnOptions
+from coreselect_integrations.cli.own_network import check_own, own_settings, own_weights
 from coreselect_integrations.cli.run_progress import RunProgress, counted, duration
 from coreselect_integrations.cli.show_forecast import show_forecast
+from coreselect_integrations.cli.train_options import StartOptions
 from coreselect_integrations.cli.train_settings import (
     check,
+    check_beside_coreset,
+    check_probe,
     notes,
     selector_named,
     settings_from,
     with_settings_of_selector,
 )
+from coreselect_integrations.pretraining.epoch import network_for
+from coreselect_integrations.pretraining.fixed_coreset import pool_of
 from coreselect_integrations.pretraining.forecast import forecast
 from coreselect_integrations.pretraining.run import MODEL, Pretrained, pretrain
 from coreselect_integrations.training.runs import LOG
 
 
-def run(
-    given: Mapping[str, Any],
-    preset: str | None,
-    pool: PoolOptions,
-    out: Path,
-    selector: str | None,
-    machine: MachineOptions,
-    work: WorkOptions,
-    *,
-    json: bool,
-    keep_every: int = 1,
-) -> None:
+@dataclass(frozen=True)
+class Request:
+    """What a command line of `coreselect train` asks for; `given` are the settings by name."""
+
+    given: Mapping[str, Any]
+    preset: str | None
+    pool: PoolOptions
+    out: Path
+    selector: str | None
+    coreset: Path | None
+    own: OwnOptions
+    start: StartOptions
+    machine: MachineOptions
+    work: WorkOptions
+    keep_every: int = 1
+
+
+def run(request: Request, *, json: bool) -> None:
     """Train with the options that were given, and print the last record or a summary; or print only what that would cost."""
 
     def train(_: Any) -> None:
-        with folder_of_run(out, locked=not work.dry_run):
-            _run(given, preset, pool, out, selector, machine, work, device, json=json, keep_every=keep_every)
+        with folder_of_run(request.out, locked=not request.work.dry_run):
+            _run(request, device, json=json)
 
-    with as_rank(machine.device) as device:
+    with as_rank(request.machine.device) as device:
         ranks.together(train, "train")
 
 
-def _run(
-    given: Mapping[str, Any],
-    preset: str | None,
-    pool: PoolOptions,
-    out: Path,
-    selector: str | None,
-    machine: MachineOptions,
-    work: WorkOptions,
-    device: torch.device,
-    *,
-    json: bool,
-    keep_every: int = 1,
-) -> None:
+def _run(request: Request, device: torch.device, *, json: bool) -> None:
     """Train as one of the ranks; rank 0 speaks."""
-    first = ranks.rank() == 0
+    first, machine, out = ranks.rank() == 0, request.machine, request.out
     check_timeout(machine.read_timeout, machine.workers(device))
-    settings = settings_from(given, preset)
-    method = selector_named(selector, settings)
-    check(settings, method, given, named=selector is not None)
+    check_own(request.own, request.start.from_, request.given.get("arch"))
+    check_beside_coreset(request.coreset, request.selector, request.given)
+    coreset = None if request.coreset is None else Selection.load(request.coreset)
+    given = {**request.given, **own_settings(request.own)}
+    settings = settings_from(given, request.preset)
+    method = selector_named(request.selector, settings)
+    check(settings, method, given, named=request.selector is not None)
+    check_probe(settings, request.start.probe_every)
     if method is not None:
-        settings = with_settings_of_selector(selector or "", method, settings, given)
-    if work.store is not None:
+        settings = with_settings_of_selector(request.selector or "", method, settings, given)
+    if request.work.store is not None:
         if method is None:
             raise typer.BadParameter("--store keeps the sweeps of selections, and there are none: give --selector.")
-        check_folder(work.store, "--store")
-    dataset = pool.read("train", pool.rows)
+        check_folder(request.work.store, "--store")
+    start = None if request.start.from_ is None else network_at(request.start.from_)
+    dataset = request.pool.read("train", request.pool.rows)
     images, held = held_out(dataset, settings.validation, settings.seed)
+    if coreset is not None:
+        images, held = pool_of(coreset, dataset, (images, held), str(request.coreset))
+    if request.own.checkpoint is not None:
+        start = own_weights(request.own, network_for(settings, images))
     talk = Console(stderr=True, highlight=False, markup=False, soft_wrap=True, quiet=not first)
     talk.print(
-        f"{settings.system}, {settings.arch} on {pool.data}: {counted(len(images), 'image')}, "
+        f"{settings.system}, {settings.arch} on {request.pool.data}: {counted(len(images), 'image')}, "
         f"{len(held):,} more held out"
     )
     plan = "all of them"
-    if method is not None:
-        plan = f"{settings.fraction:.3g} by {selector} from epoch {settings.first_selection + 1} on"
+    if coreset is not None:
+        plan = f"the {len(coreset):,} of {request.coreset}"
+    elif method is not None:
+        plan = f"{settings.fraction:.3g} by {request.selector} from epoch {settings.first_selection + 1} on"
     talk.print(f"{counted(settings.epochs, 'epoch')} on {device}, {plan}, in {out}")
     if ranks.world_size() > 1:
         talk.print(f"{ranks.world_size()} ranks share every batch of {settings.batch_size} images, and the selections")
@@ -95,24 +109,26 @@ def _run(
     pass_size = given.get("select_batch_size") or (64 if device.type == "cpu" else 256)
     common: dict[str, Any] = {
         "selector": method, "num_workers": machine.workers(device), "timeout": machine.read_timeout, "device": device,
-        "select_batch_size": pass_size,
+        "select_batch_size": pass_size, "coreset": coreset, "weights": start,
     }  # fmt: skip
-    if work.dry_run:
+    if request.work.dry_run:
         show_forecast(forecast(settings, images, held, **common), json=json)
         return
     with RunProgress(settings.epochs, quiet=not first) as progress:
         result = pretrain(
-            settings, images, held, out, store=work.store, progress=progress, ended=progress.ended, keep_every=keep_every,
+            settings, images, held, out, store=request.work.store, progress=progress, ended=progress.ended,
+            keep_every=request.keep_every, snapshot_every=request.start.snapshot_every, probe_every=request.start.probe_every,
             **common,
         )  # fmt: skip
     if not first:
         return
     if json:
-        about = {**pool.record, "selector": selector or "full", "settings": asdict(settings)}
+        chosen_by = request.selector or ("full" if coreset is None else str(request.coreset))
+        about = {**request.pool.record, "selector": chosen_by, "settings": asdict(settings)}
         last = {"trained": progress.count, "last": result.records[-1]}
         typer.echo(json_.dumps({"out": str(out), **about, **last}))
     else:
-        said = _summary(result, progress.count, out, chosen=method is not None)
+        said = _summary(result, progress.count, out, chosen=method is not None or coreset is not None)
         Console(highlight=False, markup=False, soft_wrap=True).print(said)
 
 

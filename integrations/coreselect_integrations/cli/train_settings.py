@@ -2,12 +2,13 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import typer
 
 from coreselect import Selector
-from coreselect_integrations.cli.option_relevance import options, without_effect
+from coreselect_integrations.cli.option_relevance import SCHEDULE, options, without_effect
 from coreselect_integrations.cli.options import epochs_in
 from coreselect_integrations.cli.run_progress import counted
 from coreselect_integrations.comparison.methods import RUN_SETTINGS, selector_for, settings_for
@@ -83,6 +84,39 @@ def check(settings: Settings, method: Selector | None, given: Collection[str], *
     ):
         if wrong:
             raise typer.BadParameter(str(why))
+
+
+OF_A_SELECTION = (*SCHEDULE, "capture", "eta", "group_size", "rd_steps", "select_batch_size")
+
+
+def check_beside_coreset(coreset: Path | None, selector: str | None, given: Collection[str]) -> None:
+    """Refuse options of a selection beside one that was made before.
+
+    Raises:
+        typer.BadParameter: there are some.
+    """
+    lost = [name for name in OF_A_SELECTION if name in given]
+    lost = [*(["selector"] if selector is not None else []), *lost]
+    if coreset is not None and lost:
+        raise typer.BadParameter(
+            f"{options(lost)} would be without effect with --coreset, which holds what was selected."
+        )
+
+
+def check_probe(settings: Settings, every: int | None) -> None:
+    """Refuse a probe that is never measured, or of a network that has a head for its classes.
+
+    Raises:
+        typer.BadParameter: it is.
+    """
+    if every is None:
+        return
+    if settings.supervised:
+        raise typer.BadParameter(
+            f"--probe-every is for contrastive systems: {settings.system} trains a head of its own."
+        )
+    if every > settings.epochs:
+        raise typer.BadParameter(f"--probe-every {every} is never reached in {counted(settings.epochs, 'epoch')}.")
 
 
 def notes(settings: Settings) -> Iterator[str]:

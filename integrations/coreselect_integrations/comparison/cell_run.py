@@ -42,7 +42,7 @@ def run_cell(
     pool, validation = holdout(sets[""][0], int(size) if size >= 1 else size, cell.seed)
     common: dict[str, Any] = {
         "num_workers": runtime.num_workers, "timeout": runtime.timeout, "select_batch_size": runtime.select_batch_size,
-        "device": runtime.device, "progress": runtime.progress,
+        "device": runtime.device, "progress": runtime.progress, "weights": study.start,
     }  # fmt: skip
     warm = runtime.folder / f"warm-seed{cell.seed}"
     plain = replace(study.settings, seed=cell.seed)

@@ -12,8 +12,10 @@ import torch
 
 from coreselect import Selector
 from coreselect.protocols import Progress
+from coreselect.support.records import digest_of
 from coreselect_integrations.comparison.methods import selector_for, settings_for
 from coreselect_integrations.comparison.statistics import FULL, WARM
+from coreselect_integrations.networks import Saved
 from coreselect_integrations.pretraining.settings import Settings
 
 Make = Callable[[str, Settings], Selector]
@@ -76,6 +78,7 @@ class Study:
         make: (name, settings) → the selector; in one folder, a name must always mean the same selector.
         own: (name, settings) → the settings of the method's run, with the same network, length and warm-up. Names that
             `comparison.methods` cannot read need `make` and `own`.
+        start: weights with which every warm model begins, see `networks.started`; None draws them.
     """
 
     settings: Settings
@@ -90,14 +93,17 @@ class Study:
     clock: str = "wall"
     make: Make = selector_for
     own: Own = settings_for
+    start: Saved | None = None
 
     def terms(self) -> dict[str, Any]:
         """Return the JSON values that every cell depends on; cells with other values cannot be compared."""
         own = asdict(self.settings)
         for replaced in ("seed", "fraction"):
             own.pop(replaced)
-        more = {"also": list(self.also)} if self.also else {}
+        more: dict[str, Any] = {"also": list(self.also)} if self.also else {}
         tuning = {} if set(self.judged) == {TRAINED} else {"finetuning": asdict(self.finetuning)}
+        if self.start is not None:
+            more["start"] = digest_of(self.start.weights, 8)
         return {
             **own, "milestones": list(self.settings.milestones), "judged": list(self.judged), "clock": self.clock, **tuning, **more,
         }  # fmt: skip

@@ -93,15 +93,20 @@ def read_preset(name: str) -> tuple[str, str, bool]:
     raise UnknownNameError(why)
 
 
-def target_of(spec: NetworkSpec, classes: int, data: str) -> str:
+LARGE = 200_000  # images or more: of ImageNet, not of CIFAR or STL-10
+
+
+def target_of(spec: NetworkSpec, classes: int, data: str, pool: int | None = None) -> str:
     """Guess the published target from the network and the data: what `published` takes.
 
     Args:
         spec: of the pre-trained network.
         classes: of the data.
         data: its name on the command line, which tells STL-10 at 32 pixels from CIFAR-10.
+        pool: the number of images of pre-training; None, for published files, takes a wide ResNet as trained on ImageNet-32.
     """
-    if spec.arch == "wrn28_10":
+    large = pool is None or pool >= LARGE or spec.classes == 1000
+    if spec.arch == "wrn28_10" and large:
         return "imagenet32"
     if spec.arch == "resnet50" and spec.size >= 160:
         return "imagenet224"

@@ -16,7 +16,8 @@ from coreselect_integrations.networks.published import Reading
 from coreselect_integrations.networks.resnet import ResNet, resnet18, resnet34, resnet50
 from coreselect_integrations.networks.routes import ROUTES, DualNorm, Normalise, RoutedNetwork, route_call
 from coreselect_integrations.networks.small import SmallConv, small_conv, small_conv_contrastive
-from coreselect_integrations.networks.transfer import Transfer, classifier_from, one_route
+from coreselect_integrations.networks.transfer import classifier_from, one_route, started
+from coreselect_integrations.networks.transfer_record import Transfer
 from coreselect_integrations.networks.wide_resnet import WideResNet, wide_resnet
 
 __all__ = [
@@ -55,5 +56,6 @@ __all__ = [
     "small_conv",
     "small_conv_contrastive",
     "spec_for",
+    "started",
     "wide_resnet",
 ]

@@ -11,10 +11,12 @@ from coreselect.errors import RequirementError, UnknownNameError
 from coreselect.support.seeding import derive, rng_kept
 from coreselect_integrations.lookup import look_up
 from coreselect_integrations.networks.network_spec import NetworkSpec
+from coreselect_integrations.networks.own import OPTION, WHAT, check_outputs, make_own
 from coreselect_integrations.networks.resnet import resnet18, resnet34, resnet50
 from coreselect_integrations.networks.routes import RoutedNetwork
 from coreselect_integrations.networks.small import SmallConv
 from coreselect_integrations.networks.wide_resnet import wide_resnet
+from coreselect_integrations.own_code import admitted, is_own
 
 SUPERVISED = ("sat", "trades", "ce")
 CONTRASTIVE = ("acl", "cl")
@@ -64,7 +66,11 @@ def maker_of(arch: str) -> Maker:
 
     Raises:
         UnknownNameError: no architecture has this name.
+        RequirementError: it is made by code of the user's that was not given.
     """
+    if is_own(arch):
+        admitted(arch, WHAT, OPTION)
+        return make_own
     return look_up(ARCHITECTURES, arch, "architecture")
 
 
@@ -76,12 +82,15 @@ def make(spec: NetworkSpec, seed: int = 0) -> RoutedNetwork:
         seed: decides the parameters, together with the name of the architecture; global random states do not change.
     Raises:
         UnknownNameError: no architecture has this name.
-        RequirementError: the architecture does not have this stem.
+        RequirementError: the architecture does not have this stem, or your own network has another number of outputs.
+        DataError: your own network cannot be made, or does not take the images.
     """
     maker = maker_of(spec.arch)
     with rng_kept(), torch.device("cpu"):
         torch.default_generator.manual_seed(derive(seed, "parameters", spec.arch))
-        return maker(spec)
+        network = maker(spec)
+    check_outputs(network)
+    return network
 
 
 def spec_for(
@@ -93,6 +102,7 @@ def spec_for(
     classes: int | None = None,
     stem: str = "cifar",
     projection: int = 3,
+    routes: str | None = None,
 ) -> NetworkSpec:
     """Describe the network that a training loss needs.
 
@@ -105,6 +115,7 @@ def spec_for(
         classes: number of labels; needed by the supervised losses, ignored by the others.
         stem: of a ResNet, see `NetworkSpec`.
         projection: layers of the projection head, 2 or 3; ignored by the supervised losses.
+        routes: see `NetworkSpec`.
     Raises:
         UnknownNameError: no architecture or loss has this name.
         RequirementError: a classifier needs a number of classes, or a value is out of range.
@@ -114,12 +125,12 @@ def spec_for(
         if classes is None:
             why = f"the loss {loss!r} needs labels to train a classifier, but the data has none: use loss 'acl'."
             raise RequirementError(why)
-        return NetworkSpec(arch, channels, size, classes=classes, stem=stem)
+        return NetworkSpec(arch, channels, size, classes=classes, stem=stem, routes=routes)
     dual_bn = loss.startswith(TWO_ROUTES)
     if not dual_bn and loss not in CONTRASTIVE:
         why = f"no network is known for the loss {loss!r}; there are {', '.join(SUPERVISED + CONTRASTIVE)}."
         raise UnknownNameError(why)
-    return NetworkSpec(arch, channels, size, projection=projection, dual_bn=dual_bn, stem=stem)
+    return NetworkSpec(arch, channels, size, projection=projection, dual_bn=dual_bn, stem=stem, routes=routes)
 
 
 def build(

@@ -11,12 +11,14 @@ class NetworkSpec:
     """A network's architecture, the images it takes, and its head.
 
     Args:
-        arch: a name in `ARCHITECTURES`.
+        arch: a name in `ARCHITECTURES`, or the name of a function of yours that `own_code.admit` returned.
         channels, size: C ≥ 1 and H = W ≥ 4 of the images.
         classes: outputs of a linear classifier, at least 2; or
         projection: layers of a projection head, 2 or 3. Give exactly one of the two.
         dual_bn: whether normalisation keeps separate statistics for two routes.
         stem: `cifar` (3×3), or for ResNets `imagenet` (7×7 of stride 2, then pooling), which needs size ≥ 32.
+        routes: of a network of yours that takes routes, its names of the natural and the adversarial one, such as `normal,pgd`;
+            None means that they are recognised.
     Raises:
         RequirementError: a value is out of range, or there is not exactly one head.
     """
@@ -28,6 +30,7 @@ class NetworkSpec:
     projection: int | None = None
     dual_bn: bool = False
     stem: str = "cifar"
+    routes: str | None = None
 
     def __post_init__(self) -> None:
         if (self.classes is None) == (self.projection is None):

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from coreselect.errors import DataError
-from coreselect_integrations.networks.checkpoint import DUAL, read_checkpoint, state_dict_in
+from coreselect.io.weights_file import choose_weights
+from coreselect_integrations.networks.checkpoint import DUAL, read_checkpoint
 from coreselect_integrations.networks.files import Saved, is_ours, network_in
 from coreselect_integrations.networks.published import Reading, recognise
 
@@ -34,11 +35,11 @@ def open_network(path: str | Path, how: Reading = Reading(), *, dual: bool = Fal
         return network_in(held, path), ()
     if dual and how.part is None and isinstance(held, Mapping) and DUAL in held:
         how = replace(how, part=DUAL)
-    state, part, others = state_dict_in(held, path, how.part)
-    found = recognise(state, str(path), how)
+    chosen = choose_weights(held, path, how.part, "--part")
+    found = recognise(chosen.weights, str(path), how)
     lines = list(found.lines)
-    if others:
-        lines.append(f"read from {part or 'the file itself'}; the file holds {', '.join(others)} too")
+    if chosen.other_keys:
+        lines.append(f"read from {chosen.key or 'the file itself'}; the file holds {', '.join(chosen.other_keys)} too")
     about: dict[str, Any] = {PUBLISHED: Path(path).name, HEADLESS: not found.head}
     return Saved(found.weights, found.spec, about), tuple(lines)
 

@@ -7,30 +7,21 @@ both routes. Every tensor that is not used is recorded.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from coreselect.errors import DataError, RequirementError
 from coreselect.protocols import Route
+from coreselect_integrations.networks.architectures import make
 from coreselect_integrations.networks.network_spec import NetworkSpec
+from coreselect_integrations.networks.own import OwnNetwork
+from coreselect_integrations.networks.own_transfer import own_classifier
 from coreselect_integrations.networks.routes import ROUTES, RoutedNetwork
+from coreselect_integrations.networks.transfer_record import Transfer
 from coreselect_integrations.networks.weights import HEAD, describe, empty_network, mismatch, network_from_weights
-
-
-@dataclass(frozen=True, slots=True)
-class Transfer:
-    """What was loaded and what was not.
-
-    `loaded`: tensors of the new network that came from the weights. `fresh`: tensors that did not; they are those of the
-    head. `left_out`: tensors of the weights that were not used: the old head, and the statistics of the other route if only
-    one is kept.
-    """
-
-    loaded: tuple[str, ...]
-    left_out: tuple[str, ...]
-    fresh: tuple[str, ...]
+from coreselect_integrations.own_code import is_own
 
 
 def classifier_from(
@@ -58,6 +49,8 @@ def classifier_from(
         UnknownNameError: no architecture has this name.
     """
     _check_route(route)
+    if is_own(spec.arch):
+        return own_classifier(weights, spec, classes=classes, dual_bn=dual_bn)
     old = _extractor(empty_network(spec).state_dict())
     given = _extractor(weights)
     wrong = mismatch(given, old)
@@ -74,6 +67,41 @@ def classifier_from(
     network = network_from_weights(new, {**{n: given[s] for n, s in sources.items()}, **head})
     used = set(sources.values())
     return network, new, Transfer(tuple(sources), tuple(n for n in weights if n not in used), tuple(head))
+
+
+def started(
+    weights: Mapping[str, Tensor], spec: NetworkSpec, wanted: NetworkSpec, seed: int = 0
+) -> tuple[RoutedNetwork, Transfer]:
+    """Make a network for a training that begins with weights of another.
+
+    The extractor comes from the weights, with the routes mapped as in `classifier_from`. The head comes from them if it is the
+    same one, else it is drawn, as in `make`.
+
+    Args:
+        weights, spec: of the other network; copied.
+        wanted: the network that is made.
+        seed: decides what is drawn.
+    Raises:
+        DataError: a tensor of the extractor is missing or has another shape.
+        RequirementError, UnknownNameError: see `make`.
+    """
+    network = make(wanted, seed)
+    held, own = network.state_dict(), is_own(wanted.arch)
+    prefix = f"{network.head_name}." if isinstance(network, OwnNetwork) else HEAD
+    same = (spec.classes, spec.projection) == (wanted.classes, wanted.projection)
+    source = {n: n if own else _source(n, spec.dual_bn, wanted.dual_bn, "adversarial") for n in held}
+    fits = {n for n, s in source.items() if s in weights and weights[s].shape == held[n].shape}
+    loaded = [n for n in held if n in fits and (same or not n.startswith(prefix))]
+    lost = [n for n in held if n not in fits and not n.startswith(prefix)]
+    if lost:
+        why = f"the weights of {describe(spec)} do not begin {describe(wanted)}: {lost[0]!r} is missing or has another shape."
+        raise DataError(why)
+    with torch.no_grad():
+        for name in loaded:
+            held[name].copy_(weights[source[name]])  # a state dict holds the tensors themselves
+    used = {source[n] for n in loaded}
+    fresh = tuple(n for n in held if n not in set(loaded))
+    return network, Transfer(tuple(loaded), tuple(n for n in weights if n not in used), fresh)
 
 
 def one_route(
@@ -99,6 +127,8 @@ def one_route(
         why = f"the network is not {describe(spec)}: {wrong}; give the NetworkSpec it was made from."
         raise RequirementError(why)
     new = replace(spec, dual_bn=False)
+    if is_own(spec.arch):  # the same tensors, always called on the adversarial route
+        return network_from_weights(new, held).train(network.training), new
     copy = network_from_weights(
         new, {n: held[_source(n, spec.dual_bn, False, route)] for n in empty_network(new).state_dict()}
     )

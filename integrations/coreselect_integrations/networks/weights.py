@@ -6,9 +6,11 @@ import torch
 from torch import Tensor
 
 from coreselect.errors import RequirementError
+from coreselect.support.seeding import rng_kept
 from coreselect_integrations.networks.architectures import maker_of
 from coreselect_integrations.networks.network_spec import NetworkSpec
 from coreselect_integrations.networks.routes import RoutedNetwork
+from coreselect_integrations.own_code import is_own
 
 HEAD = "head."
 
@@ -16,10 +18,15 @@ HEAD = "head."
 def empty_network(spec: NetworkSpec) -> RoutedNetwork:
     """Make a network without values (on the meta device): it has names and shapes, but uses no memory and no random draws.
 
+    A network of the user's is made whole, because its code may read values; random states do not change.
+
     Raises:
         UnknownNameError: no architecture has this name.
         RequirementError: the architecture does not have this stem.
     """
+    if is_own(spec.arch):
+        with rng_kept(), torch.device("cpu"):
+            return maker_of(spec.arch)(spec)
     with torch.device("meta"):
         return maker_of(spec.arch)(spec)
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from time import perf_counter
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from coreselect.errors import RequirementError
 from coreselect.history import History
 from coreselect.protocols import Loss
 from coreselect_integrations.networks import NetworkSpec, route_call, spec_for
+from coreselect_integrations.own_code import admitted
 from coreselect_integrations.pretraining.dataset_shape import count_classes, image_shape
+from coreselect_integrations.pretraining.own_parts import EpochJob
 from coreselect_integrations.pretraining.settings import Settings
 from coreselect_integrations.pretraining.systems import SYSTEMS
 from coreselect_integrations.systems import acl, sat
@@ -29,7 +33,7 @@ def network_for(settings: Settings, pool: Any, num_workers: int = 0) -> NetworkS
     family = "sat" if supervised else "acl" if system.attacked else "cl"
     return spec_for(
         settings.arch, family, channels=channels, size=size, stem=settings.stem, projection=settings.projection,
-        classes=count_classes(pool, num_workers) if supervised else None,
+        classes=count_classes(pool, num_workers) if supervised else None, routes=settings.routes,
     )  # fmt: skip
 
 
@@ -48,7 +52,17 @@ def train_epoch(
     worker: Worker,
     loss: Loss,
 ) -> EpochLog:
-    """Run the plain loop of the settings' system for one epoch, with random starts and augmentation from `draws`."""
+    """Run the plain loop of the settings' system, or the user's, for one epoch, with the draws of its generator.
+
+    Raises:
+        RequirementError: the loop is the user's, and several ranks train.
+    """
+    if settings.own_epoch is not None:
+        if worker.world > 1:
+            raise RequirementError(
+                f"{settings.own_epoch} is a loop for one process, and {worker.world} train: start one."
+            )
+        return _own_epoch(settings, epoch, model, loader, optimizer, schedule, weights, history, device, draws)
     common: dict[str, Any] = {
         "generator": draws, "worker": worker, "loss": loss, "scheduler": schedule,
         "weights": weights, "history": history, "precision": settings.autocast_dtype, "device": device,
@@ -58,3 +72,46 @@ def train_epoch(
         augment = cropped_by(settings.crop, spec.size, flip=bool(settings.flip))
         return sat.train_epoch(model, loader, optimizer, settings.attack, call=route_call, augment=augment, **common)
     return acl.train_epoch(model, loader, optimizer, settings.attack, views=views, **common)
+
+
+def _own_epoch(
+    settings: Settings,
+    epoch: int,
+    model: nn.Module,
+    loader: Iterable[Any],
+    optimizer: torch.optim.Optimizer,
+    schedule: Schedule,
+    weights: Callable[[Tensor], Tensor],
+    history: History,
+    device: torch.device,
+    draws: torch.Generator,
+) -> EpochLog:
+    """Let the user's loop train for one epoch.
+
+    Raises:
+        RequirementError: it returns no loss.
+    """
+    assert settings.own_epoch is not None  # the caller has looked
+    start, examples = perf_counter(), 0
+
+    def counted() -> Iterator[Any]:
+        nonlocal examples
+        for batch in loader:
+            examples += len(batch[-1])
+            yield batch
+
+    trainer = admitted(settings.own_epoch, "trainer", "--trainer")
+    job = EpochJob(
+        network=model.train(), batches=counted(), optimizer=optimizer, epoch=epoch, loss=settings.loss(epoch),
+        attack=settings.attack, views=settings.views(epoch), weights=weights, step=schedule.step,
+        generator=draws, history=history, call=route_call, device=device,
+    )  # fmt: skip
+    said: Any = trainer(job)
+    loss: Any
+    accuracy: Any
+    loss, accuracy = said if isinstance(said, tuple) and len(said) == 2 else (said, None)
+    try:
+        return EpochLog(float(loss), None if accuracy is None else float(accuracy), examples, perf_counter() - start)
+    except (TypeError, ValueError) as why:
+        got = f"{settings.own_epoch} returned {type(said).__name__}"
+        raise RequirementError(f"{got}: the mean loss is needed, or (mean loss, accuracy).") from why

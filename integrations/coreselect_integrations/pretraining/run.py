@@ -1,7 +1,7 @@
 """A training run from settings to weights: any system, with any selector, which only `CoresetSampler` calls.
 
 The folder of a run holds `log.jsonl` (one line for each epoch), `last.pt` (to continue from), `coreset.npz` (the last
-selection) and, at the end, `model.pt`.
+selection), if asked for `snapshots/`, and, at the end, `model.pt`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from coreselect import CoresetSampler, Indexed, Selector, Task
+from coreselect import CoresetSampler, Indexed, Selection, Selector, Task
 from coreselect.data import names_of
 from coreselect.data.items import CheckedLoader
 from coreselect.history import History
@@ -23,13 +23,26 @@ from coreselect.selectors import Random
 from coreselect.support import ranks
 from coreselect.support.bounds import check_range
 from coreselect.support.devices import usable_device
-from coreselect.support.records import settings_of
+from coreselect.support.records import digest_of, settings_of
 from coreselect.support.seeding import derive, generator, rng_kept, seed_everything
-from coreselect_integrations.networks import MODEL, NetworkSpec, RoutedNetwork, make, route_call, save_network
+from coreselect_integrations.networks import (
+    MODEL,
+    NetworkSpec,
+    RoutedNetwork,
+    Saved,
+    make,
+    route_call,
+    save_network,
+    started,
+)
 from coreselect_integrations.pretraining.encoders import encoder_for, losses, refuse_ranks, result_of
 from coreselect_integrations.pretraining.epoch import network_for, train_epoch
+from coreselect_integrations.pretraining.fixed_coreset import FixedCoreset, check_pool
+from coreselect_integrations.pretraining.probe import Probe
 from coreselect_integrations.pretraining.seen_examples import SeenExamples
 from coreselect_integrations.pretraining.settings import OLD_DEFAULTS, SYSTEMS, Settings
+from coreselect_integrations.pretraining.snapshots import Snapshots
+from coreselect_integrations.pretraining.trained import EPOCH
 from coreselect_integrations.systems.dynacl import MomentumEncoder
 from coreselect_integrations.training.batches import NonSingletonBatches, ProgressLoader
 from coreselect_integrations.training.data_parallel import DataParallel, other_ranks_named
@@ -67,6 +80,10 @@ def pretrain(
     until: int | None = None,
     store: str | Path | None = None,
     keep_every: int = 1,
+    coreset: Selection | None = None,
+    weights: Saved | None = None,
+    snapshot_every: int | None = None,
+    probe_every: int | None = None,
 ) -> Pretrained:
     """Train a network in a folder, or continue the run that is there.
 
@@ -79,7 +96,7 @@ def pretrain(
     Args:
         settings: the system and its numbers.
         pool: map-style dataset of (x, y), or of x alone for the contrastive systems; x float [C, H, W] in [0, 1].
-        validation: images whose RD a selector may read, disjoint from the pool.
+        validation: images whose RD a selector may read, disjoint from the pool; may be empty where nothing is selected.
         folder: of the run; made if it is missing.
         selector: the selection method; None trains on the whole pool in every epoch.
         num_workers: processes that read images.
@@ -94,9 +111,15 @@ def pretrain(
         until: stop before this epoch, as if killed there; the folder then has no `model.pt`.
         store: a folder that keeps the sweep of the current selection batch by batch, so that a run that is killed in it goes on
             there.
+        coreset: train on this selection from the first epoch on, with its weights in the loss; in place of a selector.
+        weights: of a network that this one begins with, see `networks.started`.
+        snapshot_every: write the network to `snapshots/` after every so many epochs; None never.
+        probe_every: measure a linear probe (see `pretraining.probe`) after every so many epochs and record it; None never. It
+            changes neither weights nor random states.
     Raises:
         RequirementError: the folder holds a run with other settings, or on other data; or there is no such device here; or the
-            system's second encoder follows batches of one process, and there are several ranks.
+            coreset was made from another pool; or the system's second encoder follows batches of one process, and there are
+            several ranks.
         OutOfBoundsError: the first image lies outside [0, 1], and the system attacks.
         NonFiniteError: training diverged; the folder holds the epoch before.
     """
@@ -105,7 +128,14 @@ def pretrain(
     spec = network_for(settings, pool, num_workers)
     if settings.flip is None:
         settings = replace(settings, flip=spec.channels > 1)
-    network = make(spec, settings.seed).to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if coreset is not None:
+        selector = FixedCoreset(coreset)
+        settings = replace(settings, warmup=0, every=settings.epochs, align="warmup", fraction=len(coreset) / n)
+    network, begun = make(spec, settings.seed), None
+    if weights is not None:
+        network, _ = started(weights.weights, weights.spec, spec, settings.seed)
+        begun = digest_of(network.state_dict(), 8)
+    network = network.to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
     model = encoder_for(settings, network)
     optimizer = optimiser(
         settings.optimiser, [p for p in model.parameters() if p.requires_grad], lr=settings.lr,
@@ -116,17 +146,24 @@ def pretrain(
     schedule = Schedule(optimizer, settings.rate_curve())
     history = History(n)  # of logits; of losses for networks without logits
     recipe = Task.from_model(
-        network, pool, validation, loss=settings.loss(0), attack=settings.select_attack, call=route_call,
+        network, pool, validation if len(validation) else None,
+        loss=settings.loss(0), attack=settings.select_attack, call=route_call,
         capture=None if settings.capture == "head" else settings.capture, views=settings.views(0),
         batch_size=select_batch_size, num_workers=num_workers, timeout=timeout, device=where, history=history,
     )  # fmt: skip
     if settings.attack is not None and (seen := recipe.first_ranges["pool"]) is not None:
         check_range(seen, settings.attack.bounds, "pool inputs")
+    # without a selector the share is never chosen: a pool too small for it is no fault
+    share: int | float = settings.fraction if selector is not None or settings.fraction * n >= 1 else 1.0
+    share = share if coreset is None else len(coreset)
     sampler = CoresetSampler(
-        recipe if progress is None else recipe.reporting(progress), selector or Random(), settings.fraction,
+        recipe if progress is None else recipe.reporting(progress), selector or Random(), share,
         warmup=settings.epochs if selector is None else settings.warmup, every=settings.every, seed=settings.seed,
         align=settings.align, rank=0, world_size=1, store=store,
     )  # fmt: skip
+    if coreset is not None:
+        check_pool(coreset, recipe.fingerprint())
+    probe = None if probe_every is None else Probe.of(pool, validation, settings.radius, settings.seed)
     writes = ranks.rank() == 0
     workers, seen = generator(settings.seed, "workers"), SeenExamples(n)
     batches = NonSingletonBatches(sampler, settings.batch_size)
@@ -136,13 +173,19 @@ def pretrain(
     }  # fmt: skip
     about = {
         **asdict(settings), "selector": None, "selector_settings": None, "data": recipe.fingerprint(), "pool_size": n,
-        "network": asdict(spec), "select_precision": "fp32",
+        "network": asdict(spec), "select_precision": "fp32", "begun": begun,
     }  # fmt: skip
     if selector is not None:
         about |= {
             "selector": selector.name, "selector_settings": settings_of(selector),
             "select_precision": "fp32" if settings.attack is None else settings.precision,
         }  # fmt: skip
+    trained = result_of(model)
+    names = names_of(pool) if SYSTEMS[settings.system].supervised else None
+    snapshots = Snapshots(
+        folder, snapshot_every if writes else None,
+        lambda path, epoch: save_network(path, trained, spec, {**about, EPOCH: epoch}, names),
+    )  # fmt: skip
     with rng_kept(), other_ranks_named():
         run = Run.open(
             folder, parts, about, start=start, not_from_start=("sampler", "schedule", "seen"), optional=("history",),
@@ -154,6 +197,7 @@ def pretrain(
             pin=where.type == "cuda",
         )  # fmt: skip
         mine = () if writes else (worker.rank,)  # draws from global states differ between ranks
+        snapshots.after(run.done - 1, missing=True)
         for epoch in range(run.done, settings.epochs if until is None else until):
             seed_everything(derive(settings.seed, "items", epoch, *mine))  # for datasets that draw from global states
             workers.manual_seed(derive(settings.seed, "workers", epoch, *mine))
@@ -185,12 +229,13 @@ def pretrain(
                 "selection": {} if chosen is None else dict(chosen.provenance.seconds),
                 "trouble": list(chosen.diagnostics.trouble()) if chosen is not None and chosen.diagnostics is not None else [],
             }  # fmt: skip
+            if probe is not None and probe_every is not None and (epoch + 1) % probe_every == 0:
+                record["probe"] = probe(trained, epoch, where)
             run.keep(record if worker.world == 1 else {**record, "ranks": worker.world})
+            snapshots.after(epoch)
             if ended is not None:
                 ended(run.records[-1])
         run.finish()
-    trained = result_of(model)
     if run.done == settings.epochs and writes:
-        names = names_of(pool) if SYSTEMS[settings.system].supervised else None
         save_network(folder / MODEL, trained, spec, about, names)
     return Pretrained(trained.eval(), spec, tuple(run.records))

@@ -18,6 +18,7 @@ from coreselect.objectives import RD
 from coreselect.protocols import Attack, Loss, MakeViews
 from coreselect_integrations.lookup import look_up
 from coreselect_integrations.networks.architectures import maker_of
+from coreselect_integrations.pretraining.own_parts import check_own_parts, loss_of, views_of
 from coreselect_integrations.pretraining.systems import SYSTEMS
 from coreselect_integrations.systems.air import with_original
 from coreselect_integrations.systems.augment import CROPS
@@ -66,6 +67,9 @@ class Settings:
         precision: `fp32` or `bf16`, of the forward passes of training, and of the training attack in a selection. Gradients,
             RD and the attack of RD always use the precision of the model.
         seed: decides every draw.
+        routes: see `networks.NetworkSpec`.
+        own_loss, own_views, own_epoch: names of code of yours (`own_code.admit`) in place of the system's loss, views and loop of
+            an epoch, see `own_parts`; None takes those of the system.
     """
 
     system: str
@@ -108,6 +112,10 @@ class Settings:
     validation: float = 0.01
     precision: str = "fp32"
     seed: int = 0
+    routes: str | None = None
+    own_loss: str | None = None
+    own_views: str | None = None
+    own_epoch: str | None = None
 
     def __post_init__(self) -> None:
         look_up(SYSTEMS, self.system, "training system")
@@ -142,6 +150,7 @@ class Settings:
             )
             raise RequirementError(why)
         self.rate_curve()
+        check_own_parts(self)
 
     @property
     def supervised(self) -> bool:
@@ -208,6 +217,8 @@ class Settings:
 
     def loss(self, epoch: int) -> Loss:
         """Return the training loss of an epoch."""
+        if self.own_loss is not None:
+            return loss_of(self.own_loss, attacked=SYSTEMS[self.system].attacked)
         return SYSTEMS[self.system].loss(self, omega(self.strength(epoch), self.rate))
 
     def views(self, epoch: int) -> MakeViews | None:
@@ -215,7 +226,10 @@ class Settings:
         system = SYSTEMS[self.system]
         if system.supervised:
             return None
-        pair = partial(two_views, strength=self.strength(epoch), flip=0.0 if self.flip is False else 0.5)
+        if self.own_views is not None:
+            pair = views_of(self.own_views, self.strength(epoch))
+        else:
+            pair = partial(two_views, strength=self.strength(epoch), flip=0.0 if self.flip is False else 0.5)
         return with_original(pair) if system.regularised else pair
 
 
@@ -227,5 +241,8 @@ def _short_attack(radius: float, steps: int) -> PGD:
 SETTING_NAMES = tuple(f.name for f in fields(Settings))
 # Values that older versions used without writing them down.
 OLD_DEFAULTS: Mapping[str, object] = MappingProxyType(
-    {"capture": "head", "select_precision": "fp32", "align": "warmup", "crop": "pad", "group_size": None, "queue": 4096}
-)
+    {
+        "capture": "head", "select_precision": "fp32", "align": "warmup", "crop": "pad", "group_size": None, "queue": 4096,
+        "routes": None, "own_loss": None, "own_views": None, "own_epoch": None,
+    }
+)  # fmt: skip

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -20,9 +21,13 @@ from coreselect_integrations.networks import (
     restore,
     route_call,
 )
+from coreselect_integrations.own_code import admit
 from coreselect_integrations.pretraining.dataset_shape import check_images
 from coreselect_integrations.pretraining.presets import PRESETS
 from coreselect_integrations.pretraining.settings import OLD_DEFAULTS, SETTING_NAMES, Settings
+
+OWN = {"model": "arch", "loss": "own_loss", "views": "own_views"}  # option → the setting that names the user's code
+EPOCH = "epoch"  # in `Saved.about` of a snapshot
 
 
 def settings_of_network(saved: Saved, path: str | Path | None = None) -> Settings:
@@ -39,6 +44,11 @@ def settings_of_network(saved: Saved, path: str | Path | None = None) -> Setting
         raise RequirementError(why)
     own = {name: known[name] for name in SETTING_NAMES}
     return Settings(**{**own, "milestones": tuple(own["milestones"])})
+
+
+def epoch_of(saved: Saved, settings: Settings) -> int:
+    """Return the epoch, from 0, after which a network was saved: that of a snapshot, or the last of its run."""
+    return int(saved.about.get(EPOCH, settings.epochs - 1))
 
 
 def likely_preset(spec: NetworkSpec) -> str:
@@ -69,7 +79,13 @@ class Trained:
     seed: int
 
 
-def open_trained(path: str | Path, dataset: Any, data: str, device: torch.device) -> Trained:
+def open_trained(
+    path: str | Path,
+    dataset: Any,
+    data: str,
+    device: torch.device,
+    own: Mapping[str, str | None] = MappingProxyType({}),
+) -> Trained:
     """Open a saved network for a selection: it has the loss, the views and their strength of the last epoch of its run.
 
     Args:
@@ -77,21 +93,28 @@ def open_trained(path: str | Path, dataset: Any, data: str, device: torch.device
         dataset: the images to choose from; only the first is read, for its shape.
         data: their name, in messages.
         device: where the network is moved.
+        own: code of the user's that took part in the training, `model`, `loss` and `views`, as `file.py:name`.
     Raises:
         DataError: there is no network, or the images do not fit it.
-        RequirementError: the file does not say how the network was trained.
+        RequirementError: the file does not say how the network was trained, or was trained by other code.
     """
     path = network_file(path)
+    given = {OWN[word]: admit(spec, word) for word, spec in own.items() if spec is not None}
     saved, lines = open_network(path)
     settings = settings_of_network(saved, path)
+    for name, code in given.items():
+        if getattr(settings, name) != code:
+            why = f"{path} was trained with {name} {getattr(settings, name) or 'of its system'}, not with {code}: leave that out."
+            raise RequirementError(why)
     if saved.about.get(HEADLESS):
         why = f"{path} holds no head, and a selection compares gradients of the head: give a checkpoint with its head."
         raise RequirementError(why)
     check_images(dataset, saved.spec, data)
     if settings.flip is None:
         settings = replace(settings, flip=saved.spec.channels > 1)
-    last = settings.epochs - 1
-    said = f"{saved.spec.arch} of {path}, as in the last epoch of {settings.system}"
+    last = epoch_of(saved, settings)
+    which = "the last epoch" if last == settings.epochs - 1 else f"epoch {last + 1} of {settings.epochs}"
+    said = f"{saved.spec.arch} of {path}, as in {which} of {settings.system}"
     record = {"from": str(path), "system": settings.system, "arch": saved.spec.arch}
     return Trained(
         restore(saved).to(device).eval(), settings.loss(last), settings.select_attack, route_call, settings.views(last),

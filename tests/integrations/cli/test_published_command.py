@@ -139,7 +139,7 @@ def test_commands_read_published_files_themselves(place: Path) -> None:
         (("encoder.pt", "o.pt", "--mean", "a", "--std", "b"), "--mean are numbers"),
         (("encoder.pt", "o.pt", "--preset", "cifar10-sat"), "--preset cifar10-sat trains resnet18 as a classifier"),
         (("encoder.pt", "o.pt", "--preset", "none"), "no preset is called"),
-        (("encoder.pt", "o.pt", "--part", "ema"), "no part 'ema'"),
+        (("encoder.pt", "o.pt", "--part", "ema"), "not under 'ema'"),
         (("ours.pt", "o.pt"), "is a file of coreselect already"),
         (("ours.pt", "o.pt", "--size", 32), "leave the other options out"),
         (("c.npz", "o.json", "--size", 32), "--size would be without effect: it is for network files"),

@@ -224,7 +224,8 @@ def test_what_the_target_is_can_be_seen_from_the_network_and_the_data() -> None:
     """Architecture and size, then the name of the data, then the number of classes; wrong names list the right ones."""
     wide, large = NetworkSpec("wrn28_10", classes=10), NetworkSpec("resnet50", size=224, classes=10, stem="imagenet")
     stl, small = NetworkSpec("resnet18", size=96, classes=10, stem="imagenet"), NetworkSpec("resnet18", classes=10)
-    assert target_of(wide, 100, "cifar100") == "imagenet32"
+    assert target_of(wide, 100, "cifar100") == target_of(wide, 100, "cifar100", 1_281_167) == "imagenet32"
+    assert target_of(wide, 100, "cifar100", 49_500) == "cifar100"  # a wide ResNet of our own, trained on CIFAR
     assert target_of(large, 10, "cifar10") == "imagenet224"
     assert target_of(stl, 10, "x") == "stl10"
     assert target_of(small, 10, "data/STL-10") == "stl10-32"

@@ -211,3 +211,9 @@ def test_global_random_states_do_not_move(tmp_path: Path) -> None:
     run(tmp_path, tiny("standard", epochs=1))
     assert torch.equal(before[0], torch.get_rng_state())
     assert np.array_equal(before[1], np.random.get_state()[1])  # type: ignore[arg-type]
+
+
+def test_without_a_selector_no_share_of_the_pool_is_needed(tmp_path: Path) -> None:
+    """The published fraction of 5 images is none: a run on all of them does not choose, and is not refused for it."""
+    result = pretrain(tiny("sat", fraction=0.1), images(5), images(4, seed=8), tmp_path)
+    assert [r["examples"] for r in result.records] == [5, 5, 5]

@@ -1,0 +1,118 @@
+"""The code of the user's that options name, for every command: one way to admit it, and one to open a network."""
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from coreselect.cli.options import OwnModelOptions
+from coreselect.errors import DataError
+from coreselect.io.weights_file import find_weights
+from coreselect.support.factories import is_spec
+from coreselect_integrations.cli.checks_before_work import network_at
+from coreselect_integrations.cli.options import OwnOptions
+from coreselect_integrations.networks import NetworkSpec, Saved, make, spec_for
+from coreselect_integrations.networks.checkpoint import read_checkpoint
+from coreselect_integrations.own_code import admit
+from coreselect_integrations.pretraining.dataset_shape import image_shape
+
+
+def check_own(own: OwnModelOptions, from_: Path | None = None, arch: str | None = None) -> None:
+    """Refuse options of a network that do not go together.
+
+    Raises:
+        typer.BadParameter: they do not.
+    """
+    for wrong, why in (
+        (own.model and arch, "--arch and --model name two networks: give one."),
+        (own.checkpoint and not own.model, "--checkpoint needs --model; --from begins with a file of a known network."),
+        (own.checkpoint and from_, "--checkpoint and --from give two sets of weights: give one."),
+        (own.routes and not own.model, "--routes is for --model."),
+        (own.weights_key and not own.checkpoint, "--weights-key is for --checkpoint."),
+    ):
+        if wrong:
+            raise typer.BadParameter(why)
+
+
+def own_settings(own: OwnOptions, known_losses: Collection[str] = ()) -> dict[str, Any]:
+    """Admit the user's code, and return the settings of training that name it; only those that were given.
+
+    Args:
+        known_losses: names of losses that --loss takes too, and that are left to the command.
+    Raises:
+        typer.BadParameter: --loss is no code.
+        DataError, UnknownNameError: there is no such code.
+    """
+    found: dict[str, Any] = {}
+    if own.model is not None:
+        found |= {"arch": admit(own.model, "model")} | ({} if own.routes is None else {"routes": own.routes})
+    if own.loss is not None and own.loss not in known_losses:
+        if not is_spec(own.loss):
+            raise typer.BadParameter(
+                f"--loss is a loss of yours here, file.py:loss, got {own.loss!r}: name a system for the others."
+            )
+        found["own_loss"] = admit(own.loss, "loss")
+    if own.views is not None:
+        found["own_views"] = admit(own.views, "views")
+    return found
+
+
+def own_weights(own: OwnModelOptions, spec: NetworkSpec) -> Saved:
+    """Return the network of --model with the weights of --checkpoint, or with those that its function gives it.
+
+    Raises:
+        DataError: the weights do not fit.
+    """
+    network = make(spec)
+    if own.checkpoint is not None:
+        held = network.state_dict()
+        found = find_weights(read_checkpoint(own.checkpoint), held.keys(), own.checkpoint, own.weights_key)
+        if found.said:
+            typer.echo(f"{own.checkpoint.name}: {found.said}", err=True)
+        try:
+            network.load_state_dict(dict(found.weights))
+        except RuntimeError as why:
+            said = " ".join(str(why).split())[:300]
+            raise DataError(f"{own.checkpoint} does not fit the network of {spec.arch}: {said}.") from why
+    return Saved(network.state_dict(), spec, {})
+
+
+def network_of(
+    from_: Path | None,
+    own: OwnModelOptions,
+    dataset: Any,
+    classes: Callable[[], int | None],
+    *,
+    family: str = "sat",
+    dual: bool = False,
+) -> Saved:
+    """Open the network that --from, or --model and --checkpoint, give.
+
+    Args:
+        dataset: for the shape of its images, if the network is the user's.
+        classes: counts the classes for a classifier of the user's; called only then.
+        family: see `networks.spec_for`.
+        dual: see `network_at`.
+    Raises:
+        typer.BadParameter: neither is given, or the file holds another network than that of --model.
+        DataError, RequirementError: it cannot be opened.
+    """
+    arch = None if own.model is None else admit(own.model, "model")
+    if from_ is not None:
+        saved = network_at(from_, dual=dual)
+        if arch is not None and saved.spec.arch != arch:
+            raise typer.BadParameter(f"{from_} holds the network {saved.spec.arch}, not that of --model {own.model}.")
+        return saved
+    if arch is None:
+        raise typer.BadParameter("give --from, or --model with a network of yours.")
+    channels, size = image_shape(dataset)
+    spec = spec_for(arch, family, channels=channels, size=size, classes=classes(), projection=2, routes=own.routes)
+    return own_weights(own, spec)
+
+
+def source_of(from_: Path | None, own: OwnModelOptions) -> str:
+    """Name what a network was opened from, for messages."""
+    if from_ is not None:
+        return str(from_)
+    return str(own.model) if own.checkpoint is None else f"{own.checkpoint} in {own.model}"

@@ -1,0 +1,90 @@
+"""A selection that was made before, as a method: the run trains on it from the first epoch to the last."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Subset
+
+from coreselect import Selection
+from coreselect.budget import Budget
+from coreselect.errors import RequirementError
+from coreselect.io.fingerprint import fingerprint
+from coreselect.protocols import TaskLike
+from coreselect.support.records import digest_of
+
+
+class FixedCoreset:
+    """Choose what `selection` holds; the sampler hands its weights to the loss.
+
+    Raises:
+        RequirementError: when it chooses: the selection was made from another pool.
+    """
+
+    name = "coreset"
+    requires = frozenset[str]()
+    renew = "never"
+
+    def __init__(self, selection: Selection) -> None:
+        self.selection = selection
+
+    def __repr__(self) -> str:
+        return f"FixedCoreset({len(self.selection)} examples, {self.digest})"
+
+    @property
+    def digest(self) -> str:
+        """What tells this selection from another: a digest of its indices and weights."""
+        parts = {"indices": self.selection.indices, "weights": self.selection.weights}
+        return digest_of({name: torch.from_numpy(np.asarray(v)) for name, v in parts.items() if v is not None}, 8)
+
+    def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
+        """Return the selection, as that of this round."""
+        check_pool(self.selection, task.fingerprint())  # type: ignore[attr-defined]  # a task of a run has it
+        return replace(self.selection, provenance=replace(self.selection.provenance, round=round))
+
+
+def check_pool(selection: Selection, fingerprint: str) -> None:
+    """Refuse a pool that a selection was not made from.
+
+    Raises:
+        RequirementError: the fingerprints differ.
+    """
+    made_from = selection.provenance.fingerprint
+    if made_from != fingerprint:
+        why = (
+            f"the coreset was made from the pool {made_from}, this one is {fingerprint}: give the data, rows, size and held-out "
+            "images that it was selected with."
+        )
+        raise RequirementError(why)
+
+
+def pool_of(
+    selection: Selection, dataset: Any, split: tuple[Subset[Any], Subset[Any]], name: str
+) -> tuple[Subset[Any], Subset[Any]]:
+    """Divide a dataset into the pool that a selection was made from, and the images that were held out then.
+
+    Args:
+        dataset: as `coreselect select` read it.
+        split: (pool, held out) by the settings of the run, for methods that read no held-out images and do not know them.
+        name: of the file, in messages.
+    Raises:
+        RequirementError: the dataset is another one, or is split in another way.
+    """
+    made, n = selection.provenance, len(dataset)
+    held = made.validation_indices
+    if held is not None and len(held) and held.max() < n:
+        kept = np.setdiff1d(np.arange(n), held)
+        split = Subset(dataset, kept.tolist()), Subset(dataset, held.tolist())
+    elif made.pool_size == n:
+        split = Subset(dataset, list(range(n))), Subset(dataset, [])
+    if len(split[0]) != made.pool_size:
+        why = (
+            f"{name} was made from a pool of {made.pool_size:,} images, and {len(split[0]):,} of the {n:,} given are the pool: "
+            "give the --data, --rows, --size, --validation and --seed that it was selected with."
+        )
+        raise RequirementError(why)
+    check_pool(selection, fingerprint(split[0]))
+    return split
