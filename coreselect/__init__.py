@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from coreselect.data.subsets import Indexed, holdout
     from coreselect.errors import CoreselectError, CoreselectWarning
     from coreselect.history import History
+    from coreselect.io.index_file import read_indices
     from coreselect.loop.infobatch import InfoBatchSampler
     from coreselect.loop.sampler import CoresetSampler
     from coreselect.network.normalized import Normalized
@@ -47,6 +48,7 @@ __all__ = [
     "limits",
     "list_selectors",
     "plan",
+    "read_indices",
     "select",
     "select_each",
     "select_stream",
@@ -74,6 +76,7 @@ _MODULE_OF = {
     "limits": "support.limits",
     "list_selectors": "selectors",
     "plan": "choosing",
+    "read_indices": "io.index_file",
     "select": "choosing",
     "select_each": "choosing",
     "select_stream": "selectors.sieve",

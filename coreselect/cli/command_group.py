@@ -12,7 +12,19 @@ from coreselect.errors import CoreselectError
 from coreselect.support.source import first_docstring_line
 
 GROUP = "coreselect.commands"  # the entry-point group of commands
-ORDER = ("demo", "select", "inspect", "convert", "methods", "train", "finetune", "evaluate", "compare", "fidelity")
+ORDER = (
+    "demo",
+    "select",
+    "rerun",
+    "inspect",
+    "convert",
+    "methods",
+    "train",
+    "finetune",
+    "evaluate",
+    "compare",
+    "fidelity",
+)
 
 
 class DeferredCommand(TyperCommand):

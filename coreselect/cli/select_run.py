@@ -2,7 +2,7 @@
 
 import json as json_
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from coreselect.cli.plain_values import as_json
 from coreselect.cli.processes import as_rank
 from coreselect.cli.select_method import IN_PRECISION, make_selector, training_attack
 from coreselect.cli.select_options import ArrayOptions, MethodOptions, ModelOptions, PassOptions, WorkOptions
+from coreselect.cli.select_record import recorded
 from coreselect.cli.show import summary
 from coreselect.cli.show_plan import show_plans
 from coreselect.data import labels_of, names_of
@@ -67,7 +68,7 @@ class Request:
 class Work:
     """The task of a request, with the dataset and a record of the model, and the radius of attacks; None and nothing for arrays.
 
-    `warm_up` are the seconds that a warm-up would take, in a dry run.
+    `warm_up` are the seconds that a warm-up would take, in a dry run; `held` says which images were held out.
     """
 
     task: Task
@@ -75,6 +76,7 @@ class Work:
     model: Mapping[str, Any]
     radius: float
     warm_up: float | None = None
+    held: Mapping[str, Any] = field(default_factory=dict)
 
 
 def pickers_of(request: Request, radius: float) -> list[Selector]:
@@ -101,7 +103,7 @@ def _run(request: Request, device: torch.device, *, json: bool) -> None:
     pickers_of(request, request.radius)  # refuse here what cannot be made
     store = request.work.store
     if request.work.dry_run:
-        work = _work(request, device, no_progress, None)
+        work = work_of(request, device, no_progress, None)
         plans = [plan(work.task, picker, request.budget, request.seed) for picker in pickers_of(request, work.radius)]
         show_plans(plans, warm_up=work.warm_up, store=store, json=json)
         return
@@ -110,15 +112,15 @@ def _run(request: Request, device: torch.device, *, json: bool) -> None:
     talk = Console(stderr=True, highlight=False, quiet=not first)
     found: list[tuple[Path, Selection]] = []
     with progress(quiet=not first) as report:
-        work = _work(request, device, report, talk)
+        work = work_of(request, device, report, talk)
         if store is not None:
             _say_what_is_stored(store, talk)
         pickers = pickers_of(request, work.radius)
         made = select_each(work.task.reporting(report), pickers, request.budget, request.seed, store=store, share=True)
-        for path, selection in zip(request.files.values(), made, strict=True):
+        for (name, path), selection in zip(request.files.items(), made, strict=True):
             assert path is not None  # without --dry-run there is --out
             if first:
-                selection.save(path)
+                recorded(selection, request, name, work).save(path)
             talk.print(f"wrote {path}", markup=False)
             found.append((path, selection))
     if not first:
@@ -140,7 +142,7 @@ def _say_what_is_stored(folder: Path, talk: Console) -> None:
         talk.print(f"{folder}: {done:,} of {batches:,} batches of the sweep {kind!r} are there", markup=False)
 
 
-def _work(request: Request, device: torch.device, report: Progress, talk: Console | None) -> Work:
+def work_of(request: Request, device: torch.device, report: Progress, talk: Console | None) -> Work:
     """Make the task of a request; `talk` is None where nothing is said."""
     arrays = {name: path for name, path in asdict(request.arrays).items() if path is not None}
     return _over_arrays(arrays, request.radius) if arrays else _over_model(request, device, report, talk)
@@ -199,7 +201,8 @@ def _over_model(request: Request, device: torch.device, report: Progress, talk: 
             f"{request.pool.data}: {len(pool)} to choose from, {len(held)} held out for validation; {ready.said}",
             markup=False,
         )
-    return Work(_task(request, loss, attack, ready, pool, held, device), dataset, ready.record, radius, warm_up)
+    task = _task(request, loss, attack, ready, pool, held, device)
+    return Work(task, dataset, ready.record, radius, warm_up, {"size": share, "seed": seed, "examples": len(held)})
 
 
 def _warm_up_seconds(request: Request, pool: Any, device: torch.device) -> float:

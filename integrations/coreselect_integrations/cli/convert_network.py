@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -23,7 +24,7 @@ def convert_network(
     mean: str | None = None,
     std: str | None = None,
     preset: str | None = None,
-) -> None:
+) -> dict[str, Any]:
     """Read a published network, write it as `save_network` does, and print what was recognised.
 
     Args:
@@ -32,6 +33,8 @@ def convert_network(
         routes: `natural,adversarial` or `adversarial,natural`.
         mean, std: numbers with commas between them.
         preset: how the network was trained; None takes what fits it.
+    Returns:
+        the number of tensors, the preset, and what was recognised, in words.
     Raises:
         DataError, UnknownNameError: the file cannot be read, or no preset has this name.
         typer.BadParameter: an option cannot be read, or the preset trains another kind of network.
@@ -58,7 +61,7 @@ def convert_network(
     ):
         if line:
             typer.echo(line, err=True)
-    typer.echo(f"wrote {target}: {len(saved.weights)} tensors", err=True)
+    return {"tensors": len(saved.weights), "preset": name, "recognised": list(lines)}
 
 
 def _routes(text: str | None) -> tuple[str, str] | None:
