@@ -109,7 +109,7 @@ def _gains(axes: Axes, gains: Float64) -> None:
     axes.stairs(gains / 10.0**power, edges, baseline=None, color=_CHOSEN, linewidth=1.5)
     axes.axhline(0, color=TEXT_COLOUR, linewidth=0.8)
     axes.set_xlabel(f"group (sum of gains: {gains.sum():.4g})", color=TEXT_COLOUR)
-    axes.set_ylabel("gain" + (f", $10^{{{power}}}$" if power else ""), color=TEXT_COLOUR)
+    axes.set_ylabel("gain" + (f", $\\times 10^{{{power}}}$" if power else ""), color=TEXT_COLOUR)
     axes.set_xlim(edges[0], edges[-1])
     whole_number_ticks(axes)
 
