@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test slow lint docs wheel-test bench clean
+.PHONY: demo test slow lint docs wheel-test package-check versions bench clean
 
 demo: .venv/.demo
 	$(BIN)/coreselect demo --out out/demo
@@ -32,6 +32,17 @@ wheel-test: .venv/.test
 	build/wheel/bin/python -m pip install --quiet --constraint constraints.txt "$$(ls dist/*.whl)[cpu,data,ot,plot,train,frameworks,dev]"
 	cp -r tests build/wheel/tests && cp pyproject.toml build/wheel/
 	cd build/wheel && env -u PYTHONPATH COLUMNS=80 bin/python -m pytest -q -n 2 -c pyproject.toml --rootdir . --ignore tests/benchmarks --ignore tests/test_layers.py tests
+
+# The wheel and the source archive: their descriptions, and what they hold.
+package-check: .venv/.test
+	rm -rf build/package
+	$(BIN)/python -m build --no-isolation --outdir build/package
+	$(BIN)/python -m twine check --strict build/package/*
+	$(BIN)/python tests/package_contents.py build/package
+
+# The lowest and the highest supported versions of what we need, each in an environment of its own, as far as they can be had.
+versions:
+	$(PYTHON) tests/versions.py
 
 bench: .venv/.test
 	$(BIN)/python -m benchmarks.run --case small

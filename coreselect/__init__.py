@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from coreselect.data.subsets import Indexed, holdout
     from coreselect.errors import CoreselectError, CoreselectWarning
     from coreselect.history import History
+    from coreselect.io.index_file import read_indices
     from coreselect.loop.infobatch import InfoBatchSampler
     from coreselect.loop.sampler import CoresetSampler
     from coreselect.loop.trusted import TrustedBatches
@@ -51,6 +52,7 @@ __all__ = [
     "limits",
     "list_selectors",
     "plan",
+    "read_indices",
     "select",
     "select_each",
     "select_stream",
@@ -80,6 +82,7 @@ _MODULE_OF = {
     "limits": "support.limits",
     "list_selectors": "selectors",
     "plan": "choosing",
+    "read_indices": "io.index_file",
     "select": "choosing",
     "select_each": "choosing",
     "select_stream": "selectors.sieve",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Subset
 
+from coreselect.data.picked import files_at, labels_at
 from coreselect.errors import IndexFileError
 from coreselect.io import index_file
 from coreselect.support.selection_checks import check_selection
@@ -114,6 +115,7 @@ class Provenance:
         disjoint: how it was checked that pool and validation share no example.
         notes: remarks about settings that the method chose.
         task: the loss, attack, head, capture and a digest of the model's weights, if the method used a model.
+        command: the command that made it: its name, all options, digests of the files it read; empty for a call from Python.
     """
 
     selector: str
@@ -129,6 +131,7 @@ class Provenance:
     disjoint: str | None
     notes: tuple[str, ...] = ()
     task: Mapping[str, Any] = field(default_factory=dict)
+    command: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,6 +147,8 @@ class Selection:
         scores: float64 [N], the score of every candidate at θ, or None.
         nested: whether each prefix of the picks is a coreset as well.
         certificate, diagnostics, provenance: records about the selection.
+        labels: int64 [k], the class of each pick, or None. `described` reads labels and files from a dataset.
+        files: the k paths of the picks, from the root of the dataset, or None.
     """
 
     indices: Int64
@@ -156,6 +161,8 @@ class Selection:
     certificate: Certificate | None
     diagnostics: Diagnostics | None
     provenance: Provenance
+    labels: Int64 | None = None
+    files: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -180,6 +187,15 @@ class Selection:
             return dataset.select(self.indices.tolist())
         return Subset(dataset, self.indices.tolist())
 
+    def described(self, dataset: Any) -> Selection:
+        """Return this selection with the labels and the files of its picks, where the dataset (of `source_indices`) lists them.
+
+        Raises:
+            DataError: a pick is outside the dataset.
+        """
+        at = self.source_indices
+        return replace(self, labels=labels_at(dataset, at), files=files_at(dataset, at))
+
     def save(self, path: str | Path) -> None:
         """Write an index file in the format of the ending of `path` (see `coreselect.io.index_file`)."""
         arrays = {
@@ -188,13 +204,14 @@ class Selection:
             "groups": self.groups,
             "gains": self.gains,
         }
-        for name in ("weights", "scores"):
+        for name in ("weights", "scores", "labels"):
             if getattr(self, name) is not None:
                 arrays[name] = getattr(self, name)
         provenance = asdict(self.provenance)
         if provenance.pop("validation_indices") is not None:
             arrays["validation_indices"] = np.asarray(self.provenance.validation_indices)
         meta = {
+            **({} if self.files is None else {"files": list(self.files)}),
             "nested": self.nested,
             "certificate": asdict(self.certificate) if self.certificate else None,
             "diagnostics": asdict(self.diagnostics) if self.diagnostics else None,
@@ -233,6 +250,7 @@ class Selection:
         return cls(
             **{
                 **fields,
+                "files": fields.get("files") and tuple(fields["files"]),
                 "certificate": certificate
                 and Certificate(**{**certificate, "assumptions": tuple(certificate["assumptions"])}),
                 "diagnostics": diagnostics and Diagnostics(**diagnostics),

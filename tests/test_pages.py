@@ -21,7 +21,8 @@ from coreselect.cli.app import build
 
 pytestmark = pytest.mark.skipif(not pages.THERE, reason="the documents are not part of the wheel")
 WITH_CODE = [p for p in pages.pages() if pages.python(p) and p != pages.README]
-WITH_COMMANDS = [p for p in pages.pages() if any(pages.commands(p))]
+CONFIGURED = pages.DOCS / "how-to" / "configuration.md"  # whose lines read files of the page
+WITH_COMMANDS = [p for p in pages.pages() if any(pages.commands(p)) and p != CONFIGURED]
 NEEDS = {  # the library that a page is about
     "docs/how-to/lightning.md": "lightning",
     "docs/how-to/accelerate.md": "accelerate",
@@ -108,6 +109,20 @@ def test_the_commands_of_every_page_can_be_read(page: Path) -> None:
         kind = next((k for k in kinds if line.startswith(k)), None)
         assert kind is not None, line
         kinds[kind](line)
+
+
+def test_the_configuration_page_is_read_by_its_own_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every file of the page is TOML that the lines after it read to the end of their options; `> FILE` keeps what is printed."""
+    monkeypatch.chdir(tmp_path)
+    for block in pages.blocks(CONFIGURED):
+        if block.language == "toml":
+            (tmp_path / "run.toml").write_text(block.text, encoding="utf-8")
+        for line in block.text.splitlines() if block.language == "sh" else ():
+            _, *words = shlex.split(line.partition(" > ")[0])
+            got = CliRunner().invoke(build(), [*words, *(["--print-config"] if "--print-config" not in words else [])])
+            assert got.exit_code == 0, (line, got.output)
+            if " > " in line:
+                (tmp_path / line.partition(" > ")[2]).write_text(got.stdout, encoding="utf-8")
 
 
 def module(line: str) -> None:

@@ -4,16 +4,28 @@ from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-import typer
 from typer.core import TyperCommand, TyperGroup
 
+from coreselect.cli.configured_command import command_of
 from coreselect.cli.launcher import refuse_several
 from coreselect.cli.quiet import can_be_quiet
 from coreselect.errors import CoreselectError
 from coreselect.support.source import first_docstring_line
 
 GROUP = "coreselect.commands"  # the entry-point group of commands
-ORDER = ("demo", "select", "inspect", "convert", "methods", "train", "finetune", "evaluate", "compare", "fidelity")
+ORDER = (
+    "demo",
+    "select",
+    "rerun",
+    "inspect",
+    "convert",
+    "methods",
+    "train",
+    "finetune",
+    "evaluate",
+    "compare",
+    "fidelity",
+)
 
 
 class DeferredCommand(TyperCommand):
@@ -40,7 +52,7 @@ class DeferredCommand(TyperCommand):
         return self.load().make_context(info_name, args, parent=parent, **extra)
 
     def load(self) -> Any:
-        """Import the function of the command, and make a command of it, with all its options.
+        """Import the function of the command, and make a command of it, with all its options and a configuration file.
 
         Raises:
             CoreselectError: it cannot be imported, or a launcher has started several processes and it works in one.
@@ -54,9 +66,7 @@ class DeferredCommand(TyperCommand):
             raise CoreselectError(
                 f"the command {entry.name!r} cannot be loaded ({type(why).__name__}: {why}): install its package again."
             ) from why
-        app = typer.Typer(add_completion=False, rich_markup_mode="rich")
-        app.command(entry.name)(can_be_quiet(function))
-        return typer.main.get_command(app)
+        return command_of(entry.name, can_be_quiet(function))
 
 
 class CommandGroup(TyperGroup):

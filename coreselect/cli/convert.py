@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from json import dumps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,6 +11,7 @@ from coreselect.cli.option_records import takes_records
 from coreselect.cli.options import Json
 
 NETWORK = "Networks"
+COLUMNS = ("index", "path", "key", "label", "group", "weight")  # of `coreselect.io.columns`, which imports numpy
 NETWORK_ENDINGS = (".pt", ".pth", ".tar", ".ckpt", ".bin", ".safetensors")
 
 
@@ -67,10 +68,18 @@ def convert(
     target: Annotated[
         Path,
         typer.Argument(
-            help="The file to write: .npz and .json hold everything; .npy, .txt and .csv hold the indices only; .pt a network.",
+            help="The file to write: .npz and .json hold everything, .csv the picks with their files and classes, .npy and .txt "
+            "the indices; .pt a network.",
             show_default=False,
         ),
     ],
+    column: Annotated[
+        str | None,
+        typer.Option(
+            help=f"What a .txt file lists: {', '.join(COLUMNS[:-1])} or {COLUMNS[-1]}. Keys are those of WebDataset.",
+            show_default="index",
+        ),
+    ] = None,
     reading: ReadingOptions = ReadingOptions(),
     json: Json = False,
 ) -> None:
@@ -80,24 +89,43 @@ def convert(
     becomes a model.pt that every command reads. What was recognised is printed.
     """
     given = {name: value for name, value in vars(reading).items() if value is not None}
+    if column not in (None, *COLUMNS):
+        raise typer.BadParameter(f"--column is {', '.join(COLUMNS)}, got {column!r}.")
+    if column is not None and target.suffix.lower() != ".txt":
+        raise typer.BadParameter(
+            f"--column would be without effect: it is for a list, which ends in .txt, got {target}."
+        )
     if source.suffix.lower() in NETWORK_ENDINGS:
         if target.suffix.lower() != ".pt":
             raise typer.BadParameter(f"a network is written to a file that ends in .pt, got {target}.")
         from coreselect.cli.model import registered
 
-        registered("coreselect.networks")(source, target, **given, json=json)
+        done = registered("coreselect.networks")(source, target, **given)
+        _told(
+            f"wrote {target}: {done['tensors']} tensors", {"source": str(source), "target": str(target), **done}, json
+        )
         return
     if given:
         options = ", ".join(f"--{name}" for name in given)
         raise typer.BadParameter(
             f"{options} would be without effect: it is for network files ({', '.join(NETWORK_ENDINGS)})."
         )
-    from coreselect.io.index_file import COMPLETE, ending
     from coreselect.io.index_file import convert as convert_file
+    from coreselect.io.index_file import held_by
 
-    indices = convert_file(source, target)
+    indices = convert_file(source, target, column=column or "index")
+    kept = held_by(target, column or "index")
+    words = {"everything": "everything", "index": "only positions in the dataset that was selected from"}
+    _told(
+        f"wrote {target}: {len(indices):,} indices ({words.get(','.join(kept), 'columns ' + ', '.join(kept))})",
+        {"source": str(source), "target": str(target), "indices": len(indices), "columns": kept},
+        json,
+    )
+
+
+def _told(words: str, record: dict[str, Any], json: bool) -> None:
+    """Print what was done: a line on stderr, or a record on stdout."""
     if json:
-        whole = ending(target) in COMPLETE
-        typer.echo(dumps({"file": str(target), "indices": len(indices), "complete": whole}))
-    kept = "everything" if ending(target) in COMPLETE else "only positions in the dataset that was selected from"
-    typer.echo(f"wrote {target}: {len(indices):,} indices ({kept})", err=True)
+        typer.echo(dumps(record, indent=2))
+    else:
+        typer.echo(words, err=True)

@@ -28,7 +28,7 @@ def select(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Index file to write: .npz or .json (complete), .npy, .txt or .csv (indices only). With --selectors a folder, "
+            help="Index file to write: .npz or .json (complete), a table (.csv), indices (.npy, .txt). With --selectors a folder, "
             "or a name with {selector} in it."
         ),
     ] = None,

@@ -2,7 +2,7 @@
 
 import json as json_
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from coreselect.cli.processes import as_rank
 from coreselect.cli.select_files import say_what_is_stored, written_alone
 from coreselect.cli.select_method import IN_PRECISION, make_selector, training_attack
 from coreselect.cli.select_options import ArrayOptions, MethodOptions, ModelOptions, PassOptions, WorkOptions
+from coreselect.cli.select_record import recorded
 from coreselect.cli.show import summary
 from coreselect.cli.show_plan import show_plans
 from coreselect.cli.whole_tables import print_whole
@@ -68,7 +69,7 @@ class Request:
 class Work:
     """The task of a request, with the dataset and a record of the model, and the radius of attacks; None and nothing for arrays.
 
-    `warm_up` are the seconds that a warm-up would take, in a dry run.
+    `warm_up` are the seconds that a warm-up would take, in a dry run; `held` says which images were held out.
     """
 
     task: Task
@@ -76,6 +77,7 @@ class Work:
     model: Mapping[str, Any]
     radius: float
     warm_up: float | None = None
+    held: Mapping[str, Any] = field(default_factory=dict)
 
 
 def pickers_of(request: Request, radius: float) -> list[Selector]:
@@ -93,7 +95,7 @@ def _run(request: Request, device: torch.device, *, json: bool) -> None:
     """Choose as one of the ranks; rank 0 writes and speaks."""
     pickers_of(request, request.radius)  # refuse here what cannot be made
     if request.work.dry_run:
-        work = _work(request, device, no_progress, None)
+        work = work_of(request, device, no_progress, None)
         plans = [plan(work.task, picker, request.budget, request.seed) for picker in pickers_of(request, work.radius)]
         show_plans(plans, warm_up=work.warm_up, store=request.work.store, json=json)
         return
@@ -110,15 +112,15 @@ def _choose(request: Request, device: torch.device, *, json: bool) -> None:
     talk = Console(stderr=True, highlight=False, quiet=not first)
     found: list[tuple[Path, Selection]] = []
     with progress(quiet=not first) as report:
-        work = _work(request, device, report, talk)
+        work = work_of(request, device, report, talk)
         if store is not None:
             say_what_is_stored(store, talk)
         pickers = pickers_of(request, work.radius)
         made = select_each(work.task.reporting(report), pickers, request.budget, request.seed, store=store, share=True)
-        for path, selection in zip(request.files.values(), made, strict=True):
+        for (name, path), selection in zip(request.files.items(), made, strict=True):
             assert path is not None  # without --dry-run there is --out
             if first:
-                selection.save(path)
+                recorded(selection, request, name, work).save(path)
             talk.print(f"wrote {path}", markup=False)
             found.append((path, selection))
     if not first:
@@ -134,7 +136,7 @@ def _choose(request: Request, device: torch.device, *, json: bool) -> None:
         print_whole(summary(selection, **known), highlight=True)
 
 
-def _work(request: Request, device: torch.device, report: Progress, talk: Console | None) -> Work:
+def work_of(request: Request, device: torch.device, report: Progress, talk: Console | None) -> Work:
     """Make the task of a request; `talk` is None where nothing is said."""
     arrays = {name: path for name, path in asdict(request.arrays).items() if path is not None}
     return _over_arrays(arrays, request.radius) if arrays else _over_model(request, device, report, talk)
@@ -200,7 +202,8 @@ def _over_model(request: Request, device: torch.device, report: Progress, talk: 
             f"{request.pool.data}: {len(pool)} to choose from, {len(held)} held out for validation; {ready.said}",
             markup=False,
         )
-    return Work(_task(request, loss, attack, ready, pool, held, device), dataset, ready.record, radius, warm_up)
+    task = _task(request, loss, attack, ready, pool, held, device)
+    return Work(task, dataset, ready.record, radius, warm_up, {"size": share, "seed": seed, "examples": len(held)})
 
 
 def _warm_up_seconds(request: Request, pool: Any, device: torch.device) -> float:

@@ -171,6 +171,7 @@ def _provenance(made: Provenance) -> RenderableType:
         "validation": "none"
         if held is None
         else f"{len(held):,} examples" + (f", {made.disjoint}" if made.disjoint else ""),
+        "command": str(made.command.get("line") or ""),
         "versions": _SEPARATOR.join(f"{name} {version}" for name, version in made.versions.items()),
     }
     table = Table.grid(padding=(0, 2, 0, 0))

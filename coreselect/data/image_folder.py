@@ -35,6 +35,7 @@ class ImageFolder(ImageSet):
             all must have the size of the first.
         unlabelled: why there are no labels, in words for messages.
         resize: how, see `coreselect.data.resizing`; None crops around the centre.
+        root: the folder from which the paths of picks are written, or None.
     Raises:
         MissingExtraError: Pillow is not installed.
         DataError: `size` is out of range, or the first image cannot be decoded.
@@ -50,13 +51,14 @@ class ImageFolder(ImageSet):
         size: int | None = None,
         unlabelled: str = "",
         resize: str | None = None,
+        root: Path | None = None,
     ) -> None:
         try:
             import PIL.Image  # noqa: F401  # so that a missing Pillow is reported now and not at the first item
         except ImportError as why:
             raise missing_extra("Pillow", "data", f"the image folder {name}") from why
         self.resize = check_resize(size, resize, name)
-        self.files = tuple(files)
+        self.files, self.root = tuple(files), root
         self.labels: Int64 | None = labels
         self.name = name
         self.classes: tuple[str, ...] | None = None if class_names is None else tuple(class_names)
@@ -98,14 +100,16 @@ class ImageFolder(ImageSet):
         check_rows(n, len(self), self.name)
         how = None if self.size is None else self.resize
         if self.labels is None:
-            return ImageFolder(self.files[:n], None, self.name, self.classes, self.size, self.unlabelled, how)
+            return ImageFolder(
+                self.files[:n], None, self.name, self.classes, self.size, self.unlabelled, how, self.root
+            )
         by_class = np.argsort(self.labels, kind="stable")  # [N]
         counts = np.bincount(self.labels).tolist()
         starts = np.cumsum([0, *counts[:-1]]).tolist()
         shares = zip(starts, largest_remainder(n, counts), strict=True)
         kept = sorted(int(by_class[i]) for start, share in shares for i in range(start, start + share))
         files = [self.files[i] for i in kept]
-        return ImageFolder(files, self.labels[kept], self.name, self.classes, self.size, resize=how)
+        return ImageFolder(files, self.labels[kept], self.name, self.classes, self.size, resize=how, root=self.root)
 
     def _decode(self, path: Path) -> UInt8:
         from PIL import Image
@@ -164,7 +168,7 @@ def image_folder(
         files = unlabelled_files(root)
         files = files if part == "unlabelled" else [*find_part(root, split).files, *files]
         name, why = whole.replace("train", part), f"the part {part} is read without labels"
-        return ImageFolder(files, None, name, None, size, why, resize)
+        return ImageFolder(files, None, name, None, size, why, resize, root)
     found = find_part(root, split)
     labels = None if found.labels is None else np.array(found.labels, np.int64)
-    return ImageFolder(found.files, labels, whole, found.names, size, found.unlabelled, resize)
+    return ImageFolder(found.files, labels, whole, found.names, size, found.unlabelled, resize, root)

@@ -1,6 +1,7 @@
 """Index files, which hold a selection on disk in one of five formats; the ending of the name chooses the format.
 
-`.npz` (the default) and `.json` files are complete. `.npy`, `.txt` and `.csv` files hold only the source indices.
+`.npz` (the default) and `.json` files are complete. `.npy` and `.txt` files hold only the source indices, `.csv` files also paths,
+labels, groups and weights of the picks. A `.txt` file may hold another of these columns.
 `coreselect.io.index_formats` describes each format. A complete file holds the name and the version of its format and a
 digest of all its content, so a damaged file is always refused. The other formats cannot detect a changed digit or missing
 lines.
@@ -33,21 +34,28 @@ def ending(path: str | Path) -> str:
     return suffix
 
 
-def write(path: str | Path, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> None:
+def write(
+    path: str | Path, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any], *, column: str = "index"
+) -> None:
     """Write an index file. After a crash there is the old file or the new one.
 
     Args:
         path: the ending chooses the format; a missing folder is made.
         arrays: numeric arrays by name; `source_indices` (int [k]) must be one of them.
-        meta: plain values by name (see `strict_json.dumps`); `.npy`, `.txt` and `.csv` files do not hold them.
+        meta: plain values by name (see `strict_json.dumps`); `.npy`, `.txt` and `.csv` files do not hold them, but for the
+            paths, `files`.
+        column: what a `.txt` file holds: index, path, key, label, group or weight (see `coreselect.io.columns`).
     Raises:
         IndexFileError: the ending is unknown, the format cannot hold an array or a value, or the file cannot be written.
     """
     suffix = ending(path)
     try:
         tidy = {name: formats.tidy(name, array) for name, array in arrays.items()}
-        indices = formats.as_indices(tidy["source_indices"])
-        data = formats.pack(suffix, tidy, meta) if suffix in COMPLETE else formats.pack_plain(suffix, indices)
+        tidy["source_indices"] = formats.as_indices(tidy["source_indices"])
+        if suffix in COMPLETE and column == "index":
+            data = formats.pack(suffix, tidy, meta)
+        else:
+            data = formats.pack_plain(suffix, tidy, meta, column)
     except (TypeError, ValueError, RecursionError, KeyError) as why:
         raise IndexFileError(f"{path} cannot hold this selection: {_reason(why)}.") from why
     try:
@@ -113,9 +121,11 @@ def read_indices(path: str | Path) -> NDArray[np.int64]:
         ) from why
 
 
-def convert(source: str | Path, target: str | Path) -> NDArray[np.int64]:
+def convert(source: str | Path, target: str | Path, *, column: str = "index") -> NDArray[np.int64]:
     """Write the content of an index file in another format, and return the source indices int64 [k].
 
+    Args:
+        column: what a `.txt` file holds, as for `write`.
     Raises:
         IndexFileError: `source` cannot be read, or it holds only indices and `target` has a complete format.
     """
@@ -123,8 +133,18 @@ def convert(source: str | Path, target: str | Path) -> NDArray[np.int64]:
         arrays, meta = read(source)
     else:
         arrays, meta = {"source_indices": read_indices(source)}, {}
-    write(target, arrays, meta)
+    write(target, arrays, meta, column=column)
     return arrays["source_indices"]
+
+
+def held_by(target: str | Path, column: str = "index") -> list[str]:
+    """Return what a file holds that was written with this column: its columns, or "everything"."""
+    suffix = ending(target)
+    if suffix in COMPLETE:
+        return ["everything"]
+    if suffix != ".csv":
+        return [column]
+    return Path(target).read_text(encoding="utf-8", errors="surrogateescape").partition("\n")[0].split(",")
 
 
 def _bytes(path: str | Path) -> bytes:

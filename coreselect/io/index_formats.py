@@ -5,14 +5,15 @@
 | `.npz` | everything | one `.npy` entry for each array, and `meta.npy`: the uint8 bytes of a JSON text |
 | `.json` | everything | `{"format", "version", "check", "meta", "arrays": {name: {"dtype", "shape", "data"}}}` |
 | `.npy` | source indices | int64 [k] |
-| `.txt` | source indices | one in each line |
-| `.csv` | source indices | one in each line, under the word `index` |
+| `.txt` | source indices, or another column | one in each line |
+| `.csv` | the columns of `coreselect.io.columns` | a line for each pick, under the names of the columns |
 
 Nothing is pickled. The JSON is strict. Numbers that are not finite are written as `coreselect.io.strict_json` describes in
 `meta`, and as the strings "nan", "inf" and "-inf" in the data of an array. Finite numbers keep all their bits; every NaN
 becomes the standard NaN.
 """
 
+import csv
 import hashlib
 import io
 import lzma
@@ -26,7 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from coreselect.io import npy, strict_json
+from coreselect.io import columns, npy, strict_json
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -38,6 +39,7 @@ FORMAT, VERSION = "coreselect-index", 1
 DAMAGE = (
     ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, EOFError, SyntaxError, RuntimeError,
     MemoryError, OSError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, tokenize.TokenError,
+    csv.Error,
 )  # fmt: skip
 
 
@@ -140,30 +142,35 @@ def _unpack_json(data: bytes) -> tuple[dict[str, Any], Arrays]:
     return head, arrays
 
 
-def pack_plain(suffix: str, indices: NDArray[np.int64]) -> bytes:
-    """Return the bytes of a file that holds only indices."""
-    if suffix == ".npy":
+def pack_plain(suffix: str, arrays: Arrays, meta: Mapping[str, Any], column: str = "index") -> bytes:
+    """Return the bytes of a file that other programs read.
+
+    Raises:
+        ValueError: there is no such column, or the format holds another.
+    """
+    if suffix == ".csv" and column == "index":
+        return columns.pack_csv(arrays, meta)
+    if suffix == ".npy" and column == "index":
         out = io.BytesIO()
-        np.lib.format.write_array(out, indices, allow_pickle=False)
+        np.lib.format.write_array(out, arrays["source_indices"], allow_pickle=False)
         return out.getvalue()
-    lines = ["index"] if suffix == ".csv" else []
-    return "".join(f"{line}\n" for line in [*lines, *indices.tolist()]).encode()
+    values = columns.column(column, arrays, meta) if suffix == ".txt" else None
+    if suffix != ".txt":
+        raise ValueError(f"one column, {column!r}, goes into a .txt file")
+    if values is None:
+        raise ValueError(
+            f"the selection has no column {column!r}: paths and labels are of the picks of a dataset that lists them"
+        )
+    return columns.pack_txt(values)
 
 
 def unpack_plain(suffix: str, data: bytes) -> NDArray[Any]:
-    """Read a file that holds only indices; `as_indices` checks them."""
+    """Read the indices of a file that other programs read; `as_indices` checks them."""
     if suffix == ".npy":
         return npy.array_in(data)
-    text = data.decode("ascii")
+    if suffix == ".csv":
+        return columns.indices_in(columns.unpack_csv(data))
+    text = data.decode("utf-8")
     if not text.endswith("\n"):
         raise ValueError("the last line is cut short: it has no line break")
-    lines = text.splitlines()
-    if suffix == ".csv" and lines.pop(0).strip() != "index":
-        raise ValueError("the first line is not `index`")
-    return np.array([_index(line) for line in lines], np.int64)
-
-
-def _index(line: str) -> int:
-    if not line.strip().isdecimal():
-        raise ValueError(f"{line[:20]!r} is not an index")
-    return int(line)
+    return columns.indices_in(text.splitlines())

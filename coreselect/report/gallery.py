@@ -109,7 +109,7 @@ def _gains(axes: Axes, gains: Float64) -> None:
     axes.stairs(gains / 10.0**power, edges, baseline=None, color=_CHOSEN, linewidth=1.5)
     axes.axhline(0, color=TEXT_COLOUR, linewidth=0.8)
     axes.set_xlabel(f"group (sum of gains: {gains.sum():.4g})", color=TEXT_COLOUR)
-    axes.set_ylabel(f"$\\times 10^{{{power}}}$" if power else "", color=TEXT_COLOUR)
+    axes.set_ylabel("gain" + (f", $\\times 10^{{{power}}}$" if power else ""), color=TEXT_COLOUR)
     axes.set_xlim(edges[0], edges[-1])
     whole_number_ticks(axes)
 
@@ -126,7 +126,7 @@ def _histogram(axes: Axes, counts: Balance | None) -> None:
     pool, chosen = (part / max(part.sum(), 1) for part in (counts.pool, counts.chosen))
     axes.bar(at, 100 * pool, width=0.86, color=_POOL, label="pool")
     axes.bar(at, 100 * chosen, width=0.5, color=_CHOSEN, label="chosen")
-    axes.set_ylabel("%", color=TEXT_COLOUR)
+    axes.set_ylabel("share, % of the picks or of the pool", color=TEXT_COLOUR)
     axes.set_xlim(-0.7, len(at) - 0.3)
     axes.set_ylim(0, 100 * max(pool.max(), chosen.max()) * 1.22)  # room for the legend
     if len(at) <= _MOST_NAMES:

@@ -68,6 +68,19 @@ def called_with(function: Callable[..., Any], known: Mapping[str, Any]) -> Any:
     return function(**{p.name: known[p.name] for p in named if p.name in known})
 
 
+def source_of(spec: str) -> Path | None:
+    """Return the file in which the object of a spec is, without running it; None if there is no such file."""
+    where = spec.rpartition(":")[0]
+    if where.endswith(".py"):
+        return Path(where)
+    try:
+        with _importable(Path.cwd()):
+            found = importlib.util.find_spec(where)
+    except (ImportError, ValueError):
+        return None
+    return Path(found.origin) if found is not None and found.has_location and found.origin else None
+
+
 def _from_name(where: str) -> ModuleType:
     with _importable(Path.cwd()):
         return importlib.import_module(where)

@@ -12,7 +12,7 @@ def check_selection(fields: Mapping[str, Any], pool_size: Any, budget: Any) -> N
 
     Args:
         fields: the arrays by name: `indices`, `source_indices` and `groups` int [k], `gains` float [k], `weights` float [k] or
-            None, `scores` float [N] or None.
+            None, `scores` float [N] or None; `labels` int [k] and `files`, k texts, may be missing.
         pool_size, budget: N and k, as the provenance says.
     Raises:
         ValueError: they are not, as when an index occurs twice, is negative, a fraction, or outside the pool.
@@ -35,6 +35,11 @@ def check_selection(fields: Mapping[str, Any], pool_size: Any, budget: Any) -> N
             raise ValueError("weights are not finite, negative, or all 0")
     if fields["scores"] is not None:
         vector("scores", fields["scores"], "f", pool_size)
+    if fields.get("labels") is not None:
+        vector("labels", fields["labels"], "iu", budget)
+    files = fields.get("files")
+    if files is not None and (len(files) != budget or not all(isinstance(file, str) for file in files)):
+        raise ValueError(f"files are not {budget} paths")
 
 
 def vector(name: str, array: Any, kinds: str, length: int) -> NDArray[Any]:

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from coreselect.cli.app import build
 
-ARGUMENTS = {"system", "mode", "source", "target", "files"}
+ARGUMENTS = {"system", "mode", "source", "target", "files", "file"}
 COMMANDS = {entry.name: entry for entry in entry_points(group="coreselect.commands")}
 OF_ONE_COMMAND = {
     "out",

@@ -210,7 +210,8 @@ def test_convert_writes_the_other_format(folder: Path) -> None:
     assert result.stdout == ""
     assert "12 indices (everything)" in result.stderr
     assert as_json(Selection.load(folder / "a.json")) == as_json(selection)
-    assert "only positions" in run("convert", folder / "a.json", folder / "a.csv").stderr
+    assert "(columns index, group)" in run("convert", folder / "a.json", folder / "a.csv").stderr
+    assert "only positions" in run("convert", folder / "a.json", folder / "a.npy").stderr
     assert read_indices(folder / "a.csv").tolist() == selection.source_indices.tolist()
     assert isinstance(run("convert", folder / "a.csv", folder / "b.npz").exception, IndexFileError)
     assert isinstance(run("convert", folder / "a.npz", folder / "b.pt").exception, IndexFileError)

@@ -103,11 +103,14 @@ def test_a_file_of_indices_is_not_a_selection(tmp_path: Path, suffix: str) -> No
 
 
 def test_plain_formats_are_what_other_programs_read(tmp_path: Path) -> None:
-    """The csv has a header of one word, the text one index in each line, and numpy opens the arrays without pickle."""
+    """The csv has a column for each array, the text one index in each line, and numpy opens the arrays without pickle."""
     for suffix in index_file.ENDINGS:
         write(tmp_path / f"a{suffix}", ARRAYS, META)
     assert (tmp_path / "a.txt").read_text().split() == [str(i) for i in INDICES]
-    assert (tmp_path / "a.csv").read_text().split() == ["index", *(str(i) for i in INDICES)]
+    head, *lines = (tmp_path / "a.csv").read_text().splitlines()
+    assert head == "index,group,weight"
+    assert [line.split(",")[0] for line in lines] == [str(i) for i in INDICES]
+    assert lines[0] == "7,1,nan"
     assert np.load(tmp_path / "a.npy", allow_pickle=False).tolist() == INDICES.tolist()
     with np.load(tmp_path / "a.npz", allow_pickle=False) as archive:
         assert archive["source_indices"].tolist() == INDICES.tolist()

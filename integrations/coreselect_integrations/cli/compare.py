@@ -63,7 +63,7 @@ def compare(
     With --preset, settings that are not given are the published ones, and the
     defaults above do not count.
 
-    The folder gets results.json, results.csv, pareto.png, pareto.pdf and
+    The folder gets results.json, results.csv, pareto.png, .pdf and .svg, and
     report.html, which opens without a network connection.
 
     A failed cell is a result, and the exit code is then 1. The same command tries

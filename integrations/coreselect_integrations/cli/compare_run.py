@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from coreselect.budget import resolve
+from coreselect.cli.configured_command import invocation
 from coreselect.cli.launcher import launched
 from coreselect.cli.options import AttackOptions, MachineOptions, PoolOptions
 from coreselect.cli.processes import as_rank
@@ -31,6 +32,7 @@ from coreselect_integrations.comparison import Runtime, Study
 from coreselect_integrations.comparison import compare as compare_methods
 from coreselect_integrations.comparison.dealing import Dealing
 from coreselect_integrations.comparison.forecast import forecast_study
+from coreselect_integrations.comparison.made_by import made_by
 from coreselect_integrations.comparison.picture import pareto
 from coreselect_integrations.comparison.plan import cells
 from coreselect_integrations.comparison.report import caption, write
@@ -112,7 +114,9 @@ def _run(request: Request, study: Study, device: torch.device, dealing: Dealing 
         records = compare_methods(study, train, test, runtime, others, dealing)
     if not first:
         return
-    files = write(out, about, records, *_pictures(records, caption(about, records), talk))
+    asked = invocation()
+    made = made_by(str(device), None if asked is None else asked.line)
+    files = write(out, about, records, *_pictures(records, caption(about, records), talk), made=made)
     if json:
         typer.echo(json_.dumps({"study": about, "records": records}))
     else:
@@ -202,10 +206,10 @@ def _check_labels(data: str, train: Any, test: Any) -> None:
     classes_in(test, f"{data}, test", "an accuracy")
 
 
-def _pictures(records: Sequence[Record], said: str, talk: Console) -> tuple[bytes | None, bytes | None]:
-    """Draw the picture as PNG and as PDF; None, and a note, without matplotlib."""
+def _pictures(records: Sequence[Record], said: str, talk: Console) -> list[bytes | None]:
+    """Draw the picture as PNG, PDF and SVG; None, and a note, without matplotlib."""
     try:
-        return pareto(records, said), pareto(records, said, "pdf")
+        return [pareto(records, said, kind) for kind in ("png", "pdf", "svg")]
     except MissingExtraError as why:
         talk.print(f"no picture: {why}", style="yellow")
-        return None, None
+        return [None, None, None]

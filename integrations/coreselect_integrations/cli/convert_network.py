@@ -1,8 +1,8 @@
 """`coreselect convert` for networks: a published checkpoint becomes a file of our own, with what is known of its training."""
 
 from dataclasses import asdict
-from json import dumps
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -24,8 +24,7 @@ def convert_network(
     mean: str | None = None,
     std: str | None = None,
     preset: str | None = None,
-    json: bool = False,
-) -> None:
+) -> dict[str, Any]:
     """Read a published network, write it as `save_network` does, and print what was recognised.
 
     Args:
@@ -34,7 +33,8 @@ def convert_network(
         routes: `natural,adversarial` or `adversarial,natural`.
         mean, std: numbers with commas between them.
         preset: how the network was trained; None takes what fits it.
-        json: print what was recognised as JSON on stdout too.
+    Returns:
+        the number of tensors, the preset, what was recognised, in words, and the network.
     Raises:
         DataError, UnknownNameError: the file cannot be read, or no preset has this name.
         typer.BadParameter: an option cannot be read, or the preset trains another kind of network.
@@ -61,10 +61,7 @@ def convert_network(
     ):
         if line:
             typer.echo(line, err=True)
-    typer.echo(f"wrote {target}: {len(saved.weights)} tensors", err=True)
-    if json:
-        said = {"file": str(target), "tensors": len(saved.weights), "preset": name, "recognised": list(lines)}
-        typer.echo(dumps({**said, "network": asdict(saved.spec)}))
+    return {"tensors": len(saved.weights), "preset": name, "recognised": list(lines), "network": asdict(saved.spec)}
 
 
 def _routes(text: str | None) -> tuple[str, str] | None:

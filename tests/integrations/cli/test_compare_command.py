@@ -39,9 +39,7 @@ SHORT = (
 
 def command(*words: object) -> Any:
     """Run the application in this process."""
-    return CliRunner().invoke(
-        build(), ["compare", *(str(w) for w in words)], env={"COLUMNS": "80", "TERMINAL_WIDTH": "400"}
-    )
+    return CliRunner().invoke(build(), ["compare", *(str(w) for w in words)], env={"COLUMNS": "80"})
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,7 @@ def twenty(split): return images(classes=20)
 
 def command(*words: object) -> Any:
     """Run the application in this process."""
-    return CliRunner().invoke(build(), [str(w) for w in words], env={"COLUMNS": "80", "TERMINAL_WIDTH": "400"})
+    return CliRunner().invoke(build(), [str(w) for w in words], env={"COLUMNS": "80"})
 
 
 @pytest.fixture(scope="module")

@@ -44,7 +44,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def command(*words: object) -> Any:
     """Run the application in this process."""
-    return CliRunner().invoke(build(), [str(w) for w in words], env={"COLUMNS": "80", "TERMINAL_WIDTH": "400"})
+    return CliRunner().invoke(build(), [str(w) for w in words], env={"COLUMNS": "80"})
 
 
 def finetune(mode: str, encoder: Path, out: Path, *words: object) -> Any:

@@ -28,7 +28,7 @@ def unlabelled(split): return list(images(split).tensors[0])
 
 def command(*words: object) -> Any:
     """Run the application in this process."""
-    return CliRunner().invoke(build(), [str(w) for w in words], env={"COLUMNS": "80", "TERMINAL_WIDTH": "400"})
+    return CliRunner().invoke(build(), [str(w) for w in words], env={"COLUMNS": "80"})
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::coreselect.errors.CoreselectWar
 
 def command(*words: object) -> Any:
     """Run the application in this process."""
-    return CliRunner().invoke(build(), [str(w) for w in words], env={"COLUMNS": "80", "TERMINAL_WIDTH": "400"})
+    return CliRunner().invoke(build(), [str(w) for w in words], env={"COLUMNS": "80"})
 
 
 def result(*words: object) -> Any:

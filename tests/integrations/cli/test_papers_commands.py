@@ -93,7 +93,7 @@ def test_every_line_of_the_page_runs_in_order(tmp_path: Path, monkeypatch: pytes
     assert len(lines) > 60
     for line in lines:
         words = tiny(shlex.split(line)[1:])
-        got = CliRunner().invoke(build(), words, env={"TERMINAL_WIDTH": "200"})
+        got = CliRunner().invoke(build(), words)
         assert got.exit_code == 0, f"{' '.join(words)}\n{got.output}\n{got.exception!r}"
         out = value(words, "--out")
         if words[0] in ("train", "finetune"):

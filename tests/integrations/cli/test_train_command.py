@@ -39,7 +39,7 @@ def bare(split): return Images(False)
 
 def command(*words: object) -> Any:
     """Run the application in this process."""
-    return CliRunner().invoke(build(), [str(w) for w in words], env={"COLUMNS": "80", "TERMINAL_WIDTH": "400"})
+    return CliRunner().invoke(build(), [str(w) for w in words], env={"COLUMNS": "80"})
 
 
 def train(system: str, out: Path, *words: object) -> Any:

@@ -25,9 +25,10 @@ from coreselect_integrations.comparison.cell_run import EMPTY_RECORD
 from coreselect_integrations.comparison.equal_time import affordable_epochs, settings_of
 from coreselect_integrations.comparison.measures import evenly_spaced
 from coreselect_integrations.comparison.methods import selector_for
+from coreselect_integrations.comparison.page import as_html, sentence
 from coreselect_integrations.comparison.picture import looks_of, on_front, pareto
 from coreselect_integrations.comparison.plan import cells
-from coreselect_integrations.comparison.report import as_csv, as_html, sentence, write
+from coreselect_integrations.comparison.report import as_csv, write
 from coreselect_integrations.comparison.statistics import FULL, WARM, MeanStd, lines, paired
 from coreselect_integrations.comparison.tables import NARROW, WIDE, blocks, nonempty_columns
 from coreselect_integrations.networks import load_network

@@ -293,7 +293,7 @@ def command(*words: object) -> Any:
     """Run the command alone in this process."""
     app = Typer()
     app.command()(fidelity_command)
-    return CliRunner().invoke(app, [str(w) for w in words], env={"COLUMNS": "80", "TERMINAL_WIDTH": "400"})
+    return CliRunner().invoke(app, [str(w) for w in words], env={"COLUMNS": "80"})
 
 
 @pytest.fixture(scope="module")

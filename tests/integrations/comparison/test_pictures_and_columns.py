@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from coreselect_integrations.comparison.page import as_html
 from coreselect_integrations.comparison.picture import KINDS, on_front, pareto
-from coreselect_integrations.comparison.report import as_csv, as_html, caption
+from coreselect_integrations.comparison.report import as_csv, caption
 from coreselect_integrations.comparison.statistics import lines
 from coreselect_integrations.comparison.tables import NARROW, WIDE, nonempty_columns
 

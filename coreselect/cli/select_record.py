@@ -1,0 +1,73 @@
+"""What an index file holds of the command that made it: enough for `coreselect rerun` to do the same, or to say what changed."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from coreselect.cli.configured_command import invocation
+from coreselect.support.factories import is_spec, source_of
+from coreselect.types import Selection
+
+WRITTEN = ("store", "save_model")  # options that name what is written, not what is read
+TRAINED = "model.pt"  # the file of a folder of training
+
+
+def recorded(selection: Selection, request: Any, selector: str, work: Any) -> Selection:
+    """Return the selection with the command in its provenance, and with labels and files where the dataset lists them.
+
+    Args:
+        request: the record of the command line, a dataclass of records.
+        selector: the name of the method, of those that were asked for.
+        work: what the request became: `dataset` (None for arrays), and records of the `model` and of the images `held` out.
+    """
+    options = options_of(request)
+    asked = invocation()
+    command = {
+        "name": "select",
+        "line": None if asked is None else asked.line,
+        "selector": selector,
+        "options": options,
+        "inputs": inputs_of(options),
+        "model": dict(work.model),
+        "validation": dict(work.held),
+    }
+    named = selection if work.dataset is None else selection.described(work.dataset)
+    return replace(named, provenance=replace(named.provenance, command=command))
+
+
+def options_of(request: Any) -> dict[str, Any]:
+    """Return every option of a request by its name, as plain values; paths are texts."""
+    found: dict[str, Any] = {"budget": request.budget, "seed": request.seed}
+    for part in fields(request):
+        record = getattr(request, part.name)
+        if is_dataclass(record) and not isinstance(record, type):
+            found.update(asdict(record))
+    return {name: str(value) if isinstance(value, Path) else value for name, value in found.items()}
+
+
+def inputs_of(options: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Return the files that options name, each with a digest of its bytes: weights, arrays, and the sources of factories.
+
+    A factory is known by the file it is in; what that file imports is not looked at.
+    """
+    found = {}
+    for name, value in options.items():
+        path = None if name in WRITTEN or not isinstance(value, str) else _file(value)
+        if path is not None:
+            found[name] = {"name": str(options[name]), "digest": _digest(path)}
+    return found
+
+
+def _file(text: str) -> Path | None:
+    """Return the file that a text names, or that it is in; None if there is none."""
+    path = source_of(text) if is_spec(text) else Path(text)
+    if path is not None and path.is_dir():
+        path = path / TRAINED
+    return path if path is not None and path.is_file() else None
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
