@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from coreselect.cli.options import FROM, METHOD, MODEL, RUN, BatchSize, Capture, GroupSize, Precision
+from coreselect.cli.options import FROM, METHOD, MODEL, RUN, AttackPrecision, BatchSize, Capture, GroupSize
 
 ARRAYS = "Arrays instead of a model"
 
@@ -144,7 +144,7 @@ class MethodOptions:
 class PassOptions:
     """How the passes over the images are run."""
 
-    precision: Precision = None
+    precision: AttackPrecision = None
     batch_size: BatchSize = None
 
 

@@ -16,8 +16,9 @@ from coreselect.cli.model import PreparedModel, from_factory, normalised, regist
 from coreselect.cli.options import AttackOptions, MachineOptions, PoolOptions, RcsOptions, WarmupOptions
 from coreselect.cli.plain_values import as_json
 from coreselect.cli.processes import as_rank
-from coreselect.cli.select_method import IN_PRECISION, make_selector, training_attack
+from coreselect.cli.select_method import make_selector, training_attack
 from coreselect.cli.select_options import ArrayOptions, MethodOptions, ModelOptions, PassOptions, WorkOptions
+from coreselect.cli.select_passes import prepared
 from coreselect.cli.show import summary
 from coreselect.cli.show_plan import show_plans
 from coreselect.data import labels_of, names_of
@@ -199,7 +200,7 @@ def _over_model(request: Request, device: torch.device, report: Progress, talk: 
             f"{request.pool.data}: {len(pool)} to choose from, {len(held)} held out for validation; {ready.said}",
             markup=False,
         )
-    return Work(_task(request, loss, attack, ready, pool, held, device), dataset, ready.record, radius, warm_up)
+    return Work(_task(request, loss, attack, ready, pool, held, device, talk), dataset, ready.record, radius, warm_up)
 
 
 def _warm_up_seconds(request: Request, pool: Any, device: torch.device) -> float:
@@ -242,16 +243,18 @@ def _task(
     pool: Any,
     held: Any,
     device: torch.device,
+    talk: Console | None,
 ) -> Task:
     """Make the task of a model."""
     # a CPU maps the activations of larger batches anew at every pass, which is slower
     batch_size = request.passes.batch_size or (64 if device.type == "cpu" else 256)
     inside = "" if request.model.mean is None else "model."  # the user's names, inside `Normalized`
     head, capture = request.model.head, request.model.capture
-    return Task.from_model(
+    task = Task.from_model(
         ready.model, pool, held, loss=loss,
-        attack=None if attack is None else IN_PRECISION[request.passes.precision or "fp32"](attack),
+        attack=attack,
         head=head and inside + head, capture=capture and (capture if capture == "all" else inside + capture),
         call=ready.call, views=ready.views, batch_size=batch_size, num_workers=request.machine.workers(device),
         timeout=request.machine.read_timeout, device=device,
     )  # fmt: skip
+    return prepared(task, request.passes.precision, request.seed, talk, own=request.model.model is not None)

@@ -103,6 +103,7 @@ class ModelRecipe(Recipe):
     timeout: float
     device: torch.device | None
     ids: Sequence[int | str] | None
+    fold: bool
     pool_targets: Targets | None
     validation_targets: Targets | None
     first_ranges: Mapping[str, Range | None] = field(default_factory=dict)

@@ -66,6 +66,7 @@ class Task(Recipe):
         device: torch.device | str | None = None,
         ids: Sequence[int | str] | None = None,
         history: History | None = None,
+        fold: bool = True,
     ) -> ModelTask:
         """Describe a model, the pool that it is trained on, and the validation inputs whose RD should fall.
 
@@ -100,6 +101,9 @@ class Task(Recipe):
             device: of forward passes; None: the model's device.
             ids: one per pool item, used for the pool's fingerprint; None: the fingerprint reads 256 items.
             history: what training has recorded about the pool; read when a selection is made.
+            fold: run convolutions with the batch normalisation after them folded in, where only a head is captured and outputs
+                stay the same to rounding (`coreselect.network.folding`). The record says how many were. False runs every
+                layer, and gives the bits of versions that did not fold.
         Raises:
             DataError: the pool or validation is empty, a stream, or a Subset with repeated or negative positions; its items
                 have an unknown form, or cannot be read or put into a batch; or two reads of an item with one seed differ,
@@ -143,6 +147,7 @@ class Task(Recipe):
             timeout=timeout,
             device=None if device is None else device_of(device),
             ids=ids,
+            fold=fold,
             pool_targets=in_pool.targets,
             validation_targets=None if in_validation is None else in_validation.targets,
             first_ranges={

@@ -15,6 +15,7 @@ from coreselect.cli.options import AttackOptions, MachineOptions, PoolOptions, R
 from coreselect.data.items import check_timeout
 from coreselect.errors import CoreselectError
 from coreselect.io.fingerprint import fingerprint
+from coreselect.network.placing import placed
 from coreselect.protocols import Progress
 from coreselect.selectors import RCS
 from coreselect.support.progress import progress
@@ -80,7 +81,7 @@ def run(request: Request, *, json: bool) -> None:
             talk.print(f"note: {request.from_} was trained on another pool than this one of {data}", style="yellow")
     with progress() as report:
         if saved is not None:
-            network, said = restore(saved).to(device).eval(), str(request.from_)
+            network, said = placed(restore(saved), device).eval(), str(request.from_)
         else:
             network, said = _warmed(request, settings, pool, report, device)
         task = _task(request, settings, network, pool, held, device)

@@ -66,8 +66,6 @@ def finetune(
     unknown = [word for word in modes if word not in ALL]
     if unknown:
         raise typer.BadParameter(f"no way of fine-tuning is called {unknown[0]!r}; there are {', '.join(ALL)} and all.")
-    if training.precision not in ("fp32", "bf16"):
-        raise typer.BadParameter(f"--precision is one of fp32, bf16, got {training.precision!r}.")
     tables = len(modes) > 1 or len(from_) > 1 or evaluation.eval is not None
     if tables and "lpaft" in modes:
         raise typer.BadParameter(

@@ -15,6 +15,7 @@ from coreselect.cli.device import device_on
 from coreselect.data import names_of
 from coreselect.data.items import check_timeout
 from coreselect.errors import BudgetError, RequirementError
+from coreselect.network.precision import DTYPES
 from coreselect_integrations.cli.checks_before_work import check_folder, classes_in, network_at
 from coreselect_integrations.cli.finetune_request import Request, mode_of, two_trainings
 from coreselect_integrations.cli.run_progress import RunProgress, counted, duration
@@ -25,7 +26,6 @@ from coreselect_integrations.finetuning.autolora import autolora
 from coreselect_integrations.finetuning.post_training import PostTrained, post_train
 from coreselect_integrations.networks import MODEL, Saved, save_network
 from coreselect_integrations.pretraining.dataset_shape import check_images
-from coreselect_integrations.pretraining.settings import AUTOCAST_DTYPES
 from coreselect_integrations.systems.augment import crop_flip
 from coreselect_integrations.training.runs import CHECKPOINT, LOG
 
@@ -91,7 +91,7 @@ def _settings(request: Request, saved: Saved, device: torch.device, flip: bool) 
         "seed": request.seed, "batch_size": request.training.batch_size,
         "augment": partial(crop_flip, pad=saved.spec.size // 8, flip=flip), "num_workers": request.machine.workers(device),
         "timeout": request.machine.read_timeout,
-        "precision": AUTOCAST_DTYPES[request.training.precision or "fp32"], "device": device, "folder": request.out,
+        "precision": DTYPES[request.training.precision or "fp32"], "device": device, "folder": request.out,
         "about": {"flip": flip},
     }  # fmt: skip
 

@@ -19,6 +19,7 @@ from coreselect import CoresetSampler, Indexed, Selector, Task
 from coreselect.data import names_of
 from coreselect.data.items import CheckedLoader
 from coreselect.history import History
+from coreselect.network.placing import placed
 from coreselect.protocols import Progress
 from coreselect.selectors import Random
 from coreselect.support import ranks
@@ -96,7 +97,7 @@ def pretrain(
     spec = network_for(settings, pool, num_workers)
     if settings.flip is None:
         settings = replace(settings, flip=spec.channels > 1)
-    network = make(spec, settings.seed).to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = placed(make(spec, settings.seed), where)
     model: nn.Module = MomentumEncoder(network, settings.key_momentum) if settings.key_momentum else network
     optimizer = optimiser(
         settings.optimiser, network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay,

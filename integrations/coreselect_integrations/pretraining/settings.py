@@ -13,7 +13,7 @@ import torch
 
 from coreselect.attacks import PGD
 from coreselect.errors import RequirementError, UnknownNameError
-from coreselect.network.precision import HalfPrecision
+from coreselect.network.precision import DTYPES, attack_in
 from coreselect.objectives import RD
 from coreselect.protocols import Attack, Loss, MakeViews
 from coreselect_integrations.lookup import look_up
@@ -25,8 +25,6 @@ from coreselect_integrations.systems.views import two_views
 from coreselect_integrations.training.optimisers import OPTIMISERS
 from coreselect_integrations.training.schedule import Curve, constant, cosine, stairs, triangle
 
-AUTOCAST_DTYPES: Mapping[str, torch.dtype | None] = MappingProxyType({"fp32": None, "bf16": torch.bfloat16})
-PRECISIONS = tuple(AUTOCAST_DTYPES)
 ALIGNMENTS = ("warmup", "absolute")
 CAPTURES = ("head", "all")
 CROPS = ("pad", "resized")
@@ -110,7 +108,7 @@ class Settings:
         look_up(SYSTEMS, self.system, "training system")
         maker_of(self.arch)
         for name, known in (
-            ("precision", PRECISIONS),
+            ("precision", tuple(DTYPES)),
             ("optimiser", OPTIMISERS),
             ("capture", CAPTURES),
             ("crop", CROPS),
@@ -164,7 +162,7 @@ class Settings:
             return None
         if n is not None:
             attack = _short_attack(self.radius, n)
-        return attack if self.autocast_dtype is None else HalfPrecision(attack)
+        return attack_in(attack, self.precision)
 
     @property
     def rd(self) -> RD:
@@ -174,7 +172,7 @@ class Settings:
     @property
     def autocast_dtype(self) -> torch.dtype | None:
         """The type of mixed-precision forward passes in training; None means the precision of the model."""
-        return AUTOCAST_DTYPES[self.precision]
+        return DTYPES[self.precision]
 
     def scaled_to(self, epochs: int) -> Settings:
         """Return the settings of a run of another length: numbers of epochs are scaled, and are at least one."""

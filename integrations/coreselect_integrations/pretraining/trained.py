@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from coreselect.errors import RequirementError
+from coreselect.network.placing import placed
 from coreselect.protocols import Attack, Call, Loss, MakeViews
 from coreselect_integrations.networks import (
     HEADLESS,
@@ -94,6 +95,6 @@ def open_trained(path: str | Path, dataset: Any, data: str, device: torch.device
     said = f"{saved.spec.arch} of {path}, as in the last epoch of {settings.system}"
     record = {"from": str(path), "system": settings.system, "arch": saved.spec.arch}
     return Trained(
-        restore(saved).to(device).eval(), settings.loss(last), settings.select_attack, route_call, settings.views(last),
+        placed(restore(saved), device).eval(), settings.loss(last), settings.select_attack, route_call, settings.views(last),
         said, record, lines, settings.validation, settings.seed,
     )  # fmt: skip

@@ -8,10 +8,12 @@ import pytest
 from typer.testing import CliRunner
 
 from coreselect.cli.app import build
-from coreselect.cli.select import PRECISIONS, select
+from coreselect.cli.options import PRECISIONS
+from coreselect.cli.select import select
 from coreselect.data.items import CheckedLoader
 from coreselect.errors import RequirementError
 from coreselect.losses import LOSSES
+from coreselect.network.precision import DTYPES
 from coreselect.objectives import OBJECTIVES
 from coreselect_integrations.cli import fidelity, finetune
 from coreselect_integrations.cli.compare_study import CURVES
@@ -34,7 +36,7 @@ def test_names_are_those_of_the_library() -> None:
     """Systems, ways of fine-tuning, precisions, and the losses of a warm-up."""
     assert tuple(settings.SYSTEMS) == SYSTEM_NAMES
     assert tuple(MODES) == MODE_NAMES
-    assert tuple(settings.PRECISIONS) == PRECISIONS
+    assert tuple(DTYPES) == PRECISIONS
     assert warmup.LOSSES == fidelity.LOSSES
     assert {*finetune.ATTACKED} == {m for m in finetune.ALL if m not in MODES or MODES[m].attack is not None}
 
