@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from coreselect.data.labels import why_unlabelled
 from coreselect.data.reading import Unpack, read
+from coreselect.data.reading import unpack as default_unpack
 from coreselect.errors import OverlapError, RequirementError, ShapeError, first_few
 from coreselect.gradients.batched_views import batched
 from coreselect.gradients.inputs import (
@@ -29,6 +30,7 @@ from coreselect.gradients.inputs import (
     to_device,
 )
 from coreselect.gradients.parts import Batches
+from coreselect.gradients.starts import Starts, starts
 from coreselect.losses.targets import for_loss, reads_classes
 from coreselect.network.network import Network
 from coreselect.network.precision import at_least, without_autocast
@@ -103,11 +105,12 @@ class Sweeper:
                 timeout=self.timeout,
                 raw=True,
                 pin=self.device.type == "cuda",
+                drawn=self._starts(),
             )
         checks = LateChecks()
         for number, groups in enumerate(batches, 1):
             with self.clock("read"):
-                positions, x, labels = next(source)
+                positions, x, labels, *drawn = next(source)
                 self._refuse_overlap(positions, x)
                 x, given = in_precision(x, self.dtype), labels
                 labels = for_loss(self.loss, given, len(positions))
@@ -130,13 +133,21 @@ class Sweeper:
             edges = np.cumsum([0, *(len(g) for g in groups)])
             slices = [slice(int(a), int(b)) for a, b in pairwise(edges)]
             with checks.collecting():
-                prepared = self._prepare(positions, x, labels, slices)
+                prepared = self._prepare(positions, x, labels, slices, drawn[0] if drawn else None)
                 for z in prepared.values():
                     refuse_features(positions, z)
             checks.batch_done(last=number == len(batches))
             yield PreparedBatch(positions, slices, prepared, labels if self.loss.needs_labels else None)
 
-    def _prepare(self, positions: NDArray[np.int64], x: Any, labels: Any, slices: Sequence[slice]) -> dict[Stream, Any]:
+    def _starts(self) -> Starts | None:
+        """What the processes that read items draw with them: the starts of attacks; nothing where nothing is won."""
+        attacked = tuple(view for route, view in self.loss.streams if route == "adversarial")
+        wins = self.num_workers and attacked and self.attack is not None and self.unpack is default_unpack
+        return Starts(self.seed, self.round, attacked) if wins else None
+
+    def _prepare(
+        self, positions: NDArray[np.int64], x: Any, labels: Any, slices: Sequence[slice], drawn: Views | None
+    ) -> dict[Stream, Any]:
         if any(route == "adversarial" for route, _ in self.loss.streams):
             refuse_attack(x)
         with self.clock("views"):
@@ -148,7 +159,7 @@ class Sweeper:
                     out[stream] = self.net.prepare(views[stream[1]], "natural")
         attacked = [s for s in self.loss.streams if s[0] == "adversarial"]
         if attacked:
-            adversarial = self._attack(positions, views, [view for _, view in attacked], out, labels, slices)
+            adversarial = self._attack(positions, views, [view for _, view in attacked], out, labels, slices, drawn)
             with self.clock("features"), torch.no_grad():
                 for stream, x in zip(attacked, adversarial, strict=True):
                     out[stream] = self.net.prepare(x, "adversarial")
@@ -183,6 +194,7 @@ class Sweeper:
         prepared: dict[Stream, Any],
         labels: Any,
         slices: Sequence[slice],
+        drawn: Views | None,
     ) -> Views:
         """Attack the views with the given numbers together, in that order; other views are not attacked and cost nothing."""
         if self.attack is None:
@@ -200,10 +212,10 @@ class Sweeper:
                     for s in self.loss.streams
                     if s in prepared
                 )
-            noise = tuple(
-                seeding.noise(views[i], seeding.seeds(self.seed, "attack", self.round, i, indices=positions))
-                for i in numbers
-            )
+            if drawn is not None and all(n.shape == views[i].shape for n, i in zip(drawn, numbers, strict=True)):
+                noise = tuple(to_device(n.to(views[i].dtype), self.device) for n, i in zip(drawn, numbers, strict=True))
+            else:  # there are no workers, or views have another size than the items
+                noise = tuple(starts(views[i], self.seed, self.round, i, positions) for i in numbers)
             pieces = [slice(0, len(positions))] if self.loss.per_example else slices
 
             def ascend(at: Views) -> Tensor:

@@ -93,6 +93,7 @@ class ModelRecipe(Recipe):
     validation: Any
     loss: Loss
     attack: Attack | None
+    attack_given: bool
     head: str | None
     capture: Sequence[str] | str | None
     call: Call

@@ -81,7 +81,7 @@ class Task(Recipe):
             loss: `"ce"`, `"sat"`, `"trades"`, `"cl"`, `"acl"`, a function (outputs [B, C], targets) → [B], a module such as
                 `nn.MSELoss(reduction="none")`, or an object (`coreselect.protocols.Loss`). A loss of your own gets the targets
                 as the items carry them.
-            attack: makes the loss's adversarial inputs; None: the loss's published attack.
+            attack: makes the loss's adversarial inputs; None: the loss's published attack, with one step in a `CoresetSampler`.
             head: name of the submodule that is the head; None: the smallest one that holds a Linear and whose output is the
                 model's output.
             capture: parameters whose gradients are rows. None: the head's Linear weights and biases; `"all"`; or `fnmatch`
@@ -137,6 +137,7 @@ class Task(Recipe):
             validation=validation,
             loss=loss_object,
             attack=attack or loss_object.default_attack,
+            attack_given=attack is not None,
             head=head,
             capture=capture if capture is None or isinstance(capture, str) else tuple(capture),
             call=_call_of(model, call, routes),

@@ -22,6 +22,7 @@ from coreselect_integrations.cli.compare_table import show
 from coreselect_integrations.cli.comparison_progress import ComparisonProgress
 from coreselect_integrations.cli.options import NetworkOptions, ScheduleOptions, TrainingOptions
 from coreselect_integrations.cli.run_progress import counted
+from coreselect_integrations.cli.train_settings import attack_said
 from coreselect_integrations.comparison import Runtime, Study
 from coreselect_integrations.comparison import compare as compare_methods
 from coreselect_integrations.comparison.picture import pareto
@@ -72,6 +73,8 @@ def run(request: Request, *, json: bool) -> None:
     talk = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     what = f"{study.settings.system}, {study.settings.arch} on {data}"
     talk.print(f"{what}: {counted(len(list(cells(study))), 'cell')} on {device}, in {out}")
+    if study.settings.attack is not None:
+        talk.print(attack_said(study.settings))
     with ComparisonProgress() as progress:
         runtime = Runtime(
             folder=out, device=device, num_workers=request.machine.workers(device), timeout=request.machine.read_timeout,

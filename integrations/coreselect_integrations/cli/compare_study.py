@@ -51,16 +51,15 @@ def make_settings(
     radius = attack.radius if attack.radius is not None else 8 / 255 if published is None else published.radius
     if not 0 < radius <= 1:
         raise typer.BadParameter(f"--radius is above 0 and up to 1, as all are judged under attack, got {radius:g}.")
-    records = {**vars(network), **vars(training), **vars(schedule)}
-    records |= {"validation": pool.validation, "optimiser": study.optimiser}
-    given = {name: value for name, value in records.items() if value is not None}
+    records = {**vars(network), **vars(training), "validation": pool.validation, "optimiser": study.optimiser}
+    given = {name: value for name, value in records.items() if value is not None} | schedule.given
     if published is not None:
         return _published(published, given, attack)
     given = {**SMALL, **given}
     steps = attack.attack_steps or 5
     own = {
         "weight_decay": 5e-4 if SYSTEMS[base.system].supervised else 1e-4, "lr_warmup": min(1, given["warmup"]),
-        "radius": radius, "step": 2.5 * radius / steps, "attack_steps": steps, "select_attack_steps": None,
+        "radius": radius, "step": 2.5 * radius / steps, "attack_steps": steps, "select_attack_steps": 1,
         "interval": max(1, given["epochs"] // 20),
     }  # fmt: skip
     return replace(base, **{**own, **given})

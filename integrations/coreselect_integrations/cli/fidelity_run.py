@@ -110,9 +110,9 @@ def _print(request: Request, settings: Settings, network: str, result: Fidelity,
 
 
 def _settings(request: Request, saved: Saved | None) -> Settings:
-    """Return the settings of training, with what the command line changes; always in full precision.
+    """Return the settings of training, with what the command line changes; in full precision, and under its attack.
 
-    bfloat16 is one of the approximations that are measured.
+    bfloat16 is one of the approximations that are measured, and so are fewer steps.
     """
     if saved is not None:
         found = settings_of_network(saved, request.from_)
@@ -126,7 +126,8 @@ def _settings(request: Request, saved: Saved | None) -> Settings:
         "rd_steps": request.rcs.rd_steps, "arch": request.warmup.arch,
         "select_attack_steps": request.attack.attack_steps, "capture": request.report.step,
     }  # fmt: skip
-    return replace(found, precision="fp32", **{name: v for name, v in changed.items() if v is not None})
+    exact = {"precision": "fp32", "select_attack_steps": None}
+    return replace(found, **{**exact, **{name: v for name, v in changed.items() if v is not None}})
 
 
 def _task(

@@ -17,6 +17,7 @@ from coreselect.support import ranks
 from coreselect_integrations.cli.checks_before_work import check_folder, held_out
 from coreselect_integrations.cli.run_progress import RunProgress, counted, duration
 from coreselect_integrations.cli.train_settings import (
+    attack_said,
     check,
     notes,
     selector_named,
@@ -73,6 +74,8 @@ def _run(
     if method is not None:
         plan = f"{settings.fraction:.3g} by {selector} from epoch {settings.first_selection + 1} on"
     talk.print(f"{counted(settings.epochs, 'epoch')} on {device}, {plan}, in {out}")
+    if method is not None and method.requires & {"gradients", "inputs"} and settings.attack is not None:
+        talk.print(attack_said(settings))
     if ranks.world_size() > 1:
         talk.print(f"{ranks.world_size()} ranks share the selections; each of them trains on every batch")
     for words in notes(settings):

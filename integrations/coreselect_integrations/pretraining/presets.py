@@ -27,7 +27,8 @@ def defaults(system: str) -> Settings:
     Contrastive systems: Xu et al., NeurIPS 2023 (ResNet-18, LARS with rate 5.0, batches of 512, 1000 epochs, 5 attack steps
     of 2/255, selection from epoch 100 on, every 20 epochs). SAT and TRADES: 100 epochs of SGD with rate 0.1, 10 attack steps
     of 2/255, selection from epoch 10 on, every 10 epochs. Fast-AT: Wong et al., ICLR 2020 (30 epochs, a triangular rate up to
-    0.2, one attack step of 10/255).
+    0.2, one attack step of 10/255). One thing is ours: a selection attacks the pool with one step. `preset` has the attack of
+    the published programs, which is that of training.
 
     Raises:
         UnknownNameError: no system has this name.
@@ -37,8 +38,13 @@ def defaults(system: str) -> Settings:
     return replace(Settings(system=system), **own)
 
 
+def _published(system: str) -> Settings:
+    """Return a system's settings with the attack of training in selections too, as in the published programs."""
+    return replace(defaults(system), select_attack_steps=None)
+
+
 def _presets() -> dict[str, Settings]:
-    small = {f"cifar10-{name}": defaults(name) for name in SYSTEMS}
+    small = {f"cifar10-{name}": _published(name) for name in SYSTEMS}
     acl = {
         **_IMAGENET32, "projection": 2, "epochs": 200, "lr": 0.6, "lr_warmup": 2, "floor": 1e-6 / 0.6,
         "temperature": 0.1, "warmup": 20, "every": 10, "select_attack_steps": 1, "rd_steps": 1,
@@ -47,13 +53,13 @@ def _presets() -> dict[str, Settings]:
     named = {
         **small,
         **{name.replace("cifar10", "cifar100"): preset for name, preset in small.items()},
-        "stl10-acl": defaults("acl"),
-        "stl10-dynacl": defaults("dynacl"),
-        "imagenet32-cl": replace(defaults("cl"), **acl),
-        "imagenet32-acl": replace(defaults("acl"), **acl),
-        "imagenet32-sat": replace(defaults("sat"), **sat),
-        **image_presets.stl10(defaults),
-        **image_presets.imagenet(defaults, _IMAGENET32),
+        "stl10-acl": _published("acl"),
+        "stl10-dynacl": _published("dynacl"),
+        "imagenet32-cl": replace(_published("cl"), **acl),
+        "imagenet32-acl": replace(_published("acl"), **acl),
+        "imagenet32-sat": replace(_published("sat"), **sat),
+        **image_presets.stl10(_published),
+        **image_presets.imagenet(_published, _IMAGENET32),
     }
     return {name: _as_published(settings) for name, settings in named.items()}
 

@@ -17,7 +17,6 @@ from torch import nn
 
 from coreselect import CoresetSampler, Indexed, Selector, Task
 from coreselect.data import names_of
-from coreselect.data.items import CheckedLoader
 from coreselect.history import History
 from coreselect.network.placing import placed
 from coreselect.protocols import Progress
@@ -34,6 +33,7 @@ from coreselect_integrations.pretraining.settings import OLD_DEFAULTS, SYSTEMS, 
 from coreselect_integrations.systems.dynacl import MomentumEncoder
 from coreselect_integrations.training.batches import NonSingletonBatches, ProgressLoader
 from coreselect_integrations.training.optimisers import optimiser
+from coreselect_integrations.training.resident import ResidentLoader, loader_for
 from coreselect_integrations.training.runs import Run
 from coreselect_integrations.training.schedule import Schedule
 
@@ -122,15 +122,9 @@ def pretrain(
     writes = ranks.rank() == 0
     workers, seen = generator(settings.seed, "workers"), SeenExamples(n)
     batches = NonSingletonBatches(sampler, settings.batch_size)
-    loader = CheckedLoader(
-        Indexed(pool),
-        batches,
-        what="pool",
-        generator=workers,
-        num_workers=num_workers,
-        timeout=timeout,
-        pin=where.type == "cuda",
-    )
+    loader = loader_for(
+        Indexed(pool), batches, what="pool", generator=workers, num_workers=num_workers, timeout=timeout, device=where
+    )  # fmt: skip
     parts: dict[str, Any] = {
         "model": model, "optimizer": optimizer, "schedule": schedule, "sampler": sampler, "seen": seen,
         "history": history,
@@ -171,6 +165,7 @@ def pretrain(
                 "loss": log.loss, "accuracy": log.accuracy, "lr": rate, "examples": log.examples, "updates": len(loader),
                 "seconds": log.seconds, "select_seconds": select_seconds, "cpu_seconds": process_time() - cpu_start,
                 "select_cpu_seconds": select_cpu_seconds, "seen": seen.share,
+                "resident": isinstance(loader, ResidentLoader),
                 "selection": {} if chosen is None else dict(chosen.provenance.seconds),
                 "trouble": list(chosen.diagnostics.trouble()) if chosen is not None and chosen.diagnostics is not None else [],
             }  # fmt: skip

@@ -91,10 +91,10 @@ def open_trained(path: str | Path, dataset: Any, data: str, device: torch.device
     check_images(dataset, saved.spec, data)
     if settings.flip is None:
         settings = replace(settings, flip=saved.spec.channels > 1)
-    last = settings.epochs - 1
+    last, attack = settings.epochs - 1, replace(settings, select_attack_steps=None).select_attack
     said = f"{saved.spec.arch} of {path}, as in the last epoch of {settings.system}"
     record = {"from": str(path), "system": settings.system, "arch": saved.spec.arch}
     return Trained(
-        placed(restore(saved), device).eval(), settings.loss(last), settings.select_attack, route_call, settings.views(last),
+        placed(restore(saved), device).eval(), settings.loss(last), attack, route_call, settings.views(last),
         said, record, lines, settings.validation, settings.seed,
     )  # fmt: skip

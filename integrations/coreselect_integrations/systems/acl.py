@@ -72,7 +72,7 @@ def train_epoch(
         history: records what each example added to the loss of its update, before weighting: the mean of NT-Xent over the
             example's two anchors, with natural and attacked views weighted as in the loss.
         precision: of mixed-precision forward passes; None means the precision of the model.
-        device: where batches are moved; None leaves them where they are.
+        device: where batches are moved; None means the device of the model.
     Returns:
         the mean loss; there is no accuracy.
     Raises:

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from coreselect.support.devices import sent
 from coreselect_integrations.systems.views import TRIES, crop, crop_boxes, load_kornia
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]  # (x, generator) → x, on whole batches
@@ -13,7 +14,7 @@ Augment = Callable[[Tensor, torch.Generator], Tensor]  # (x, generator) → x, o
 
 def uniform(*shape: int, generator: torch.Generator, like: Tensor) -> Tensor:
     """Draw float32 numbers in [0, 1) on the generator's device, and move them to the device of `like`."""
-    return torch.rand(shape, generator=generator, device=generator.device).to(like.device)
+    return sent(torch.rand(shape, generator=generator, device=generator.device), like.device)
 
 
 def crop_flip(x: Tensor, generator: torch.Generator, *, pad: int = 4, flip: bool = True) -> Tensor:
@@ -64,5 +65,5 @@ def resized_crop_flip(
     u = torch.rand(B, 2 * TRIES + 3, generator=generator, device=generator.device).cpu()  # [B, numbers]
     tries, place, mirror = u.split([2 * TRIES, 2, 1], 1)
     cut = crop(load_kornia(), x, crop_boxes(tries.view(B, TRIES, 2), place, H, W, scale), "bilinear")
-    mirrored = (mirror < 0.5 * flip)[:, :, None, None].to(x.device)  # [B, 1, 1, 1]
+    mirrored = sent((mirror < 0.5 * flip)[:, :, None, None], x.device)  # [B, 1, 1, 1]
     return torch.where(mirrored, cut.flip(-1), cut)

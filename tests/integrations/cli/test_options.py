@@ -1,7 +1,6 @@
 """The names that the help lists without loading anything are those that the library knows."""
 
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -21,9 +20,8 @@ from coreselect_integrations.cli.options import MODE_NAMES, SYSTEM_NAMES
 from coreselect_integrations.cli.train import train
 from coreselect_integrations.finetuning import MODES
 from coreselect_integrations.networks import ARCHITECTURES, NetworkSpec, make, save_network
-from coreselect_integrations.pretraining import run as pretraining_run
 from coreselect_integrations.pretraining import settings, warmup
-from coreselect_integrations.training import epochs
+from coreselect_integrations.training import resident
 from coreselect_integrations.training.optimisers import OPTIMISERS
 
 
@@ -66,11 +64,9 @@ def test_a_read_timeout_needs_workers(words: tuple[str, ...], tmp_path: Path) ->
     assert "only workers can be waited for" in str(got.exception)
 
 
-@pytest.mark.parametrize(
-    ("words", "module"), [(("train", "sat"), pretraining_run), (("finetune", "slf", "--from", "MODEL"), epochs)]
-)
+@pytest.mark.parametrize("words", [("train", "sat"), ("finetune", "slf", "--from", "MODEL")])
 def test_a_read_timeout_reaches_the_loader(
-    words: tuple[str, ...], module: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The loader of the training waits for its workers for that long."""
     pytest.importorskip("sklearn", reason="digits come with scikit-learn")
@@ -80,7 +76,7 @@ def test_a_read_timeout_reaches_the_loader(
         seen.append(options["timeout"])
         return CheckedLoader(*args, **options)
 
-    monkeypatch.setattr(module, "CheckedLoader", loader)
+    monkeypatch.setattr(resident, "CheckedLoader", loader)
     spec = NetworkSpec("small", 1, 8, projection=2)
     save_network(tmp_path / "model.pt", make(spec, 0), spec, {})
     given = [word.replace("MODEL", str(tmp_path / "model.pt")) for word in words]
