@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from coreselect.cli.app import build
-from coreselect.cli.options import PRECISIONS
+from coreselect.cli.options import PRECISIONS, AttackOptions, PoolOptions
 from coreselect.cli.select import select
 from coreselect.data.items import CheckedLoader
 from coreselect.errors import RequirementError
@@ -15,9 +15,17 @@ from coreselect.losses import LOSSES
 from coreselect.network.precision import DTYPES
 from coreselect.objectives import OBJECTIVES
 from coreselect_integrations.cli import fidelity, finetune
-from coreselect_integrations.cli.compare_study import CURVES
-from coreselect_integrations.cli.options import MODE_NAMES, SYSTEM_NAMES
+from coreselect_integrations.cli.compare_options import StudyOptions
+from coreselect_integrations.cli.compare_study import CURVES, make_settings
+from coreselect_integrations.cli.options import (
+    MODE_NAMES,
+    SYSTEM_NAMES,
+    NetworkOptions,
+    ScheduleOptions,
+    TrainingOptions,
+)
 from coreselect_integrations.cli.train import train
+from coreselect_integrations.cli.train_settings import attack_said, settings_from
 from coreselect_integrations.finetuning import MODES
 from coreselect_integrations.networks import ARCHITECTURES, NetworkSpec, make, save_network
 from coreselect_integrations.pretraining import settings, warmup
@@ -49,6 +57,22 @@ def test_names_are_those_of_the_library() -> None:
 def test_the_help_of_an_option_lists_every_name(command: object, option: str, names: tuple[str, ...]) -> None:
     """A new loss, objective, network, optimiser or curve is missing in the help until it is added there."""
     assert all(name in help_text(command, option) for name in names)
+
+
+def test_the_attack_of_a_selection_has_one_step_or_that_of_training() -> None:
+    """A number is a number of steps, `full` is all of them, in `train` and `compare`; both say which it is."""
+    one, full, nothing = (ScheduleOptions(select_attack_steps=given) for given in ("1", "full", None))
+    assert one.given == {"select_attack_steps": 1}
+    assert full.given == {"select_attack_steps": None}
+    assert nothing.given == {}
+    for schedule, steps, said in ((nothing, 1, "with 1 step;"), (full, None, "as training does")):
+        settings = settings_from({"system": "sat", **schedule.given}, None)
+        assert settings.select_attack_steps == steps
+        assert said in attack_said(settings)
+        common = (PoolOptions(), NetworkOptions(), TrainingOptions(), schedule, AttackOptions())
+        assert make_settings("sat", StudyOptions(), *common).select_attack_steps == steps
+    assert settings_from({}, "cifar10-sat").select_attack_steps is None
+    assert settings_from(one.given, "cifar10-sat").select_attack_steps == 1
 
 
 @pytest.mark.parametrize(
