@@ -97,7 +97,8 @@ def test_the_table_knows_real_options_and_lets_every_system_have_its_own(system:
     [
         (), ("acl", "--preset", "cifar10-sat"), ("sat", "--selector", "rcs", "--fraction", 0),
         ("sat", "--selector", "rcs", "--epochs", 5, "--warmup", 5), ("acl", "--selector", "rcs", "--warmup", 1000),
-        ("sat", "--precision", "fp16"), ("sat", "--precision", "auto"), ("sat", "--selector", "rcs", "--select-attack-steps", "half"),
+        ("sat", "--precision", "fp16"), ("sat", "--precision", "auto"),
+        ("sat", "--selector", "rcs", "--select-attack-steps", "half"),
         ("sat", "--validation", 1.5), ("sat", "--radius", 0), ("sat", "--fraction", 2), ("sat", "--epochs", 0),
         ("sat", "--device", "toaster"), ("sat", "--curve", "stairs", "--milestones", "soon"),
     ],
