@@ -55,7 +55,7 @@ SHORT, LONG = WarmUp(images=2000, epochs=2), WarmUp(images=5000, epochs=3)
 CASES: dict[str, Case] = {
     "sweep-small": SweepCase(pool=512, rounds=3),
     "sweep-full": SweepCase(pool=10_000, rounds=1),
-    "folding-small": FoldingCase(pool=128, rounds=3),
+    "folding-small": FoldingCase(pool=256, rounds=2),
     "folding-full": FoldingCase(pool=4096, rounds=1),
     "views-small": ViewsCase(pool=512, rounds=3),
     "views-full": ViewsCase(pool=4096, rounds=3),
