@@ -55,6 +55,26 @@ class SweepCase:
 
 
 @dataclass(frozen=True)
+class FoldingCase:
+    """The gradient sweep with normalisations folded and kernels in channels_last, compared with the layers as they are."""
+
+    kind: ClassVar[str] = "folding"
+    pool: int
+    rounds: int
+    validation: int = 100
+    group_size: int = 64
+    batch_size: int = BATCH
+    attack: PGD = field(default=PGD(EPSILON, 10 / 255, 1))
+    arch: str = "resnet18"
+    seed: int = 0
+    thresholds: tuple[Threshold, ...] = (
+        Threshold("cpu_ratio", "at most", 0.95),
+        Threshold("least_cosine", "at least", 0.999),
+        Threshold("folded", "at least", 1),
+    )
+
+
+@dataclass(frozen=True)
 class RanksCase:
     """The gradient sweep over a pool by several ranks with one thread each, compared with the same sweep by one of them."""
 
@@ -189,6 +209,7 @@ class StoreCase:
 
 Case = (
     SweepCase
+    | FoldingCase
     | ViewsCase
     | RanksCase
     | SelectionCase

@@ -10,6 +10,7 @@ from benchmarks.case_types import (
     Case,
     CheckCase,
     FacilityCase,
+    FoldingCase,
     LargeCase,
     LoopCase,
     PassesCase,
@@ -60,6 +61,8 @@ SHORT, LONG = WarmUp(images=2000, epochs=2), WarmUp(images=5000, epochs=3)
 CASES: dict[str, Case] = {
     "sweep-small": SweepCase(pool=512, rounds=3),
     "sweep-full": SweepCase(pool=10_000, rounds=1),
+    "folding-small": FoldingCase(pool=256, rounds=2),
+    "folding-full": FoldingCase(pool=4096, rounds=1),
     "views-small": ViewsCase(pool=512, rounds=3),
     "views-full": ViewsCase(pool=4096, rounds=3),
     "ranks-small": RanksCase(pool=512, rounds=3),

@@ -28,6 +28,7 @@ from benchmarks.case_types import (
     Case,
     CheckCase,
     FacilityCase,
+    FoldingCase,
     LargeCase,
     LoopCase,
     PassesCase,
@@ -96,6 +97,7 @@ def measured(case: Case, args: argparse.Namespace) -> dict[str, Any]:
         baselines,
         checks,
         facility,
+        folding,
         large,
         one_to_all,
         passes,
@@ -113,6 +115,8 @@ def measured(case: Case, args: argparse.Namespace) -> dict[str, Any]:
     match case:
         case SweepCase():
             return sweep.run(case, data=args.data, device=device)
+        case FoldingCase():
+            return folding.run(case, data=args.data, device=device)
         case ViewsCase():
             return views.run(case, device)
         case RanksCase():

@@ -34,8 +34,9 @@ def run(case: SweepCase, *, data: str, device: torch.device = problem.CPU) -> di
     model = problem.network(arch=case.arch, device=device)
     attack = HalfPrecision(case.attack) if case.half else case.attack
     task = Task.from_model(
-        model, pool, validation, loss="sat", attack=attack, batch_size=case.batch_size, num_workers=case.num_workers
-    )
+        model, pool, validation, loss="sat", attack=attack, batch_size=case.batch_size, num_workers=case.num_workers,
+        fold=False,  # both sides run the layers as they are; `folding.py` compares the other form
+    )  # fmt: skip
     task.fingerprint()
     groups = deal(case.pool, case.group_size, seeding.generator(case.seed, "groups", 0))
     x, y, starts = (t.to(device) for t in _in_memory(pool, case.seed))

@@ -32,8 +32,9 @@ def built(factory: Callable[[], nn.Module], *, seed: int = 0, dtype: torch.dtype
                 assert m.running_var is not None
                 m.running_mean.normal_(0, 0.3)
                 m.running_var.uniform_(0.5, 1.5)
-                nn.init.uniform_(m.weight, 0.5, 1.5)
-                nn.init.normal_(m.bias, 0, 0.2)
+                if m.affine:
+                    nn.init.uniform_(m.weight, 0.5, 1.5)
+                    nn.init.normal_(m.bias, 0, 0.2)
     return model.to(dtype).eval()
 
 

@@ -30,7 +30,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 NAME = "pretend"
-Counts = Counter[str]  # "launch", "wait", "to device", "to host"
+Counts = Counter[str]  # "launch", "wait", "to device" (and "blocking", where the host waits for such a copy), "to host"
 
 # operations that start no kernel, because they change how memory is read
 _VIEWS = """view _unsafe_view detach slice select t transpose permute expand unsqueeze squeeze as_strided alias split
@@ -175,6 +175,8 @@ class PretendDevice(TorchDispatchMode):
         out = func(held, **rest)
         out = out.clone() if out is held else out
         self._count_copy(given, target)
+        if target.type == NAME and not isinstance(given, PretendTensor) and not kwargs.get("non_blocking"):
+            self.counts["blocking"] += 1
         return PretendTensor(out, target) if target.type == NAME else out
 
     def _copied(self, func: Any, args: tuple[Any, ...]) -> Tensor:

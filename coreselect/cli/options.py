@@ -24,13 +24,30 @@ Arch = Annotated[
     str | None,
     typer.Option(help="Network: small, resnet18, resnet34, resnet50 or wrn28_10.", rich_help_panel=MODEL),
 ]
-Precision = Annotated[
-    str | None,
-    typer.Option(
-        help="Precision of passes through the network: fp32 or bf16. In a selection, bf16 is for the attack only.",
+PRECISIONS = ("fp32", "bf16")
+
+
+AUTO = "auto"  # `select` alone: a run that goes on must not choose again
+
+
+def _precision(names: tuple[str, ...]) -> Any:
+    """Make the option, which takes these names."""
+
+    def check(value: str | None) -> str | None:
+        if value is not None and value not in names:
+            raise typer.BadParameter(f"it is {', '.join(names[:-1])} or {names[-1]}, got {value!r}.")
+        return value
+
+    return typer.Option(
+        help="Precision of passes through the network: fp32, bf16 or (select) auto, the faster one here. In a selection it is for "
+        "the attack only.",
+        callback=check,
         rich_help_panel=RUN,
-    ),
-]
+    )
+
+
+Precision = Annotated[str | None, _precision(PRECISIONS)]
+AttackPrecision = Annotated[str | None, _precision((*PRECISIONS, AUTO))]
 Fraction = Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Share of the images to choose.")]
 GroupSize = Annotated[int | None, typer.Option(min=1, help="Examples in a candidate group.", rich_help_panel=METHOD)]
 Capture = Annotated[

@@ -20,8 +20,6 @@ from coreselect.cli.options import (
 )
 from coreselect.cli.select_options import ArrayOptions, MethodOptions, ModelOptions, PassOptions, WorkOptions
 
-PRECISIONS = ("fp32", "bf16")
-
 
 @takes_records
 def select(
@@ -101,8 +99,6 @@ def select(
         raise typer.BadParameter(
             "--mean and --std go together and are for the network of --model: the built-in networks take images in [0, 1]."
         )
-    if passes.precision not in PRECISIONS:
-        raise typer.BadParameter(f"--precision is {' or '.join(PRECISIONS)}, got {passes.precision!r}.")
     if (method.sigma is not None or method.lipschitz is not None) and (
         method.certify != "paper" or (selector or "rcs") != "rcs"
     ):

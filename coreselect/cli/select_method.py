@@ -1,6 +1,5 @@
 """The selector and the attacks that the options of `coreselect select` describe."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,14 +9,11 @@ from coreselect.cli.options import RcsOptions
 from coreselect.cli.select_options import MethodOptions
 from coreselect.errors import RequirementError
 from coreselect.gradients.sketch import Sketch
-from coreselect.network.precision import HalfPrecision
 from coreselect.objectives import objective_named
 from coreselect.protocols import Attack, Loss, Selector
 from coreselect.selectors import COMBINATORS, PerClass, get_selector
 from coreselect.selectors.combinators.per_class import balanced
 from coreselect.selectors.combinators.windowed import in_windows
-
-IN_PRECISION: Mapping[str, Callable[[Attack], Attack]] = {"fp32": lambda attack: attack, "bf16": HalfPrecision}
 
 
 def make_selector(name: str, method: MethodOptions, rcs: RcsOptions, radius: float) -> Selector:

@@ -12,11 +12,11 @@ from coreselect.cli.options import (
     METHOD,
     MODEL,
     RUN,
+    AttackPrecision,
     BatchSize,
     Capture,
     GroupSize,
     OwnModelOptions,
-    Precision,
     ViewsName,
 )
 
@@ -145,7 +145,7 @@ class MethodOptions:
 class PassOptions:
     """How the passes over the images are run."""
 
-    precision: Precision = None
+    precision: AttackPrecision = None
     batch_size: BatchSize = None
 
 

@@ -17,8 +17,9 @@ from coreselect.cli.options import AttackOptions, MachineOptions, PoolOptions, R
 from coreselect.cli.plain_values import as_json
 from coreselect.cli.processes import as_rank
 from coreselect.cli.select_files import say_what_is_stored, written_alone
-from coreselect.cli.select_method import IN_PRECISION, make_selector, training_attack
+from coreselect.cli.select_method import make_selector, training_attack
 from coreselect.cli.select_options import ArrayOptions, MethodOptions, ModelOptions, PassOptions, WorkOptions
+from coreselect.cli.select_passes import prepared
 from coreselect.cli.select_record import recorded
 from coreselect.cli.show import summary
 from coreselect.cli.show_plan import show_plans
@@ -191,7 +192,7 @@ def _over_model(request: Request, device: torch.device, report: Progress, talk: 
                 request, warmup=replace(request.warmup, warmup_epochs=0), model=replace(request.model, save_model=None)
             )
             ready = _model(early, loss, pool, device, no_progress)  # a wrong name is found before the warm-up
-            dry_probe(_task(early, loss, attack, ready, pool, held, device), {"gradients"})
+            dry_probe(_task(early, loss, attack, ready, pool, held, device, None), {"gradients"})
         ready = _model(request, loss, pool, device, report)
     else:
         ready = PreparedModel(trained.model, trained.call, trained.views, trained.said, trained.record)
@@ -202,7 +203,7 @@ def _over_model(request: Request, device: torch.device, report: Progress, talk: 
             f"{request.pool.data}: {len(pool)} to choose from, {len(held)} held out for validation; {ready.said}",
             markup=False,
         )
-    task = _task(request, loss, attack, ready, pool, held, device)
+    task = _task(request, loss, attack, ready, pool, held, device, talk)
     return Work(task, dataset, ready.record, radius, warm_up, {"size": share, "seed": seed, "examples": len(held)})
 
 
@@ -247,17 +248,17 @@ def _task(
     pool: Any,
     held: Any,
     device: torch.device,
+    talk: Console | None,
 ) -> Task:
     """Make the task of a model."""
     # a CPU maps the activations of larger batches anew at every pass, which is slower
     batch_size = request.passes.batch_size or (64 if device.type == "cpu" else 256)
     inside = "" if request.model.mean is None else "model."  # the user's names, inside `Normalized`
     head, capture, at = request.model.head, request.model.capture, request.model.attack_at
-    return Task.from_model(
-        ready.model, pool, held, loss=loss,
-        attack=None if attack is None else IN_PRECISION[request.passes.precision or "fp32"](attack),
-        attack_at=at and inside + at, head=head and inside + head,
+    task = Task.from_model(
+        ready.model, pool, held, loss=loss, attack=attack, attack_at=at and inside + at, head=head and inside + head,
         capture=capture and (capture if capture == "all" else inside + capture),
         call=ready.call, views=ready.views, batch_size=batch_size, num_workers=request.machine.workers(device),
         timeout=request.machine.read_timeout, device=device,
     )  # fmt: skip
+    return prepared(task, request.passes.precision, request.seed, talk, own=request.model.model is not None)

@@ -1,6 +1,7 @@
 """The reading of a dataset by a selection: every item gives the same values in any process and any batch."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from coreselect.data.collate import IMAGE_KEYS, Collate
+from coreselect.data.collate import IMAGE_KEYS, Collate, Failure
 from coreselect.data.images import labels_of
 from coreselect.data.items import SeededView, loaded
 from coreselect.data.labels import LABEL_KEYS, refuse_sparse
@@ -17,6 +18,7 @@ from coreselect.support import seeding
 from coreselect.support.structure import is_structure
 
 Unpack = Callable[[Any], tuple[Any, Any]]  # a batch of items -> (inputs, targets or None)
+Drawn = Callable[[Sequence[int], Any], Any]  # (positions, a batch of items) -> random draws, or anything else
 
 
 class EvaluationView(SeededView):
@@ -82,7 +84,8 @@ def read(
     timeout: float = 0,
     raw: bool = False,
     pin: bool = False,
-) -> Iterator[tuple[NDArray[np.int64], Any, Any]]:
+    drawn: Drawn | None = None,
+) -> Iterator[tuple[Any, ...]]:
     """Yield (positions, x [B, …], labels int64 [B] or None) for each batch of positions, in order.
 
     Random draws depend only on (seed, path, position). The global random states change, so call this inside
@@ -97,6 +100,8 @@ def read(
         timeout: seconds to wait for a batch of the workers; 0 waits for ever.
         raw: yield targets as the items carry them, in place of class numbers.
         pin: put batches into pinned memory, from which they are copied to a GPU without waiting.
+        drawn: (positions, batch) → what else belongs to a batch; it is called where the batch is put together, in the workers
+            if there are some. Its result is yielded as a fourth.
     Raises:
         DataError: an item raises or cannot be put into a batch, a worker dies or does not answer, or a batch has another
             form than `unpack` knows.
@@ -104,15 +109,28 @@ def read(
     source = loaded(
         EvaluationView(dataset, seed, *path),
         batches,
-        Collate(arrays=unpack is _DEFAULT),
+        Collate(arrays=unpack is _DEFAULT) if drawn is None else _Drawing(Collate(arrays=unpack is _DEFAULT), drawn),
         what=str(path[0]) if path and path[0] in ("pool", "validation") else "dataset",
         num_workers=num_workers,
         timeout=timeout,
         pin=pin,
     )
     for positions, batch in zip(batches, source, strict=True):
+        batch, *more = (batch,) if drawn is None else batch
         x, y = unpack(batch)
-        yield positions, x, y if raw else class_numbers(y, len(positions))
+        yield positions, x, y if raw else class_numbers(y, len(positions)), *more
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """Put items into a batch, and draw what belongs to it."""
+
+    collate: Collate
+    drawn: Drawn
+
+    def __call__(self, pairs: Sequence[tuple[int, Any]]) -> Any:
+        batch = self.collate(pairs)
+        return batch if isinstance(batch, Failure) else (batch, self.drawn([position for position, _ in pairs], batch))
 
 
 def class_numbers(y: Any, n: int) -> Tensor | None:

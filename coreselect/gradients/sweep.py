@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from coreselect.data.labels import why_unlabelled
 from coreselect.data.reading import Unpack, read
+from coreselect.data.reading import unpack as default_unpack
 from coreselect.errors import OverlapError, RequirementError, ShapeError, first_few
 from coreselect.gradients.batched_views import batched
 from coreselect.gradients.inputs import (
@@ -28,6 +29,7 @@ from coreselect.gradients.inputs import (
     to_device,
 )
 from coreselect.gradients.parts import Batches
+from coreselect.gradients.starts import Starts
 from coreselect.losses.targets import for_loss, reads_classes
 from coreselect.network.attack_at import Point
 from coreselect.network.network import Network
@@ -104,11 +106,12 @@ class Sweeper:
                 timeout=self.timeout,
                 raw=True,
                 pin=self.device.type == "cuda",
+                drawn=self._starts(),
             )
         checks = LateChecks()
         for number, groups in enumerate(batches, 1):
             with self.clock("read"):
-                positions, x, labels = next(source)
+                positions, x, labels, *drawn = next(source)
                 self._refuse_overlap(positions, x)
                 x, given = in_precision(x, self.dtype), labels
                 labels = for_loss(self.loss, given, len(positions))
@@ -131,13 +134,21 @@ class Sweeper:
             edges = np.cumsum([0, *(len(g) for g in groups)])
             slices = [slice(int(a), int(b)) for a, b in pairwise(edges)]
             with checks.collecting():
-                prepared = self._prepare(positions, x, labels, slices)
+                prepared = self._prepare(positions, x, labels, slices, drawn[0] if drawn else None)
                 for z in prepared.values():
                     refuse_features(positions, z)
             checks.batch_done(last=number == len(batches))
             yield PreparedBatch(positions, slices, prepared, labels if self.loss.needs_labels else None)
 
-    def _prepare(self, positions: NDArray[np.int64], x: Any, labels: Any, slices: Sequence[slice]) -> dict[Stream, Any]:
+    def _starts(self) -> Starts | None:
+        """What the processes that read items draw with them: the starts of attacks; nothing where nothing is won."""
+        attacked = tuple(view for route, view in self.loss.streams if route == "adversarial")
+        wins = self.num_workers and attacked and self.attack is not None and self.unpack is default_unpack
+        return Starts(self.seed, self.round, attacked) if wins else None
+
+    def _prepare(
+        self, positions: NDArray[np.int64], x: Any, labels: Any, slices: Sequence[slice], drawn: Views | None
+    ) -> dict[Stream, Any]:
         with self.clock("views"):
             views = self._make_views(positions, x)
         out: dict[Stream, Tensor] = {}
@@ -147,7 +158,7 @@ class Sweeper:
                     out[stream] = self.net.prepare(views[stream[1]], "natural")
         attacked = [s for s in self.loss.streams if s[0] == "adversarial"]
         if attacked:
-            adversarial = self._attack(positions, views, [view for _, view in attacked], out, labels, slices)
+            adversarial = self._attack(positions, views, [view for _, view in attacked], out, labels, slices, drawn)
             with self.clock("features"), torch.no_grad():
                 for stream, x in zip(attacked, adversarial, strict=True):
                     out[stream] = self.net.prepare(x, "adversarial")
@@ -182,6 +193,7 @@ class Sweeper:
         prepared: dict[Stream, Any],
         labels: Any,
         slices: Sequence[slice],
+        drawn: Views | None,
     ) -> Views:
         """Attack the views with the given numbers together, in that order; other views are not attacked and cost nothing."""
         if self.attack is None:
@@ -200,9 +212,12 @@ class Sweeper:
                     if s in prepared
                 )
             points = [self.point(views[i]) for i in numbers]
+            known = drawn is not None and all(p.takes(n) for p, n in zip(points, drawn, strict=True))
             noise = tuple(
-                point.noise(seeding.seeds(self.seed, "attack", self.round, i, indices=positions))
-                for i, point in zip(numbers, points, strict=True)
+                to_device(drawn[j].to(point.centre.dtype), self.device)
+                if drawn is not None and known
+                else point.noise(seeding.seeds(self.seed, "attack", self.round, i, indices=positions))
+                for j, (i, point) in enumerate(zip(numbers, points, strict=True))
             )
             pieces = [slice(0, len(positions))] if self.loss.per_example else slices
 

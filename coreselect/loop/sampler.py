@@ -33,6 +33,7 @@ from coreselect.protocols import Progress, Selector
 from coreselect.support import collectives, ranks
 from coreselect.support.records import settings_of
 from coreselect.support.type_checks import whole
+from coreselect.task.attack_steps import with_attack_steps
 from coreselect.task.dry_probe import dry_probe
 from coreselect.task.task import Task
 from coreselect.types import Int64, Selection
@@ -59,6 +60,8 @@ class CoresetSampler(EpochSampler):
         progress: of each selection, as for `coreselect.select`.
         share: whether the ranks of a process group share the sweeps of a selection, under rank 0's model (see
             `coreselect.select`); else every rank makes the whole selection by itself, under its own model.
+        select_attack_steps: of the attack on the pool, for a task without an attack of its own: 1¼ radii in all. None: those of
+            the loss's published attack, as in the published programs.
 
     `set_epoch` does all the work, in the main process. In a process group every rank calls it, and rank 0's selection is used.
     `__len__` and `__iter__` select nothing, but for a first pass without `set_epoch`, which is epoch 0.
@@ -83,6 +86,7 @@ class CoresetSampler(EpochSampler):
         store: str | Path | None = None,
         progress: Progress | bool = False,
         share: bool = True,
+        select_attack_steps: int | None = 1,
     ) -> None:
         warmup = whole("warmup", warmup, ScheduleError)
         every = whole("every", every, ScheduleError, least=1)
@@ -94,6 +98,8 @@ class CoresetSampler(EpochSampler):
                 f"the selector {selector.name!r} has renew={selector.renew!r}; it must be 'never', 'round' or 'epoch'."
             )
         super().__init__(seed, shuffle, rank, world_size)
+        steps = select_attack_steps
+        self.select_attack_steps = None if steps is None else whole("select_attack_steps", steps, ScheduleError)
         self.task, self.selector, self.warmup, self.every = task, selector, warmup, every
         self.kept = Kept()
         self.align: Align = align
@@ -106,12 +112,9 @@ class CoresetSampler(EpochSampler):
         self.selection: Selection | None = None
         self._restored: Selection | None = None  # that of the last state, until a later round is selected
         self._replaced: Selection | None = None  # what the last state has replaced, until the next set_epoch
-        self._plain: tuple[Selection, Any] | None = (
-            None  # a selection and its plain form, since loaders ask at every batch
-        )
-        self._factors: tuple[Selection, NDArray[np.float32]] | None = (
-            None  # a selection and its weight of every position
-        )
+        # a selection and its plain form, since loaders ask at every batch; and its weight of every position
+        self._plain: tuple[Selection, Any] | None = None
+        self._factors: tuple[Selection, NDArray[np.float32]] | None = None
 
     def round_of(self, epoch: int) -> int | None:
         """Return the round of selection that an epoch trains on, or None for the whole pool."""
@@ -151,16 +154,9 @@ class CoresetSampler(EpochSampler):
 
     def _select_here(self, round: int, *, share: bool = False) -> Selection:
         def one(store: FolderStore | None = None) -> Selection:
-            return select(
-                replace(self.task, kept=self.kept.arrays),
-                self.selector,
-                self.k,
-                self.seed,
-                round=round,
-                store=store,
-                progress=self.progress,
-                share=share,
-            )
+            own = {"round": round, "store": store, "progress": self.progress, "share": share}
+            task = with_attack_steps(self.task, self.select_attack_steps)  # a loop may give another task in an epoch
+            return select(replace(task, kept=self.kept.arrays), self.selector, self.k, self.seed, **own)
 
         return one() if self.store is None else self.store.selected(round, one)
 

@@ -55,6 +55,10 @@ class Point:
         """Draw the start of an attack, uniform in [−1, 1), from B seeds; 0 where nothing may move."""
         return self._masked(seeding.noise(self.centre, per_example))
 
+    def takes(self, drawn: Tensor) -> bool:
+        """Return whether numbers that were drawn with the items, for inputs as they are read, are those of `noise`."""
+        return not self.inside and self.mask is None and drawn.shape == self.centre.shape
+
     def placed(self, at: Tensor) -> Any:
         """Return the inputs that stand for an attacked centre [B, …]."""
         return Perturbed(self.inputs, self._masked(at - self.centre)) if self.inside else at

@@ -25,6 +25,7 @@ ROUTES: tuple[Route, Route] = ("natural", "adversarial")
 class Network(Protocol):
     """A model with captured parameters θ, whose outputs can be computed at any θ."""
 
+    call: Call  # (model, x, route) → outputs
     captured: Mapping[str, Tensor]  # θ: name in the model → value, detached
     caches: bool  # True if `prepare` does not depend on θ
     routes: int  # 1 if both routes give the same output, else 2

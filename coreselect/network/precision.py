@@ -8,14 +8,18 @@ divergence is a small difference, p̃ − p: at a radius of 8/255 it survives, a
 Therefore RD is always attacked in full precision.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
 from coreselect.protocols import Attack, Views
+
+# What the names of --precision mean for passes through a network; None is the precision of the network.
+DTYPES: Mapping[str, torch.dtype | None] = MappingProxyType({"fp32": None, "bf16": torch.bfloat16})
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,11 @@ class HalfPrecision:
                 return ascend(at)
 
         return self.attack(in_bfloat16, inputs, noise)
+
+
+def attack_in(attack: Attack, precision: str) -> Attack:
+    """Return an attack with its passes in a precision of this name, one of `DTYPES`."""
+    return attack if DTYPES[precision] is None else HalfPrecision(attack)
 
 
 def at_least(outputs: Tensor, dtype: torch.dtype) -> Tensor:

@@ -51,12 +51,12 @@ def rates(snapshot: ModelSnapshot, needs: Iterable[Need], sizes: Sizes, facts: F
         return replace(out, timed=0)
     snapshot.restrict(np.arange(min(WARM, batch))).features()
     first = snapshot.restrict(np.arange(batch))
-    spent = _spent(first, first.features)
+    spent = seconds_spent(first, first.features)
     out = replace(out, features=sum(spent.values()) / batch, forward=sum(spent.values()) / batch)
     if sweep is not None:
         loss = facts.loss if sweep.loss == "own" else facts.natural
         inner = first if loss is facts.loss else first.with_loss(loss)
-        spent = _spent(inner, _work(inner, sweep, groups))
+        spent = seconds_spent(inner, _work(inner, sweep, groups))
         attacked = sum(route == "adversarial" for route, _ in loss.streams)
         steps = attacked * (steps_of(inner.task.attack) or 0)
         out = replace(
@@ -74,7 +74,7 @@ def _work(snapshot: ModelSnapshot, sweep: Sweep, groups: Groups) -> Callable[[],
     return lambda: snapshot.rows(groups, sketch if sweep.width is None else Sketch(sweep.width))
 
 
-def _spent(snapshot: ModelSnapshot, work: Callable[[], object]) -> Mapping[str, float]:
+def seconds_spent(snapshot: ModelSnapshot, work: Callable[[], object]) -> Mapping[str, float]:
     """Run the work; return the seconds of each part of the clock, with those of no part as `other`."""
     before = dict(snapshot.clock.seconds)
     with snapshot.clock("other"):
@@ -94,7 +94,7 @@ def _step(snapshot: ModelSnapshot) -> float:
         with torch.enable_grad():
             torch.autograd.grad(snapshot.outputs(point.placed(at)).sum(), at)
 
-    return sum(_spent(snapshot, work).values())
+    return sum(seconds_spent(snapshot, work).values())
 
 
 def seconds_of(part: Pass, per: Rates) -> float:

@@ -51,17 +51,18 @@ def is_on(own: torch.device, asked: torch.device) -> bool:
 
 
 def device_for(model: Any, given: torch.device | str | None) -> torch.device | None:
-    """Return the device to which batches for a model go, None for None.
+    """Return the device to which batches for a model go; None leaves them where they are.
 
     Args:
         model: a module, or anything without parameters, which fits every device.
+        given: None means the device of the model, where all its parameters are on one.
     Raises:
         RequirementError: PyTorch cannot use the device, or no parameter of the model is there.
     """
-    if given is None:
-        return None
-    device = usable_device(given)
     held = {p.device for p in model.parameters()} if hasattr(model, "parameters") else set()
+    if given is None:
+        return held.pop() if len(held) == 1 else None
+    device = usable_device(given)
     if held and device not in held:
         raise RequirementError(
             f"device={given} and the model is on {min(map(str, held))}: move the model there, or leave device out."
@@ -72,6 +73,13 @@ def device_for(model: Any, given: torch.device | str | None) -> torch.device | N
 def moved(t: Tensor, device: torch.device | str | None) -> Tensor:
     """Move a tensor to a device; from pinned memory, without waiting for the copy. None leaves it where it is."""
     return t.to(device, non_blocking=t.device.type == "cpu" and t.is_pinned())
+
+
+def sent(t: Tensor, device: torch.device) -> Tensor:
+    """Copy a small tensor of the CPU to a device, and wait for nothing that the device is doing."""
+    if t.device.type != "cpu" or device.type == "cpu":
+        return t.to(device)
+    return (t.pin_memory() if device.type == "cuda" else t).to(device, non_blocking=True)
 
 
 def host_array(values: Any) -> NDArray[Any]:

@@ -18,6 +18,7 @@ from coreselect.losses import CE
 from coreselect.losses.natural import is_natural
 from coreselect.network.layout import Layout
 from coreselect.network.network import Network
+from coreselect.network.placing import memory_format
 from coreselect.objectives.following import as_used
 from coreselect.objectives.objective import Objective
 from coreselect.objectives.on_validation import ValidationObjective
@@ -140,7 +141,8 @@ class ModelSnapshot(Snapshot):
             described["attack_at"] = task.attack_at
         names = list(self.net.captured)
         shown = names if len(names) <= NAMED else [*names[:NAMED], f"and {len(names) - NAMED} more"]
-        return {**settings_of(described), "captured": shown, "weights": digest_of(self.model.state_dict())}
+        ran = {"memory_format": memory_format(self.model), **self.opened.form}
+        return {**settings_of(described), "captured": shown, "weights": digest_of(self.model.state_dict()), **ran}
 
     def as_used(self, selector: Any) -> Any:
         return as_used(selector, self.task.attack, inside=self.task.attack_at is not None)
@@ -173,7 +175,7 @@ class ModelSnapshot(Snapshot):
         return self.opened.measured(kind, settings, measure, part=part)
 
     def outputs(self, x: Tensor) -> Tensor:
-        return self.opened.call(self.model, x, "natural")
+        return self.net.call(self.model, x, "natural")
 
     def with_loss(self, loss: Loss) -> ModelSnapshot:
         if loss.needs_labels and not self.task.loss.needs_labels:

@@ -20,6 +20,7 @@ from coreselect.losses.own import refuse_loss_elsewhere
 from coreselect.losses.targets import for_loss, reads_classes
 from coreselect.network.attack_at import CallAt, Point
 from coreselect.network.attack_checks import refuse_wrong_place
+from coreselect.network.folding import FoldedCall, folded
 from coreselect.network.network import HeadSplit, Network, WholeModel
 from coreselect.network.split import split
 from coreselect.support.one_logit import refuse_one_logit
@@ -53,7 +54,20 @@ class OpenModel:
     @property
     def net(self) -> Network:
         """The model, split as the task's capture asks."""
-        return self.context.cached("net", lambda: self._split(self.task.capture))
+        return self.context.cached("net", self._opened_net)
+
+    def _opened_net(self) -> HeadSplit | WholeModel:
+        """Split the model, and fold what is not captured: a row of a normalisation needs the normalisation."""
+        net = self._split(self.task.capture)
+        if self.task.fold and self.task.attack_at is None and isinstance(net, HeadSplit) and net.name:
+            net.call = folded(self.model, net.call, self.probe(), net.name, net.routes) or net.call
+        return net
+
+    @property
+    def form(self) -> dict[str, Any]:
+        """Describe how the model is run; numbers depend on it to rounding."""
+        count = self.net.call.count if isinstance(self.net.call, FoldedCall) else 0
+        return {"folded": count} if count else {}
 
     @property
     def head_split(self) -> Network:
@@ -103,7 +117,7 @@ class OpenModel:
         refuse_loss_elsewhere(self.task.loss, self.device)
         x, y = self._probed
         with torch.no_grad():
-            outputs = self.task.call(self.model, x, "natural")
+            outputs = self.net.call(self.model, x, "natural")
         refuse_wrong_loss(self.task.loss, outputs, mapped(lambda t: t.to(outputs.device), y))
         return True
 
@@ -147,7 +161,7 @@ class OpenModel:
         parts = self.context.own_parts if alone else self.context.parts
         done, total = 0, sum(len(group) for batch in batches for group in batch)
         self.context.progress(part, done, total)
-        for batch, record in zip(batches, parts(Key(kind, settings), batches, make), strict=True):
+        for batch, record in zip(batches, parts(Key(kind, {**settings, **self.form}), batches, make), strict=True):
             yield record
             done += sum(len(group) for group in batch)
             self.context.progress(part, done, total)
@@ -183,7 +197,7 @@ class OpenModel:
         return context.cached(
             "sweeper",
             lambda: Sweeper(
-                self.model, self.call, self.net, task.pool, task.loss, task.attack, task.views, task.unpack,
+                self.model, self.net.call, self.net, task.pool, task.loss, task.attack, task.views, task.unpack,
                 context.seed, context.round, task.num_workers, self.device, self.dtype, context.clock,
                 self.validation().digests if context.disjoint == "hashed" else frozenset(), self.point, task.timeout,
             ),

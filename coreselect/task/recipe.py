@@ -96,6 +96,7 @@ class ModelRecipe(Recipe):
     validation: Any
     loss: Loss
     attack: Attack | None
+    attack_given: bool
     head: str | None
     capture: Sequence[str] | str | None
     call: Call
@@ -106,6 +107,7 @@ class ModelRecipe(Recipe):
     timeout: float
     device: torch.device | None
     ids: Sequence[int | str] | None
+    fold: bool
     pool_targets: Targets | None
     validation_targets: Targets | None
     first_ranges: Mapping[str, Range | None] = field(default_factory=dict)

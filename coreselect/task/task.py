@@ -72,6 +72,7 @@ class Task(Recipe):
         device: torch.device | str | None = None,
         ids: Sequence[int | str] | None = None,
         history: History | None = None,
+        fold: bool = True,
     ) -> ModelTask:
         """Describe a model, the pool that it is trained on, and the validation inputs whose RD should fall.
 
@@ -87,7 +88,7 @@ class Task(Recipe):
             loss: `"ce"`, `"sat"`, `"trades"`, `"cl"`, `"acl"`, a function (outputs [B, C], targets) → [B], a module such as
                 `nn.MSELoss(reduction="none")`, or an object (`coreselect.protocols.Loss`). A loss of your own gets the targets
                 as the items carry them.
-            attack: makes the loss's adversarial inputs; None: the loss's published attack.
+            attack: makes the loss's adversarial inputs; None: the loss's published attack, with one step in a `CoresetSampler`.
             attack_at: a submodule whose output attacks change in place of the inputs, such as the embeddings of a text
                 classifier: its name, or `AttackAt(name, mask=…)`. The attack's radius is then in the units of that output, and
                 there are no bounds; padding is not attacked.
@@ -110,6 +111,9 @@ class Task(Recipe):
             device: of forward passes; None: the model's device.
             ids: one per pool item, used for the pool's fingerprint; None: the fingerprint reads 256 items.
             history: what training has recorded about the pool; read when a selection is made.
+            fold: run convolutions with the batch normalisation after them folded in, where only a head is captured and outputs
+                stay the same to rounding (`coreselect.network.folding`). The record says how many were. False runs every
+                layer, and gives the bits of versions that did not fold.
         Raises:
             DataError: the pool or validation is empty, a stream, or a Subset with repeated or negative positions; its items
                 have an unknown form, or cannot be read or put into a batch; or two reads of an item with one seed differ,
@@ -151,6 +155,7 @@ class Task(Recipe):
             validation=validation,
             loss=loss_object,
             attack=_attack_of(loss_object, attack, at, model),
+            attack_given=attack is not None,
             attack_at=at,
             head=head,
             capture=capture if capture is None or isinstance(capture, str) else tuple(capture),
@@ -162,6 +167,7 @@ class Task(Recipe):
             timeout=timeout,
             device=None if device is None else device_of(device),
             ids=ids,
+            fold=fold,
             pool_targets=in_pool.targets,
             validation_targets=None if in_validation is None else in_validation.targets,
             first_ranges={

@@ -181,10 +181,46 @@ def test_half_precision_is_of_the_training_attack(tmp_path):
     assert (told.task["attack"]["attack"]["steps"], told.settings["objective"]["attack"]["steps"]) == (10, 3)
 
 
+FLAT = """
+from torch import nn
+class Flat(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+        self.fc = nn.Linear(256, 10)
+    def forward(self, x):
+        z = self.two(self.one(x).relu())
+        return self.fc(z.view(len(z), -1) if VIEW else z.flatten(1))
+"""
+
+
+@pytest.mark.parametrize(("view", "layout"), [(False, "channels_last"), (True, "contiguous")])
+def test_a_users_network_gets_the_fast_layout_where_its_code_runs_in_it(tmp_path, view, layout):
+    """One that takes activations as rows of memory keeps its own; the record says which it was."""
+    (tmp_path / "nets.py").write_text(FLAT.replace("VIEW", str(view)))
+    got = command("select", "--rows", 60, "--validation", 10, "--count", 8, "--model", f"{tmp_path}/nets.py:Flat",
+                  "--attack-steps", 1, "--out", tmp_path / "a.npz")  # fmt: skip
+    assert got.exit_code == 0, got.output
+    assert Selection.load(tmp_path / "a.npz").provenance.task["memory_format"] == layout
+
+
+def test_the_faster_precision_is_taken_and_named(tmp_path):
+    """`--precision auto` says the name that gives the selection again, and that name does."""
+    (tmp_path / "nets.py").write_text(MODEL)
+    words = ("select", "--rows", 60, "--validation", 10, "--count", 8, "--model", f"{tmp_path}/nets.py:plain")
+    got = command(*words, "--precision", "auto", "--out", tmp_path / "a.npz")
+    assert got.exit_code == 0, got.output
+    name = next(name for name in ("fp32", "bf16") if f"--precision {name}, which" in got.output)
+    assert command(*words, "--precision", name, "--out", tmp_path / "b.npz").exit_code == 0
+    first, again = (Selection.load(tmp_path / f"{n}.npz") for n in "ab")
+    assert first.provenance.task == again.provenance.task
+    assert first.indices.tolist() == again.indices.tolist()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--precision", "fp8"), "fp32 or bf16, got 'fp8'"),
+        (("--precision", "fp8"), "fp32, bf16 or auto, got 'fp8'"),
         (("--precision", "bf16", "--features", "f.npy"), "nothing is attacked over arrays"),
         (
             ("--precision", "bf16", "--loss", "ce", "--rows", 60, "--validation", 10, "--model", "NETS"),

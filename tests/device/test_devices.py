@@ -23,6 +23,7 @@ from coreselect.selectors import KCenter, PerClass, RCSSampled, Redraw
 from coreselect.support.devices import usable_device
 from coreselect.support.seeding import rng_state, set_rng_state
 from coreselect_integrations.evaluation import evaluate
+from coreselect_integrations.systems import sat
 from coreselect_integrations.systems.air import IR
 
 N, DEVICE, OTHER = 12, "pretend:0", "pretend:1"
@@ -153,6 +154,19 @@ class OnTwo(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         z = torch.tanh(self.conv(x.to(OTHER)))
         return self.fc(nn.functional.adaptive_avg_pool2d(z, 2).flatten(1).to(DEVICE))
+
+
+def test_batches_go_to_the_model_where_no_device_is_named(device: PretendDevice) -> None:
+    """Without `device=`, an evaluation and a training loop move batches of the CPU to the model."""
+    found = []
+    for where in ("cpu", DEVICE):
+        model = cases.built(cases.ConvNet).to(where)
+        loader = [pairs(6), pairs(6, seed=1)]
+        own = {"generator": torch.Generator().manual_seed(0), "history": None}
+        log = sat.train_epoch(model, loader, torch.optim.SGD(model.parameters(), 0.1), cases.WEAK, **own)
+        seen = evaluate(model.eval(), TensorDataset(*pairs()), attack=cases.WEAK)
+        found.append((log.loss, log.accuracy, seen.standard, seen.robust))
+    assert found[0] == found[1]
 
 
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {

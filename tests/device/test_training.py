@@ -33,7 +33,7 @@ from coreselect_integrations.systems import acl, sat
 
 pytest.importorskip("kornia")
 DEVICE = "pretend:0"
-MEASURED = ("seconds", "select_seconds", "cpu_seconds", "select_cpu_seconds", "selection")
+MEASURED = ("resident", "seconds", "select_seconds", "cpu_seconds", "select_cpu_seconds", "selection")
 
 
 def weights(network: nn.Module) -> dict[str, Tensor]:

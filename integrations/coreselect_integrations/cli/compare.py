@@ -40,9 +40,7 @@ def compare(
         Shown(epochs="13", batch_size="64", lr="0.05", precision="fp32"),
         Smallest(epochs=2, batch_size=2),
     ] = TrainingOptions(),
-    schedule: Annotated[
-        ScheduleOptions, Shown(warmup="3", every="5", select_attack_steps="those of training")
-    ] = ScheduleOptions(),
+    schedule: Annotated[ScheduleOptions, Shown(warmup="3", every="5", select_attack_steps="1")] = ScheduleOptions(),
     attack: Annotated[
         AttackOptions, Shown(radius="8/255", attack_steps="5, of 2.5 radii in all"), Smallest(attack_steps=1)
     ] = AttackOptions(),

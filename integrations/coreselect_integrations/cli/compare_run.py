@@ -28,6 +28,7 @@ from coreselect_integrations.cli.options import NetworkOptions, OwnOptions, Sche
 from coreselect_integrations.cli.own_network import check_own, own_settings, own_weights
 from coreselect_integrations.cli.run_progress import counted
 from coreselect_integrations.cli.show_forecast import show_study_forecast
+from coreselect_integrations.cli.train_settings import attack_said
 from coreselect_integrations.comparison import Runtime, Study
 from coreselect_integrations.comparison import compare as compare_methods
 from coreselect_integrations.comparison.dealing import Dealing
@@ -100,6 +101,8 @@ def _run(request: Request, study: Study, device: torch.device, dealing: Dealing 
     talk.print(f"{what}: {counted(len(list(cells(study))), 'cell')} on {device}, in {out}")
     if request.own.checkpoint is not None:
         study = replace(study, start=own_weights(request.own, network_for(study.settings, train)))
+    if study.settings.attack is not None:
+        talk.print(attack_said(study.settings))
     if request.dry_run:
         if first:
             runtime = _runtime(request, device)

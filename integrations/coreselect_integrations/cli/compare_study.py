@@ -51,11 +51,11 @@ def make_settings(
     radius = attack.radius if attack.radius is not None else 8 / 255 if published is None else published.radius
     if not 0 < radius <= 1:
         raise typer.BadParameter(f"--radius is above 0 and up to 1, as all are judged under attack, got {radius:g}.")
-    records = {**vars(network), **vars(training), **vars(schedule)}
-    records |= {"validation": pool.validation, "optimiser": study.optimiser, "weight_decay": study.weight_decay, **code}
+    records = {**vars(network), **vars(training), "validation": pool.validation, "optimiser": study.optimiser}
+    records |= {"weight_decay": study.weight_decay, **code}
     if study.milestones is not None:
         records["milestones"] = epochs_in(study.milestones)
-    given = {name: value for name, value in records.items() if value is not None}
+    given = {name: value for name, value in records.items() if value is not None} | schedule.given
     curve = given.get("curve", SMALL["curve"] if published is None else published.curve)
     if study.milestones is not None and curve != "stairs":
         raise typer.BadParameter(f"--milestones would be without effect: the curve is {curve}, give --curve stairs.")
@@ -65,7 +65,7 @@ def make_settings(
     steps = attack.attack_steps or 5
     own = {
         "weight_decay": 5e-4 if SYSTEMS[base.system].supervised else 1e-4, "lr_warmup": min(1, given["warmup"]),
-        "radius": radius, "step": 2.5 * radius / steps, "attack_steps": steps, "select_attack_steps": None,
+        "radius": radius, "step": 2.5 * radius / steps, "attack_steps": steps, "select_attack_steps": 1,
         "interval": max(1, given["epochs"] // 20),
     }  # fmt: skip
     return replace(base, **{**own, **given})

@@ -12,8 +12,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from coreselect.support.progress import Report, lines
 from coreselect_integrations.cli.run_progress import duration
-from coreselect_integrations.comparison.plan import Cell
 from coreselect_integrations.comparison.page import name_of
+from coreselect_integrations.comparison.plan import Cell
 
 
 class ComparisonProgress:

@@ -22,7 +22,6 @@ from coreselect.cli.options import (
 from coreselect_integrations.cli.options import Corruptions
 
 ATTACKS = ("none", "pgd20", "autoattack")
-PRECISIONS = ("fp32", "bf16")
 
 
 @takes_records
@@ -76,8 +75,6 @@ def evaluate(
         raise typer.BadParameter("--radius 0 leaves attacks no room: --attacks none measures standard accuracy.")
     if severities is not None and corruptions is None:
         raise typer.BadParameter("--severities would be without effect: it is for --corruptions.")
-    if precision not in (None, *PRECISIONS):
-        raise typer.BadParameter(f"--precision is {' or '.join(PRECISIONS)}, got {precision!r}.")
     for_classifiers = any(option is not None for option in (attacks, corruptions, radius, seed))
 
     from coreselect_integrations.cli.evaluate_run import Request, run

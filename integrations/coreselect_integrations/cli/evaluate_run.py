@@ -17,6 +17,8 @@ from coreselect.data import labels_of
 from coreselect.data.labels import one_based
 from coreselect.data.resizing import Resized
 from coreselect.errors import DataError, RequirementError
+from coreselect.network.placing import placed
+from coreselect.network.precision import DTYPES
 from coreselect.protocols import Progress
 from coreselect.support.progress import progress
 from coreselect_integrations.cli.checks_before_work import classes_in, network_at
@@ -32,7 +34,6 @@ from coreselect_integrations.evaluation.neighbours import neighbours
 from coreselect_integrations.networks import NetworkSpec, RoutedNetwork, Saved, classes_of, restore, route_call
 from coreselect_integrations.networks.class_names import check_class_names
 from coreselect_integrations.pretraining.dataset_shape import check_images
-from coreselect_integrations.pretraining.settings import AUTOCAST_DTYPES
 from coreselect_integrations.training.contexts import called_in
 
 
@@ -80,9 +81,9 @@ def run(request: Request, *, json: bool) -> None:
     _check(request, saved.spec, classes, test, train)
     if classes is not None:
         check_class_names(saved, test, data)
-    network = restore(saved).to(device).eval()
+    network = placed(restore(saved), device).eval()
     result: dict[str, Any] = {"from": request.source, **request.images.record, "n": len(test)}
-    precision = AUTOCAST_DTYPES[request.precision]
+    precision = DTYPES[request.precision]
     result |= {} if precision is None else {"precision": request.precision}
     common: dict[str, Any] = {"batch_size": request.batch_size, "device": device}
     with progress() as report:

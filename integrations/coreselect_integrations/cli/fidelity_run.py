@@ -16,6 +16,7 @@ from coreselect.cli.options import AttackOptions, MachineOptions, PoolOptions, R
 from coreselect.data.items import check_timeout
 from coreselect.errors import CoreselectError
 from coreselect.io.fingerprint import fingerprint
+from coreselect.network.placing import placed
 from coreselect.protocols import Progress
 from coreselect.selectors import RCS
 from coreselect.support.progress import progress
@@ -93,7 +94,7 @@ def run(request: Request, *, json: bool) -> None:
             talk.print(f"note: {request.from_} was trained on another pool than this one of {data}", style="yellow")
     with progress() as report:
         if saved is not None:
-            network, said = restore(saved).to(device).eval(), source_of(request.from_, request.own)
+            network, said = placed(restore(saved), device).eval(), source_of(request.from_, request.own)
         else:
             network, said = _warmed(request, settings, pool, report, device)
         last = settings.epochs - 1 if saved is None else epoch_of(saved, settings)
@@ -123,9 +124,9 @@ def _print(request: Request, settings: Settings, network: str, result: Fidelity,
 
 
 def _settings(request: Request, saved: Saved | None, code: Mapping[str, Any]) -> Settings:
-    """Return the settings of training, with what the command line changes; always in full precision.
+    """Return the settings of training, with what the command line changes; in full precision, and under its attack.
 
-    bfloat16 is one of the approximations that are measured.
+    bfloat16 is one of the approximations that are measured, and so are fewer steps.
     """
     if saved is not None:
         found = settings_of_network(saved, request.from_)
@@ -144,7 +145,8 @@ def _settings(request: Request, saved: Saved | None, code: Mapping[str, Any]) ->
         "rd_steps": request.rcs.rd_steps, "arch": request.warmup.arch,
         "select_attack_steps": request.attack.attack_steps, "capture": request.report.step,
     }  # fmt: skip
-    return replace(found, precision="fp32", **{**code, **{name: v for name, v in changed.items() if v is not None}})
+    exact = {"precision": "fp32", "select_attack_steps": None, **code}
+    return replace(found, **{**exact, **{name: v for name, v in changed.items() if v is not None}})
 
 
 def _task(

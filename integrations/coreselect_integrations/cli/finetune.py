@@ -90,8 +90,6 @@ def finetune(
     unknown = [word for word in modes if word not in ALL]
     if unknown:
         raise typer.BadParameter(f"no way of fine-tuning is called {unknown[0]!r}; there are {', '.join(ALL)} and all.")
-    if training.precision not in ("fp32", "bf16"):
-        raise typer.BadParameter(f"--precision is one of fp32, bf16, got {training.precision!r}.")
     check_options_of_networks(from_ or (), own)
     tables = len(modes) > 1 or len(from_ or ()) > 1 or evaluation.eval is not None
     if tables and "lpaft" in modes:

@@ -16,6 +16,7 @@ from coreselect.data import names_of
 from coreselect.data.items import check_timeout
 from coreselect.errors import BudgetError, RequirementError
 from coreselect.io.atomic import atomic_file
+from coreselect.network.precision import DTYPES
 from coreselect.types import Int64
 from coreselect_integrations.cli.checks_before_work import check_folder, classes_in, folder_of_run, network_at
 from coreselect_integrations.cli.finetune_request import Request, mode_of
@@ -31,7 +32,6 @@ from coreselect_integrations.finetuning.semi_supervised import SemiSupervised, s
 from coreselect_integrations.networks import MODEL, Saved, save_network
 from coreselect_integrations.own_code import is_own
 from coreselect_integrations.pretraining.dataset_shape import check_images, read_labels
-from coreselect_integrations.pretraining.settings import AUTOCAST_DTYPES
 from coreselect_integrations.systems.augment import cropped_by, usual_crop
 from coreselect_integrations.training.runs import CHECKPOINT, LOG
 
@@ -113,7 +113,7 @@ def _settings(request: Request, saved: Saved, device: torch.device, flip: bool) 
         "seed": request.seed, "batch_size": request.training.batch_size,
         "augment": cropped_by(crop, size, flip=flip), "num_workers": request.machine.workers(device),
         "timeout": request.machine.read_timeout,
-        "precision": AUTOCAST_DTYPES[request.training.precision or "fp32"], "device": device, "folder": request.out,
+        "precision": DTYPES[request.training.precision or "fp32"], "device": device, "folder": request.out,
         "keep_every": request.keep_every,
         "about": about,
     }  # fmt: skip

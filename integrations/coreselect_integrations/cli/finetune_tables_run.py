@@ -19,6 +19,7 @@ from coreselect.cli.whole_tables import print_whole
 from coreselect.errors import DataError
 from coreselect.io.atomic import atomic_file
 from coreselect.io.fingerprint import fingerprint
+from coreselect.network.placing import placed
 from coreselect.support.progress import progress
 from coreselect.support.records import digest_of
 from coreselect_integrations.cli.checks_before_work import classes_in, folder_of_run
@@ -107,7 +108,7 @@ def _measured(
 ) -> dict[str, Any]:
     """Measure a fine-tuned network on the test images."""
     device = device_on(request.machine.device)
-    network = restore(saved).to(device).eval()
+    network = placed(restore(saved), device).eval()
     attacks = [name for name in names if name != "corruptions"] or ["none"]
     with progress() as report:
         common = {"batch_size": BATCH_SIZE, "device": device, "call": route_call, "progress": report}

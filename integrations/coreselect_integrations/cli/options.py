@@ -5,7 +5,7 @@ A value of None means the default of the command, which its help shows.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,6 +13,7 @@ from coreselect.cli.options import RUN, Arch, BatchSize, LossName, OwnModelOptio
 
 TRAINING, CORESET, OPTIMISER = "Training", "Coreset", "Optimiser"  # panels of the help
 SYSTEM_NAMES = ("standard", "sat", "trades", "fast-at", "cl", "moco", "byol", "acl", "dynacl", "acl-air", "dynacl-air")
+FULL = "full"  # of the steps of an attack
 MODE_NAMES = ("slf", "alf", "sff", "aff")
 
 RunFolder = Annotated[Path, typer.Option(help="Folder of the run. A run that is already there is continued.")]
@@ -70,6 +71,13 @@ def epochs_in(text: str) -> tuple[int, ...]:
     return found
 
 
+def _attack_steps(text: str | None) -> str | None:
+    """Accept a count of steps, or the word for all of them."""
+    if text is not None and text != FULL and not (text.isascii() and text.isdigit()):
+        raise typer.BadParameter(f"a number of steps is needed, or {FULL}, got {text!r}.")
+    return text
+
+
 @dataclass(frozen=True)
 class TrainingOptions:
     """How long and how fast a network is trained."""
@@ -116,6 +124,18 @@ class ScheduleOptions:
         int | None, typer.Option(min=1, help="Epochs between two selections.", rich_help_panel=CORESET)
     ] = None
     select_attack_steps: Annotated[
-        int | None,
-        typer.Option(min=0, help="Attack steps when a selection computes gradients.", rich_help_panel=CORESET),
+        str | None,
+        typer.Option(
+            help="Attack steps when a selection computes gradients, or full: the attack of training.",
+            callback=_attack_steps,
+            rich_help_panel=CORESET,
+        ),
     ] = None
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The settings that were given, by name."""
+        own = {name: value for name, value in vars(self).items() if value is not None}
+        if self.select_attack_steps is not None:
+            own["select_attack_steps"] = None if self.select_attack_steps == FULL else int(self.select_attack_steps)
+        return own

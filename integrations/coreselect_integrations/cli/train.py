@@ -47,7 +47,9 @@ def train(
     coreset: Annotated[
         CoresetOptions, Shown(selector="full: the whole pool", capture="the head", group_size="min(64, budget / 8)")
     ] = CoresetOptions(),
-    schedule: Annotated[ScheduleOptions, Shown(select_attack_steps="those of training")] = ScheduleOptions(),
+    schedule: Annotated[
+        ScheduleOptions, Shown(select_attack_steps="1; with --preset as published")
+    ] = ScheduleOptions(),
     rcs: Annotated[RcsOptions, Shown(eta="0.01", rd_steps="3")] = RcsOptions(),
     attack: AttackOptions = AttackOptions(),
     steps: StepOptions = StepOptions(),
@@ -73,11 +75,12 @@ def train(
     The folder holds log.jsonl, last.pt, coreset.npz and, at the end, model.pt,
     which `coreselect finetune` and `coreselect evaluate` read.
     """
-    records = (pool, network, images, training, coreset, schedule, rcs, attack, steps, optimiser, contrastive)
+    records = (pool, network, images, training, coreset, rcs, attack, steps, optimiser, contrastive)
     given: dict[str, Any] = {"system": system, "seed": seed}
     for record in records:
         given.update(vars(record))
     given = {name: value for name, value in given.items() if value is not None and name not in NOT_SETTINGS}
+    given |= schedule.given
 
     from coreselect_integrations.cli.train_run import Request, run
 

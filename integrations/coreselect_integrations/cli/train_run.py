@@ -23,6 +23,7 @@ from coreselect_integrations.cli.run_progress import RunProgress, counted, durat
 from coreselect_integrations.cli.show_forecast import show_forecast
 from coreselect_integrations.cli.train_options import StartOptions
 from coreselect_integrations.cli.train_settings import (
+    attack_said,
     check,
     check_beside_coreset,
     check_probe,
@@ -102,6 +103,8 @@ def _run(request: Request, device: torch.device, *, json: bool) -> None:
     elif method is not None:
         plan = f"{settings.fraction:.3g} by {request.selector} from epoch {settings.first_selection + 1} on"
     talk.print(f"{counted(settings.epochs, 'epoch')} on {device}, {plan}, in {out}")
+    if method is not None and method.requires & {"gradients", "inputs"} and settings.attack is not None:
+        talk.print(attack_said(settings))
     if ranks.world_size() > 1:
         talk.print(f"{ranks.world_size()} ranks share every batch of {settings.batch_size} images, and the selections")
     for words in notes(settings):

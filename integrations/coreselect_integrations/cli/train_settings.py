@@ -119,6 +119,14 @@ def check_probe(settings: Settings, every: int | None) -> None:
         raise typer.BadParameter(f"--probe-every {every} is never reached in {counted(settings.epochs, 'epoch')}.")
 
 
+def attack_said(settings: Settings) -> str:
+    """Say which attack selections use on the pool."""
+    steps = settings.select_attack_steps
+    if steps is None:
+        return "a selection attacks the pool as training does"
+    return f"a selection attacks the pool with {counted(steps, 'step')}; --select-attack-steps full is the attack of training"
+
+
 def notes(settings: Settings) -> Iterator[str]:
     """Say which settings were published for long runs and do not suit this short one."""
     attack, system = settings.attack, SYSTEMS[settings.system]

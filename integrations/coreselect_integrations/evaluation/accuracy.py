@@ -65,7 +65,7 @@ def evaluate(
         call: (model, x, route) → logits; None means model(x).
         route: passed to `call` for natural and attacked inputs alike, because a deployed classifier cannot tell them apart.
         unpack: batch → (x, y); None takes its first two entries.
-        device: where batches are moved; None leaves them where they are.
+        device: where batches are moved; None means the device of the model.
         progress: called with ("evaluation", examples done, examples in all) after each batch.
     Raises:
         RequirementError: there are no examples, or the model is not on the device.

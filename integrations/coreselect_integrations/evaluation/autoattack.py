@@ -88,7 +88,7 @@ def autoattack(
         call: (model, x, route) → logits; None means model(x).
         route: passed to `call` for natural and attacked inputs alike.
         unpack: batch → (x, y); None takes its first two entries.
-        device: where batches are moved; None leaves them where they are.
+        device: where batches are moved; None means the device of the model.
         progress: called with ("autoattack", examples done, examples in all) after each batch.
         steps: of APGD and FAB, ≥ 2; the standard version has 100.
         queries: of Square, ≥ 1; the standard version has 5,000.

@@ -84,7 +84,7 @@ def evaluate_corruptions(
         rows: use only the first `rows` images of each severity; None means all.
         size, resize: the side to which images are resized, and how, see `coreselect.data.resizing`; None leaves them.
         batch_size: it changes only memory and time.
-        device: where batches are moved; None leaves them where they are.
+        device: where batches are moved; None means the device of the model.
         call: (model, x, route) → logits; None means model(x).
         route: passed to `call`.
         progress: called with ("corruptions", images done, images in all) after each batch.

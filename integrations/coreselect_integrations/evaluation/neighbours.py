@@ -68,7 +68,7 @@ def neighbours(
         model: the module inside `represent`, which is held in evaluation mode; None means `represent` itself, if it is a
             module.
         unpack: batch → (x, y); None takes its first two entries.
-        device: where batches are moved; None leaves them where they are.
+        device: where batches are moved; None means the device of the model.
         progress: called with ("neighbours", examples done, examples in all) after each batch, also of the training set.
     Raises:
         RequirementError: there are no examples, t is not positive, or k is not in 1…n_train. (k is never lowered, because

@@ -19,6 +19,7 @@ from torch.utils.data import Dataset
 from coreselect.budget import Budget
 from coreselect.data.subsets import holdout
 from coreselect.errors import RequirementError
+from coreselect.network.placing import placed
 from coreselect.protocols import Attack
 from coreselect.support.records import settings_of
 from coreselect_integrations.evaluation import PGD20, evaluate
@@ -74,7 +75,7 @@ def auto_linear(
     device, precision = runtime.get("device"), runtime.get("precision")
     pool, rest = holdout(dataset, held, seed)
     tuning = begin(mode, weights, spec, classes=classes)
-    tuning.network.to(device)
+    placed(tuning.network, device)
     optimizer = tuning.optimizer(lr)
     auto = AutoRate(tuning.network, optimizer, tuple(range(EVERY, epochs + 1, EVERY)))
     name, batch_size = f"autolora-{mode.name}", mode.batch_size if batch_size is None else batch_size

@@ -37,6 +37,7 @@ from torch.utils.data import Dataset
 
 from coreselect.budget import Budget
 from coreselect.data.subsets import holdout
+from coreselect.network.placing import placed
 from coreselect.protocols import Attack
 from coreselect.support.devices import usable_device
 from coreselect.support.records import settings_of
@@ -162,7 +163,7 @@ def autolora(
     device, precision = runtime.get("device"), runtime.get("precision")
     pool, rest = holdout(dataset, held, seed)
     tuning = begin(weights, spec, classes=classes, examples=len(pool), rank=rank, seed=seed)
-    tuning.model.to(None if device is None else usable_device(device))
+    placed(tuning.model, None if device is None else usable_device(device))
     optimizer = tuning.optimizer(lr)
     auto = AutoRate(tuning.model, optimizer, checkpoints(epochs))
     settings = {

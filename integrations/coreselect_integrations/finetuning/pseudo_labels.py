@@ -9,6 +9,7 @@ from torch.utils.data import Dataset
 
 from coreselect.data.items import loaded_in_order
 from coreselect.errors import RequirementError
+from coreselect.network.placing import placed
 from coreselect.protocols import Route
 from coreselect.search.kmeans import kmeans
 from coreselect.support.devices import usable_device
@@ -42,7 +43,7 @@ def features_of(
     """
     network, _, _ = classifier_from(weights, spec, classes=2, route=route)
     device = None if device is None else usable_device(device)
-    network.to(device)
+    placed(network, device)
     loader = loaded_in_order(Images(dataset), batch_size, what="dataset", num_workers=num_workers, timeout=timeout)
     parts: list[Tensor] = []
     with evaluation_mode(network), torch.no_grad():

@@ -8,6 +8,7 @@ from typing import Any, Unpack
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from coreselect.network.placing import placed
 from coreselect.support.devices import usable_device
 from coreselect.support.records import settings_of
 from coreselect_integrations.finetuning.modes import Mode
@@ -89,7 +90,7 @@ def train_all_epochs(
     mode, device, precision = tuning.mode, runtime.get("device"), runtime.get("precision")
     epochs = mode.epochs if epochs is None else epochs
     batch_size = mode.batch_size if batch_size is None else batch_size
-    tuning.network.to(None if device is None else usable_device(device))
+    placed(tuning.network, None if device is None else usable_device(device))
     optimizer = tuning.optimizer(lr)
     schedule = Schedule(optimizer, mode.curve(epochs))
     settings = {

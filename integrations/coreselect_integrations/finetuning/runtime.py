@@ -47,7 +47,7 @@ class LoopOptions(TypedDict):
 
     num_workers: int
     timeout: float
-    pin: bool
+    device: torch.device | str | None
     progress: Progress | None
     ended: EpochEnded | None
 
@@ -57,7 +57,7 @@ def loop_options(options: RuntimeOptions) -> LoopOptions:
     return {
         "num_workers": options.get("num_workers", 0),
         "timeout": options.get("timeout", 0),
-        "pin": torch.device(options.get("device") or "cpu").type == "cuda",
+        "device": options.get("device"),
         "progress": options.get("progress"),
         "ended": options.get("ended"),
     }

@@ -20,6 +20,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from coreselect.network.placing import placed
 from coreselect.protocols import Route
 from coreselect_integrations.finetuning.modes import Mode
 from coreselect_integrations.networks import NetworkSpec, RoutedNetwork, Transfer, classifier_from, one_route
@@ -72,7 +73,7 @@ def begin(
         DataError, RequirementError, UnknownNameError: see `classifier_from`.
     """
     network, new, transfer = classifier_from(weights, spec, classes=classes, dual_bn=mode.dual_bn, route=route)
-    return Tuning(mode, network, new, transfer).with_mode(mode)
+    return Tuning(mode, placed(network, None), new, transfer).with_mode(mode)
 
 
 def train_epoch(

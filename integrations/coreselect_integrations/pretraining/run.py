@@ -16,8 +16,8 @@ import torch
 
 from coreselect import CoresetSampler, Indexed, Selection, Selector, Task
 from coreselect.data import names_of
-from coreselect.data.items import CheckedLoader
 from coreselect.history import History
+from coreselect.network.placing import placed
 from coreselect.protocols import Progress
 from coreselect.selectors import Random
 from coreselect.support import ranks
@@ -47,6 +47,7 @@ from coreselect_integrations.systems.dynacl import MomentumEncoder
 from coreselect_integrations.training.batches import NonSingletonBatches, ProgressLoader
 from coreselect_integrations.training.data_parallel import DataParallel, other_ranks_named
 from coreselect_integrations.training.optimisers import optimiser
+from coreselect_integrations.training.resident import ResidentLoader, loader_for
 from coreselect_integrations.training.runs import Run
 from coreselect_integrations.training.schedule import Schedule
 from coreselect_integrations.training.workers import Worker
@@ -135,7 +136,7 @@ def pretrain(
     if weights is not None:
         network, _ = started(weights.weights, weights.spec, spec, settings.seed)
         begun = digest_of(network.state_dict(), 8)
-    network = network.to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = placed(network, where)
     model = encoder_for(settings, network)
     optimizer = optimiser(
         settings.optimiser, [p for p in model.parameters() if p.requires_grad], lr=settings.lr,
@@ -192,9 +193,9 @@ def pretrain(
             old_defaults=OLD_DEFAULTS, writes=writes, keep_every=keep_every,
         )  # fmt: skip
         worker = Worker() if ranks.world_size() == 1 else DataParallel(model)
-        loader = CheckedLoader(
+        loader = loader_for(
             Indexed(pool), worker.dealt(batches), what="pool", generator=workers, num_workers=num_workers, timeout=timeout,
-            pin=where.type == "cuda",
+            device=where,
         )  # fmt: skip
         mine = () if writes else (worker.rank,)  # draws from global states differ between ranks
         snapshots.after(run.done - 1, missing=True)
@@ -226,6 +227,7 @@ def pretrain(
                 "loss": log.loss, "accuracy": log.accuracy, "lr": rate, "examples": log.examples, "updates": len(loader),
                 "seconds": log.seconds, "select_seconds": select_seconds, "cpu_seconds": process_time() - cpu_start,
                 "select_cpu_seconds": select_cpu_seconds, "seen": seen.share,
+                "resident": isinstance(loader, ResidentLoader),
                 "selection": {} if chosen is None else dict(chosen.provenance.seconds),
                 "trouble": list(chosen.diagnostics.trouble()) if chosen is not None and chosen.diagnostics is not None else [],
             }  # fmt: skip

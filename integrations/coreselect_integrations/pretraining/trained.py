@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from coreselect.errors import RequirementError
+from coreselect.network.placing import placed
 from coreselect.protocols import Attack, Call, Loss, MakeViews
 from coreselect_integrations.networks import (
     HEADLESS,
@@ -113,10 +114,11 @@ def open_trained(
     if settings.flip is None:
         settings = replace(settings, flip=saved.spec.channels > 1)
     last = epoch_of(saved, settings)
+    attack = replace(settings, select_attack_steps=None).select_attack
     which = "the last epoch" if last == settings.epochs - 1 else f"epoch {last + 1} of {settings.epochs}"
     said = f"{saved.spec.arch} of {path}, as in {which} of {settings.system}"
     record = {"from": str(path), "system": settings.system, "arch": saved.spec.arch}
     return Trained(
-        restore(saved).to(device).eval(), settings.loss(last), settings.select_attack, route_call, settings.views(last),
+        placed(restore(saved), device).eval(), settings.loss(last), attack, route_call, settings.views(last),
         said, record, lines, settings.validation, settings.seed,
     )  # fmt: skip

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from coreselect.attacks import PGD
 from coreselect.errors import RequirementError, UnknownNameError
+from coreselect.network.placing import placed
 from coreselect.protocols import Call, MakeViews, Progress
 from coreselect.support.devices import usable_device
 from coreselect.support.seeding import rng_kept
@@ -96,8 +97,8 @@ def warm_network(
         channels, size = image_shape(dataset)
         if loss in SUPERVISED and classes is None:
             classes = count_classes(dataset, num_workers)
-        model = build(arch, loss, channels=channels, size=size, classes=classes, seed=seed).to(
-            usable_device(device or "cpu")
+        model = placed(
+            build(arch, loss, channels=channels, size=size, classes=classes, seed=seed), usable_device(device or "cpu")
         )
         attack = PGD(radius, radius * min(1.25, 2.5 / attack_steps), attack_steps)
         mirror = channels != 1

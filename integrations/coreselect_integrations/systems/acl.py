@@ -74,7 +74,7 @@ def train_epoch(
         history: records what each example added to the loss of its update, before weighting: the mean of NT-Xent over the
             example's two anchors, with natural and attacked views weighted as in the loss.
         precision: of mixed-precision forward passes; None means the precision of the model.
-        device: where batches are moved; None leaves them where they are.
+        device: where batches are moved; None means the device of the model.
         worker: this process, or one of the ranks that share every batch; then the loader yields its shares, and the negatives
             are those of the whole batch, in the attack too.
     Returns:

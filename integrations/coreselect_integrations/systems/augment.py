@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from coreselect.support.devices import sent
 from coreselect_integrations.systems.views import TRIES, crop, crop_boxes, load_kornia
 from coreselect_integrations.training.shares import uniform
 
@@ -39,7 +40,7 @@ def crop_flip(x: Tensor, generator: torch.Generator, *, pad: int = 4, flip: bool
         [B, C, H, W].
     """
     B, C, H, W = x.shape
-    u = uniform((B, 3), generator).to(x.device)  # [B, 3]
+    u = sent(uniform((B, 3), generator), x.device)  # [B, 3]
     top, left = (u[:, :2] * (2 * pad + 1)).long().unbind(1)  # [B] each, 0…2·pad
     rows = top[:, None] + torch.arange(H, device=x.device)  # [B, H]
     cols = torch.arange(W, device=x.device).expand(B, W)  # [B, W]
@@ -75,5 +76,5 @@ def resized_crop_flip(
     u = uniform((B, 2 * TRIES + 3), generator).cpu()  # [B, numbers]
     tries, place, mirror = u.split([2 * TRIES, 2, 1], 1)
     cut = crop(load_kornia(), x, crop_boxes(tries.view(B, TRIES, 2), place, H, W, scale), "bilinear")
-    mirrored = (mirror < 0.5 * flip)[:, :, None, None].to(x.device)  # [B, 1, 1, 1]
+    mirrored = sent((mirror < 0.5 * flip)[:, :, None, None], x.device)  # [B, 1, 1, 1]
     return torch.where(mirrored, cut.flip(-1), cut)

@@ -82,7 +82,7 @@ def train_epoch(
         history: records the logits of each update: those of attacked inputs if there is an attack.
         trained: the part that is put in training mode; the rest stays in evaluation mode. None means the whole model.
         precision: of mixed-precision forward passes; None means the precision of the model.
-        device: where batches are moved; None leaves them where they are.
+        device: where batches are moved; None means the device of the model.
         worker: this process, or one of the ranks that share every batch; then the loader yields its shares.
     Returns:
         the mean loss, and the accuracy on the inputs that the updates used.

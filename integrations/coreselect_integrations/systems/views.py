@@ -21,6 +21,7 @@ from torch import Tensor
 
 from coreselect.errors import RequirementError, ShapeError, missing_extra
 from coreselect.gradients.batched_views import with_batches
+from coreselect.support.devices import sent
 from coreselect_integrations.training.shares import uniform
 
 Resample = Literal["bicubic", "bilinear"]
@@ -128,7 +129,7 @@ def _views_from(x: Tensor, u: Tensor, strength: float, flip: float, resample: Re
         H, W = x.shape[-2:]
         boxes = crop_boxes(tries.view(-1, TRIES, 2), place, H, W, (1 - 0.9 * strength, 1.0))
         views = crop(kornia, views, boxes, resample)
-    mirrored = (mirror < flip)[:, :, None, None].to(x.device)  # [2B, 1, 1, 1]
+    mirrored = sent((mirror < flip)[:, :, None, None], x.device)  # [2B, 1, 1, 1]
     views = torch.where(mirrored, views.flip(-1), views)
     jitter(kornia, views, jittered[:, 0] < 0.8 * strength, order.argsort(1), (2 * amounts - 1) * strength)
     if x.shape[1] == 3:
@@ -175,7 +176,7 @@ def crop(kornia: Kornia, x: Tensor, boxes: Tensor, resample: Resample = "bicubic
     """
     B, _, H, W = x.shape
     dtype = torch.promote_types(x.dtype, torch.float32)  # half precision is too coarse for pixel positions
-    left, top, w, h = boxes.to(x.device, dtype)[:, :, None].unbind(1)  # [B, 1] each
+    left, top, w, h = sent(boxes.to(dtype), x.device)[:, :, None].unbind(1)  # [B, 1] each
     columns = left + (torch.arange(W, device=x.device, dtype=dtype) + 0.5) * w / W - 0.5  # [B, W]
     rows = top + (torch.arange(H, device=x.device, dtype=dtype) + 0.5) * h / H - 0.5  # [B, H]
     map_x, map_y = columns[:, None, :].expand(B, H, W), rows[:, :, None].expand(B, H, W)
@@ -203,8 +204,8 @@ def change(x: Tensor, on: Tensor, make: Adjust, numbers: Tensor) -> None:
     """Replace, in place, the images where `on` [B], on the CPU, is true by make(images, their numbers)."""
     chosen = on.nonzero()[:, 0]  # [n]
     if len(chosen):
-        rows = chosen.to(x.device)
-        x[rows] = make(x[rows], numbers[chosen].to(x.device, x.dtype))
+        rows = sent(chosen, x.device)
+        x[rows] = make(x[rows], sent(numbers[chosen].to(x.dtype), x.device))
 
 
 def load_kornia() -> Kornia:

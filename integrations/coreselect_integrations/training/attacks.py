@@ -31,4 +31,4 @@ def random_start(x: Tensor, generator: torch.Generator) -> Tensor:
     """Draw uniform numbers in [−1, 1) of the shape of `x`, on the generator's device, and move them to that of `x`."""
     pin = x.device.type == "cuda" and generator.device.type == "cpu"  # a copy from there does not wait
     u = uniform(x.shape, generator, pin_memory=pin)
-    return u.mul_(2).sub_(1).to(x.device, x.dtype, non_blocking=pin)
+    return u.mul_(2).sub_(1).to(x.device, x.dtype, non_blocking=x.device.type != "cpu")

@@ -12,7 +12,7 @@ In training mode, batch normalisation uses the statistics of each rank's own exa
 rank 0: `DistributedDataParallel` gives them to all before each update, and `settle` does at the end of an epoch.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -47,7 +47,7 @@ class DataParallel(Worker):
     def generator(self, seed: int, *path: int | str) -> torch.Generator:
         return SharedDraws().manual_seed(derive(seed, *path))
 
-    def dealt(self, batches: NonSingletonBatches) -> Iterable[list[int]]:
+    def dealt(self, batches: NonSingletonBatches) -> Batches:
         self.batches = SharedBatches(batches, self.rank, self.world)
         return self.batches
 

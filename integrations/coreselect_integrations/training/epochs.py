@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset, RandomSampler
 
-from coreselect.data.items import CheckedLoader
 from coreselect.errors import RequirementError
 from coreselect.protocols import Progress
 from coreselect.support.seeding import derive, generator, rng_kept, seed_everything
 from coreselect_integrations.training.batches import Batches, NonSingletonBatches, ProgressLoader
 from coreselect_integrations.training.epoch_log import EpochLog
+from coreselect_integrations.training.resident import loader_for
 from coreselect_integrations.training.runs import Run
 
 EpochEnded = Callable[[Mapping[str, Any]], None]  # called with the record of an epoch that has ended
@@ -34,7 +34,7 @@ def run_epochs(
     drop_last: bool = False,
     num_workers: int = 0,
     timeout: float = 0,
-    pin: bool = False,
+    device: torch.device | str | None = None,
     progress: Progress | None = None,
     run: Run | None = None,
     extra_record: Callable[[], Mapping[str, Any]] = dict,
@@ -52,7 +52,8 @@ def run_epochs(
         epochs: at least 0.
         batch_size: at least 1.
         drop_last: leave out the last batch of an epoch if it is not full, unless it is the only batch.
-        num_workers, timeout, pin: of the loader; with `pin`, batches are in pinned memory, for copies to a GPU.
+        num_workers, timeout: of the loader.
+        device: where `epoch` trains; None is the CPU. Images that fit lie there (`resident`).
         progress: called with (name, examples done, examples in all) after each batch.
         run: keeps the log of each epoch, and knows how many are done; None keeps nothing.
         extra_record: called after each epoch; returns JSON values that are recorded with the log.
@@ -70,9 +71,10 @@ def run_epochs(
         raise RequirementError(why)
     order = torch.Generator()
     batches = NonSingletonBatches(RandomSampler(dataset, generator=order), batch_size, drop_last=drop_last)  # type: ignore[arg-type]
-    loader = CheckedLoader(
-        dataset, batches, what="training", generator=order, num_workers=num_workers, timeout=timeout, pin=pin
-    )
+    loader = loader_for(
+        dataset, batches, what="training", generator=order, num_workers=num_workers, timeout=timeout,
+        device=torch.device(device or "cpu"),
+    )  # fmt: skip
     examples = sum(batches.sizes())  # in one epoch
     logs = [EpochLog.from_record(record) for record in run.records] if run is not None else []
     for e in range(len(logs), epochs):

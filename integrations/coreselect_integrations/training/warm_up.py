@@ -82,6 +82,6 @@ def warm_up(
     return list(
         run_epochs(
             epoch, dataset, "warm-up", seed=seed, epochs=epochs, batch_size=batch_size, num_workers=num_workers,
-            progress=progress, pin=torch.device(device or "cpu").type == "cuda",
+            progress=progress, device=device,
         )
     )  # fmt: skip

@@ -1,6 +1,6 @@
 """What a training loop asks of the processes that train together: one process, or the ranks of a group, see `data_parallel`."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
@@ -21,7 +21,7 @@ class Worker:
         """Return a new generator for random starts and augmentation, with the seed of (seed, path)."""
         return torch.Generator().manual_seed(derive(seed, *path))
 
-    def dealt(self, batches: NonSingletonBatches) -> Iterable[list[int]]:
+    def dealt(self, batches: NonSingletonBatches) -> Batches:
         """Return this process's share of each batch."""
         return batches
 

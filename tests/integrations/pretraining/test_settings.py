@@ -103,7 +103,7 @@ def test_presets_carry_the_published_numbers() -> None:
 
 def test_under_half_precision_gradients_are_captured_as_training_attacks() -> None:
     """bf16 changes the attack of selections; the settings' attacks of training and of RD stay the same."""
-    full, half = (replace(defaults("sat"), precision=p) for p in ("fp32", "bf16"))
+    full, half = (replace(defaults("sat"), precision=p, select_attack_steps=None) for p in ("fp32", "bf16"))
     assert full.attack is not None
     assert half.select_attack == HalfPrecision(full.attack)
     assert replace(half, select_attack_steps=1).select_attack == HalfPrecision(PGD(8 / 255, 10 / 255, 1))
@@ -165,3 +165,12 @@ def test_the_objective_attacks_within_the_runs_radius() -> None:
     """The steps of RD's attack are 1¼ radii long in all, published 10/255 at 8/255."""
     assert defaults("acl").rd.attack == PGD(8 / 255, 10 / 765, 3)
     assert replace(defaults("sat"), radius=0.1, step=0.1, rd_steps=1).rd.attack == PGD(0.1, 0.125, 1)
+
+
+def test_a_selection_takes_one_step_and_a_preset_the_published_attack() -> None:
+    """The defaults of every system have one step of 1¼ radii; presets at small scale have the attack of training."""
+    for system in SYSTEMS:
+        own, published = defaults(system), PRESETS[f"cifar10-{system}"]
+        assert own.select_attack == (None if own.attack is None else PGD(8 / 255, 10 / 255, 1))
+        assert published.select_attack == published.attack
+    assert PRESETS["imagenet32-sat"].select_attack_steps == 1
