@@ -183,14 +183,10 @@ def _over_model(request: Request, device: torch.device, report: Progress, talk: 
     warm_up = None
     if request.work.dry_run and request.model.model is None and trained is None:
         warm_up = _warm_up_seconds(request, pool, device)
-        request = replace(
-            request, warmup=replace(request.warmup, warmup_epochs=0), model=replace(request.model, save_model=None)
-        )
+        request = _without_warm_up(request)
     if trained is None:
         if request.model.model is None and (request.model.head or request.model.capture):
-            early = replace(
-                request, warmup=replace(request.warmup, warmup_epochs=0), model=replace(request.model, save_model=None)
-            )
+            early = _without_warm_up(request)
             ready = _model(early, loss, pool, device, no_progress)  # a wrong name is found before the warm-up
             dry_probe(_task(early, loss, attack, ready, pool, held, device, None), {"gradients"})
         ready = _model(request, loss, pool, device, report)
@@ -205,6 +201,12 @@ def _over_model(request: Request, device: torch.device, report: Progress, talk: 
         )
     task = _task(request, loss, attack, ready, pool, held, device, talk)
     return Work(task, dataset, ready.record, radius, warm_up, {"size": share, "seed": seed, "examples": len(held)})
+
+
+def _without_warm_up(request: Request) -> Request:
+    """Return the request without the warm-up, and without the file of its weights."""
+    model = replace(request.model, save_model=None)
+    return replace(request, warmup=replace(request.warmup, warmup_epochs=0), model=model)
 
 
 def _warm_up_seconds(request: Request, pool: Any, device: torch.device) -> float:

@@ -9,7 +9,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from coreselect.protocols import BatchedViews, Views
+import torch
+
+from coreselect.errors import RequirementError, ShapeError
+from coreselect.protocols import BatchedViews, Loss, MakeViews, Views
+from coreselect.support.seeding import seed_everything
+from coreselect.support.structure import joined, taken
 
 ForEach = Callable[..., Views]  # (x [B, …], B seeds, the settings of the views) -> views, each [B, …]
 
@@ -43,3 +48,31 @@ def batched(views: Any) -> ForEach | None:
         return None
     found: Any = views.for_each
     return None if isinstance(found, _Marked) and found.of is not views else found
+
+
+def views_of(x: Any, views: MakeViews | None, loss: Loss, seeds: Sequence[int]) -> Views:
+    """Make the views of a batch of inputs, each example with its own draws: [B, …] → as many [B, …] as the loss reads.
+
+    Args:
+        views: makes the views of one example, or None for the inputs themselves.
+        seeds: one for each example.
+    Raises:
+        RequirementError: the loss reads several views, and nothing makes them.
+        ShapeError: another number of views was made.
+    """
+    if views is None:
+        if loss.views != 1:
+            raise RequirementError(
+                f"the loss {loss.name!r} reads {loss.views} views of an example: give views=lambda x, generator: …."
+            )
+        return (x,)
+    for_each = batched(views)
+    made = [] if for_each is None else [for_each(x, seeds)]
+    generator = torch.Generator()
+    for i, s in enumerate(seeds if for_each is None else ()):
+        seed_everything(s)  # a view function may also draw from a global state
+        made.append(views(taken(x, slice(i, i + 1)), generator.manual_seed(s)))
+    if any(not isinstance(m, tuple | list) or len(m) != loss.views for m in made):
+        got = len(made[0]) if isinstance(made[0], tuple | list) else type(made[0]).__name__
+        raise ShapeError(f"views= must return a tuple of {loss.views} tensors for the loss {loss.name!r}, got {got}.")
+    return tuple(joined(each) for each in zip(*made, strict=True))

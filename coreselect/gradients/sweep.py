@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from coreselect.data.labels import why_unlabelled
 from coreselect.data.reading import Unpack, read
 from coreselect.data.reading import unpack as default_unpack
-from coreselect.errors import OverlapError, RequirementError, ShapeError, first_few
-from coreselect.gradients.batched_views import batched
+from coreselect.errors import OverlapError, RequirementError, first_few
+from coreselect.gradients.batched_views import views_of
 from coreselect.gradients.inputs import (
     digest,
     in_precision,
@@ -150,7 +150,8 @@ class Sweeper:
         self, positions: NDArray[np.int64], x: Any, labels: Any, slices: Sequence[slice], drawn: Views | None
     ) -> dict[Stream, Any]:
         with self.clock("views"):
-            views = self._make_views(positions, x)
+            seeds = seeding.seeds(self.seed, "views", self.round, indices=positions).tolist()
+            views = views_of(x, self.views, self.loss, seeds)
         out: dict[Stream, Tensor] = {}
         with self.clock("features"), torch.no_grad():
             for stream in self.loss.streams:
@@ -163,27 +164,6 @@ class Sweeper:
                 for stream, x in zip(attacked, adversarial, strict=True):
                     out[stream] = self.net.prepare(x, "adversarial")
         return out
-
-    def _make_views(self, positions: NDArray[np.int64], x: Any) -> Views:
-        if self.views is None:
-            if self.loss.views != 1:
-                raise RequirementError(
-                    f"the loss {self.loss.name!r} reads {self.loss.views} views of an example: give views=lambda x, generator: …."
-                )
-            return (x,)
-        own = seeding.seeds(self.seed, "views", self.round, indices=positions).tolist()
-        for_each = batched(self.views)
-        made = [] if for_each is None else [for_each(x, own)]
-        generator = torch.Generator()
-        for i, s in enumerate(own if for_each is None else ()):
-            seeding.seed_everything(s)  # a view function may also draw from a global state
-            made.append(self.views(taken(x, slice(i, i + 1)), generator.manual_seed(s)))
-        if any(not isinstance(m, tuple | list) or len(m) != self.loss.views for m in made):
-            got = len(made[0]) if isinstance(made[0], tuple | list) else type(made[0]).__name__
-            raise ShapeError(
-                f"views= must return a tuple of {self.loss.views} tensors for the loss {self.loss.name!r}, got {got}."
-            )
-        return tuple(joined(each) for each in zip(*made, strict=True))
 
     def _attack(
         self,

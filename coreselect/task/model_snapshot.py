@@ -28,6 +28,7 @@ from coreselect.support.records import digest_of, settings_of
 from coreselect.task.context import Context, missing
 from coreselect.task.model_objective import loss_gradient, open_objective
 from coreselect.task.model_rows import ModelRows
+from coreselect.task.natural import natural_losses, natural_outputs
 from coreselect.task.open_model import Measure, OpenModel, numbered
 from coreselect.task.recipe import ModelRecipe
 from coreselect.task.snapshot import Snapshot
@@ -93,7 +94,7 @@ class ModelSnapshot(Snapshot):
     @cached_property
     def _natural(self) -> tuple[Tensor, Tensor]:
         with self.clock("features"):
-            return self.opened.natural_outputs()
+            return natural_outputs(self.opened)
 
     def rows(
         self, groups: Groups, sketch: Sketch | None = None, *, spread: bool | None = False
@@ -166,7 +167,7 @@ class ModelSnapshot(Snapshot):
         if type(self.task.loss) is CE or not is_natural(self.task.loss):
             return None
         with self.clock("features"):
-            return self.opened.natural_losses()
+            return natural_losses(self.opened)
 
     def inputs(self) -> Iterator[tuple[Int64, Tensor, Tensor | None]]:
         return numbered(self.opened.inputs())

@@ -13,7 +13,6 @@ from coreselect.data.reading import chunks, read
 from coreselect.errors import RequirementError
 from coreselect.gradients.inputs import in_precision, refuse_attack, refuse_inputs, to_device
 from coreselect.gradients.loss_check import refuse_wrong_loss
-from coreselect.gradients.loss_value import checked_loss_value, naming
 from coreselect.gradients.parts import Batches, Key, Make, Record, stacked
 from coreselect.gradients.sweep import Sweeper
 from coreselect.losses.own import refuse_loss_elsewhere
@@ -92,7 +91,7 @@ class OpenModel:
     @property
     def _probed(self) -> tuple[Any, Any]:
         """The inputs that probe the model, read once, and their targets as the items carry them."""
-        return self.context.cached("probe", lambda: next(self._read([self.positions[:4]], raw=True))[1:])
+        return self.context.cached("probe", lambda: next(self.batches_of([self.positions[:4]], raw=True))[1:])
 
     def check_devices(self) -> None:
         """Refuse captured parameters on another device than the inputs.
@@ -127,9 +126,9 @@ class OpenModel:
         Args:
             raw: yield targets as the items carry them, in place of class numbers.
         """
-        return self._read(chunks(self.positions, self.task.batch_size), raw=raw)
+        return self.batches_of(chunks(self.positions, self.task.batch_size), raw=raw)
 
-    def _read(self, batches: list[Int64], *, raw: bool = False) -> Iterator[tuple[Int64, Any, Any]]:
+    def batches_of(self, batches: list[Int64], *, raw: bool = False) -> Iterator[tuple[Int64, Any, Any]]:
         task, seed = self.task, self.context.seed
         items = read(
             task.pool, batches, seed=seed, path=("pool", self.context.round), unpack=task.unpack,
@@ -221,36 +220,6 @@ class OpenModel:
         y = self._probed[1]
         return rebuilt(for_loss(self.task.loss, y, size(y)), leaves) if leaves else None
 
-    def natural_outputs(self) -> tuple[Tensor, Tensor]:
-        """Return the natural features [n, D] and logits [n, C] of the snapshot's examples."""
-        net = self.head_split
-
-        def make(some: Batches) -> Iterator[Record]:
-            for _, x, _ in self._read([np.concatenate(list(b)) for b in some], raw=True):
-                with torch.no_grad():
-                    z = net.prepare(x, "natural")
-                    yield {"features": z.flatten(1), "logits": net.apply(net.captured, z, "natural")}
-
-        found = stacked(
-            list(self.records("natural", self.all_batches(), make, {"head": self.task.head}, part="features"))
-        )
-        return found["features"], found["logits"]
-
-    def natural_losses(self) -> Tensor:
-        """Return the task's natural loss of each of the snapshot's examples, [n]."""
-        net, loss = self.head_split, self.task.loss
-        self.check_loss()
-
-        def make(some: Batches) -> Iterator[Record]:
-            for positions, x, y in self._read([np.concatenate(list(b)) for b in some], raw=True):
-                with torch.no_grad(), naming(positions):
-                    outputs = net.apply(net.captured, net.prepare(x, "natural"), "natural")
-                    y = mapped(lambda t, to=outputs.device: t.to(to), for_loss(loss, y, len(outputs)))
-                    yield {"losses": checked_loss_value(loss, {("natural", 0): outputs}, y)}
-
-        settings = settings_of({"loss": loss, "head": self.task.head})
-        return stacked(list(self.records("losses", self.all_batches(), make, settings, part="features")))["losses"]
-
     def measured(self, kind: str, settings: Mapping[str, Any], measure: Measure, *, part: str) -> dict[str, Tensor]:
         """Return what a method measures of every example's natural input: name -> [n, …].
 
@@ -261,7 +230,7 @@ class OpenModel:
         """
 
         def make(some: Batches) -> Iterator[Record]:
-            for positions, x, labels in self._read([np.concatenate(list(b)) for b in some]):
+            for positions, x, labels in self.batches_of([np.concatenate(list(b)) for b in some]):
                 refuse_attack(x, inside=False)
                 yield measure(positions, x, None if labels is None else labels.to(x.device))
 
