@@ -14,7 +14,8 @@ from rich.table import Table
 from coreselect.choosing import select_each
 from coreselect.cli.processes import as_rank
 from coreselect.cli.select_record import WRITTEN, inputs_of, recorded
-from coreselect.cli.select_run import Request, pickers_of, work_of
+from coreselect.cli.select_request import Request
+from coreselect.cli.select_run import pickers_of, work_of
 from coreselect.errors import IndexFileError, RequirementError
 from coreselect.io import index_file
 from coreselect.io.atomic import check_target

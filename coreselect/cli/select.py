@@ -112,7 +112,8 @@ def select(
         raise typer.BadParameter("--validation is a share below 1, or a whole number of images.")
 
     from coreselect.cli.select_files import files_of
-    from coreselect.cli.select_run import Request, run
+    from coreselect.cli.select_request import Request
+    from coreselect.cli.select_run import run
 
     budget = count if fraction is None else fraction
     assert budget is not None  # one of the two is given

@@ -2,7 +2,7 @@
 
 import json as json_
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,13 @@ from torch.utils.data import Subset
 
 from coreselect.choosing import plan, select_each
 from coreselect.cli.model import PreparedModel, from_factory, known_of, normalised, registered, save_weights, warmed
-from coreselect.cli.options import AttackOptions, MachineOptions, PoolOptions, RcsOptions, WarmupOptions
 from coreselect.cli.plain_values import as_json
 from coreselect.cli.processes import as_rank
 from coreselect.cli.select_files import say_what_is_stored, written_alone
 from coreselect.cli.select_method import make_selector, training_attack
-from coreselect.cli.select_options import ArrayOptions, MethodOptions, ModelOptions, PassOptions, WorkOptions
 from coreselect.cli.select_passes import prepared
 from coreselect.cli.select_record import recorded
+from coreselect.cli.select_request import Request, Work, without_warm_up
 from coreselect.cli.show import summary
 from coreselect.cli.show_plan import show_plans
 from coreselect.cli.whole_tables import print_whole
@@ -40,45 +39,6 @@ from coreselect.task.task import Task
 from coreselect.types import Selection
 
 WARM_UP_BATCH = 128  # the batch of a warm-up, which a dry run times
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a command line of `coreselect select` asks for."""
-
-    files: Mapping[str, Path | None]  # method -> index file
-    pool: PoolOptions
-    budget: float
-    method: MethodOptions
-    rcs: RcsOptions
-    warmup: WarmupOptions
-    model: ModelOptions
-    attack: AttackOptions
-    passes: PassOptions
-    seed: int
-    machine: MachineOptions
-    work: WorkOptions
-    arrays: ArrayOptions
-
-    @property
-    def radius(self) -> float:
-        """The radius of all attacks, where no trained network says another."""
-        return 8 / 255 if self.attack.radius is None else self.attack.radius
-
-
-@dataclass(frozen=True)
-class Work:
-    """The task of a request, with the dataset and a record of the model, and the radius of attacks; None and nothing for arrays.
-
-    `warm_up` are the seconds that a warm-up would take, in a dry run; `held` says which images were held out.
-    """
-
-    task: Task
-    dataset: Any
-    model: Mapping[str, Any]
-    radius: float
-    warm_up: float | None = None
-    held: Mapping[str, Any] = field(default_factory=dict)
 
 
 def pickers_of(request: Request, radius: float) -> list[Selector]:
@@ -183,10 +143,10 @@ def _over_model(request: Request, device: torch.device, report: Progress, talk: 
     warm_up = None
     if request.work.dry_run and request.model.model is None and trained is None:
         warm_up = _warm_up_seconds(request, pool, device)
-        request = _without_warm_up(request)
+        request = without_warm_up(request)
     if trained is None:
         if request.model.model is None and (request.model.head or request.model.capture):
-            early = _without_warm_up(request)
+            early = without_warm_up(request)
             ready = _model(early, loss, pool, device, no_progress)  # a wrong name is found before the warm-up
             dry_probe(_task(early, loss, attack, ready, pool, held, device, None), {"gradients"})
         ready = _model(request, loss, pool, device, report)
@@ -201,12 +161,6 @@ def _over_model(request: Request, device: torch.device, report: Progress, talk: 
         )
     task = _task(request, loss, attack, ready, pool, held, device, talk)
     return Work(task, dataset, ready.record, radius, warm_up, {"size": share, "seed": seed, "examples": len(held)})
-
-
-def _without_warm_up(request: Request) -> Request:
-    """Return the request without the warm-up, and without the file of its weights."""
-    model = replace(request.model, save_model=None)
-    return replace(request, warmup=replace(request.warmup, warmup_epochs=0), model=model)
 
 
 def _warm_up_seconds(request: Request, pool: Any, device: torch.device) -> float:

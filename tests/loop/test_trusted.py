@@ -12,8 +12,9 @@ from coreselect.selectors import RS2, RCSSampled
 N, M = 30, 7
 
 
-def made(share: float = 0.5, size: int = 8, **more: int) -> tuple[CoresetSampler, TrustedBatches]:
-    sampler = CoresetSampler(cases.sat_task(N), RS2(), 10, warmup=1, every=2, **more)
+def made(share: float = 0.5, size: int = 8) -> tuple[CoresetSampler, TrustedBatches]:
+    """A sampler that sees all 30 in epoch 0 and 10 later, and its batches."""
+    sampler = CoresetSampler(cases.sat_task(N), RS2(), 10, warmup=1, every=2)
     return sampler, TrustedBatches(sampler, M, size, share)
 
 
@@ -56,7 +57,7 @@ def test_an_epoch_is_a_function_of_seed_and_epoch() -> None:
 def test_a_loader_reads_pool_and_trusted_set() -> None:
     """A DataLoader over both takes the batches; one over the pool alone is still refused."""
     sampler, batches = made()
-    pool = sampler.task.pool
+    pool = cases.sat_task(N).pool
     x = torch.stack([pool[0][0]] * M)
     clean = TensorDataset(x, torch.zeros(M, dtype=torch.int64))
     sampler.set_epoch(1)

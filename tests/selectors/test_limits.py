@@ -48,7 +48,7 @@ class Huge(ArraySnapshot):
     def features(self) -> torch.Tensor:
         raise AssertionError("features were read before the refusal")
 
-    def rows(self, groups: Any, sketch: Any = None) -> Any:
+    def rows(self, groups: Any, sketch: Any = None, *, spread: bool | None = False) -> Any:
         raise AssertionError("rows were read before the refusal")
 
 
