@@ -16,6 +16,7 @@ that it was seen:
     last_loss      −log p_y, the last time
     p_sum, p_squares   Σ_t p_y, Σ_t p_y²
     input_norm_sum, input_norm_seen   Σ_t ‖∇_x ℓ‖₂ and the number of times, from `record_input_norms`
+    features       the head's inputs, the last time, from `record_features`
     given_loss, loss_seen   the loss, the last time, and the number of times, from `record_losses`: for training without
                             classes, which has no logits, or with a loss other than −log p_y
 """
@@ -32,6 +33,7 @@ from torch import Tensor
 from coreselect.errors import NonFiniteError, RequirementError, ShapeError, first_few
 from coreselect.support.array_checks import integers
 from coreselect.support.collectives import gathered
+from coreselect.support.recorded_features import RecordedFeatures
 from coreselect.support.training_record import Record, columns_of_state, empty_columns, state_of_columns
 from coreselect.types import Float64, Int64
 
@@ -50,16 +52,18 @@ class History:
     Args:
         n: N ≥ 1, the number of examples in the pool.
         classes: C ≥ 2, the width of the logits; None: the width of the first batch.
+        features: whether it keeps the head's inputs too, for `RCS(rows="recorded")`.
     Raises:
         ShapeError: one of the numbers is too small.
     """
 
-    def __init__(self, n: int, classes: int | None = None) -> None:
+    def __init__(self, n: int, classes: int | None = None, *, features: bool = False) -> None:
         if n < 1 or (classes is not None and classes < 2):
             raise ShapeError(f"a history needs n ≥ 1 examples and at least 2 classes, got {n} and {classes}.")
         self.n, self.classes = n, classes
         self.attacked: bool | None = None  # whether the logits are those of attacked inputs; set by the first batch
         self._columns = empty_columns(n)
+        self.features = RecordedFeatures(n) if features else None
 
     def __len__(self) -> int:
         return self.n
@@ -147,6 +151,21 @@ class History:
         np.add.at(self._columns["input_norm_sum"], i, values)
         np.add.at(self._columns["input_norm_seen"], i, 1)
 
+    def record_features(self, indices: Integers, features: Tensor) -> None:
+        """Record what the head has read of each example in a training batch: the inputs of the loss's only forward pass.
+
+        Args:
+            indices: int [B], positions in the pool.
+            features: [B, …], finite in half precision, on any device; no gradient is kept.
+        Raises:
+            RequirementError: this history keeps no features.
+            ShapeError: the lengths differ, an index is out of range, or features have another shape than before.
+            NonFiniteError: features are not finite.
+        """
+        if self.features is None:
+            raise RequirementError("this history keeps no features: make it by History(n, features=True).")
+        self.features.record(self._positions(indices), features)
+
     def record_losses(self, indices: Integers, losses: Tensor) -> None:
         """Record the training losses of one batch, for training without class logits or with a loss other than −log p_y.
 
@@ -189,7 +208,9 @@ class History:
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything as plain values and tensors [N], which `torch.load(weights_only=True)` can read."""
-        return {"n": self.n, "classes": self.classes, "attacked": self.attacked, **state_of_columns(self._columns)}
+        features = {} if self.features is None else self.features.state()
+        own = {"n": self.n, "classes": self.classes, "attacked": self.attacked}
+        return {**own, **state_of_columns(self._columns), **features}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from what `state_dict` returned.
@@ -200,6 +221,8 @@ class History:
             ShapeError: the state is of another number of examples, or not the state of a history.
         """
         columns = columns_of_state(state, self.n)
+        if self.features is not None:
+            self.features.load(state)
         self.classes, self.attacked, self._columns = state["classes"], state["attacked"], columns
 
     def _positions(self, indices: Integers) -> Int64:

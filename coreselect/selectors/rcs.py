@@ -36,6 +36,7 @@ from coreselect.selectors.rcs_rounds import one_round
 from coreselect.solvers.greedy import Recraft
 from coreselect.support.seeding import generator as seeded
 from coreselect.task.groups import deal, default_size
+from coreselect.task.recorded import use_recorded
 from coreselect.task.snapshot import Snapshot
 from coreselect.task.stratification import CLUSTERS, Stratify, strata_of
 from coreselect.types import Certificate, Float64, Selection
@@ -65,6 +66,8 @@ class RCS:
             (`"greedi=8"`), which picks in parts first and states its guarantee as the certificate.
         sketch: a `Sketch` of the rows, an approximation; None: full rows, except that gradients of parameters beyond the head,
             and rows that would take more than 8 GiB, are sketched to 4096 numbers; a note says the size and the limit.
+        rows: `"fresh"`: a sweep over the pool, as published; `"recorded"`, an approximation for losses of one forward pass: from
+            the head's inputs that training has seen last (`History(n, features=True)`), under today's head, without a sweep.
         certify: the certificate: `"instance"`, `"paper"`, `"sampled"` or None.
         sigma: σ ≥ 1 of Theorem 2 for `"paper"`, or the Lipschitz constants that give it; None: 1, the best case.
     """
@@ -79,6 +82,7 @@ class RCS:
     refresh: int = 1
     search: SearchKind = "auto"
     sketch: Sketch | None = field(default=None, kw_only=True)
+    rows: Literal["fresh", "recorded"] = field(default="fresh", kw_only=True)
     certify: Method | None = "instance"
     sigma: float | Lipschitz | None = field(default=None, kw_only=True)
     name = "rcs"
@@ -103,6 +107,8 @@ class RCS:
                 f"{self.clusters}."
             )
         object.__setattr__(self, "search", search_kind(self.search))
+        if self.rows not in ("fresh", "recorded"):
+            raise ShapeError(f"rows must be 'fresh' or 'recorded', got {self.rows!r}.")
         if self.certify is not None and self.certify not in METHODS:
             raise ShapeError(f"certify must be one of {', '.join(METHODS)} or None, got {self.certify!r}.")
         if isinstance(self.search, GreeDi):
@@ -116,6 +122,7 @@ class RCS:
         needs = {"gradients", "validation"}
         needs |= {"logits", "validation_labels"} if self.objective.needs_labels else set()  # the labels number classes
         needs |= {"labels"} if self.stratify == "labels" else set()
+        needs |= {"recorded_features"} if self.rows == "recorded" else set()
         return frozenset(needs | ({"features"} if self.stratify == "clusters" else set()))
 
     def costs(self, sizes: Sizes) -> tuple[Need, ...]:
@@ -125,6 +132,7 @@ class RCS:
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as snapshot:
             k = resolve(budget, snapshot.n)
+            taken = (use_recorded(snapshot),) if self.rows == "recorded" else ()
             if isinstance(self.search, GreeDi):
                 problem, query, groups, sketch = self._without_rows(snapshot, k)
                 found, losses = two_rounds(self, snapshot, problem, query, groups, sketch)
@@ -161,7 +169,7 @@ class RCS:
                 nested=True,
                 certificate=certified,
                 diagnostics=diagnostics,
-                notes=(*found.notes, *_fixed_query_notes(problem, query)),
+                notes=(*taken, *found.notes, *_fixed_query_notes(problem, query)),
                 settings={
                     "group_size": max(len(g) for g in rows.groups),
                     "candidate_groups": len(rows.groups),

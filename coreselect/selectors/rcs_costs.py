@@ -26,6 +26,13 @@ def costs_of_rcs(rcs: RCS, sizes: Sizes) -> tuple[Need, ...]:
     runs = 1 if not isinstance(rcs.search, GreeDi) else 1 + min(rcs.search.partitions, -(-sizes.n // most))
     at_most = at_most or runs > 1  # a part that holds less than the budget picks less
     trimmed = trimmed if runs == 1 else sizes.k  # other picks may be trimmed than those that are kept
+    sweep = Sweep(
+        sizes.n,
+        rows=-(-sizes.n // most),
+        width=None if rcs.sketch is None else rcs.sketch.width,
+        again=0 if sizes.factored else runs * (sizes.k if rcs.sketch or not sizes.caches else trimmed),
+        at_most=at_most,
+    )
     return (
         OnValidation(
             rcs.objective,
@@ -37,13 +44,7 @@ def costs_of_rcs(rcs: RCS, sizes: Sizes) -> tuple[Need, ...]:
             at_most=at_most and (recrafted > 0 or not sizes.caches),
         ),
         *((NaturalPass(sizes.n),) if rcs.stratify == "clusters" else ()),
-        Sweep(
-            sizes.n,
-            rows=-(-sizes.n // most),
-            width=None if rcs.sketch is None else rcs.sketch.width,
-            again=0 if sizes.factored else runs * (sizes.k if rcs.sketch or not sizes.caches else trimmed),
-            at_most=at_most,
-        ),
+        *(() if rcs.rows == "recorded" else (sweep,)),
         RowPasses(
             picks if runs == 1 else 2 * picks, "rows"
         ),  # each part goes over its own rows, and then all over the union

@@ -111,7 +111,7 @@ class ModelRows:
     def factored(self) -> tuple[FactoredRows, Tensor] | None:
         """Factored rows and losses of every example, or None if the loss or the capture does not allow it."""
         net = self._opened.net
-        if not self._has_factors() or not isinstance(net, HeadSplit):
+        if not self.has_factors() or not isinstance(net, HeadSplit):
             return None
         pool = self.pool
         with self._clock("rows"):
@@ -120,6 +120,10 @@ class ModelRows:
             rows = FactoredRows(parts, self.layout)
             rows.refuse(self._positions)
             return rows, losses
+
+    def use(self, pool: PreparedPool) -> None:
+        """Take the pool as it was prepared elsewhere, in place of a sweep."""
+        vars(self)["pool"] = pool
 
     def ready(self) -> None:
         """Sweep what rows of any groups can be made from, where there is such a thing."""
@@ -133,9 +137,9 @@ class ModelRows:
 
     def kept_as_factors(self, groups: Groups) -> bool:
         """Say whether the rows of these groups take no matrix: they are all single examples, and factors give their rows."""
-        return are_single_examples(groups, len(self._positions)) and self._has_factors()
+        return are_single_examples(groups, len(self._positions)) and self.has_factors()
 
-    def _has_factors(self) -> bool:
+    def has_factors(self) -> bool:
         """Say whether the rows of examples are products of factors: a per-example loss, and a head whose Linears are captured."""
         net = self._opened.net
         if not self._loss.per_example or not isinstance(net, HeadSplit):

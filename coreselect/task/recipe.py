@@ -138,6 +138,8 @@ class ModelRecipe(Recipe):
             out.add("labels")
         if is_natural(self.loss) and trained:
             out.add("natural_losses")
+        if self.history is not None and self.history.features is not None:
+            out.add("recorded_features")
         if self.history is not None:
             out.add("losses")
             if classes or self.history.attacked is not None:  # logits of classes are, or were, recorded

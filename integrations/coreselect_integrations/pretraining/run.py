@@ -145,7 +145,8 @@ def pretrain(
     if isinstance(model, MomentumEncoder):
         model.attach(optimizer)
     schedule = Schedule(optimizer, settings.rate_curve())
-    history = History(n)  # of logits; of losses for networks without logits
+    features = selector is not None and "recorded_features" in selector.requires
+    history = History(n, features=features)  # of logits; of losses for networks without logits
     recipe = Task.from_model(
         network, pool, validation if len(validation) else None,
         loss=settings.loss(0), attack=settings.select_attack, call=route_call,

@@ -31,6 +31,7 @@ from coreselect_integrations.systems.augment import Augment
 from coreselect_integrations.training.attacks import check_attack, random_start
 from coreselect_integrations.training.contexts import evaluation_mode, mixed_precision
 from coreselect_integrations.training.epoch_log import EpochLog
+from coreselect_integrations.training.head_inputs import HeadInputs
 from coreselect_integrations.training.schedule import Scheduler
 from coreselect_integrations.training.totals import Totals
 from coreselect_integrations.training.warm_up import WarmUpOptions
@@ -64,6 +65,7 @@ def train_epoch(
     precision: torch.dtype | None = None,
     device: torch.device | str | None = None,
     worker: Worker = ALONE,
+    head: str = "head",
 ) -> EpochLog:
     """Train one epoch: attack in evaluation mode, update in training mode, compute the loss in float32.
 
@@ -79,11 +81,13 @@ def train_epoch(
         augment: (x, generator) → x, on whole batches; None leaves x as it is.
         scheduler: moves on after each update.
         weights: indices [B] → weights [B] that multiply the per-example loss (`CoresetSampler.weights`).
-        history: records the logits of each update: those of attacked inputs if there is an attack.
+        history: records the logits of each update: those of attacked inputs if there is an attack. One that keeps features gets
+            the inputs of the module `head` too.
         trained: the part that is put in training mode; the rest stays in evaluation mode. None means the whole model.
         precision: of mixed-precision forward passes; None means the precision of the model.
         device: where batches are moved; None means the device of the model.
         worker: this process, or one of the ranks that share every batch; then the loader yields its shares.
+        head: name of the module whose inputs a history with features keeps.
     Returns:
         the mean loss, and the accuracy on the inputs that the updates used.
     Raises:
@@ -106,8 +110,9 @@ def train_epoch(
     model.train(trained is None)
     if trained is not None:
         trained.train()
+    inside = model.get_submodule(head) if history is not None and history.features is not None else None
     for x, y, *index in loader:
-        with totals.checks.collecting():
+        with totals.checks.collecting(), HeadInputs(inside) as read:
             given, x, y = y, moved(x, device), mapped(partial(moved, device=device), y)  # [B], [B, C, H, W], [B]
             if augment is not None:
                 x = augment(x, generator)
@@ -128,6 +133,8 @@ def train_epoch(
             if history is not None:
                 positions, labels = worker.whole(index[0]), worker.whole(_labels(given))
                 totals.record(worker.whole(used), partial(_record, history, positions, labels, attack is not None))
+                if read.last is not None:
+                    totals.record(worker.whole(read.last), partial(history.record_features, positions))
             correct = worker.whole(used.argmax(1) == _labels(y)).sum()
         totals.batch_done(mean, worker.size(len(x)), correct)
     return totals.log(answers=True)
