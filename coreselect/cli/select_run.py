@@ -82,7 +82,7 @@ def _choose(request: Request, device: torch.device, *, json: bool) -> None:
             assert path is not None  # without --dry-run there is --out
             if first:
                 recorded(selection, request, name, work).save(path)
-            talk.print(f"wrote {path}", markup=False)
+            talk.print(f"wrote {path}", markup=False, soft_wrap=True)
             found.append((path, selection))
     if not first:
         return

@@ -50,7 +50,7 @@ class FoldedCall:
             return self.call(model, x, route)
 
 
-def folded(model: nn.Module, call: Call, x: Any, without: str = "", routes: int = 2) -> FoldedCall | None:
+def folded(model: nn.Module, call: Call, x: Any, without: str = "") -> FoldedCall | None:
     """Return a call that folds, or None where there is nothing to fold or folding changes more than rounding.
 
     Args:
@@ -58,7 +58,6 @@ def folded(model: nn.Module, call: Call, x: Any, without: str = "", routes: int 
         call: (model, x, route) → outputs [B, C].
         x: a few inputs [b, …]; the first two are used.
         without: the name of a submodule whose layers are left alone: the head.
-        routes: 1 if both routes give the same output.
     """
     first = next((p for p in model.parameters() if p.is_floating_point()), None)
     if first is None or first.dtype not in _ROUNDING or not isinstance(x, Tensor) or not x.is_floating_point():
@@ -66,10 +65,10 @@ def folded(model: nn.Module, call: Call, x: Any, without: str = "", routes: int 
     layers = [m for name, m in model.named_modules() if not without or not f"{name}.".startswith(f"{without}.")]
     if not any(type(m) in _CONVOLUTIONS for m in layers) or not any(type(m) in _NORMS for m in layers):
         return None
-    tried, x = ROUTES[:routes], x[:2]
-    found = {route: _found(model, call, x, route, layers) for route in tried}
-    made = FoldedCall(call, {route: found.get(route, found["natural"]) for route in ROUTES})
-    same = made.count > 0 and all(_same(model, made, x, route, *_ROUNDING[first.dtype]) for route in tried)
+    x = x[:2]
+    # on both routes: two that give equal outputs may still have normalisations of their own
+    made = FoldedCall(call, {route: _found(model, call, x, route, layers) for route in ROUTES})
+    same = made.count > 0 and all(_same(model, made, x, route, *_ROUNDING[first.dtype]) for route in ROUTES)
     return made if same else None
 
 

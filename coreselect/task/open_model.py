@@ -59,7 +59,7 @@ class OpenModel:
         """Split the model, and fold what is not captured: a row of a normalisation needs the normalisation."""
         net = self._split(self.task.capture)
         if self.task.fold and self.task.attack_at is None and isinstance(net, HeadSplit) and net.name:
-            net.call = folded(self.model, net.call, self.probe(), net.name, net.routes) or net.call
+            net.call = folded(self.model, net.call, self.probe(), net.name) or net.call
         return net
 
     @property

@@ -52,9 +52,10 @@ def test_a_quiet_command_says_only_its_result(index: Path) -> None:
 
 
 def test_convert_prints_json(index: Path) -> None:
-    """Which file was written, and how much of the selection it holds."""
+    """Which file was written, and what of the selection it holds."""
     got = run("convert", index, index.with_suffix(".txt"), "--json")
-    assert json.loads(got.stdout) == {"file": str(index.with_suffix(".txt")), "indices": 5, "complete": False}
+    target = str(index.with_suffix(".txt"))
+    assert json.loads(got.stdout) == {"source": str(index), "target": target, "indices": 5, "columns": ["index"]}
 
 
 def test_forty_columns_keep_the_names(index: Path) -> None:

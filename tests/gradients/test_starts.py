@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from coreselect.gradients import sweep
 from coreselect.gradients.starts import Starts, starts
+from coreselect.network.attack_at import Point
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
@@ -35,7 +35,8 @@ def test_a_sweep_with_workers_takes_their_draws_and_has_the_same_bits(
     """Prepared inputs are equal with workers and without; where views have another size, the sweep draws."""
     own: dict[str, Any] = {} if kind == "acl" else {"views": small}
     here: list[int] = []
-    monkeypatch.setattr(sweep, "starts", lambda *args: here.append(1) or starts(*args))
+    real = Point.noise
+    monkeypatch.setattr(Point, "noise", lambda point, seeds: here.append(1) or real(point, seeds))
     found = []
     for workers in (0, 1):
         make = cases.sat_task if kind == "sat" else cases.acl_task

@@ -106,6 +106,17 @@ def test_our_networks_are_folded_on_each_route(arch: str, loss: str) -> None:
     assert torch.equal(outputs["natural"], outputs["adversarial"]) == (loss == "sat")
 
 
+def test_routes_that_give_equal_outputs_are_folded_each() -> None:
+    """At the beginning both routes have the same statistics; the second has layers of its own, which must not run beside."""
+    model = build("small", "acl", channels=3, size=8, classes=3, seed=0).double().eval()
+    x = torch.rand(2, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    made = folded(model, route_call, x, "head")
+    assert made is not None
+    for route in ROUTES:
+        want = route_call(model, x, route)
+        assert float((made(model, x, route) - want).abs().max()) < 1e-12 * float(want.abs().max())
+
+
 def test_layers_that_others_read_or_that_are_of_the_head_stay() -> None:
     """Hooks see what they saw before, layers in training mode or half precision are left alone, and so is the head."""
     x = cases.images(3)

@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -21,6 +21,15 @@ from coreselect import Task, select
 from coreselect.attacks import PGD
 from coreselect.selectors import RCS
 from coreselect.support.interruptions import interruptible, whole
+
+
+@pytest.fixture(autouse=True)
+def python_hears_ctrl_c() -> Iterator[None]:
+    """A process in the background of a shell ignores Ctrl-C, and so would every test here."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
 
 OURS = os.path.dirname(coreselect.__file__)
 WATCHED = (

@@ -59,6 +59,8 @@ def make_settings(
     curve = given.get("curve", SMALL["curve"] if published is None else published.curve)
     if study.milestones is not None and curve != "stairs":
         raise typer.BadParameter(f"--milestones would be without effect: the curve is {curve}, give --curve stairs.")
+    if curve == "stairs" and study.milestones is None and (published is None or not published.milestones):
+        raise typer.BadParameter("--curve stairs needs the epochs of its steps: give --milestones.")
     if published is not None:
         return _published(published, given, attack)
     given = {**SMALL, **given}

@@ -11,23 +11,31 @@ from coreselect.cli.whole_tables import print_whole
 from coreselect_integrations.comparison.statistics import FULL, REFERENCE, Record
 from coreselect_integrations.comparison.tables import NARROW, blocks, nonempty_columns
 
+SHORTEST = 12  # characters of a method's name in one line; a long name continues in the next, a number is never cut
+
+
+def _table(names: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[str | None]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
+    for name in names:
+        first = name == "method"
+        table.add_column(
+            name, justify="left" if first else "right", no_wrap=not first, overflow="fold", min_width=SHORTEST * first
+        )
+    for row, style in zip(rows, styles, strict=True):
+        table.add_row(*row, style=style)
+    return table
+
 
 def show(records: Sequence[Record], files: Sequence[Path]) -> None:
     """Print one table for each block, how to read it, and which files were written."""
     console = Console(highlight=False)
     for title, lines in blocks(records):
-        table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
         names, rows = nonempty_columns(NARROW, lines)
-        for name in names:
-            first = name == "method"  # a long name continues in the next line, a number is never cut
-            table.add_column(
-                name, justify="left" if first else "right", no_wrap=not first, overflow="fold", min_width=12 * first
-            )
-        for line, row in zip(lines, rows, strict=True):
-            style = "bold" if line.method == REFERENCE else "dim" if line.method == FULL else None
-            table.add_row(*row, style=style)
+        styles = ["bold" if line.method == REFERENCE else "dim" if line.method == FULL else None for line in lines]
         console.print(title, style="italic")
-        print_whole(table)
+        at = names.index("method")
+        cut = [[word[:SHORTEST] if i == at else word for i, word in enumerate(row)] for row in rows]
+        print_whole(_table(names, rows, styles), narrowest=_table(names, cut, styles))
         console.print()
     if any(line.against is not None for _, lines in blocks(records) for line in lines):
         console.print(

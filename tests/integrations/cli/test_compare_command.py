@@ -137,7 +137,8 @@ def test_a_folder_under_other_settings_is_refused(done: tuple[Path, Any]) -> Non
         (("--radius", 0), "--radius is above 0"),
         (("--validation", 1.5), "--validation is a share below 1, or a whole number"),
         (("--clock", "sun"), "--clock is one of wall, cpu, got 'sun'"),
-        (("--curve", "stairs"), "--curve is one of cosine, triangle, constant, got"),
+        (("--curve", "steps"), "--curve is one of cosine, triangle, constant, stairs, got"),
+        (("--curve", "stairs"), "--curve stairs needs the epochs of its steps: give --milestones"),
     ],
 )
 def test_wrong_usage_is_said_in_a_sentence(words: tuple[Any, ...], said: str, tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ IMAGES = np.zeros((5 * N, 8, 8, 3), np.uint8)
         (lambda f: (f / "fog.npy").write_bytes(b"not an array"), r"not a readable \.npy"),
         (lambda f: (f / "labels.npy").write_bytes(b""), r"not a readable \.npy"),
         (save(labels=np.zeros(5 * N + 1, int)), r"one label for each of n images at 5 severities"),
-        (save(labels=np.zeros(0, int)), r"one label for each of n images at 5 severities"),
+        (save(labels=np.zeros(0, int)), r"labels\.npy .* holds no values"),
         (save(labels=np.zeros((5 * N, 1), int)), r"one label for each of n images at 5 severities"),
         (save(labels=np.zeros(5 * N)), "labels are float64"),
         (save(labels=np.full(5 * N, -1)), "labels count from 0"),
