@@ -7,7 +7,6 @@ their parts have picked, with these rows, and each of them makes the second roun
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,8 +20,7 @@ from coreselect.gradients.rows import DenseRows, Groups, Rows
 from coreselect.gradients.sketch import Sketch
 from coreselect.objectives.on_validation import ValidationObjective
 from coreselect.search import GreeDi, search
-from coreselect.selectors.rcs_rounds import Picked
-from coreselect.solvers.greedy import greedy
+from coreselect.selectors.rcs_rounds import Picked, picked_by_greedy
 from coreselect.support import ranks
 from coreselect.support.meeting import Meeting
 from coreselect.support.seeding import generator as seeded
@@ -208,18 +206,7 @@ def _solve(
 ) -> tuple[Solution, tuple[int, ...]]:
     """Run greedy over rows whose numbers among all groups are `ids`; return the solution, and the numbers among these rows."""
     seek = search("exact", problem.rows)
-    with snapshot.clock("greedy"):
-        trace, final = greedy(
-            problem.rows,
-            problem.objective,
-            seek,
-            theta=problem.theta,
-            eta=rcs.eta,
-            budget=problem.budget,
-            refresh=rcs.refresh,
-            first=query,
-            tick=partial(snapshot.progress, "greedy"),
-        )
+    trace, final = picked_by_greedy(rcs, snapshot, problem, query, seek)
     if isinstance(problem.objective, ValidationObjective):
         value = problem.objective.value(problem.theta) - problem.objective.value(final)
     else:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from coreselect.certificates.instance import GreedyProblem, certificate
 from coreselect.gradients.rows import Rows
+from coreselect.protocols import Search
 from coreselect.search import search
 from coreselect.solvers.greedy import greedy
 from coreselect.task.snapshot import Snapshot
@@ -40,11 +41,12 @@ class Picked:
     certify: Callable[[GreedyProblem, Int64], Certificate | None]
 
 
-def one_round(rcs: RCS, snapshot: Snapshot, problem: GreedyProblem, query: Tensor) -> Picked:
-    """Run greedy over all groups."""
-    seek = search(rcs.search, problem.rows)
+def picked_by_greedy(
+    rcs: RCS, snapshot: Snapshot, problem: GreedyProblem, query: Tensor, seek: Search
+) -> tuple[Trace, Tensor]:
+    """Run greedy over the rows of a problem with the settings of RCS; return what it did, and θ′ [P] after it."""
     with snapshot.clock("greedy"):
-        trace, final = greedy(
+        return greedy(
             problem.rows,
             problem.objective,
             seek,
@@ -56,6 +58,12 @@ def one_round(rcs: RCS, snapshot: Snapshot, problem: GreedyProblem, query: Tenso
             first=query,
             tick=partial(snapshot.progress, "greedy"),
         )
+
+
+def one_round(rcs: RCS, snapshot: Snapshot, problem: GreedyProblem, query: Tensor) -> Picked:
+    """Run greedy over all groups."""
+    seek = search(rcs.search, problem.rows)
+    trace, final = picked_by_greedy(rcs, snapshot, problem, query, seek)
 
     def certify(at_theta: GreedyProblem, picks: Int64) -> Certificate | None:
         if rcs.certify is None:
