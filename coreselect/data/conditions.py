@@ -6,8 +6,10 @@
     foreign=p:NAME     a share p of the images is replaced by images of another dataset, with labels drawn uniformly
     labels-wrong=p     a share p of the labels is replaced by another class, drawn uniformly (symmetric noise: Patrini et al.,
                        CVPR 2017)
+    shift=NAME:s       validation and test are of another distribution than the pool: corruption NAME at severity s in 1…5 (3 if it
+                       is left out). The commands that know corruptions apply it; `applied` leaves it to them.
 
-They are applied in this order. Only the pool is changed; validation and test stay as they are.
+They are applied in this order. Only the pool is changed; validation and test stay clean, but for a shift.
 """
 
 from collections.abc import Sequence
@@ -19,12 +21,17 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from coreselect.data.images import names_of
 from coreselect.data.subsets import MapStyle
 from coreselect.errors import DataError, RequirementError
 from coreselect.support.seeding import derive
 
 Mask = NDArray[np.bool_]
 Int64 = NDArray[np.int64]
+EXAMPLES = {
+    "tail": "tail=20", "duplicates": "duplicates=10", "foreign": "foreign=0.5:cifar100", "labels_wrong": "labels-wrong=0.4",
+    "shift": "shift=fog:3",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,8 @@ class Conditions:
         foreign: p in [0, 1), the share of images of another dataset.
         foreign_data: the name of that dataset.
         labels_wrong: p in [0, 1), the share of wrong labels among the pool's own images.
+        shift: the name of the corruption of validation and test; None: they are as the pool.
+        severity: of that corruption, in 1…5.
     """
 
     tail: float | None = None
@@ -44,6 +53,8 @@ class Conditions:
     foreign: float = 0.0
     foreign_data: str | None = None
     labels_wrong: float = 0.0
+    shift: str | None = None
+    severity: int = 3
 
     def __post_init__(self) -> None:
         if self.tail is not None and not (isfinite(self.tail) and self.tail >= 1):
@@ -57,30 +68,37 @@ class Conditions:
             raise RequirementError(
                 "foreign is written with the dataset that its images come from: foreign=0.5:cifar100."
             )
+        if self.severity not in range(1, 6):
+            raise RequirementError(f"the severity of a shift is one of 1…5, got {self.severity!r}: write shift=fog:3.")
 
     @classmethod
     def parse(cls, words: str) -> "Conditions":
-        """Read `tail=20,labels-wrong=0.4,foreign=0.5:cifar100,duplicates=10`.
+        """Read `tail=20,labels-wrong=0.4,foreign=0.5:cifar100,duplicates=10,shift=fog:3`.
 
         Raises:
             RequirementError: a word is unknown or given twice, or a number is out of range.
         """
         found: dict[str, Any] = {}
         for word in (w.strip() for w in words.split(",")):
-            name, _, value = word.partition("=")
-            key = name.strip().replace("-", "_")
-            if key not in ("tail", "duplicates", "foreign", "labels_wrong") or key in found:
+            name, _, value = (side.strip() for side in word.partition("="))
+            key = name.replace("-", "_")
+            if key not in EXAMPLES or key in found:
+                *first, last = EXAMPLES.values()
                 raise RequirementError(
-                    f"a pool is described by tail=20, duplicates=10, foreign=0.5:cifar100 and labels-wrong=0.4, each once, "
-                    f"with commas, got {word!r}."
+                    f"a pool is described by {', '.join(first)} and {last}, each once, with commas, got {word!r}."
                 )
-            number, _, data = value.partition(":") if key == "foreign" else (value, "", "")
+            if key == "shift":
+                found[key], _, number = (side.strip() for side in value.partition(":"))
+                key, number = "severity", number or "3"
+            else:
+                number, _, data = value.partition(":") if key == "foreign" else (value, "", "")
+                if data.strip():
+                    found["foreign_data"] = data.strip()
             try:
-                found[key] = int(number) if key == "duplicates" else float(number)
+                found[key] = int(number) if key in ("duplicates", "severity") else float(number)
             except ValueError:
-                raise RequirementError(f"{word!r} has no number: write {name.strip()}=0.4, for example.") from None
-            if data.strip():
-                found["foreign_data"] = data.strip()
+                example = EXAMPLES["shift" if key == "severity" else key]
+                raise RequirementError(f"{word!r} has no number: write {example}, for example.") from None
         return cls(**found)
 
     def applied(self, pool: MapStyle, labels: Int64, *, seed: int, foreign: MapStyle | None = None) -> "ImpurePool":
@@ -164,12 +182,14 @@ class ImpurePool(Dataset[Any]):
 
     Attributes:
         targets: int64 [n], the labels as given.
+        classes: the class names of the pool, or None.
         truth: what is wrong with each item.
     """
 
     def __init__(self, pool: MapStyle, foreign: MapStyle | None, positions: Int64, given: Int64, truth: Truth) -> None:
         self._pool, self._foreign, self._positions = pool, foreign, positions
         self.targets, self.truth = given, truth
+        self.classes = names_of(pool)
 
     def __len__(self) -> int:
         return len(self._positions)

@@ -77,7 +77,8 @@ def test_a_seed_decides_everything() -> None:
     assert one.truth.source.tolist() == same.truth.source.tolist()
     assert one.targets.tolist() != other.targets.tolist()
     assert describe(conditions, 7) == {
-        "tail": 3.0, "duplicates": 2, "foreign": 0.2, "foreign_data": "other", "labels_wrong": 0.3, "seed": 7,
+        "tail": 3.0, "duplicates": 2, "foreign": 0.2, "foreign_data": "other", "labels_wrong": 0.3,
+        "shift": None, "severity": 3, "seed": 7,
     }  # fmt: skip
 
 

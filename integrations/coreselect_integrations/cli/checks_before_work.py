@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from torch.utils.data import Subset
 
-from coreselect import holdout
 from coreselect.data.labels import SparseLabelsError, why_unlabelled
 from coreselect.errors import BudgetError, DataError
 from coreselect.io.sole_use import sole_use
 from coreselect.support import ranks
 from coreselect_integrations.networks import Saved, network_file, open_network
 from coreselect_integrations.pretraining.dataset_shape import count_classes
+from coreselect_integrations.pretraining.division import PLAIN, Division
 
 
 def check_folder(out: Path, option: str = "--out") -> None:
@@ -77,8 +76,8 @@ def classes_in(dataset: Any, name: str, purpose: str) -> int:
         raise DataError(why) from error
 
 
-def held_out(dataset: Any, size: float, seed: int) -> tuple[Subset[Any], Subset[Any]]:
-    """Split a dataset by --validation, a share below 1 or a count. Return (pool, held out).
+def held_out(dataset: Any, size: float, seed: int, division: Division = PLAIN) -> tuple[Any, Any]:
+    """Split a dataset by --validation, a share below 1 or a count, or as a division says. Return (pool, held out).
 
     Raises:
         DataError: there are fewer than two images.
@@ -89,7 +88,7 @@ def held_out(dataset: Any, size: float, seed: int) -> tuple[Subset[Any], Subset[
         why = f"the data holds {n} images: at least two are needed, one of them held out."
         raise DataError(why)
     try:
-        return holdout(dataset, int(size) if size >= 1 else size, seed)
+        return division.split(dataset, size, seed)
     except BudgetError as error:
         why = f"--validation {size:g} of {n:,} images leaves one side empty: give a count from 1 to {n - 1:,}."
         raise BudgetError(why) from error

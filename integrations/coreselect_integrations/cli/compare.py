@@ -11,6 +11,7 @@ from coreselect.cli.select_options import DryRun
 from coreselect_integrations.cli.compare_options import EvaluationOptions, StudyOptions
 from coreselect_integrations.cli.options import (
     SYSTEM_NAMES,
+    ConditionOptions,
     NetworkOptions,
     OwnOptions,
     ScheduleOptions,
@@ -31,6 +32,7 @@ def compare(
         ),
     ] = None,
     pool: Annotated[PoolOptions, Shown(validation="0.05")] = PoolOptions(),
+    conditions: ConditionOptions = ConditionOptions(),
     study: StudyOptions = StudyOptions(),
     json: Json = False,
     own: Annotated[OwnOptions, Shown(loss="that of the system", views="those of the system")] = OwnOptions(),
@@ -50,6 +52,9 @@ def compare(
     dry_run: DryRun = False,
 ) -> None:
     """Train with every method from the same warm models, and report accuracies and time.
+
+    validation_only and rs2+validation train on the validation images: what a
+    method that is guided by them has to beat.
 
     A cell is one training: one method, one share of the pool, one seed.
     rs2 (random, anew every epoch) is the reference for all differences.
@@ -84,6 +89,7 @@ def compare(
             num_threads,
             own,
             dry_run,
+            conditions,
         ),
         json=json,
     )

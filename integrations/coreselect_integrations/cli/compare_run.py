@@ -2,7 +2,7 @@
 
 import json as json_
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,14 @@ from coreselect_integrations.cli.compare_options import EvaluationOptions, Study
 from coreselect_integrations.cli.compare_study import check_study, make_settings, make_study, transfer_name
 from coreselect_integrations.cli.compare_table import show
 from coreselect_integrations.cli.comparison_progress import ComparisonProgress
-from coreselect_integrations.cli.options import NetworkOptions, OwnOptions, ScheduleOptions, TrainingOptions
+from coreselect_integrations.cli.divided import asked_conditions, division_for
+from coreselect_integrations.cli.options import (
+    ConditionOptions,
+    NetworkOptions,
+    OwnOptions,
+    ScheduleOptions,
+    TrainingOptions,
+)
 from coreselect_integrations.cli.own_network import check_own, own_settings, own_weights
 from coreselect_integrations.cli.run_progress import counted
 from coreselect_integrations.cli.show_forecast import show_study_forecast
@@ -41,6 +48,7 @@ from coreselect_integrations.comparison.statistics import Record
 from coreselect_integrations.own_code import admit
 from coreselect_integrations.pretraining.dataset_shape import check_images
 from coreselect_integrations.pretraining.epoch import network_for
+from coreselect_integrations.pretraining.trusted_draws import TrustedDraws
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,7 @@ class Request:
     num_threads: int | None
     own: OwnOptions
     dry_run: bool = False
+    conditions: ConditionOptions = field(default_factory=ConditionOptions)
 
 
 def run(request: Request, *, json: bool) -> None:
@@ -89,8 +98,10 @@ def _run(request: Request, study: Study, device: torch.device, dealing: Dealing 
     if request.num_threads is not None:
         torch.set_num_threads(request.num_threads)
     train, test = request.pool.read("train", request.pool.rows), request.pool.read("test", request.evaluation.test_rows)
+    study = replace(study, division=division_for(request.conditions, request.pool, train))
+    test = study.division.shifted(test)
     about = {
-        **study.terms(), **request.pool.record, "transfer": request.evaluation.transfer,
+        **study.terms(), **request.pool.record, **request.conditions.given, "transfer": request.evaluation.transfer,
         "pool_size": _check_data(study, data, train, test), "tested": len(test), "selectors": list(study.methods),
         "fractions": list(study.fractions), "seeds": list(study.seeds), "equal": list(study.equal),
         "processes": 1 if dealing is None else dealing.world,
@@ -149,6 +160,7 @@ def _checked_study(request: Request) -> Study:
     """Make the study, and refuse options that would have no effect."""
     attack, schedule, evaluation = request.attack, request.schedule, request.evaluation
     check_own(request.own, arch=request.network.arch)
+    asked_conditions(request.conditions, request.pool)
     code, trainer = own_settings(request.own), request.trainer
     if trainer is not None and is_spec(trainer):
         code, trainer = {**code, "own_epoch": admit(trainer, "trainer")}, None
@@ -170,7 +182,10 @@ def _check_data(study: Study, data: str, train: Any, test: Any) -> int:
         DataError: images of two shapes, or without labels.
         BudgetError: a share of the pool that holds no image.
     """
-    pool, _ = held_out(train, study.settings.validation, 0)
+    pool, held = held_out(train, study.settings.validation, 0, study.division)
+    for method in study.methods:
+        if isinstance(study.make(method, study.settings), TrustedDraws):
+            classes_in(held, "the validation set", method)
     for fraction in study.fractions:
         try:
             resolve(fraction, len(pool))

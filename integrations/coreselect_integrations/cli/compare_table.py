@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from coreselect.cli.whole_tables import print_whole
+from coreselect_integrations.comparison.picks import table_of_picks
 from coreselect_integrations.comparison.statistics import FULL, REFERENCE, Record
 from coreselect_integrations.comparison.tables import NARROW, blocks, nonempty_columns
 
@@ -42,5 +43,12 @@ def show(records: Sequence[Record], files: Sequence[Path]) -> None:
             f"− {REFERENCE}: points of robust accuracy, paired by seed; p: two-sided, of a paired t-test; seconds count the "
             "warm-up."
         )
+    names, rows = table_of_picks(records)
+    if rows:
+        table = Table(*names, box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
+        for row in rows:
+            table.add_row(*row)
+        print_whole(table)
+        console.print()
     for path in files:
         console.print(f"wrote {path}", soft_wrap=True, markup=False)

@@ -105,6 +105,34 @@ class OwnOptions(OwnModelAndViews):
 
 
 @dataclass(frozen=True)
+class ConditionOptions:
+    """What is wrong with the pool, and a clean validation set of the user's."""
+
+    conditions: Annotated[
+        str | None,
+        typer.Option(
+            "--pool",
+            help="Make the pool impure: some of tail=20, labels-wrong=0.4, foreign=0.5:DATA, duplicates=10 and shift=fog:3 (of "
+            "validation and test), with commas.",
+            show_default="as it is",
+        ),
+    ] = None
+    validation_data: Annotated[
+        str | None,
+        typer.Option(
+            help="Images for validation in place of held-out ones, as for --data; their training part is read.",
+            show_default="held out",
+        ),
+    ] = None
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The options that were given, by name, for records and JSON."""
+        own = {"pool": self.conditions, "validation_data": self.validation_data}
+        return {name: value for name, value in own.items() if value is not None}
+
+
+@dataclass(frozen=True)
 class NetworkOptions:
     """The network that is pre-trained, and the curve of its learning rate."""
 

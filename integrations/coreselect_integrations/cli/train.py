@@ -10,6 +10,7 @@ from coreselect.cli.options import ANY_DEVICE, AttackOptions, Json, MachineOptio
 from coreselect.cli.select_options import WorkOptions
 from coreselect_integrations.cli.options import (
     SYSTEM_NAMES,
+    ConditionOptions,
     KeepEvery,
     NetworkOptions,
     OwnOptions,
@@ -39,6 +40,7 @@ def train(
     out: RunFolder = Path("out/train"),
     preset: Preset = None,
     json: Json = False,
+    conditions: ConditionOptions = ConditionOptions(),
     network: NetworkOptions = NetworkOptions(),
     own: Annotated[OwnOptions, Shown(loss="that of the system", views="those of the system")] = OwnOptions(),
     start: Annotated[StartOptions, Shown(from_="drawn at random")] = StartOptions(),
@@ -85,6 +87,19 @@ def train(
     from coreselect_integrations.cli.train_run import Request, run
 
     run(
-        Request(given, preset, pool, out, coreset.selector, coreset.coreset, own, start, machine, work, keep_every),
+        Request(
+            given,
+            preset,
+            pool,
+            out,
+            coreset.selector,
+            coreset.coreset,
+            own,
+            start,
+            machine,
+            work,
+            keep_every,
+            conditions,
+        ),
         json=json,
     )

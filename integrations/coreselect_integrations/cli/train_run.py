@@ -2,7 +2,7 @@
 
 import json as json_
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from coreselect.cli.select_options import WorkOptions
 from coreselect.data.items import check_timeout
 from coreselect.support import ranks
 from coreselect_integrations.cli.checks_before_work import check_folder, folder_of_run, held_out, network_at
-from coreselect_integrations.cli.options import OwnOptions
+from coreselect_integrations.cli.divided import asked_conditions, division_for
+from coreselect_integrations.cli.options import ConditionOptions, OwnOptions
 from coreselect_integrations.cli.own_network import check_own, own_settings, own_weights
 from coreselect_integrations.cli.run_progress import RunProgress, counted, duration
 from coreselect_integrations.cli.show_forecast import show_forecast
@@ -32,6 +33,7 @@ from coreselect_integrations.cli.train_settings import (
     settings_from,
     with_settings_of_selector,
 )
+from coreselect_integrations.comparison.picks import picks_said
 from coreselect_integrations.pretraining.epoch import network_for
 from coreselect_integrations.pretraining.fixed_coreset import pool_of
 from coreselect_integrations.pretraining.forecast import forecast
@@ -54,6 +56,7 @@ class Request:
     machine: MachineOptions
     work: WorkOptions
     keep_every: int = 1
+    conditions: ConditionOptions = field(default_factory=ConditionOptions)
 
 
 def run(request: Request, *, json: bool) -> None:
@@ -72,7 +75,8 @@ def _run(request: Request, device: torch.device, *, json: bool) -> None:
     first, machine, out = ranks.rank() == 0, request.machine, request.out
     check_timeout(machine.read_timeout, machine.workers(device))
     check_own(request.own, request.start.from_, request.given.get("arch"))
-    check_beside_coreset(request.coreset, request.selector, request.given)
+    check_beside_coreset(request.coreset, request.selector, {**request.given, **request.conditions.given})
+    asked_conditions(request.conditions, request.pool)
     coreset = None if request.coreset is None else Selection.load(request.coreset)
     given = {**request.given, **own_settings(request.own)}
     settings = settings_from(given, request.preset)
@@ -87,15 +91,18 @@ def _run(request: Request, device: torch.device, *, json: bool) -> None:
         check_folder(request.work.store, "--store")
     start = None if request.start.from_ is None else network_at(request.start.from_)
     dataset = request.pool.read("train", request.pool.rows)
-    images, held = held_out(dataset, settings.validation, settings.seed)
+    division = division_for(request.conditions, request.pool, dataset)
+    images, held = held_out(dataset, settings.validation, settings.seed, division)
     if coreset is not None:
         images, held = pool_of(coreset, dataset, (images, held), str(request.coreset))
     if request.own.checkpoint is not None:
         start = own_weights(request.own, network_for(settings, images))
+    own_data = request.conditions.validation_data
+    whence = "held out" if own_data is None else f"for validation, of {own_data}"
     talk = Console(stderr=True, highlight=False, markup=False, soft_wrap=True, quiet=not first)
     talk.print(
         f"{settings.system}, {settings.arch} on {request.pool.data}: {counted(len(images), 'image')}, "
-        f"{len(held):,} more held out"
+        f"{len(held):,} more {whence}"
     )
     plan = "all of them"
     if coreset is not None:
@@ -113,6 +120,7 @@ def _run(request: Request, device: torch.device, *, json: bool) -> None:
     common: dict[str, Any] = {
         "selector": method, "num_workers": machine.workers(device), "timeout": machine.read_timeout, "device": device,
         "select_batch_size": pass_size, "coreset": coreset, "weights": start,
+        "division": division.record(settings.seed),
     }  # fmt: skip
     if request.work.dry_run:
         show_forecast(forecast(settings, images, held, **common), json=json)
@@ -127,11 +135,12 @@ def _run(request: Request, device: torch.device, *, json: bool) -> None:
         return
     if json:
         chosen_by = request.selector or ("full" if coreset is None else str(request.coreset))
-        about = {**request.pool.record, "selector": chosen_by, "settings": asdict(settings)}
+        about = {**request.pool.record, **request.conditions.given, "selector": chosen_by, "settings": asdict(settings)}
         last = {"trained": progress.count, "last": result.records[-1]}
         typer.echo(json_.dumps({"out": str(out), **about, **last}))
     else:
-        said = _summary(result, progress.count, out, chosen=method is not None or coreset is not None)
+        told = _summary(result, progress.count, out, chosen=method is not None or coreset is not None)
+        said = picks_said(images, result.records) + told
         Console(highlight=False, markup=False, soft_wrap=True).print(said)
 
 

@@ -86,7 +86,7 @@ def check(settings: Settings, method: Selector | None, given: Collection[str], *
             raise typer.BadParameter(str(why))
 
 
-OF_A_SELECTION = (*SCHEDULE, "capture", "eta", "group_size", "rd_steps", "select_batch_size")
+OF_A_SELECTION = (*SCHEDULE, "capture", "eta", "group_size", "rd_steps", "select_batch_size", "pool", "validation_data")
 
 
 def check_beside_coreset(coreset: Path | None, selector: str | None, given: Collection[str]) -> None:

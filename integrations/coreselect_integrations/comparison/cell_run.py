@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from coreselect import holdout
 from coreselect_integrations.comparison.measures import CellData, measure
+from coreselect_integrations.comparison.picks import shares_of_picks
 from coreselect_integrations.comparison.plan import CLOCKS, Cell, Runtime, Study
 from coreselect_integrations.comparison.statistics import FULL, WARM
 from coreselect_integrations.pretraining.run import pretrain
@@ -38,11 +38,11 @@ def run_cell(
         same = (cell.method, cell.fraction, cell.seed, "epochs")
         known = next(r for r in before if (r["method"], r["fraction"], r["seed"], r["equal"]) == same)
         return {**known, "equal": cell.equal}
-    size = settings.validation
-    pool, validation = holdout(sets[""][0], int(size) if size >= 1 else size, cell.seed)
+    pool, validation = study.division.split(sets[""][0], settings.validation, cell.seed)
     common: dict[str, Any] = {
         "num_workers": runtime.num_workers, "timeout": runtime.timeout, "select_batch_size": runtime.select_batch_size,
         "device": runtime.device, "progress": runtime.progress, "weights": study.start,
+        "division": study.division.record(cell.seed),
     }  # fmt: skip
     warm = runtime.folder / f"warm-seed{cell.seed}"
     plain = replace(study.settings, seed=cell.seed)
@@ -68,4 +68,5 @@ def run_cell(
         "select_seconds": sum(r[f"select_{clock}seconds"] for r in result.records),
         "seen": result.records[-1]["seen"] if result.records else 0.0,
         "trouble": sorted({words.split(" (")[0] for r in result.records for words in r["trouble"]}),
+        **shares_of_picks(pool, result.records),
     }  # fmt: skip

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from coreselect import holdout
 from coreselect_integrations.comparison.plan import Cell, Runtime, Study, cells
 from coreselect_integrations.comparison.statistics import FULL, WARM
 from coreselect_integrations.pretraining.forecast import Forecast, forecast, seconds_of_an_image, updates_of
@@ -54,8 +53,8 @@ def forecast_study(study: Study, train: Any, runtime: Runtime) -> StudyForecast:
         what the first cell would raise at once.
     """
     s = study.settings
-    size, todo = s.validation, list(cells(study))
-    pool, validation = holdout(train, int(size) if size >= 1 else size, study.seeds[0])
+    todo = list(cells(study))
+    pool, validation = study.division.split(train, s.validation, study.seeds[0])
     where: dict[str, Any] = {
         "num_workers": runtime.num_workers, "timeout": runtime.timeout, "select_batch_size": runtime.select_batch_size,
         "device": runtime.device,

@@ -94,7 +94,12 @@ def final_rd(network: RoutedNetwork, data: CellData, settings: Settings, runtime
 def classes_covered(data: CellData) -> float | None:
     """Return exp(entropy) of the class histogram of the last selection, or of the pool if there is none; None without labels."""
     path, labels = data.folder / CORESET, labels_of(data.pool)
+    trusted = labels_of(data.validation)  # behind the pool where a method draws from it too, over and over
     if labels is None:
         return None
     chosen = np.asarray(labels)
-    return effective_classes(np.bincount(chosen[Selection.load(path).indices] if path.exists() else chosen))
+    if path.exists():
+        i = Selection.load(path).indices
+        own, drawn = i[i < len(chosen)], i[i >= len(chosen)] - len(chosen)
+        chosen = np.concatenate([chosen[own], *([] if trusted is None else [trusted[drawn % len(trusted)]])])
+    return effective_classes(np.bincount(chosen))

@@ -6,7 +6,10 @@
 `rcs`, `rcs:objective=adversarial_ce:eta=0.05`, `rcs:divergence=js`, `rcs:capture=all:sketch=512`,
 `importance:score=loss`, `rcs+redraw`, `rcs:window=100x512` (window by window, each of 100 batches of 512),
 `rs2:balance=labels`, `rs2:balance=clusters` (equal shares of the classes, or of clusters; `:weighted=true` weighs the picks back
-to the pool's shares).
+to the pool's shares), `rs2:filter=0.6` (among the share of each class that has the lowest loss of the model itself),
+`rs2:filter=0.6:side=true` (the lowest loss of a side model that is trained without attacks).
+
+Two controls train on the validation set: `validation_only`, and `rs2+validation`, half of whose picks are drawn from it.
 """
 
 from __future__ import annotations
@@ -22,11 +25,13 @@ from coreselect import Selector, get_selector
 from coreselect.errors import RequirementError
 from coreselect.gradients.sketch import Sketch
 from coreselect.objectives import objective_named
-from coreselect.selectors import COMBINATORS, Mixture
+from coreselect.selectors import COMBINATORS, Filtered, Mixture
 from coreselect.selectors.combinators.per_class import PerClass, balanced
 from coreselect.selectors.combinators.windowed import Windowed, in_windows
 from coreselect_integrations.pretraining.settings import Settings
+from coreselect_integrations.pretraining.side_filter import SideFiltered
 from coreselect_integrations.pretraining.systems import SYSTEMS
+from coreselect_integrations.pretraining.trusted_draws import ONLY, WITH, TrustedDraws
 
 MAX_STEPS = 10_000  # of an attack
 RUN_SETTINGS = ("capture", "select_attack_steps", "rd_steps")
@@ -45,11 +50,21 @@ def selector_for(words: str, settings: Settings) -> Selector:
             other selectors; or it reads classes, and the network of the run has none.
     """
     run = settings_for(words, settings)
-    made = [_made(name, own, run) for name, own in _parts(words)]
+    parts = list(_parts(words))
+    named = [(name, own) for name, own in parts if name not in (ONLY, WITH)]
+    drawn = [part for part in parts if part[0] in (ONLY, WITH)]
+    if drawn and drawn != [(WITH if named else ONLY, {})]:
+        raise RequirementError(f"the validation set is trained on as {ONLY} or as rs2+{WITH}, got {words!r}.")
+    made = [_made(name, own, run) for name, own in named]
     if not SYSTEMS[settings.system].supervised and any("logits" in one.requires for one in made):
         why = f"{words!r} reads classes from the network's outputs, but networks of {settings.system} have none."
         raise RequirementError(why)
-    return made[0] if len(made) == 1 else Mixture(made)
+    if not SYSTEMS[settings.system].supervised and drawn:
+        raise RequirementError(
+            f"{words!r} trains on labels, which {settings.system} does not read: compare it in supervised systems."
+        )
+    whole = None if not made else made[0] if len(made) == 1 else Mixture(made)
+    return TrustedDraws(whole, 1.0 if whole is None else 1 / (1 + len(made))) if drawn or whole is None else whole
 
 
 def settings_for(words: str, settings: Settings) -> Settings:
@@ -75,7 +90,10 @@ def names_of(selector: Selector) -> tuple[str, ...]:
     """Return the name of a method, or the names of the parts of a mixture; windows and classes have the name of their selector."""
     if isinstance(selector, Mixture):
         return tuple(name for part in selector.selectors for name in names_of(part))
-    return names_of(selector.selector) if isinstance(selector, Windowed | PerClass) else (selector.name,)
+    if isinstance(selector, TrustedDraws):
+        return (ONLY,) if selector.selector is None else names_of(selector.selector)
+    around = isinstance(selector, Windowed | PerClass | Filtered | SideFiltered)
+    return names_of(selector.selector) if around else (selector.name,)
 
 
 def _parts(words: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -115,6 +133,12 @@ def _made(name: str, given: Mapping[str, Any], settings: Settings) -> Selector:
         )
     window, balance = own.pop("window", None), own.pop("balance", None)
     weighted = balance is not None and bool(own.pop("weighted", False))
+    keep = own.pop("filter", None)
+    side = keep is not None and bool(own.pop("side", False))
+    if keep is not None and (isinstance(keep, bool) or not isinstance(keep, int | float)):
+        raise RequirementError(
+            f"filter is the share of each class that is kept, such as {name}:filter=0.6, got {keep!r}."
+        )
     if type(own.get("sketch")) is int:
         own["sketch"] = Sketch(own["sketch"])
     run: dict[str, Any] = {"eta": settings.eta} if name == "rcs" else {}
@@ -132,4 +156,5 @@ def _made(name: str, given: Mapping[str, Any], settings: Settings) -> Selector:
             f"{', '.join(lost)} would have no effect for {name!r} with {settings.system}: leave it out."
         )
     made = made if window is None else in_windows(made, str(window))
-    return made if balance is None else balanced(made, str(balance), weighted=weighted)
+    made = made if balance is None else balanced(made, str(balance), weighted=weighted)
+    return made if keep is None else SideFiltered(made, keep) if side else Filtered(made, keep)

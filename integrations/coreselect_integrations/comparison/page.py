@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from coreselect_integrations.comparison.picks import table_of_picks
 from coreselect_integrations.comparison.seed_points import seed_points
 from coreselect_integrations.comparison.statistics import REFERENCE, Record
 from coreselect_integrations.comparison.tables import WIDE, blocks, nonempty_columns, seconds_by_part
@@ -65,6 +66,9 @@ def as_html(
         names, rows = seconds_by_part(found)
         if rows:
             body.append(f"<h3>Wall-clock seconds of selection, by part</h3>{table(names, rows)}")
+    names, rows = table_of_picks(records)
+    if rows:
+        body.append(f"<h2>What was picked</h2>{table(names, rows)}")
     failed = [r for r in records if r["error"] is not None]
     if failed:
         items = [f"<li>{html.escape(name_of(r))}: {html.escape(str(r['error']))}</li>" for r in failed]

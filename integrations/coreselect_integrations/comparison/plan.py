@@ -16,6 +16,7 @@ from coreselect.support.records import digest_of
 from coreselect_integrations.comparison.methods import selector_for, settings_for
 from coreselect_integrations.comparison.statistics import FULL, WARM
 from coreselect_integrations.networks import Saved
+from coreselect_integrations.pretraining.division import PLAIN, Division
 from coreselect_integrations.pretraining.settings import Settings
 
 Make = Callable[[str, Settings], Selector]
@@ -78,6 +79,7 @@ class Study:
         make: (name, settings) → the selector; in one folder, a name must always mean the same selector.
         own: (name, settings) → the settings of the method's run, with the same network, length and warm-up. Names that
             `comparison.methods` cannot read need `make` and `own`.
+        division: how the images of each seed become pool and validation.
         start: weights with which every warm model begins, see `networks.started`; None draws them.
     """
 
@@ -94,6 +96,7 @@ class Study:
     make: Make = selector_for
     own: Own = settings_for
     start: Saved | None = None
+    division: Division = PLAIN
 
     def terms(self) -> dict[str, Any]:
         """Return the JSON values that every cell depends on; cells with other values cannot be compared."""
@@ -104,6 +107,7 @@ class Study:
         tuning = {} if set(self.judged) == {TRAINED} else {"finetuning": asdict(self.finetuning)}
         if self.start is not None:
             more["start"] = digest_of(self.start.weights, 8)
+        more |= self.division.record()
         return {
             **own, "milestones": list(self.settings.milestones), "judged": list(self.judged), "clock": self.clock, **tuning, **more,
         }  # fmt: skip

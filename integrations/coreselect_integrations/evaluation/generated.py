@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from coreselect.data import labels_of, names_of
 from coreselect.errors import DataError, UnknownNameError
 from coreselect.support.seeding import derive
 from coreselect_integrations.evaluation import blurs, noises, weather
@@ -81,10 +82,13 @@ class Generated(Dataset[tuple[Tensor, int]]):
         dataset: map-style, items (float image [C, H, H] in [0, 1], label, …).
         corruption, severity: see `corrupt`.
         seed: decides the draws.
+    Attributes:
+        targets, classes: those that the dataset lists, or None.
     """
 
     def __init__(self, dataset: Any, corruption: str, severity: int, seed: int = 0) -> None:
         self.dataset, self.corruption, self.severity, self.seed = dataset, corruption, severity, seed
+        self.targets, self.classes = labels_of(dataset), names_of(dataset)
 
     def __len__(self) -> int:
         return len(self.dataset)

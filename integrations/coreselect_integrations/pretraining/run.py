@@ -35,6 +35,7 @@ from coreselect_integrations.networks import (
     save_network,
     started,
 )
+from coreselect_integrations.pretraining.division import NOT_DIVIDED
 from coreselect_integrations.pretraining.encoders import encoder_for, losses, refuse_ranks, result_of
 from coreselect_integrations.pretraining.epoch import network_for, train_epoch
 from coreselect_integrations.pretraining.fixed_coreset import FixedCoreset, check_pool
@@ -43,6 +44,7 @@ from coreselect_integrations.pretraining.seen_examples import SeenExamples
 from coreselect_integrations.pretraining.settings import OLD_DEFAULTS, SYSTEMS, Settings
 from coreselect_integrations.pretraining.snapshots import Snapshots
 from coreselect_integrations.pretraining.trained import EPOCH
+from coreselect_integrations.pretraining.trusted_draws import TrustedDraws
 from coreselect_integrations.systems.dynacl import MomentumEncoder
 from coreselect_integrations.training.batches import NonSingletonBatches, ProgressLoader
 from coreselect_integrations.training.data_parallel import DataParallel, other_ranks_named
@@ -83,6 +85,7 @@ def pretrain(
     keep_every: int = 1,
     coreset: Selection | None = None,
     weights: Saved | None = None,
+    division: Mapping[str, Any] | None = None,
     snapshot_every: int | None = None,
     probe_every: int | None = None,
 ) -> Pretrained:
@@ -114,6 +117,7 @@ def pretrain(
             there.
         coreset: train on this selection from the first epoch on, with its weights in the loss; in place of a selector.
         weights: of a network that this one begins with, see `networks.started`.
+        division: what the run records of how pool and validation were made, see `Division.record`.
         snapshot_every: write the network to `snapshots/` after every so many epochs; None never.
         probe_every: measure a linear probe (see `pretraining.probe`) after every so many epochs and record it; None never. It
             changes neither weights nor random states.
@@ -126,6 +130,12 @@ def pretrain(
     """
     where, folder, n = usable_device(device or "cpu"), Path(folder), len(pool)
     refuse_ranks(settings, ranks.world_size())
+    count = None if coreset is None else len(coreset)
+    if isinstance(
+        selector, TrustedDraws
+    ):  # the pool that is trained on has another size than the one the budget is a share of
+        selector, pool, count = selector.joined(pool, validation, settings.fraction)
+        validation, n = (), len(pool)
     spec = network_for(settings, pool, num_workers)
     if settings.flip is None:
         settings = replace(settings, flip=spec.channels > 1)
@@ -157,7 +167,7 @@ def pretrain(
         check_range(seen, settings.attack.bounds, "pool inputs")
     # without a selector the share is never chosen: a pool too small for it is no fault
     share: int | float = settings.fraction if selector is not None or settings.fraction * n >= 1 else 1.0
-    share = share if coreset is None else len(coreset)
+    share = share if count is None else count
     sampler = CoresetSampler(
         recipe if progress is None else recipe.reporting(progress), selector or Random(), share,
         warmup=settings.epochs if selector is None else settings.warmup, every=settings.every, seed=settings.seed,
@@ -175,7 +185,7 @@ def pretrain(
     }  # fmt: skip
     about = {
         **asdict(settings), "selector": None, "selector_settings": None, "data": recipe.fingerprint(), "pool_size": n,
-        "network": asdict(spec), "select_precision": "fp32", "begun": begun,
+        "network": asdict(spec), "select_precision": "fp32", "begun": begun, **NOT_DIVIDED, **(division or {}),
     }  # fmt: skip
     if selector is not None:
         about |= {
@@ -190,8 +200,9 @@ def pretrain(
     )  # fmt: skip
     with rng_kept(), other_ranks_named():
         run = Run.open(
-            folder, parts, about, start=start, not_from_start=("sampler", "schedule", "seen"), optional=("history",),
-            old_defaults=OLD_DEFAULTS, writes=writes, keep_every=keep_every,
+            folder, parts, about, start=start, optional=("history",),
+            not_from_start=("sampler", "schedule", "seen", *(("history",) if isinstance(selector, TrustedDraws) else ())),
+            old_defaults={**OLD_DEFAULTS, **NOT_DIVIDED}, writes=writes, keep_every=keep_every,
         )  # fmt: skip
         worker = Worker() if ranks.world_size() == 1 else DataParallel(model)
         loader = loader_for(
@@ -232,6 +243,8 @@ def pretrain(
                 "selection": {} if chosen is None else dict(chosen.provenance.seconds),
                 "trouble": list(chosen.diagnostics.trouble()) if chosen is not None and chosen.diagnostics is not None else [],
             }  # fmt: skip
+            if chosen is not None and (truth := getattr(pool, "truth", None)) is not None:
+                record["picks"] = truth.shares(chosen.indices)
             if probe is not None and probe_every is not None and (epoch + 1) % probe_every == 0:
                 record["probe"] = probe(trained, epoch, where)
             run.keep(record if worker.world == 1 else {**record, "ranks": worker.world})

@@ -7,9 +7,11 @@ import pytest
 from coreselect.errors import RequirementError, ShapeError, UnknownNameError
 from coreselect.gradients.sketch import Sketch
 from coreselect.objectives import RD, AdversarialCE, CEPlusRD
-from coreselect.selectors import RCS, RS2, Mixture, PerClass, RCSSampled, Redraw, Windowed
+from coreselect.selectors import CRAIG, RCS, RS2, Filtered, Mixture, PerClass, RCSSampled, Redraw, Windowed
 from coreselect_integrations.comparison.methods import names_of, selector_for, settings_for
 from coreselect_integrations.pretraining.presets import defaults
+from coreselect_integrations.pretraining.side_filter import SideFiltered
+from coreselect_integrations.pretraining.trusted_draws import TrustedDraws
 
 RUN = replace(defaults("sat"), radius=0.1, rd_steps=2, eta=0.02)
 
@@ -96,6 +98,44 @@ def test_balance_is_part_of_a_method() -> None:
         selector_for("rs2:balance=classes", RUN)
     with pytest.raises(RequirementError, match="weighted"):
         selector_for("rs2:weighted=true", RUN)
+
+
+def test_a_filter_is_part_of_a_method() -> None:
+    """It is outermost, by the model's own losses or by those of a side model; the method's name stays its own."""
+    assert selector_for("rs2:filter=0.6", RUN) == Filtered(RS2(), 0.6)
+    assert selector_for("rs2:filter=0.6:balance=labels", RUN) == Filtered(PerClass(RS2(), "labels", "equal"), 0.6)
+    side = selector_for("rcs:filter=0.5:side=true", RUN)
+    assert side == SideFiltered(RCS(objective=RUN.rd, eta=0.02), 0.5)
+    assert names_of(side) == ("rcs",)
+    for wrong, kind in (
+        ("rs2:filter=2", ShapeError),
+        ("rs2:filter=true", RequirementError),
+        ("rs2:side=true", RequirementError),
+    ):
+        with pytest.raises(kind):
+            selector_for(wrong, RUN)
+
+
+def test_the_controls_are_methods_in_words() -> None:
+    """Each method shares the budget equally with the validation set, which is named once, at any place, and not guided by it."""
+    assert selector_for("validation_only", RUN) == TrustedDraws(None, 1.0)
+    assert selector_for("rs2+validation", RUN) == TrustedDraws(RS2(), 0.5)
+    assert selector_for("rs2+craig+validation", RUN) == TrustedDraws(Mixture([RS2(), CRAIG()]), 1 / 3)
+    assert [names_of(selector_for(w, RUN)) for w in ("validation_only", "rs2+validation")] == [
+        ("validation_only",),
+        ("rs2",),
+    ]
+    for wrong in (
+        "validation",
+        "rs2+validation_only",
+        "rs2+validation+validation",
+        "rcs+validation",
+        "rs2+validation:share=1",
+    ):
+        with pytest.raises(RequirementError, match="validation set"):
+            selector_for(wrong, RUN)
+    with pytest.raises(RequirementError, match="acl does not read"):
+        selector_for("rs2+validation", defaults("acl"))
 
 
 def test_a_plus_shares_the_budget() -> None:
