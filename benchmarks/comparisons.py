@@ -22,7 +22,7 @@ from typing import Any
 
 from coreselect_integrations.comparison.plan import TRAINED
 from coreselect_integrations.comparison.statistics import FULL, REFERENCE, WARM, Line, lines
-from coreselect_integrations.comparison.tables import NONE, WIDE, short
+from coreselect_integrations.comparison.tables import NONE, WIDE, short, what_can_be_seen
 
 KEPT = ("results.json", "pareto.png")
 _AGAINST = (f"− {REFERENCE}", "p")
@@ -131,7 +131,10 @@ def run(name: str, work: Path, data: str, out: Path) -> bool:
 
 
 def tables(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield a table with its heading for each fraction and evaluation: equal epochs, and equal time if it was run."""
+    """Yield a table with its heading for each fraction and evaluation: equal epochs, and equal time if it was run.
+
+    Below a table stands the smallest difference that its seeds can tell at equal epochs.
+    """
     found = {(line.fraction, line.evaluation, line.method, line.equal): line for line in lines(records)}
     methods = dict.fromkeys(r["method"] for r in records)
     for fraction, judged in sorted(
@@ -147,7 +150,9 @@ def tables(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         head = [*EPOCHS, *(f"{name}, equal time" for name in TIME if timed)]
         words = "" if judged == TRAINED else f", judged by {judged}"
         both = [head, ["---"] * len(head), *rows]
-        yield f"**{100 * fraction:g} % of the pool{words}**\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in both)
+        told = what_can_be_seen([found[key] for key in found if key[:2] == (fraction, judged) and key[3] == "epochs"])
+        table = "\n".join(f"| {' | '.join(line)} |" for line in both)
+        yield f"**{100 * fraction:g} % of the pool{words}**\n\n{table}" + (told and f"\n\n*{told}*")
 
 
 def row(line: Line | None, columns: Mapping[str, Callable[[Line], str]]) -> list[str]:

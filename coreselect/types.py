@@ -111,8 +111,9 @@ class Provenance:
         versions, seconds: the versions of Python and of the packages, and the seconds of each part. What was not computed on
             the CPU names its device, driver and precision among the versions.
         fingerprint: identifies the pool, see `coreselect.io.fingerprint`.
-        validation_indices: int64, positions in the dataset that `holdout` was given, or else in the validation set.
-        disjoint: how it was checked that pool and validation share no example.
+        validation_indices: int64, positions in the dataset that `holdout` was given, or else in the validation set; of every
+            task with a validation set, whether the method read it or not.
+        disjoint: how it was checked that pool and validation share no example; None if the method did not read validation.
         notes: remarks about settings that the method chose.
         task: the loss, attack, head, capture and a digest of the model's weights, if the method used a model.
         command: the command that made it: its name, all options, digests of the files it read; empty for a call from Python.

@@ -59,6 +59,7 @@ def rows() -> list[Row]:
     names = [name_of(pin) for pin in single]
     return [
         *reversed(merged.values()),
+        Row("typer-0.26.0", ("typer==0.26.0",), CORE),  # it reports missing arguments in a way of its own
         Row("core", tuple(core), CORE),
         Row("highest", tuple(dict.fromkeys(names)), everything),
     ]

@@ -58,6 +58,21 @@ class ConfiguredCommand(TyperCommand):
 
     annotations: Mapping[str, Any] = MappingProxyType({})  # of its function
 
+    def make_parser(self, ctx: Any) -> Any:
+        """Return the parser of the command line; arguments that are not in it are left to the file.
+
+        Typer 0.26.0 reports an argument of any number that is missing as an empty tuple, before which no default counts.
+        """
+        parser = super().make_parser(ctx)
+        parse = parser.parse_args
+
+        def parse_args(args: list[str]) -> Any:
+            given, left, order = parse(args=args)
+            return {name: value for name, value in given.items() if value != ()}, left, order
+
+        parser.parse_args = parse_args  # type: ignore[method-assign]  # of this call alone
+        return parser
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command, or print its options as a file that `--config` reads back to the same run."""
         ctx.params.pop("config")

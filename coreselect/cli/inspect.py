@@ -27,8 +27,8 @@ def inspect(
         typer.Option(
             "--gallery",
             "--picture",
-            help="Write a picture (.png). For one file: the chosen images (needs --data). For several: their picks in "
-            "a plane (needs --features or --data).",
+            help="Write a picture (.png, .pdf or .svg). For one file: the chosen images (needs --data). For several: their "
+            "picks in a plane (needs --features or --data).",
             show_default=False,
         ),
     ] = None,

@@ -1,8 +1,10 @@
-"""An empty figure, and writing it as a PNG. Only this file imports matplotlib."""
+"""An empty figure, and writing it as PNG, PDF or SVG. Only this file imports matplotlib."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from coreselect.errors import DataError, IndexFileError, missing_extra
@@ -13,16 +15,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TEXT_COLOUR = "#222b33"
+# The formats by the file's ending, and what is left out of them so that the same picture has the same bytes.
+FORMATS: Mapping[str, Mapping[str, None]] = MappingProxyType(
+    {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
+)
 
 
 def new_figure(path: str | Path, width: float, height: float) -> Figure:
     """Return an empty figure for a picture at `path`.
 
     Args:
-        path: ends in `.png`.
+        path: ends in `.png`, `.pdf` or `.svg`.
         width, height: in inches.
     Raises:
-        DataError: `path` does not end in `.png`.
+        DataError: `path` has another ending.
         MissingExtraError: matplotlib is not installed.
     """
     try:
@@ -30,8 +36,8 @@ def new_figure(path: str | Path, width: float, height: float) -> Figure:
         from matplotlib.figure import Figure
     except ImportError as why:
         raise missing_extra("matplotlib", "plot", "a picture") from why
-    if Path(path).suffix.lower() != ".png":
-        raise DataError(f"{path} does not end in .png, and pictures are written as PNG: give a name that ends in .png.")
+    if _format(path) not in FORMATS:
+        raise DataError(f"{path} ends in none of .png, .pdf and .svg, in which pictures are written: give such a name.")
     figure = Figure(figsize=(width, height), dpi=120, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1, wspace=0.05, hspace=0.05)  # type: ignore[union-attr]  # just given
@@ -39,16 +45,24 @@ def new_figure(path: str | Path, width: float, height: float) -> Figure:
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
-    """Write a figure as a PNG. After a crash the file is either the old one or the new one.
+    """Write a figure in the format of the file's ending. After a crash the file is either the old one or the new one.
 
     Raises:
         IndexFileError: the file cannot be written.
     """
+    from matplotlib import rc_context
+
+    kind = _format(path)
     try:
-        with atomic_file(path) as file:
-            figure.savefig(file, format="png")
+        with atomic_file(path) as file, rc_context({"svg.hashsalt": "coreselect"}):
+            figure.savefig(file, format=kind, metadata=dict(FORMATS[kind]))
     except OSError as why:
         raise IndexFileError(f"{path} cannot be written ({why.strerror or why}).") from why
+
+
+def _format(path: str | Path) -> str:
+    """`a/b.PNG` → `png`."""
+    return Path(path).suffix.lower().removeprefix(".")
 
 
 def plain_frame(axes: Axes) -> None:

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from coreselect.data import labels_of, names_of
 from coreselect.report.figure import TEXT_COLOUR, literal, new_figure, plain_frame, save_figure, whole_number_ticks
 from coreselect.report.images import displayable_at
+from coreselect.report.made_from import made_from
 from coreselect.report.summary import Balance, balance, group_gains, pool_positions
 from coreselect.support.seeding import derive
 from coreselect.types import Float64, Int64, Selection
@@ -34,20 +35,21 @@ def draw(
     labels: Int64 | None = None,
     class_names: Sequence[str] | None = None,
 ) -> None:
-    """Write a PNG with the first chosen images, a sample of the others, the gain of each group, and a histogram of classes.
+    """Write a picture: the first chosen images, a sample of the others, the gain of each group, and a histogram of classes.
 
-    The sample is drawn from the pool with the selection's seed. Each image is read with its own seed, and no global random
-    state moves. An image with values outside [0, 1] (a normalised one) is stretched to its own range.
+    The title names data and attack, where they are known. The sample is drawn from the pool with the selection's seed. Each
+    image is read with its own seed, and no global random state moves. An image with values outside [0, 1] (a normalised one)
+    is stretched to its own range.
 
     Args:
         dataset: the dataset of `source_indices`. An item is an image, (image, …) or a mapping with an image; an image is a
             tensor [C, H, W] or [H, W], an array [H, W, C] or [H, W], or a Pillow image.
-        path: ends in `.png`. After a crash the file is either the old one or the new one.
+        path: ends in `.png`, `.pdf` or `.svg`. After a crash the file is either the old one or the new one.
         labels: int64 [n], labels of the dataset; None: read from the dataset.
         class_names: one per label value; None: the dataset's `classes`.
     Raises:
         IndexFileError: a pick is outside the dataset, or the file cannot be written.
-        DataError: `path` does not end in `.png`, or an item has no image.
+        DataError: `path` has another ending, or an item has no image.
         MissingExtraError: matplotlib is not installed.
     """
     figure = new_figure(path, 12, 7.6)
@@ -61,8 +63,9 @@ def draw(
 
     made, k = selection.provenance, len(selection)
     figure.suptitle(
-        f"{literal(made.selector)}: {k:,} of {made.pool_size:,} examples, seed {made.seed}, round {made.round}",
-        fontsize=15, fontweight="bold", color=TEXT_COLOUR,
+        f"{literal(made.selector)}: {k:,} of {made.pool_size:,} examples, seed {made.seed}, round {made.round}"
+        f"\n{literal(made_from(made, getattr(dataset, 'name', None)))}",
+        fontsize=14, fontweight="bold", color=TEXT_COLOUR,
     )  # fmt: skip
     axes = figure.subplot_mosaic([["chosen", "rest"], ["gains", "classes"]], height_ratios=[1.06, 1])
     most = max(len(shown), len(sample))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from coreselect.report.figure import TEXT_COLOUR, literal, new_figure, save_figure
+from coreselect.report.made_from import made_from
 from coreselect.report.projection import Projection
 from coreselect.types import Float64, Selection
 
@@ -23,7 +24,7 @@ _COLUMNS, _SIDE = 3, 4.3  # most panels in a row; inches of a panel
 def draw_map(
     selections: Sequence[Selection], names: Sequence[str], places: Projection, of: str, path: str | Path
 ) -> None:
-    """Write a PNG with one panel per selection: its picks, drawn over the pool or a sample of it. All panels have the same axes.
+    """Write a picture with a panel for each selection: its picks over the pool or a sample of it. All panels have the same axes.
 
     Picks that another selection also has are drawn in another colour.
 
@@ -32,9 +33,9 @@ def draw_map(
         names: one short name per selection.
         places: where the pool and the picks are in the plane.
         of: what was projected, in words.
-        path: ends in `.png`. After a crash the file is either the old one or the new one.
+        path: ends in `.png`, `.pdf` or `.svg`. After a crash the file is either the old one or the new one.
     Raises:
-        DataError: `path` does not end in `.png`.
+        DataError: `path` has another ending.
         IndexFileError: the file cannot be written.
         MissingExtraError: matplotlib is not installed.
     """
@@ -44,8 +45,9 @@ def draw_map(
     figure = new_figure(path, max(9.0, _SIDE * columns), _SIDE * rows + 1.0)
     made = selections[0].provenance
     figure.suptitle(
-        f"{count} selections from {made.pool_size:,} examples", fontsize=15, fontweight="bold", color=TEXT_COLOUR
-    )
+        f"{count} selections from {made.pool_size:,} examples\n{literal(_made_from(selections))}",
+        fontsize=14, fontweight="bold", color=TEXT_COLOUR,
+    )  # fmt: skip
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
     for axes, selection, name, picks in zip(grid, selections, names, places.picks, strict=False):
         others = [other.indices for other in selections if other is not selection]
@@ -69,6 +71,12 @@ def draw_map(
         fontsize=10, title_fontsize=10,
     )  # fmt: skip
     save_figure(figure, path)
+
+
+def _made_from(selections: Sequence[Selection]) -> str:
+    """Say of which data and attack selections are; those of more than two kinds are only counted."""
+    kinds = list(dict.fromkeys(words for s in selections if (words := made_from(s.provenance))))
+    return " / ".join(kinds) if len(kinds) < 3 else f"{len(kinds)} kinds of data or attack"
 
 
 def _panel(axes: Axes, pool: Float64, picks: Float64, shared: np.ndarray) -> None:

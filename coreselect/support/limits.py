@@ -71,7 +71,7 @@ def limits(*, hours: float | None = None, gib: float | None = None) -> Iterator[
     now = _limits.get()
     new = Limits(now.hours if hours is None else hours, now.gib if gib is None else gib)
     if not (new.hours > 0 and new.gib > 0):
-        raise ShapeError(f"limits must be above 0, got {new.hours} hours and {new.gib} GiB.")
+        raise ShapeError(f"limits must be above 0, got {_hours(new.hours, '')} and {new.gib} GiB.")
     token = _limits.set(new)
     try:
         yield new
@@ -92,6 +92,12 @@ def refuse_beyond(name: str, needs: Needs, n: int) -> None:
     if needs.hours <= allowed.hours and needs.gib <= allowed.gib:
         return
     raise RequirementError(
-        f"{name!r} needs about {needs.hours:.2g} hours of two cores and {needs.gib:.2g} GiB for {n:,} examples, and the limits "
-        f"are {allowed.hours:g} hours and {allowed.gib:g} GiB: {needs.way_out}, or allow more (coreselect.limits)."
+        f"{name!r} needs about {_hours(needs.hours, '.2g')} of two cores and {needs.gib:.2g} GiB for {n:,} examples, and the "
+        f"limits are {_hours(allowed.hours)} and {allowed.gib:g} GiB: {needs.way_out}, or allow more (coreselect.limits)."
     )
+
+
+def _hours(hours: float, digits: str = "g") -> str:
+    """Write `1 hour` or `2.5 hours`."""
+    written = f"{hours:{digits}}"
+    return f"{written} hour{'' if written == '1' else 's'}"

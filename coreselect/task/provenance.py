@@ -36,7 +36,7 @@ def provenance(
         versions={**versions(), **context.machine},
         seconds=dict(context.clock.seconds),
         fingerprint=context.fingerprint,
-        validation_indices=context.validation_indices if with_validation else None,
+        validation_indices=context.validation_indices,  # of every method: a split is read back from the file
         disjoint=context.disjoint if with_validation else None,
         notes=notes,
         task=task,

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import pytest
 import typer
+from typer.core import TyperCommand
 from typer.testing import CliRunner
 
 from coreselect.cli.app import build
@@ -48,6 +49,31 @@ def test_a_printed_configuration_reads_back_to_the_same_run(name: str, tmp_path:
     again = run(name, "--config", file, "--print-config")
     assert again.stdout == first.stdout
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_arguments_of_a_file_count_where_typer_reports_missing_ones_as_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Typer 0.26.0 gives an empty tuple for `FILES...` that are not in the command line; those of the file still count."""
+    made = TyperCommand.make_parser
+
+    def make_parser(self: Any, ctx: Any) -> Any:
+        parser = made(self, ctx)
+        parse = parser.parse_args
+
+        def parse_args(args: list[str]) -> Any:
+            given, left, order = parse(args=args)
+            return {name: () if name == "files" and not value else value for name, value in given.items()}, left, order
+
+        parser.parse_args = parse_args  # type: ignore[method-assign]
+        return parser
+
+    monkeypatch.setattr(TyperCommand, "make_parser", make_parser)
+    file = tmp_path / "run.toml"
+    file.write_text('[inspect]\nfiles = ["a.npz", "b.json"]\n', encoding="utf-8")
+    got = run("inspect", "--config", file, "--print-config")
+    assert 'files = ["a.npz", "b.json"]' in got.stdout, said(got)
+    assert 'files = ["c.npz"]' in run("inspect", "c.npz", "--config", file, "--print-config").stdout
 
 
 def seen_by(file: Path, *words: object, **keys: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import Subset
 
-from coreselect import Indexed, Selection, holdout, select
+from coreselect import Indexed, Selection, Task, get_selector, holdout, select
 from coreselect.data.subsets import origin, provably_disjoint
 from coreselect.errors import BudgetError, IndexFileError, OverlapError
 from coreselect.selectors import Random
@@ -99,6 +99,18 @@ def test_overlap_is_found_by_hashing(where: int) -> None:
     )
     with pytest.raises(OverlapError, match=str(where)):
         select(task, cases.rcs(), 5)
+
+
+@pytest.mark.parametrize("name", ["craig", "rs2"])
+def test_the_split_is_recorded_by_methods_that_do_not_read_it(name: str) -> None:
+    """A file of CRAIG holds the held-out positions, so that the split can be made again; it claims no check of disjointness."""
+    pool, validation = holdout(cases.Items(cases.images(20), cases.classes(20)), 5)
+    p = select(cases.sat_task(pool=pool, validation=validation), get_selector(name), 5).provenance
+    assert p.validation_indices is not None
+    assert p.validation_indices.tolist() == validation.indices
+    assert p.disjoint is None
+    p = select(Task.from_arrays(features=np.eye(8)), get_selector("random"), 5).provenance
+    assert p.validation_indices is None
 
 
 def test_provenance_says_how_disjointness_was_established() -> None:

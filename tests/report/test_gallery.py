@@ -3,6 +3,7 @@
 import os
 import random
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch.utils.data import Dataset
 from coreselect.data import Images
 from coreselect.errors import DataError, IndexFileError, MissingExtraError
 from coreselect.report import gallery
+from coreselect.report.made_from import made_from
 
 pytest.importorskip("matplotlib", reason="galleries need coreselect[plot]")
 PIXELS = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), dtype=np.uint8)
@@ -63,6 +65,41 @@ def test_a_picture_is_a_function_of_the_selection(tmp_path: Path) -> None:
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
+@pytest.mark.parametrize(("ending", "head"), [("pdf", b"%PDF"), ("SVG", b"<?xml")])
+def test_the_ending_of_the_file_is_its_format(tmp_path: Path, ending: str, head: bytes) -> None:
+    """PDF and SVG are written beside PNG, and drawing twice gives the same bytes."""
+    for name in ("a", "b"):
+        gallery.draw(fakes.selection(), DATA, tmp_path / f"{name}.{ending}")
+    written = (tmp_path / f"a.{ending}").read_bytes()
+    assert written.startswith(head)
+    assert written == (tmp_path / f"b.{ending}").read_bytes()
+
+
+PGD = {"type": "PGD", "radius": 8 / 255, "steps": 10, "norm": "linf", "bounds": [0.0, 1.0]}
+
+
+@pytest.mark.parametrize(
+    ("task", "command", "data", "words"),
+    [
+        ({"attack": PGD}, {}, "toy", "toy; attack: PGD, l∞ 8/255, 10 steps"),
+        ({"attack": PGD}, {"options": {"data": "some/digits"}}, None, "digits; attack: PGD, l∞ 8/255, 10 steps"),
+        ({"attack": {**PGD, "steps": 1, "bounds": [-1, 1], "radius": 0.25}}, {}, None, "attack: PGD, l∞ 0.25, 1 step"),
+        ({"attack": "mine"}, {"options": {"data": None}}, None, "attack: mine"),
+        ({"attack": None}, {}, "toy", "toy; no attack"),
+        ({}, {}, None, ""),
+    ],
+)
+def test_the_title_names_data_and_attack(
+    tmp_path: Path, task: dict[str, Any], command: dict[str, Any], data: str | None, words: str
+) -> None:
+    """They are those of the index file; what it does not know is left out. The SVG has the words of the title."""
+    made = fakes.selection()
+    made = replace(made, provenance=replace(made.provenance, task=task, command=command))
+    assert made_from(made.provenance, data) == words
+    gallery.draw(made, Images(PIXELS, None, data) if data else Made(lambda i: torch.zeros(1, 4, 4)), tmp_path / "a.svg")
+    assert words in (tmp_path / "a.svg").read_text(encoding="utf-8")  # a comment beside the outlines
+
+
 def test_only_pool_images_are_shown(tmp_path: Path) -> None:
     """Of 60 images the picks and the rest of the pool are read once each; validation images are never read."""
     read: list[int] = []
@@ -103,7 +140,7 @@ def test_refusals_leave_the_old_picture(tmp_path: Path, monkeypatch: pytest.Monk
     """Another ending, a dataset that is too short, items without images and a full disk raise errors; the old picture stays."""
     path = tmp_path / "a.png"
     path.write_bytes(b"old")
-    with pytest.raises(DataError, match=r"ends in \.png"):
+    with pytest.raises(DataError, match=r"a\.jpg ends in none of \.png, \.pdf and \.svg"):
         gallery.draw(fakes.selection(), DATA, tmp_path / "a.jpg")
     with pytest.raises(IndexFileError, match="the dataset has 20"):
         gallery.draw(fakes.selection(), DATA.first(20), path)

@@ -116,7 +116,7 @@ def test_limits_are_settings() -> None:
     with limits(hours=1e-12), pytest.raises(RequirementError, match=r"'k_center' needs about .* hours .* allow more"):
         select(task, KCenter(), 20)
     with limits(gib=1e-9):
-        with pytest.raises(RequirementError, match=r"limits are 1 hours and 1e-09 GiB"):
+        with pytest.raises(RequirementError, match=r"limits are 1 hour and 1e-09 GiB"):
             select(task, KCenter(), 20)
         with limits(gib=1.0):
             assert len(select(task, KCenter(), 20)) == 20

@@ -22,6 +22,12 @@ class StudyOptions:
     selectors: Selectors = "rcs,rs2,redraw,random"
     fractions: Annotated[str, typer.Option(help="Shares of the pool, with commas.")] = "0.1"
     seeds: Annotated[str, typer.Option(help="Number of seeds, from 0 on; or a range: 3:6 is 3, 4 and 5.")] = "3"
+    chosen_on: Annotated[
+        str | None,
+        typer.Option(
+            help="Seeds on which settings were chosen, as in --seeds: fresh ones confirm.", show_default="none named"
+        ),
+    ] = None
     equal: Annotated[str, typer.Option(help="What is equal: epochs, time, or both with a comma.")] = "epochs"
     full: Annotated[bool, typer.Option(help="Also train on the whole pool, to report the speed-up.")] = True
 

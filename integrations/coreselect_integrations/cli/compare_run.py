@@ -21,7 +21,7 @@ from coreselect.support.factories import is_spec
 from coreselect.support.told import told
 from coreselect_integrations.cli.checks_before_work import classes_in, folder_of_run, held_out
 from coreselect_integrations.cli.compare_options import EvaluationOptions, StudyOptions
-from coreselect_integrations.cli.compare_study import check_study, make_settings, make_study, transfer_name
+from coreselect_integrations.cli.compare_study import check_study, make_settings, make_study, seeds_in, transfer_name
 from coreselect_integrations.cli.compare_table import show
 from coreselect_integrations.cli.comparison_progress import ComparisonProgress
 from coreselect_integrations.cli.divided import asked_conditions, division_for
@@ -104,7 +104,7 @@ def _run(request: Request, study: Study, device: torch.device, dealing: Dealing 
         **study.terms(), **request.pool.record, **request.conditions.given, "transfer": request.evaluation.transfer,
         "pool_size": _check_data(study, data, train, test), "tested": len(test), "selectors": list(study.methods),
         "fractions": list(study.fractions), "seeds": list(study.seeds), "equal": list(study.equal),
-        "processes": 1 if dealing is None else dealing.world,
+        "processes": 1 if dealing is None else dealing.world, "chosen_on": _chosen_on(request),
     }  # fmt: skip
     others = _other_data(study, request, train)
     talk = Console(stderr=True, highlight=False, markup=False, soft_wrap=True, quiet=not first)
@@ -134,12 +134,18 @@ def _run(request: Request, study: Study, device: torch.device, dealing: Dealing 
     if json:
         typer.echo(json_.dumps({"study": about, "records": records}))
     else:
-        show(records, files)
+        show(records, files, about)
     failed = sum(r["error"] is not None for r in records)
     if failed:
         why = f"{counted(failed, 'cell')} of {len(records)} failed: the reasons are in {out / 'results.json'}"
         talk.print(why, style="red")
         raise typer.Exit(1)
+
+
+def _chosen_on(request: Request) -> list[int] | None:
+    """Return the seeds of --chosen-on, or None without it."""
+    named = request.study.chosen_on
+    return None if named is None else list(seeds_in(named, "--chosen-on"))
 
 
 def _runtime(request: Request, device: torch.device) -> Runtime:

@@ -93,13 +93,15 @@ def make_study(settings: Settings, asked: StudyOptions, evaluation: EvaluationOp
     """
     if evaluation.clock not in CLOCKS:
         raise typer.BadParameter(f"--clock is one of {', '.join(CLOCKS)}, got {evaluation.clock!r}.")
+    if asked.chosen_on is not None:
+        seeds_in(asked.chosen_on, "--chosen-on")
     judged = _words(evaluation.judged or (TRAINED if SYSTEMS[settings.system].supervised else "slf,alf"))
     if evaluation.transfer is not None:
         modes = [mode for mode in judged if mode != TRAINED] or ("slf", "alf")
         judged += [f"{mode}@{transfer_name(evaluation.transfer)}" for mode in modes]
     tuning = {"epochs": evaluation.tuning_epochs, "rows": evaluation.tuning_rows}
     return Study(
-        settings=settings, methods=_words(asked.selectors), fractions=_shares(asked.fractions), seeds=_seeds(asked.seeds),
+        settings=settings, methods=_words(asked.selectors), fractions=_shares(asked.fractions), seeds=seeds_in(asked.seeds),
         equal=_words(asked.equal), full=asked.full, judged=judged, clock=evaluation.clock,
         also=_words(evaluation.also or ""),
         finetuning=Finetuning(**{name: value for name, value in tuning.items() if value is not None}),
@@ -161,8 +163,12 @@ def _words(text: str) -> list[str]:
     return list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
 
 
-def _seeds(text: str) -> range:
-    """Read `3`, which counts from 0, or `3:6`, which ends before 6."""
+def seeds_in(text: str, option: str = "--seeds") -> range:
+    """Read `3`, which counts from 0, or `3:6`, which ends before 6.
+
+    Raises:
+        typer.BadParameter: it is neither, or names no seed.
+    """
     first, colon, end = text.rpartition(":")
     try:
         seeds = range(int(first) if colon else 0, int(end))
@@ -170,7 +176,7 @@ def _seeds(text: str) -> range:
         seeds = range(0)
     if not seeds or seeds.start < 0:
         raise typer.BadParameter(
-            f"--seeds is how many, at least 1, or the first and the one after the last, such as 3:6, got {text!r}."
+            f"{option} is how many, at least 1, or the first and the one after the last, such as 3:6, got {text!r}."
         )
     return seeds
 

@@ -10,8 +10,14 @@ from typing import Any
 
 from coreselect_integrations.comparison.picks import table_of_picks
 from coreselect_integrations.comparison.seed_points import seed_points
-from coreselect_integrations.comparison.statistics import REFERENCE, Record
-from coreselect_integrations.comparison.tables import WIDE, blocks, nonempty_columns, seconds_by_part
+from coreselect_integrations.comparison.statistics import REFERENCE, Record, lines
+from coreselect_integrations.comparison.tables import (
+    WIDE,
+    blocks,
+    nonempty_columns,
+    seconds_by_part,
+    what_can_be_seen,
+)
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1068px; margin: 1.5rem auto; padding: 0 1rem; color: #1a1a1a; }
@@ -29,15 +35,40 @@ pre { background: #f6f6f6; padding: 1rem; white-space: pre-wrap; overflow-wrap: 
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 0 1rem; font-size: 13px; }
 dt { color: #555; } dd { margin: 0; overflow-wrap: anywhere; }
 """
-SPEED_UP = "Speed-up is the time of the full run divided by the time of the method, selection and warm-up included."
+SPEED_UP = (
+    "Speed-up is the mean time of the full run divided by the mean time of the method, selection and warm-up included; the upper "
+    "axis of the picture is the same."
+)
 NOTE = (
     "Values are mean ± standard deviation over seeds, and error bars are standard deviations over seeds. All methods of a seed "
     f"start from the same warm model. Differences to {REFERENCE} (a new random subset in every epoch) are in points of robust "
-    "accuracy and paired by seed; p is two-sided, by Student's t. Few seeds show little: with three seeds, only differences of "
-    "several standard deviations are clear. With many methods, some p fall below 0.05 by chance.",
+    "accuracy and paired by seed.",
+    "p is two-sided, of a paired t-test. With many methods, some p fall below 0.05 by chance: p, Holm is corrected for all the "
+    "comparisons on this page. Visible is the smallest true difference, in points, that the test finds with power 0.8 at "
+    "p < 0.05 (uncorrected), given the spread of the line's differences: a smaller difference can be there unseen.",
     f"Seconds include selection and the warm-up. {SPEED_UP} RD is that of held-out images at the end. Seen is the share of the "
     "pool that was trained on since the warm-up. Classes is exp(entropy) of the classes in the last selection.",
 )
+
+
+def standing(about: Mapping[str, Any]) -> str:
+    """Say whether the p of a comparison explore or confirm."""
+    chosen, ran = about.get("chosen_on"), about.get("seeds", ())
+    if not chosen:
+        return (
+            "On which seeds methods and settings were chosen is not recorded (--chosen-on): p confirm only what was fixed before "
+            "these seeds were run; else they explore."
+        )
+    both = f"Settings were chosen on {_seeds(chosen)}: exploratory."
+    fresh = sorted({*ran} - {*chosen})
+    if not fresh:
+        return f"{both} There are no others here, so p is not shown: run fresh seeds (--seeds) to confirm."
+    return f"{both} Fresh {_seeds(fresh)}: confirmatory, p and the smallest difference are theirs alone."
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    """Write `seeds 0, 1, 2`."""
+    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
 
 
 def as_html(
@@ -49,7 +80,7 @@ def as_html(
     """Return one page that needs no other files.
 
     Args:
-        about, records: of the comparison.
+        about, records: of the comparison; `about["chosen_on"]`, if it is there, are the seeds on which settings were chosen.
         picture: PNG, or None.
         made: when, where and by which command the page was made, in words by name.
     """
@@ -60,8 +91,12 @@ def as_html(
     if picture is not None:
         coded = base64.b64encode(picture).decode()
         body.append(f'<img alt="standard and robust accuracy against time" src="data:image/png;base64,{coded}">')
-    for title, found in blocks(records):
+    chosen_on = about.get("chosen_on") or ()
+    if any(line.against is not None for line in lines(records)):
+        body.append(f"<p>{html.escape(standing(about))}</p>")
+    for title, found in blocks(records, chosen_on):
         body.append(f"<h2>{html.escape(title)}</h2>{table(*nonempty_columns(WIDE, found))}")
+        body.append(f"<p>{html.escape(what_can_be_seen(found))}</p>")
         body.append(seed_points(records, found))
         names, rows = seconds_by_part(found)
         if rows:

@@ -3,16 +3,20 @@
     d_s = a_s(method) − a_s(rs2),   t = mean(d) / (sd(d) / √n),   p from Student's t with n − 1 degrees of freedom
 
 Source: Student, "The probable error of a mean", Biometrika 1908, by scipy. Differences are paired
-by seed, because all methods of a seed start from the same warm model and share its draws.
+by seed, because all methods of a seed start from the same warm model and share its draws. Seeds on which settings were chosen
+are exploratory: where they are named, p belongs to the other seeds alone. p is also corrected for the number of comparisons,
+over all lines of a comparison (`significance.holm`).
 """
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
+
+from coreselect_integrations.comparison.significance import holm, smallest_difference
 
 REFERENCE = "rs2"
 FULL, WARM = "full", "warm"
@@ -43,18 +47,31 @@ class MeanStd:
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """Differences to the reference, paired by seed; `p` is two-sided, and None for fewer than two seeds."""
+    """Differences to the reference, paired by seed.
+
+    `p` is two-sided, and None for fewer than two seeds. `corrected` is p by Holm over all lines of the comparison; None before
+    that, or without p.
+    """
 
     difference: MeanStd
     p: float | None
+    corrected: float | None = None
+
+    @property
+    def visible(self) -> float | None:
+        """The smallest true difference that so many seeds find with power 0.8 at p < 0.05; None for fewer than two seeds."""
+        spread = self.difference
+        return None if spread.n < 2 else smallest_difference(spread.deviation, spread.n)
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
     """The summary of one method, fraction, kind of equality and evaluation over the finished seeds.
 
-    Accuracies and shares are in [0, 1]. `against` is the comparison with the reference. `speedup` is the time of the full
-    run divided by the time of this one, including selection; None without a full run. `selection` is the mean seconds of
+    Accuracies and shares are in [0, 1]. `against` is the comparison with the reference over all seeds, and `confirmed` that
+    over the seeds on which no setting was chosen; None where no such choice is named, or no other seed has finished.
+    `exploratory`: settings were chosen on some seeds, and the line has no others. `speedup` is the mean time of the full run
+    divided by the mean time of this one, including selection; None without a full run. `selection` is the mean seconds of
     selection by part. `autoattack` and `corruptions` are accuracies that a study may measure too, or None.
     """
 
@@ -69,7 +86,7 @@ class Line:
     against: Paired | None
     train_seconds: MeanStd
     select_seconds: MeanStd
-    speedup: MeanStd | None
+    speedup: float | None
     rd: MeanStd | None
     seen: MeanStd
     classes: MeanStd | None
@@ -77,6 +94,13 @@ class Line:
     selection: Mapping[str, float]
     autoattack: MeanStd | None = None
     corruptions: MeanStd | None = None
+    confirmed: Paired | None = None
+    exploratory: bool = False
+
+    @property
+    def tested(self) -> Paired | None:
+        """The differences that p belongs to: of fresh seeds where settings were chosen on some, else of all."""
+        return self.confirmed if self.confirmed is not None or self.exploratory else self.against
 
 
 def paired(ours: Mapping[int, float], reference: Mapping[int, float]) -> Paired | None:
@@ -95,14 +119,27 @@ def paired(ours: Mapping[int, float], reference: Mapping[int, float]) -> Paired 
     return Paired(spread, float(2 * student.sf(abs(t), spread.n - 1)))
 
 
-def lines(records: Sequence[Record]) -> list[Line]:
-    """Summarise records by (equal, fraction, evaluation, method), in the order in which they first appear."""
+def lines(records: Sequence[Record], chosen_on: Collection[int] = ()) -> list[Line]:
+    """Summarise records by (equal, fraction, evaluation, method), in the order in which they first appear.
+
+    Args:
+        records: of `compare`.
+        chosen_on: the seeds on which methods or settings were chosen; p then belongs to the others.
+    """
     keys = dict.fromkeys((r["equal"], r["fraction"], j, r["method"]) for r in records for j in r["accuracy"])
     ordered = sorted(keys, key=lambda k: (k[0], k[1] or 1.0))
-    return [_line(records, *key) for key in ordered]
+    found = [_line(records, chosen_on, *key) for key in ordered]
+    at = [i for i, line in enumerate(found) if line.tested is not None and line.tested.p is not None]
+    corrected = holm([found[i].tested.p for i in at])  # type: ignore[union-attr,misc]  # those with p
+    for i, p in zip(at, corrected, strict=True):
+        name = "against" if found[i].confirmed is None else "confirmed"
+        found[i] = replace(found[i], **{name: replace(getattr(found[i], name), corrected=p)})
+    return found
 
 
-def _line(records: Sequence[Record], equal: str, fraction: float | None, evaluation: str, method: str) -> Line:
+def _line(
+    records: Sequence[Record], chosen_on: Collection[int], equal: str, fraction: float | None, evaluation: str, method: str
+) -> Line:  # fmt: skip
     """Summarise the seeds of one key; at least one of them has finished."""
 
     def seeds_of(name: str, fraction: float | None, equal: str) -> dict[int, Record]:
@@ -123,19 +160,23 @@ def _line(records: Sequence[Record], equal: str, fraction: float | None, evaluat
     def robust(r: Record) -> float:
         return r["accuracy"][evaluation]["robust"]
 
-    def speedup(r: Record) -> float | None:
-        return seconds(whole[r["seed"]]) / seconds(r) if r["seed"] in whole and method != WARM else None
-
-    against = None
+    speedup = None
+    if whole and method != WARM:
+        speedup = statistics.fmean(map(seconds, whole.values())) / statistics.fmean(map(seconds, done.values()))
+    against = confirmed = None
     if method not in (REFERENCE, FULL, WARM):
-        reference = seeds_of(REFERENCE, fraction, equal)
-        against = paired({s: robust(r) for s, r in done.items()}, {s: robust(r) for s, r in reference.items()})
+        ours = {s: robust(r) for s, r in done.items()}
+        theirs = {s: robust(r) for s, r in seeds_of(REFERENCE, fraction, equal).items()}
+        against = paired(ours, theirs)
+        if chosen_on:
+            confirmed = paired({s: value for s, value in ours.items() if s not in chosen_on}, theirs)
     return Line(
         method=method, fraction=fraction, equal=equal, evaluation=evaluation, seeds=len(done), failed=len(failed),
         standard=mean(lambda r: r["accuracy"][evaluation]["standard"]), robust=mean(robust), against=against,
         train_seconds=mean(lambda r: r["train_seconds"]), select_seconds=mean(lambda r: r["select_seconds"]),
-        speedup=known(speedup), rd=known(lambda r: r["rd"]), seen=mean(lambda r: r["seen"]),
+        speedup=speedup, rd=known(lambda r: r["rd"]), seen=mean(lambda r: r["seen"]),
         classes=known(lambda r: r["classes"]), epochs=mean(lambda r: r["epochs"]), selection=_mean_parts(list(done.values())),
+        confirmed=confirmed, exploratory=bool(chosen_on) and confirmed is None and against is not None,
         **{name: known(lambda r, name=name: r["accuracy"][evaluation].get(name)) for name in MEASURES},
     )  # fmt: skip
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import statistics
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 
-from coreselect_integrations.comparison.statistics import FULL, REFERENCE, WARM, Line, MeanStd, Record, lines
+from coreselect_integrations.comparison.statistics import FULL, REFERENCE, WARM, Line, MeanStd, Paired, Record, lines
 
 NONE = "-"
 Column = Callable[[Line], str]
@@ -16,15 +17,38 @@ def percent(value: MeanStd, digits: int = 1, sign: str = "") -> str:
     return MeanStd(100 * value.mean, 100 * value.deviation, value.n).text(digits, sign)
 
 
-def points(line: Line) -> str:
+def points(found: Paired | None) -> str:
     """Write the difference of robust accuracy to the reference, in percentage points."""
-    return NONE if line.against is None else percent(line.against.difference, 1, "+")
+    return NONE if found is None else percent(found.difference, 1, "+")
 
 
-def p_value(line: Line) -> str:
-    """Write the p value."""
-    p = None if line.against is None else line.against.p
+def p_value(p: float | None) -> str:
+    """Write a p value."""
     return NONE if p is None else "<.001" if p < 0.001 else f"{p:.3f}"
+
+
+def corrected_p(line: Line) -> str:
+    """Write p, corrected for the number of comparisons, or that the line has only seeds on which settings were chosen."""
+    return "expl." if line.exploratory else p_value(line.tested and line.tested.corrected)
+
+
+def visible(line: Line) -> str:
+    """Write the smallest difference that the seeds of a line can tell, in percentage points."""
+    seen = line.tested and line.tested.visible
+    return NONE if seen is None else f"{100 * seen:.1f}"
+
+
+def what_can_be_seen(found: Sequence[Line]) -> str:
+    """Say in a sentence which differences the seeds of a table can tell; empty if no line has two seeds beside the reference's."""
+    tested = [line.tested for line in found if line.tested is not None and line.tested.visible is not None]
+    if not tested:
+        return ""
+    sizes, counts = sorted(100 * (one.visible or 0.0) for one in tested), sorted({one.difference.n for one in tested})
+    fresh = "fresh " if any(line.confirmed is not None for line in found) else ""
+    many = " to ".join(str(n) for n in dict.fromkeys((counts[0], counts[-1])))
+    least, middle, most = (f"{size:.1f}" for size in (sizes[0], statistics.median(sizes), sizes[-1]))
+    points = f"{least} points" if least == most else f"{least} to {most} points, median {middle}"
+    return f"The smallest difference that {many} {fresh}seeds can tell: {points}."
 
 
 def seeds(line: Line) -> str:
@@ -51,12 +75,15 @@ WIDE: Mapping[str, Column] = MappingProxyType(
         "robust %": lambda line: percent(line.robust),
         "AA %": lambda line: NONE if line.autoattack is None else percent(line.autoattack),
         "CA %": lambda line: NONE if line.corruptions is None else percent(line.corruptions),
-        f"− {REFERENCE}": points,
-        "p": p_value,
+        f"− {REFERENCE}": lambda line: points(line.against),
+        "fresh seeds": lambda line: points(line.confirmed),
+        "p": lambda line: p_value(line.tested and line.tested.p),
+        "p, Holm": corrected_p,
+        "visible": visible,
         "train s": lambda line: short(line.train_seconds.mean),
         "select s": lambda line: short(line.select_seconds.mean),
-        "speed-up": lambda line: or_none(
-            line.speedup, "{:.2f}×" if line.speedup is None or line.speedup.mean < 10 else "{:.1f}×"
+        "speed-up": lambda line: (
+            NONE if line.speedup is None else f"{line.speedup:.2f}×" if line.speedup < 10 else f"{line.speedup:.1f}×"
         ),
         "RD": lambda line: or_none(line.rd, "{:.4f}"),
         "seen %": lambda line: percent(line.seen, 0),
@@ -70,8 +97,8 @@ NARROW: Mapping[str, Column] = MappingProxyType(
         "robust %": WIDE["robust %"],
         "AA %": lambda line: NONE if line.autoattack is None else f"{100 * line.autoattack.mean:.1f}",
         "CA %": lambda line: NONE if line.corruptions is None else f"{100 * line.corruptions.mean:.1f}",
-        f"− {REFERENCE}": points,
-        "p": p_value,
+        f"− {REFERENCE}": lambda line: points(line.tested or line.against),
+        "Holm": corrected_p,
         "train s": WIDE["train s"],
         "select s": WIDE["select s"],
         "speed": WIDE["speed-up"],
@@ -104,9 +131,9 @@ def heading(line: Line) -> str:
     return f"{part}, equal {line.equal}{evaluation}"
 
 
-def blocks(records: Sequence[Record]) -> list[tuple[str, list[Line]]]:
+def blocks(records: Sequence[Record], chosen_on: Collection[int] = ()) -> list[tuple[str, list[Line]]]:
     """Group summary lines under headings; warm and full runs are in every block with the same evaluation."""
-    found = lines(records)
+    found = lines(records, chosen_on)
     whole = [line for line in found if line.method in (FULL, WARM)]
     out: dict[str, list[Line]] = {}
     for line in found:

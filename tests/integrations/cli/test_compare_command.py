@@ -80,6 +80,18 @@ def test_the_same_command_again_trains_nothing(done: tuple[Path, Any], monkeypat
     assert "seed 0" not in got.stderr
 
 
+def test_seeds_of_a_choice_are_recorded_and_said(done: tuple[Path, Any]) -> None:
+    """With --chosen-on, results.json, the terminal and the page name the seeds that only explore; nothing trains again."""
+    folder, _ = done
+    got = command("--out", folder, *SHORT, "--chosen-on", "0:1")
+    assert got.exit_code == 0, got.output
+    assert json.loads((folder / "results.json").read_text())["study"]["chosen_on"] == [0]
+    said = "Settings were chosen on seed 0: exploratory."
+    assert said in " ".join(got.stdout.split())
+    assert said in (folder / "report.html").read_text()
+    assert " expl. " in got.stdout
+
+
 def test_a_failed_cell_is_a_result_and_exit_code_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The other cells are still reported; the next call tries the failed one again and ends with 0."""
 
@@ -139,6 +151,7 @@ def test_a_folder_under_other_settings_is_refused(done: tuple[Path, Any]) -> Non
         (("--clock", "sun"), "--clock is one of wall, cpu, got 'sun'"),
         (("--curve", "steps"), "--curve is one of cosine, triangle, constant, stairs, got"),
         (("--curve", "stairs"), "--curve stairs needs the epochs of its steps: give --milestones"),
+        (("--chosen-on", "two"), "--chosen-on is how many, at least 1, or the first and the one after the last"),
     ],
 )
 def test_wrong_usage_is_said_in_a_sentence(words: tuple[Any, ...], said: str, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_the_page_says_when_where_and_by_what_it_was_made() -> None:
     assert re.search(r"coreselect \d\S+, torch \d", text)
     assert "cores; cpu" in text
     assert COMMAND in text
-    assert "Speed-up is the time of the full run divided by the time of the method" in text
+    assert "Speed-up is the mean time of the full run divided by the mean time of the method" in text
     assert "error bars are standard deviations over seeds" in text
 
 
