@@ -21,9 +21,9 @@ from coreselect.errors import RequirementError
 from coreselect.io.atomic import atomic_file
 from coreselect_integrations.comparison.cell_files import check_terms, read_json
 from coreselect_integrations.racing.arms import Arm
-from coreselect_integrations.racing.costs import costs_of
+from coreselect_integrations.racing.costs import COSTS, costs_of
 from coreselect_integrations.racing.dealt import dealt
-from coreselect_integrations.racing.elapsed import Elapsed
+from coreselect_integrations.racing.elapsed import SESSIONS, Elapsed
 from coreselect_integrations.racing.judging import Judge
 from coreselect_integrations.racing.plan import Cost, Length, rounded_up, sizes_of, survivors
 from coreselect_integrations.racing.run_arm import Run, read_record
@@ -69,7 +69,8 @@ def run_race(race: Race, train: Any, place: Place) -> Outcome:
     try:
         return _raced(race, images, place, judge, elapsed)
     finally:
-        elapsed.close()
+        if (place.folder / TERMS).exists():
+            elapsed.close()
 
 
 def check_hours(race: Race, costs: Mapping[Arm, Cost], spent: float) -> None:
@@ -95,7 +96,11 @@ def _raced(race: Race, images: Images, place: Place, judge: Judge, elapsed: Elap
     costs = costs_of(race, images, place)
     sizes = sizes_of(len(race.arms), race.budget.halving)
     if not (place.folder / "rung1" / PLAN).exists():
-        check_hours(race, costs, elapsed.seconds)
+        try:
+            check_hours(race, costs, elapsed.seconds)
+        except RequirementError:
+            _forget(place.folder)
+            raise
         if place.costed is not None:
             place.costed(costs, elapsed.seconds)
     alive, records = list(race.arms), list[Mapping[str, Any]]()
@@ -117,6 +122,12 @@ def _raced(race: Race, images: Images, place: Place, judge: Judge, elapsed: Elap
         costs = {arm: calibrated(costs[arm], found[arm]) for arm in alive}
     winner = alive[0]
     return _last(winner, costs[winner], records, race, images, place, judge, elapsed)
+
+
+def _forget(folder: Path) -> None:
+    """Remove what a race has written before its first rung, so that the folder is free for one with more hours or fewer arms."""
+    for path in (folder / TERMS, folder / COSTS, *(folder / SESSIONS).glob("*.json")):
+        path.unlink(missing_ok=True)
 
 
 def calibrated(cost: Cost, record: Mapping[str, Any]) -> Cost:

@@ -42,9 +42,9 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_plan_and_the_runs_are_on_stderr_and_the_ranking_on_stdout(tmp_path: Path, timed: None) -> None:
     """It says beforehand what it will spend, a line a run, and ends with the ranking, a network and a record."""
-    got = command("--out", tmp_path, *SHORT, "--hours", 10 / 3600)
+    got = command("--out", tmp_path, *SHORT, "--hours", 8 / 3600)
     assert got.exit_code == 0, got.output
-    assert "2 arms for 0.00277778 hours" in got.stderr
+    assert "2 arms for 0.00222222 hours" in got.stderr
     assert "rung 1: 2 arms, " in got.stderr
     assert "last training: " in got.stderr
     assert got.stderr.count("attacked") >= 3
@@ -55,7 +55,7 @@ def test_the_plan_and_the_runs_are_on_stderr_and_the_ranking_on_stdout(tmp_path:
     assert (found["data"], found["judged"], found["pool_size"]) == ("digits", 10, 70)
     assert load_network(tmp_path / "model.pt").about["system"] == "sat"
 
-    again = command("--out", tmp_path, *SHORT, "--hours", 10 / 3600, "--json")
+    again = command("--out", tmp_path, *SHORT, "--hours", 8 / 3600, "--json")
     assert again.exit_code == 0, again.output
     assert json.loads(again.stdout)["runs"] == found["runs"]
 
@@ -116,22 +116,10 @@ def test_the_command_reads_the_options_of_a_comparison(tmp_path: Path) -> None:
     app.command()(race)
     with pytest.MonkeyPatch.context() as m:
         m.setattr(race_run, "run", lambda request, json: seen.append(race_run.checked_race(request)))
-        words = [
-            "--radius",
-            "0.05",
-            "--lr",
-            "0.02",
-            "--seed",
-            "7",
-            "--arms",
-            "rs2,rcs",
-            "--hours",
-            "2",
-            "--trainer",
-            "trades",
-            "--processes",
-            "3",
-        ]
+        words = (
+            "--radius", "0.05", "--lr", "0.02", "--seed", "7", "--arms", "rs2,rcs", "--hours", "2", "--trainer", "trades",
+            "--processes", "3",
+        )  # fmt: skip
         got = CliRunner().invoke(app, words)
     assert got.exit_code == 0, got.output
     made = seen[0]
