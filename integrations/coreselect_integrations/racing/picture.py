@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from coreselect.report.figure import TEXT_COLOUR, literal, new_figure, plain_frame, save_figure
+from coreselect_integrations.comparison.picture import UNITS, logarithmic
 
-UNITS = (("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0))
 NAMED = 10  # arms with a colour and a name
 
 
@@ -43,7 +43,8 @@ def draw_race(
         )  # fmt: skip
     x, y = final["seconds"] / size, 100 * final["robust"]
     axes.plot([x], [y], marker="*", markersize=13, color="C0", markeredgecolor="white", linestyle="none", zorder=20)
-    axes.set_xscale("log")
+    times = [r["seconds"] / size for r in (*records, final) if r["robust"] is not None]
+    logarithmic(axes.set_xscale, axes.xaxis, times)
     axes.set_xlabel(f"{unit} of one run, selection and judging included", color=TEXT_COLOUR)
     axes.set_ylabel("robust accuracy, %", color=TEXT_COLOUR)
     handles, labels = axes.get_legend_handles_labels()

@@ -95,7 +95,7 @@ def _raced(race: Race, images: Images, place: Place, judge: Judge, elapsed: Elap
     """Run the rungs and the last training."""
     costs = costs_of(race, images, place)
     sizes = sizes_of(len(race.arms), race.budget.halving)
-    if not (place.folder / "rung1" / PLAN).exists():
+    if not any((place.folder / first / PLAN).exists() for first in ("rung1", FINAL)):
         try:
             check_hours(race, costs, elapsed.seconds)
         except RequirementError:

@@ -268,8 +268,12 @@ def test_images_without_labels_cannot_judge(tmp_path: Path) -> None:
 
 
 def test_a_race_of_one_arm_is_a_training(digits: Any, tmp_path: Path) -> None:
-    """There is no rung, and all the time is for the one arm."""
-    outcome = run_race(race(150.0, arms=race().arms[:1]), digits, place(tmp_path, Clock()))
+    """There is no rung, and all the time is for the one arm, also when it is killed and goes on."""
+    clock = Clock(kill_at=1110.0)
+    with pytest.raises(Killed):
+        run_race(race(150.0, arms=race().arms[:1]), digits, place(tmp_path, clock))
+    clock.kill_at = float("inf")
+    outcome = run_race(race(150.0, arms=race().arms[:1]), digits, place(tmp_path, clock))
     assert outcome.records == ()
     assert outcome.final["seconds"] >= 0.85 * 150
     written: Mapping[str, Any] = json.loads((write_report(tmp_path, race(), outcome, {})[0][1]).read_text())
