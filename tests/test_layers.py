@@ -44,6 +44,7 @@ ADAPTER_LAYERS: tuple[tuple[str, ...], ...] = (
     ("evaluation", "systems"),
     ("finetuning", "pretraining"),
     ("comparison",),
+    ("racing",),
     ("frameworks",),
     ("cli",),
 )

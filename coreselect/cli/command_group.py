@@ -25,6 +25,7 @@ ORDER = (
     "evaluate",
     "compare",
     "fidelity",
+    "race",
 )
 
 

@@ -10,11 +10,11 @@ from coreselect.cli.options import ANY_DEVICE, AttackOptions, Json, MachineOptio
 from coreselect.cli.select_options import DryRun
 from coreselect_integrations.cli.compare_options import EvaluationOptions, StudyOptions
 from coreselect_integrations.cli.options import (
-    SYSTEM_NAMES,
     ConditionOptions,
     NetworkOptions,
     OwnOptions,
     ScheduleOptions,
+    Trainer,
     TrainingOptions,
 )
 
@@ -24,13 +24,7 @@ def compare(
     out: Annotated[Path, typer.Option(help="Folder of the results. Finished cells that it holds are kept.")] = Path(
         "out/compare"
     ),
-    trainer: Annotated[
-        str | None,
-        typer.Option(
-            help=f"Training system: {', '.join(SYSTEM_NAMES)}; or a loop of one epoch of yours, file.py:train.",
-            show_default="of --preset, or sat",
-        ),
-    ] = None,
+    trainer: Trainer = None,
     pool: Annotated[PoolOptions, Shown(validation="0.05")] = PoolOptions(),
     conditions: ConditionOptions = ConditionOptions(),
     study: StudyOptions = StudyOptions(),

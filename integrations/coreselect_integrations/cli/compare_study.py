@@ -95,15 +95,15 @@ def make_study(settings: Settings, asked: StudyOptions, evaluation: EvaluationOp
         raise typer.BadParameter(f"--clock is one of {', '.join(CLOCKS)}, got {evaluation.clock!r}.")
     if asked.chosen_on is not None:
         seeds_in(asked.chosen_on, "--chosen-on")
-    judged = _words(evaluation.judged or (TRAINED if SYSTEMS[settings.system].supervised else "slf,alf"))
+    judged = words_in(evaluation.judged or (TRAINED if SYSTEMS[settings.system].supervised else "slf,alf"))
     if evaluation.transfer is not None:
         modes = [mode for mode in judged if mode != TRAINED] or ("slf", "alf")
         judged += [f"{mode}@{transfer_name(evaluation.transfer)}" for mode in modes]
     tuning = {"epochs": evaluation.tuning_epochs, "rows": evaluation.tuning_rows}
     return Study(
-        settings=settings, methods=_words(asked.selectors), fractions=_shares(asked.fractions), seeds=seeds_in(asked.seeds),
-        equal=_words(asked.equal), full=asked.full, judged=judged, clock=evaluation.clock,
-        also=_words(evaluation.also or ""),
+        settings=settings, methods=words_in(asked.selectors), fractions=shares(asked.fractions), seeds=seeds_in(asked.seeds),
+        equal=words_in(asked.equal), full=asked.full, judged=judged, clock=evaluation.clock,
+        also=words_in(evaluation.also or ""),
         finetuning=Finetuning(**{name: value for name, value in tuning.items() if value is not None}),
     )  # fmt: skip
 
@@ -158,7 +158,7 @@ def check_study(study: Study, attack_given: Sequence[str], tuning_given: Sequenc
             raise typer.BadParameter(why)
 
 
-def _words(text: str) -> list[str]:
+def words_in(text: str) -> list[str]:
     """Read names with commas, each once."""
     return list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
 
@@ -181,10 +181,10 @@ def seeds_in(text: str, option: str = "--seeds") -> range:
     return seeds
 
 
-def _shares(text: str) -> list[float]:
+def shares(text: str) -> list[float]:
     """Read `0.05,0.1`."""
     try:
-        shares = [float(word) for word in _words(text)]
+        shares = [float(word) for word in words_in(text)]
     except ValueError:
         shares = []
     if not shares or not all(0 < share <= 1 for share in shares):

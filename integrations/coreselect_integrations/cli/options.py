@@ -55,6 +55,16 @@ Corruptions = Annotated[
         help="Folder in the format of CIFAR-10-C; or ours: the 15 corruptions, made of the test images of --data."
     ),
 ]
+LearningRate = Annotated[
+    float | None, typer.Option(min=0.0, help="Learning rate at its peak.", rich_help_panel=OPTIMISER)
+]
+Trainer = Annotated[
+    str | None,
+    typer.Option(
+        help=f"Training system: {', '.join(SYSTEM_NAMES)}; or a loop of one epoch of yours, file.py:train.",
+        show_default="of --preset, or sat",
+    ),
+]
 Preset = Annotated[str | None, typer.Option(help="Published settings, such as cifar10-acl or imagenet32-sat.")]
 
 
@@ -84,9 +94,7 @@ class TrainingOptions:
 
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs in all.", rich_help_panel=TRAINING)] = None
     batch_size: BatchSize = None
-    lr: Annotated[float | None, typer.Option(min=0.0, help="Learning rate at its peak.", rich_help_panel=OPTIMISER)] = (
-        None
-    )
+    lr: LearningRate = None
     precision: Precision = None
 
 

@@ -13,28 +13,32 @@ from coreselect.io.atomic import atomic_file
 RECORD, TERMS, TRACEBACK = "cell.json", "study.json", "traceback.txt"
 
 
-def check_terms(folder: Path, terms: Mapping[str, Any]) -> None:
+def check_terms(folder: Path, terms: Mapping[str, Any], *, name: str = TERMS, what: str = "comparison") -> None:
     """Write the settings that all cells share into a folder, or check that the folder has the same.
 
+    Args:
+        folder: of a comparison, or of what else is made of many runs.
+        terms: the settings, JSON values.
+        name, what: of the file, and what the folder holds, for messages.
     Raises:
         RequirementError: the settings differ.
         DataError: the file cannot be read, or the folder cannot be made.
     """
-    path, ours = folder / TERMS, json.loads(json.dumps(terms))
+    path, ours = folder / name, json.loads(json.dumps(terms))
     if not path.exists():
         try:
             with atomic_file(path) as file:
                 file.write(json.dumps(ours, indent=1).encode())
         except OSError as why:
-            said = f"{folder} cannot be used as the folder of a comparison ({why.strerror}): give another folder."
+            said = f"{folder} cannot be used as the folder of a {what} ({why.strerror}): give another folder."
             raise DataError(said) from why
         return
     theirs = read_json(path)
-    for name in (*ours, *theirs):
-        if theirs.get(name) != ours.get(name):
+    for term in (*ours, *theirs):
+        if theirs.get(term) != ours.get(term):
             said = (
-                f"{folder} holds a comparison with {name} {theirs.get(name)!r}, this one has {ours.get(name)!r}: "
-                "use the settings of the first comparison, or give another folder."
+                f"{folder} holds a {what} with {term} {theirs.get(term)!r}, this one has {ours.get(term)!r}: "
+                f"use the settings of the first {what}, or give another folder."
             )
             raise RequirementError(said)
 

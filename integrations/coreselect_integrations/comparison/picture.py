@@ -100,17 +100,17 @@ def _panel(
     axes.step(*zip(*steps, strict=True), where="post", color="0.5", linestyle="--", linewidth=0.9, zorder=1)
     times = [seconds(o) / size for o in shown]
     if max(times) > 6 * min(times):
-        _logarithmic(axes.set_xscale, axes.xaxis, times)
+        logarithmic(axes.set_xscale, axes.xaxis, times)
     axes.grid(alpha=0.25)
     whole = [seconds(o) / size for o in shown if o.method == FULL]
     if whole:
         turn = (lambda h: whole[0] / _positive(h), lambda s: whole[0] / _positive(s))
         top = axes.secondary_xaxis("top", functions=turn)
         top.set_xlabel("speed-up against full data")
-        _logarithmic(None, top.xaxis, [whole[0] / t for t in times])
+        logarithmic(None, top.xaxis, [whole[0] / t for t in times])
 
 
-def _logarithmic(scale: Any, axis: Any, values: Sequence[float]) -> None:
+def logarithmic(scale: Any, axis: Any, values: Sequence[float]) -> None:
     """Put round numbers on a logarithmic axis, so that ticks do not crowd at one end."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 

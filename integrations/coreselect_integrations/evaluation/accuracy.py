@@ -95,7 +95,19 @@ def count_robust(
     start: Tensor,
     positions: Tensor | None = None,
 ) -> int:
-    """Count the examples that no iterate of the attack fools.
+    """Count the examples that no iterate of the attack fools; see `not_fooled`."""
+    return int(not_fooled(logits, x, y, attack, start, positions).sum())
+
+
+def not_fooled(
+    logits: Callable[[Tensor], Tensor],
+    x: Tensor,
+    y: Tensor,
+    attack: Attack,
+    start: Tensor,
+    positions: Tensor | None = None,
+) -> Tensor:
+    """Return bool [B]: which examples no iterate of the attack fools.
 
     Args:
         logits: [B, …] → [B, classes].
@@ -119,4 +131,4 @@ def count_robust(
     with torch.no_grad():
         ascend(final)
     check_finite(finite, torch.arange(len(y)) if positions is None else positions, "attacked inputs")
-    return len(y) - int(fooled.sum())
+    return ~fooled

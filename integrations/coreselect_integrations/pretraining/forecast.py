@@ -114,8 +114,10 @@ def _until_enough() -> Iterator[str]:
             return
 
 
-def seconds_of_an_image(settings: Settings, pool: Any, validation: Any, **where: Any) -> float | None:
-    """Train on the first batches, and return the seconds of one image; None if the run has a single batch."""
+def seconds_of_an_image(
+    settings: Settings, pool: Any, validation: Any, *, batches: int = TIMED_BATCHES, **where: Any
+) -> float | None:
+    """Train on the first `batches`, and return the seconds of one image; None if the run has a single batch."""
     marks: list[tuple[float, int]] = []  # when a batch has ended, and its images
     last = {"part": "", "done": 0}
 
@@ -124,7 +126,7 @@ def seconds_of_an_image(settings: Settings, pool: Any, validation: Any, **where:
             return
         marks.append((perf_counter(), done - (last["done"] if part == last["part"] else 0)))  # type: ignore[operator]
         last.update(part=part, done=done)
-        if len(marks) == TIMED_BATCHES:
+        if len(marks) == batches:
             raise _Enough
 
     with _until_enough() as folder:

@@ -75,14 +75,20 @@ class Probe:
             `standard` and `robust` accuracy in [0, 1], and the number of images `n`.
         """
         with rng_kept():
-            seed_everything(derive(self.seed, "probe", epoch))  # for datasets that draw from global states
-            z, y = _features(network, self.pool, device)  # [M, D], [M]
-            head = _fit(z, y, self.classes)
+            classifier = self.classifier(network, epoch, device)
             found = evaluate(
-                _Probed(network, head), self.held, attack=PGD(self.radius, self.radius / 4, 20),
-                seed=self.seed, batch_size=128, device=device,
+                classifier, self.held, attack=PGD(self.radius, self.radius / 4, 20), seed=self.seed, batch_size=128, device=device,
             )  # fmt: skip
         return {"standard": found.standard, "robust": found.robust, "n": found.n}
+
+    def classifier(self, network: RoutedNetwork, epoch: int, device: torch.device) -> nn.Module:
+        """Return x [B, …] → logits [B, classes]: the network, and a head that is fitted to its features.
+
+        Global random states are drawn from: call it inside `rng_kept`.
+        """
+        seed_everything(derive(self.seed, "probe", epoch))  # for datasets that draw from global states
+        z, y = _features(network, self.pool, device)  # [M, D], [M]
+        return _Probed(network, _fit(z, y, self.classes))
 
 
 class _Probed(nn.Module):

@@ -78,7 +78,7 @@ def pretrain(
     select_batch_size: int = 256,
     device: torch.device | str | None = None,
     progress: Progress | None = None,
-    ended: Callable[[Mapping[str, Any]], None] | None = None,
+    ended: Callable[[Mapping[str, Any]], object] | None = None,
     start: str | Path | None = None,
     until: int | None = None,
     store: str | Path | None = None,
@@ -108,7 +108,7 @@ def pretrain(
         select_batch_size: of the forward passes of a selection; it changes only memory and time.
         device: where to train; None is the CPU.
         progress: called with (part, examples done, examples in all) during an epoch.
-        ended: called with the record of each epoch that has ended.
+        ended: called with the record of each epoch that has ended; where it returns True, the run stops, as at `until`.
         start: folder of another run of the same network on the same pool. This run begins with the weights, momenta and
             records of that run; the count of seen examples starts again.
         keep_every: epochs between two checkpoints, see `Run.open`; it changes no result.
@@ -249,8 +249,8 @@ def pretrain(
                 record["probe"] = probe(trained, epoch, where)
             run.keep(record if worker.world == 1 else {**record, "ranks": worker.world})
             snapshots.after(epoch)
-            if ended is not None:
-                ended(run.records[-1])
+            if ended is not None and ended(run.records[-1]) is True:
+                break
         run.finish()
     if run.done == settings.epochs and writes:
         save_network(folder / MODEL, trained, spec, about, names)

@@ -1,0 +1,185 @@
+"""The work of `coreselect race`: check everything, race, write the report, and print it."""
+
+import json as json_
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+import typer
+from rich.console import Console
+
+from coreselect.budget import resolve
+from coreselect.cli.configured_command import invocation
+from coreselect.cli.options import AttackOptions, MachineOptions, PoolOptions
+from coreselect.cli.processes import as_rank
+from coreselect.data.items import check_timeout
+from coreselect.errors import BudgetError, CoreselectError
+from coreselect.support.factories import is_spec
+from coreselect_integrations.cli.checks_before_work import check_folder, classes_in, held_out
+from coreselect_integrations.cli.compare_options import StudyOptions
+from coreselect_integrations.cli.compare_study import make_settings, shares, words_in
+from coreselect_integrations.cli.options import NetworkOptions, OwnOptions, ScheduleOptions, TrainingOptions
+from coreselect_integrations.cli.own_network import check_own, own_settings, own_weights
+from coreselect_integrations.cli.race_options import RaceOptions, RaceTrainingOptions
+from coreselect_integrations.cli.race_progress import RaceProgress
+from coreselect_integrations.cli.race_table import forecast_lines, show, show_forecast
+from coreselect_integrations.cli.run_progress import counted
+from coreselect_integrations.comparison.made_by import made_by
+from coreselect_integrations.comparison.statistics import FULL
+from coreselect_integrations.own_code import admit
+from coreselect_integrations.pretraining.epoch import network_for
+from coreselect_integrations.racing.arms import Arm, arms_of
+from coreselect_integrations.racing.costs import costs_of
+from coreselect_integrations.racing.dealt import taken
+from coreselect_integrations.racing.effort import Effort
+from coreselect_integrations.racing.plan import Budget, Cost
+from coreselect_integrations.racing.race import check_hours, run_race
+from coreselect_integrations.racing.report import RECORD, write_report
+from coreselect_integrations.racing.setting import Images, Place, Race
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a command line of `coreselect race` asks for."""
+
+    out: Path
+    trainer: str | None
+    pool: PoolOptions
+    options: RaceOptions
+    preset: str | None
+    own: OwnOptions
+    network: NetworkOptions
+    training: RaceTrainingOptions
+    radius: float | None
+    seed: int | None
+    machine: MachineOptions
+    num_threads: int | None
+    dry_run: bool
+
+
+def run(request: Request, *, json: bool) -> None:
+    """Race, write the report, and print it; or print only what the race would spend."""
+    with as_rank(request.machine.device, group=False) as device:
+        race = checked_race(request)
+        check_folder(request.out)
+        _run(request, race, device, json=json)
+
+
+def _run(request: Request, race: Race, device: torch.device, *, json: bool) -> None:
+    """Do the work on a device."""
+    machine, out = request.machine, request.out
+    check_timeout(machine.read_timeout, machine.workers(device))
+    if request.num_threads is not None:
+        torch.set_num_threads(request.num_threads)
+    train = request.pool.read("train", request.pool.rows)
+    classes_in(train, request.pool.data, "judging the networks of a race")
+    rest, judged = held_out(train, race.judged, race.settings.seed)
+    pool, held = held_out(rest, race.settings.validation, race.settings.seed)
+    _check_shares(race, len(pool))
+    if request.own.checkpoint is not None:
+        race = replace(race, start=own_weights(request.own, network_for(race.settings, pool)))
+    talk = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    talk.print(
+        f"{race.settings.system}, {race.settings.arch} on {request.pool.data}: {counted(len(pool), 'image')}, {len(held):,} more "
+        f"held out for selections and {len(judged):,} that judge"
+    )
+    talk.print(f"{counted(len(race.arms), 'arm')} for {request.options.hours:g} hours on {device}, in {out}")
+    place = Place(
+        out, device, machine.workers(device), machine.read_timeout, 64 if device.type == "cpu" else 256
+    )  # fmt: skip
+    if request.dry_run:
+        with TemporaryDirectory() as folder:
+            costs = costs_of(race, Images.of(race, train), replace(place, folder=Path(folder)))
+        check_hours(race, costs, 0.0)
+        show_forecast(race.budget, costs, 0.0, json=json)
+        return
+
+    def costed(costs: Mapping[Arm, Cost], spent: float) -> None:
+        talk.print("\n".join(forecast_lines(race.budget, costs, spent)))
+
+    with RaceProgress() as progress:
+        place = replace(
+            place,
+            progress=progress,
+            costed=costed,
+            planned=progress.planned,
+            began=progress.began,
+            ended=progress.ended,
+        )
+        outcome = run_race(race, train, place)
+    asked = invocation()
+    about: dict[str, Any] = {
+        **request.pool.record, "made": dict(made_by(str(device), None if asked is None else asked.line)),
+        "pool_size": len(pool), "judged": len(judged),
+    }  # fmt: skip
+    files: list[Path] = []
+    with taken(out, "report") as mine:
+        if mine:
+            files, missed = write_report(out, race, outcome, about)
+            for words in missed:
+                talk.print(words, style="yellow")
+    if json:
+        typer.echo(json_.dumps(json_.loads((out / RECORD).read_text(encoding="utf-8"))))
+    else:
+        show(outcome, files)
+
+
+def checked_race(request: Request) -> Race:
+    """Make the race that the options describe, and refuse those that make no sense.
+
+    Raises:
+        typer.BadParameter: an option cannot be read, a method cannot be used, or the system attacks nothing.
+    """
+    options, training = request.options, request.training
+    check_own(request.own, arch=request.network.arch)
+    code, trainer = own_settings(request.own), request.trainer
+    if trainer is not None and is_spec(trainer):
+        code, trainer = {**code, "own_epoch": admit(trainer, "trainer")}, None
+    settings = make_settings(
+        trainer, StudyOptions(preset=request.preset), request.pool, request.network, TrainingOptions(**vars(training)),
+        ScheduleOptions(), AttackOptions(radius=request.radius), code,
+    )  # fmt: skip
+    settings = replace(settings, seed=request.seed or 0)
+    for wrong, why in (
+        (settings.attack is None, f"{settings.system} trains without an attack: a race is for systems with one."),
+        (not options.hours, "--hours is above 0."),
+        (not 0 < options.race_share < 1, f"--race-share is between 0 and 1, got {options.race_share:g}."),
+        (not options.judge_on, "--judge-on is a share above 0, or a count."),
+        (
+            options.judge_on > 1 and options.judge_on != int(options.judge_on),
+            "--judge-on is a share below 1, or a whole number of images.",
+        ),
+    ):
+        if wrong:
+            raise typer.BadParameter(why)
+    try:
+        efforts = [Effort.parse(word) for word in words_in(options.efforts)]
+    except CoreselectError as why:
+        raise typer.BadParameter(f"--efforts: {why}") from why
+    arms = arms_of(words_in(options.arms), shares(options.fractions), efforts)
+    if not arms:
+        raise typer.BadParameter("--arms and --efforts name what is raced: rs2,rcs and 1x1.5,5 are a start.")
+    for arm in arms:
+        try:
+            arm.selector(settings)
+        except CoreselectError as why:
+            raise typer.BadParameter(f"--arms: {why}") from why
+    budget = Budget(3600 * options.hours, options.race_share, options.halving, options.processes)
+    return Race(settings, arms, budget, options.judge_on)
+
+
+def _check_shares(race: Race, pool: int) -> None:
+    """Refuse a share of the pool that holds no image.
+
+    Raises:
+        BudgetError: there is one.
+    """
+    for arm in race.arms:
+        try:
+            resolve(1.0 if arm.method == FULL else arm.fraction, pool)
+        except BudgetError as error:
+            why = f"--fractions {arm.fraction:g} of {counted(pool, 'image')} is none: give a larger one."
+            raise BudgetError(why) from error

@@ -1,0 +1,1 @@
+"""A race of methods, shares of the pool and attacks: the best use of given hours."""

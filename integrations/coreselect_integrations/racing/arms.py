@@ -1,0 +1,80 @@
+"""The arms of a race: a method, its share of the pool, and the effort of its training attack; and the runs that they become."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from coreselect import Selector
+from coreselect.budget import resolve
+from coreselect_integrations.comparison.methods import selector_for, settings_for
+from coreselect_integrations.comparison.statistics import FULL
+from coreselect_integrations.pretraining.settings import Settings
+from coreselect_integrations.racing.effort import Effort, at_effort
+from coreselect_integrations.racing.plan import Cost, Length
+
+WARM = 0.2  # share of a run's time on the whole pool, before a method that reads the model selects for the first time
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One way to use the time: `method` is in the words of `comparison.methods`, or `full` for the whole pool."""
+
+    method: str
+    fraction: float
+    effort: Effort
+
+    @property
+    def name(self) -> str:
+        """What it is called in tables, such as `rs2 0.1 1x1.5`."""
+        part = "" if self.method == FULL else f" {self.fraction:g}"
+        return f"{self.method}{part} {self.effort.words}"
+
+    @property
+    def folder(self) -> str:
+        """The name of its folder, valid in any file system."""
+        return re.sub(r"[^\w.+=-]", "_", self.name)
+
+    def selector(self, template: Settings) -> Selector | None:
+        """Make its method; None trains on the whole pool."""
+        return None if self.method == FULL else selector_for(self.method, at_effort(template, self.effort))
+
+    def settings(self, template: Settings, length: Length, seed: int) -> Settings:
+        """Return the settings of a run: those of the template, with curve and schedule of this length."""
+        own = at_effort(template.scaled_to(length.epochs), self.effort)
+        if self.method != FULL:
+            own = settings_for(self.method, own)
+        warmup, every = (length.epochs, 1) if self.method == FULL else (length.warmup, length.every)
+        return replace(
+            own, seed=seed, fraction=self.fraction, warmup=warmup, every=every, align="warmup",
+            lr_warmup=min(own.lr_warmup, length.epochs // 4),
+        )  # fmt: skip
+
+    def cost(self, template: Settings, pool: int, image: float, selection: float, judging: float) -> Cost:
+        """Return what its runs cost.
+
+        Args:
+            template: its ratio of epochs after the warm-up to those between selections is the number of selections.
+            pool: images in the pool.
+            image, selection, judging: seconds of training on an image, of a selection, and of judging.
+        """
+        selector = self.selector(template)
+        if selector is None:
+            return Cost(pool, None, image, judging=judging)
+        rounds = max(1, round((template.epochs - template.warmup) / template.every))
+        return Cost(
+            pool, resolve(self.fraction, pool), image, selection,
+            {"never": 1, "round": rounds, "epoch": None}[selector.renew],
+            WARM if selector.requires - {"labels"} else 0.0, judging,
+        )  # fmt: skip
+
+
+def arms_of(methods: Sequence[str], fractions: Sequence[float], efforts: Sequence[Effort]) -> list[Arm]:
+    """Return every combination, the cheaper attacks first; at fraction 1 all methods are one arm, which is called `full`."""
+    found = []
+    for effort in sorted(efforts, key=lambda e: e.steps):
+        for fraction in sorted(fractions):
+            names = [FULL] if fraction == 1 else methods
+            found += [Arm(name, fraction, effort) for name in names]
+    return list(dict.fromkeys(found))

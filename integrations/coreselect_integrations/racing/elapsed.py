@@ -1,0 +1,63 @@
+"""The time that a race has taken: the length of the union of the sessions in which a process worked on it.
+
+Each process writes the beginning and the last sign of life of its session into a file of its own. So time in which nobody works
+does not count, time in which several do counts once, and what a killed process spent is known up to a few seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from coreselect.io.atomic import atomic_file
+from coreselect_integrations.comparison.cell_files import read_json
+
+SESSIONS = "sessions"
+BEAT = 5.0  # seconds between two signs of life
+
+
+def union_length(spans: Iterable[tuple[float, float]]) -> float:
+    """Return the length of the union of intervals [begin, end]."""
+    total, reached = 0.0, float("-inf")
+    for begin, end in sorted(spans):
+        total += max(0.0, end - max(begin, reached))
+        reached = max(reached, end)
+    return total
+
+
+class Elapsed:
+    """The clock of a race, as one of its processes sees it.
+
+    Args:
+        folder: of the race.
+        clock: seconds since any fixed moment that all processes share.
+    Raises:
+        DataError: the file of another session is damaged.
+    """
+
+    def __init__(self, folder: Path, clock: Callable[[], float]) -> None:
+        self.folder, self.clock, self.began = folder / SESSIONS, clock, clock()
+        self._mine = self.folder / f"{secrets.token_hex(8)}.json"
+        self._written = float("-inf")
+        self.beat()
+
+    def beat(self) -> None:
+        """Give a sign of life, if the last one is old."""
+        now = self.clock()
+        if now - self._written >= BEAT:
+            self.close()
+
+    def close(self) -> None:
+        """Give a sign of life now."""
+        self._written = self.clock()
+        with atomic_file(self._mine) as file:
+            file.write(json.dumps({"began": self.began, "last": self._written}).encode())
+
+    @property
+    def seconds(self) -> float:
+        """The time that the race has taken until now."""
+        others = [read_json(path) for path in self.folder.glob("*.json") if path != self._mine]
+        spans = [(o["began"], o["last"]) for o in others]
+        return union_length([*spans, (self.began, max(self.began, self.clock()))])

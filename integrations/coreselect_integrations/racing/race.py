@@ -1,0 +1,228 @@
+"""Race arms for given hours: the rungs one after another, and then the last training of the winner.
+
+Everything that was decided is in the folder of the race, so a race that is killed goes on, and several processes share one:
+
+    terms.json, costs.json      what is raced, and what was timed
+    rung1/plan.json             the length of each run, decided when the rung began
+    rung1/…/                    an ordinary run each, with the record `arm.json`
+    final/                      the winner's last training
+    sessions/                   when each process worked
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from coreselect.errors import RequirementError
+from coreselect.io.atomic import atomic_file
+from coreselect_integrations.comparison.cell_files import check_terms, read_json
+from coreselect_integrations.racing.arms import Arm
+from coreselect_integrations.racing.costs import COSTS, costs_of
+from coreselect_integrations.racing.dealt import dealt
+from coreselect_integrations.racing.elapsed import SESSIONS, Elapsed
+from coreselect_integrations.racing.judging import Judge
+from coreselect_integrations.racing.plan import Cost, Length, rounded_up, sizes_of, survivors
+from coreselect_integrations.racing.run_arm import Run, read_record
+from coreselect_integrations.racing.setting import Images, Place, Race
+
+TERMS, PLAN, FINAL = "terms.json", "plan.json", "final"
+LATEST = 1.03  # of the hours: no epoch begins that would end later
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a race ended with.
+
+    Attributes:
+        winner: the arm that was trained for what was left of the time.
+        records: of all runs, rung by rung.
+        final: of the last training.
+        seconds: that the race has taken, by its clock.
+    """
+
+    winner: Arm
+    records: tuple[Mapping[str, Any], ...]
+    final: Mapping[str, Any]
+    seconds: float
+
+
+def run_race(race: Race, train: Any, place: Place) -> Outcome:
+    """Race, or go on with the race in the folder, and return what it ended with.
+
+    Args:
+        race: what is raced.
+        train: labelled images; test images take no part.
+        place: where.
+    Raises:
+        RequirementError: the folder holds another race, the hours are too short for one epoch of one of the arms, or all arms
+            failed.
+        DataError: the images have no labels, or the folder cannot be used.
+    """
+    check_terms(place.folder, race.terms(train), name=TERMS, what="race")
+    images = Images.of(race, train)
+    judge = Judge.of(race.settings, images.pool, images.judged)
+    elapsed = Elapsed(place.folder, place.clock)
+    try:
+        return _raced(race, images, place, judge, elapsed)
+    finally:
+        if (place.folder / TERMS).exists():
+            elapsed.close()
+
+
+def check_hours(race: Race, costs: Mapping[Arm, Cost], spent: float) -> None:
+    """Refuse hours in which an arm could not be trained for an epoch in rung 0.
+
+    Raises:
+        RequirementError: it could not.
+    """
+    sizes = sizes_of(len(race.arms), race.budget.halving)
+    least = {arm: cost.seconds(cost.shortest) for arm, cost in costs.items()}
+    slowest = max(least, key=lambda arm: least[arm])
+    needed = race.budget.needed(least[slowest], sizes, spent)
+    if needed > race.budget.seconds:
+        raise RequirementError(
+            f"{race.budget.seconds / 3600:.2g} hours are too short: with {len(race.arms)} arms, the shortest training of "
+            f"{slowest.name!r} takes {least[slowest]:.3g} s, so {rounded_up(needed):.3g} hours are needed; give these, or leave "
+            "out the slowest arms."
+        )
+
+
+def _raced(race: Race, images: Images, place: Place, judge: Judge, elapsed: Elapsed) -> Outcome:
+    """Run the rungs and the last training."""
+    costs = costs_of(race, images, place)
+    sizes = sizes_of(len(race.arms), race.budget.halving)
+    if not any((place.folder / first / PLAN).exists() for first in ("rung1", FINAL)):
+        try:
+            check_hours(race, costs, elapsed.seconds)
+        except RequirementError:
+            _forget(place.folder)
+            raise
+        if place.costed is not None:
+            place.costed(costs, elapsed.seconds)
+    alive, records = list(race.arms), list[Mapping[str, Any]]()
+    for rung in range(len(sizes)):
+        folder = place.folder / f"rung{rung + 1}"
+        plan = _plan(folder, alive, costs, race, rung, sizes, place, elapsed)
+        if not plan:  # the rungs before took too long: what they found decides
+            break
+        if place.planned is not None:
+            place.planned(rung, plan)
+        found = _rung(folder, plan, race, rung, images, place, judge, elapsed)
+        records += [found[arm] for arm in alive]
+        alive = survivors({arm: found[arm]["robust"] for arm in alive}, race.budget.halving)
+        if not alive:
+            raise RequirementError(
+                f"all arms of rung {rung + 1} failed, the first with {next(iter(found.values()))['error']!r}: {folder} has the "
+                "reasons."
+            )
+        costs = {arm: calibrated(costs[arm], found[arm]) for arm in alive}
+    winner = alive[0]
+    return _last(winner, costs[winner], records, race, images, place, judge, elapsed)
+
+
+def _forget(folder: Path) -> None:
+    """Remove what a race has written before its first rung, so that the folder is free for one with more hours or fewer arms."""
+    for path in (folder / TERMS, folder / COSTS, *(folder / SESSIONS).glob("*.json")):
+        path.unlink(missing_ok=True)
+
+
+def calibrated(cost: Cost, record: Mapping[str, Any]) -> Cost:
+    """Return the cost of an arm, corrected by what its last run took."""
+    trained = Length(record["done"], min(record["done"], record["warmup"]), record["every"])
+    expected = replace(cost, judging=0.0, factor=1.0).seconds(trained)
+    return replace(cost, factor=record["train_seconds"] / expected, judging=record["judge_seconds"])
+
+
+def _plan(
+    folder: Path,
+    alive: Sequence[Arm],
+    costs: Mapping[Arm, Cost],
+    race: Race,
+    rung: int,
+    sizes: Sequence[int],
+    place: Place,
+    elapsed: Elapsed,
+) -> dict[str, Any]:
+    """Decide the length of each run of a rung, once for all processes; empty if an arm could not be trained in the time."""
+    path = folder / PLAN
+    for _ in dealt(["plan"], folder, lambda _: path.exists(), place.pause):
+        each = race.budget.of_rung(rung, [*sizes[:rung], len(alive), *sizes[rung + 1 :]], elapsed.seconds)
+        lengths = {arm.name: costs[arm].longest(each) for arm in alive}
+        fits = all(length is not None for length in lengths.values())
+        plan = {
+            n: {"length": asdict(length), "seconds": each, "judging": costs[arm].judging}
+            for arm in alive
+            if fits and (length := lengths[n := arm.name]) is not None
+        }
+        with atomic_file(path) as file:
+            file.write(json.dumps(plan, indent=1).encode())
+    return read_json(path)
+
+
+def _rung(
+    folder: Path,
+    plan: Mapping[str, Any],
+    race: Race,
+    rung: int,
+    images: Images,
+    place: Place,
+    judge: Judge,
+    elapsed: Elapsed,
+) -> dict[Arm, dict[str, Any]]:
+    """Run the arms of a rung with the other processes, and return the record of each."""
+    arms = {arm.folder: arm for arm in race.arms if arm.name in plan}
+    for name in dealt(list(arms), folder, lambda n: read_record(folder / n) is not None, place.pause):
+        told = plan[arms[name].name]
+        run = Run(
+            arms[name], rung, Length(**told["length"]), race.settings.seed + rung, folder / name, told["seconds"],
+            told["judging"], LATEST * race.budget.seconds,
+        )  # fmt: skip
+        if place.began is not None:
+            place.began(rung, arms[name].name)
+        record = run(race, images, place, judge, elapsed)
+        if place.ended is not None:
+            place.ended(record)
+    return {arm: read_record(folder / name) or {} for name, arm in arms.items()}
+
+
+def _last(
+    winner: Arm,
+    cost: Cost,
+    records: Sequence[Mapping[str, Any]],
+    race: Race,
+    images: Images,
+    place: Place,
+    judge: Judge,
+    elapsed: Elapsed,
+) -> Outcome:
+    """Train the winner for what is left of the time."""
+    folder = place.folder / FINAL
+
+    def done(_: str) -> bool:
+        return (read_record(folder) or {"error": ""})["error"] is None
+
+    for _ in dealt(["last"], place.folder, done, place.pause):
+        if not (folder / PLAN).exists():
+            seconds = race.budget.of_last(elapsed.seconds)
+            length = cost.longest(seconds) or cost.shortest
+            with atomic_file(folder / PLAN) as file:
+                file.write(json.dumps({"length": asdict(length), "seconds": seconds}).encode())
+        told = read_json(folder / PLAN)
+        run = Run(
+            winner, None, Length(**told["length"]), race.settings.seed, folder, told["seconds"], cost.judging,
+            LATEST * race.budget.seconds,
+        )  # fmt: skip
+        if place.began is not None:
+            place.began(None, winner.name)
+        record = run(race, images, place, judge, elapsed)
+        if place.ended is not None:
+            place.ended(record)
+        if record["error"] is not None:
+            raise RequirementError(
+                f"the last training failed with {record['error']!r}: look at {folder}, and start the same command again."
+            )
+    return Outcome(winner, tuple(records), read_record(folder) or {}, elapsed.seconds)

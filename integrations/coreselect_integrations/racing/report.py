@@ -1,0 +1,61 @@
+"""What a race leaves in its folder: the network of the winner, the ranking as JSON, and the picture."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from coreselect.errors import MissingExtraError
+from coreselect.io.atomic import atomic_file
+from coreselect_integrations.networks import MODEL
+from coreselect_integrations.racing.picture import draw_race
+from coreselect_integrations.racing.race import FINAL, Outcome
+from coreselect_integrations.racing.ranking import Place, ranking
+from coreselect_integrations.racing.setting import Race
+
+RECORD, PICTURE = "race.json", "race.png"
+
+
+def write_report(folder: Path, race: Race, outcome: Outcome, about: Mapping[str, Any]) -> tuple[list[Path], list[str]]:
+    """Write the files, and return them, with what could not be written.
+
+    Args:
+        folder: of the race.
+        race, outcome: see `run_race`.
+        about: more JSON values for the record.
+    """
+    places = ranking(outcome.records, outcome.winner.name) if outcome.records else []
+    files, missed = [folder / MODEL, folder / RECORD], list[str]()
+    with atomic_file(folder / MODEL) as file:
+        file.write((folder / FINAL / MODEL).read_bytes())
+    with atomic_file(folder / RECORD) as file:
+        file.write(json.dumps(as_json(race, outcome, places, about), indent=1).encode())
+    if places:
+        try:
+            draw_race(outcome.records, outcome.final, [o.arm for o in places], folder / PICTURE)
+            files.append(folder / PICTURE)
+        except MissingExtraError as why:
+            missed.append(str(why))
+    return files, missed
+
+
+def as_json(race: Race, outcome: Outcome, places: Sequence[Place], about: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the record of a race as JSON values, without the verdict of each image."""
+
+    def short(record: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in record.items() if name != "right"}
+
+    return {
+        **about, "budget": asdict(race.budget), "seconds": outcome.seconds, "winner": outcome.winner.name,
+        "final": short(outcome.final),
+        "ranking": [{**asdict(o), "distinguishable": o.distinguishable} for o in places],
+        "not_distinguishable": like_the_winner(places), "runs": [short(r) for r in outcome.records],
+    }  # fmt: skip
+
+
+def like_the_winner(places: Sequence[Place]) -> list[str]:
+    """Return the names of the arms that the images cannot tell from the winner."""
+    return [o.arm for o in places[1:] if not o.distinguishable]
