@@ -8,6 +8,7 @@ from typing import Any
 import typer
 
 from coreselect import Selector
+from coreselect_integrations.cli.effort_options import attack_settings
 from coreselect_integrations.cli.option_relevance import SCHEDULE, options, without_effect
 from coreselect_integrations.cli.options import epochs_in
 from coreselect_integrations.cli.run_progress import counted
@@ -30,8 +31,7 @@ def settings_from(given: Mapping[str, Any], preset_name: str | None) -> Settings
     own = {name: value for name, value in given.items() if name in SETTING_NAMES}
     if "milestones" in own:
         own["milestones"] = epochs_in(own["milestones"])
-    if "radius" in own and "step" not in own:
-        own["step"] = base.step * own["radius"] / base.radius or 1.0  # a radius of 0 is refused below
+    own |= attack_settings(base, given)
     return replace(base.scaled_to(own.get("epochs", base.epochs)), **own)
 
 

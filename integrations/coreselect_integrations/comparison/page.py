@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from coreselect_integrations.comparison.seed_points import seed_points
-from coreselect_integrations.comparison.statistics import REFERENCE, Record
+from coreselect_integrations.comparison.statistics import REFERENCE, Record, reference_of
 from coreselect_integrations.comparison.tables import WIDE, blocks, nonempty_columns, seconds_by_part
 
 STYLE = """
@@ -59,8 +59,9 @@ def as_html(
     if picture is not None:
         coded = base64.b64encode(picture).decode()
         body.append(f'<img alt="standard and robust accuracy against time" src="data:image/png;base64,{coded}">')
+    reference = reference_of(records)
     for title, found in blocks(records):
-        body.append(f"<h2>{html.escape(title)}</h2>{table(*nonempty_columns(WIDE, found))}")
+        body.append(f"<h2>{html.escape(title)}</h2>{table(*nonempty_columns(WIDE, found), reference)}")
         body.append(seed_points(records, found))
         names, rows = seconds_by_part(found)
         if rows:
@@ -92,12 +93,12 @@ def sentence(about: Mapping[str, Any]) -> str:
     return f"{about['system']}, {about['arch']}, {about['data']}: {images}; {plan}{clock}."
 
 
-def table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(names: Sequence[str], rows: Sequence[Sequence[str]], reference: str = REFERENCE) -> str:
     """Return an HTML table; the row of the reference is highlighted."""
     head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
     lines = []
     for row in rows:
-        kind = ' class="reference"' if row[0] == REFERENCE else ""
+        kind = ' class="reference"' if row[0] == reference else ""
         lines.append(f"<tr{kind}>" + "".join(f"<td>{html.escape(word)}</td>" for word in row) + "</tr>")
     return f'<div class="wide"><table><tr>{head}</tr>{"".join(lines)}</table></div>'
 

@@ -121,7 +121,7 @@ class Cell:
     @property
     def name(self) -> str:
         """The name of its folder, valid in any file system."""
-        method = re.sub(r"[^\w.+=-]", "_", self.method)
+        method = re.sub(r"[^\w.+=@-]", "_", self.method)
         part = "" if self.fraction is None else f"-{self.fraction:g}"
         return f"{method}{part}-seed{self.seed}" + ("" if self.equal == "epochs" else f"-{self.equal}")
 

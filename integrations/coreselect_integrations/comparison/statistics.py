@@ -126,9 +126,9 @@ def _line(records: Sequence[Record], equal: str, fraction: float | None, evaluat
     def speedup(r: Record) -> float | None:
         return seconds(whole[r["seed"]]) / seconds(r) if r["seed"] in whole and method != WARM else None
 
-    against = None
-    if method not in (REFERENCE, FULL, WARM):
-        reference = seeds_of(REFERENCE, fraction, equal)
+    against, base = None, reference_of(records)
+    if method not in (base, FULL, WARM):
+        reference = seeds_of(base, fraction, equal)
         against = paired({s: robust(r) for s, r in done.items()}, {s: robust(r) for s, r in reference.items()})
     return Line(
         method=method, fraction=fraction, equal=equal, evaluation=evaluation, seeds=len(done), failed=len(failed),
@@ -138,6 +138,17 @@ def _line(records: Sequence[Record], equal: str, fraction: float | None, evaluat
         classes=known(lambda r: r["classes"]), epochs=mean(lambda r: r["epochs"]), selection=_mean_parts(list(done.values())),
         **{name: known(lambda r, name=name: r["accuracy"][evaluation].get(name)) for name in MEASURES},
     )  # fmt: skip
+
+
+def reference_of(records: Iterable[Record]) -> str:
+    """Return the method that all are compared with: the first line of `REFERENCE`, which may state an effort, `rs2@1x1.5`."""
+    lines = dict.fromkeys(r["method"] for r in records)
+    return next((name for name in lines if is_reference(name)), REFERENCE)
+
+
+def is_reference(method: str) -> bool:
+    """Return whether a method is `REFERENCE`, with an effort or without."""
+    return method.partition("@")[0].strip() == REFERENCE
 
 
 def seconds(record: Record) -> float:

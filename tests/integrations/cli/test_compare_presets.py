@@ -11,8 +11,10 @@ from coreselect.cli.app import build
 from coreselect.cli.options import AttackOptions, PoolOptions
 from coreselect_integrations.cli.compare_options import StudyOptions
 from coreselect_integrations.cli.compare_study import make_settings
+from coreselect_integrations.cli.effort_options import EffortOptions
 from coreselect_integrations.cli.options import NetworkOptions, ScheduleOptions, TrainingOptions
 from coreselect_integrations.pretraining.presets import preset
+from coreselect_integrations.training.nfgsm import NFGSM
 
 pytest.importorskip("sklearn", reason="digits come with scikit-learn")
 pytestmark = pytest.mark.filterwarnings("ignore::coreselect.errors.CoreselectWarning")
@@ -59,6 +61,25 @@ def test_without_a_preset_a_comparison_is_small() -> None:
     )
     assert made(StudyOptions()) == small
     assert made(StudyOptions(optimiser="lars")).optimiser == "lars"
+
+
+def test_the_training_attack_is_not_the_judge() -> None:
+    """--train-radius and --step may be factors; what is left out keeps its proportions, and the judged radius stays."""
+    pool = (PoolOptions(), NetworkOptions(), TrainingOptions(), ScheduleOptions())
+
+    def asked(study: StudyOptions, attack: AttackOptions, **effort: Any) -> Any:
+        return make_settings(None, study, *pool, attack, effort=EffortOptions(**effort))
+
+    wide = asked(StudyOptions(), AttackOptions(attack_steps=1), train_radius="1.5x")
+    assert (wide.radius, wide.attack_radius, wide.step) == pytest.approx((8 / 255, 12 / 255, 15 / 255))
+    given = asked(StudyOptions(), AttackOptions(radius=0.1), train_radius="0.2", step="0.5x")
+    assert (given.radius, given.attack_radius, given.step, given.attack_steps) == pytest.approx((0.1, 0.2, 0.1, 5))
+    noisy = asked(StudyOptions(), AttackOptions(attack_steps=1), start="nfgsm")
+    assert noisy.attack == NFGSM(8 / 255, 8 / 255, 1)
+    fast = asked(StudyOptions(preset="cifar10-sat-fast"), AttackOptions(radius=4 / 255))
+    assert (fast.radius, fast.attack_radius, fast.step) == pytest.approx((4 / 255, 6 / 255, 7.5 / 255))
+    published = asked(StudyOptions(preset="cifar10-sat"), AttackOptions(), train_radius="1.5x")
+    assert (published.attack_radius, published.step) == pytest.approx((12 / 255, 3 / 255))
 
 
 def test_more_columns_and_pictures_of_a_preset(tmp_path: Path) -> None:
