@@ -35,7 +35,9 @@ NOTE = (
     "accuracy and paired by seed; p is two-sided, by Student's t. Few seeds show little: with three seeds, only differences of "
     "several standard deviations are clear. With many methods, some p fall below 0.05 by chance.",
     f"Seconds include selection and the warm-up. {SPEED_UP} RD is that of held-out images at the end. Seen is the share of the "
-    "pool that was trained on since the warm-up. Classes is exp(entropy) of the classes in the last selection.",
+    "pool that was trained on since the warm-up. Classes is exp(entropy) of the classes in the last selection. "
+    "Gap is PGD-20 minus the hardest attack: a line with a much larger gap than the others masks its gradients, and is worth "
+    "what the hardest attack leaves.",
 )
 
 

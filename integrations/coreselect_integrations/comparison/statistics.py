@@ -16,7 +16,7 @@ from typing import Any
 
 REFERENCE = "rs2"
 FULL, WARM = "full", "warm"
-MEASURES = ("autoattack", "corruptions")  # accuracies that a study may measure too
+MEASURES = ("margin", "autoattack", "corruptions")  # accuracies that a study may measure too
 
 Record = Mapping[str, Any]
 
@@ -55,7 +55,7 @@ class Line:
 
     Accuracies and shares are in [0, 1]. `against` is the comparison with the reference. `speedup` is the time of the full
     run divided by the time of this one, including selection; None without a full run. `selection` is the mean seconds of
-    selection by part. `autoattack` and `corruptions` are accuracies that a study may measure too, or None.
+    selection by part. `margin`, `autoattack` and `corruptions` are accuracies that a study may measure too, or None.
     """
 
     method: str
@@ -75,6 +75,7 @@ class Line:
     classes: MeanStd | None
     epochs: MeanStd
     selection: Mapping[str, float]
+    margin: MeanStd | None = None
     autoattack: MeanStd | None = None
     corruptions: MeanStd | None = None
 

@@ -43,6 +43,7 @@ from coreselect_integrations.pretraining.seen_examples import SeenExamples
 from coreselect_integrations.pretraining.settings import OLD_DEFAULTS, SYSTEMS, Settings
 from coreselect_integrations.pretraining.snapshots import Snapshots
 from coreselect_integrations.pretraining.trained import EPOCH
+from coreselect_integrations.pretraining.watch import Watch, resolved
 from coreselect_integrations.systems.dynacl import MomentumEncoder
 from coreselect_integrations.training.batches import NonSingletonBatches, ProgressLoader
 from coreselect_integrations.training.data_parallel import DataParallel, other_ranks_named
@@ -129,6 +130,7 @@ def pretrain(
     spec = network_for(settings, pool, num_workers)
     if settings.flip is None:
         settings = replace(settings, flip=spec.channels > 1)
+    settings = replace(settings, guard=resolved(settings))
     if coreset is not None:
         selector = FixedCoreset(coreset)
         settings = replace(settings, warmup=0, every=settings.epochs, align="warmup", fraction=len(coreset) / n)
@@ -166,13 +168,15 @@ def pretrain(
     if coreset is not None:
         check_pool(coreset, recipe.fingerprint())
     probe = None if probe_every is None else Probe.of(pool, validation, settings.radius, settings.seed)
-    writes = ranks.rank() == 0
+    writes, watch = ranks.rank() == 0, Watch(settings, pool, validation)
     workers, seen = generator(settings.seed, "workers"), SeenExamples(n)
     batches = NonSingletonBatches(sampler, settings.batch_size)
     parts: dict[str, Any] = {
         "model": model, "optimizer": optimizer, "schedule": schedule, "sampler": sampler, "seen": seen,
         "history": history,
     }  # fmt: skip
+    if watch.on:
+        parts["watch"] = watch
     about = {
         **asdict(settings), "selector": None, "selector_settings": None, "data": recipe.fingerprint(), "pool_size": n,
         "network": asdict(spec), "select_precision": "fp32", "begun": begun,
@@ -190,7 +194,7 @@ def pretrain(
     )  # fmt: skip
     with rng_kept(), other_ranks_named():
         run = Run.open(
-            folder, parts, about, start=start, not_from_start=("sampler", "schedule", "seen"), optional=("history",),
+            folder, parts, about, start=start, not_from_start=("sampler", "schedule", "seen", "watch"), optional=("history",),
             old_defaults=OLD_DEFAULTS, writes=writes, keep_every=keep_every,
         )  # fmt: skip
         worker = Worker() if ranks.world_size() == 1 else DataParallel(model)
@@ -200,7 +204,8 @@ def pretrain(
         )  # fmt: skip
         mine = () if writes else (worker.rank,)  # draws from global states differ between ranks
         snapshots.after(run.done - 1, missing=True)
-        for epoch in range(run.done, settings.epochs if until is None else until):
+        watch.begin(run)
+        while (epoch := run.done) < (settings.epochs if until is None else until):
             seed_everything(derive(settings.seed, "items", epoch, *mine))  # for datasets that draw from global states
             workers.manual_seed(derive(settings.seed, "workers", epoch, *mine))
             wall_start, cpu_start, before = perf_counter(), process_time(), sampler.selection
@@ -217,7 +222,7 @@ def pretrain(
             )
             cpu_start = process_time()
             log = train_epoch(
-                settings, spec, epoch, model, reporting_loader, optimizer, schedule, sampler.weights, history, where, draws,
+                watch.settings, spec, epoch, model, reporting_loader, optimizer, schedule, sampler.weights, history, where, draws,
                 worker, loss,
             )  # fmt: skip
             worker.settle()
@@ -234,7 +239,16 @@ def pretrain(
             }  # fmt: skip
             if probe is not None and probe_every is not None and (epoch + 1) % probe_every == 0:
                 record["probe"] = probe(trained, epoch, where)
+            overfits = watch(record, epoch, trained, where)
+            if overfits is not None:
+                record = watch.back(run, record, overfits)
+                if sampler.selection is not None:
+                    sampler.selection.save(folder / CORESET)
+                if ended is not None:
+                    ended(record)
+                continue
             run.keep(record if worker.world == 1 else {**record, "ranks": worker.world})
+            watch.kept(run)
             snapshots.after(epoch)
             if ended is not None:
                 ended(run.records[-1])

@@ -114,7 +114,7 @@ def test_more_columns_and_pictures_of_a_preset(tmp_path: Path) -> None:
         "--device",
         "cpu",
     )
-    done = command("compare", *words, *few, "--also", "autoattack,corruptions", "--out", tmp_path)
+    done = command("compare", *words, *few, "--also", "margin,autoattack,corruptions", "--out", tmp_path)
     assert done.exit_code == 0, (done.stderr, done.exception)
     results = json.loads((tmp_path / "results.json").read_text())
     assert (results["study"]["optimiser"], results["study"]["curve"]) == ("lars", "triangle")
@@ -122,17 +122,19 @@ def test_more_columns_and_pictures_of_a_preset(tmp_path: Path) -> None:
     for record in results["records"]:
         found = record["accuracy"]["trained"]
         assert 0 <= found["autoattack"] <= found["standard"]
+        assert 0 <= found["margin"] <= found["standard"]
         assert 0 <= found["corruptions"] <= 1
     assert (tmp_path / "pareto.png").exists()
     assert (tmp_path / "pareto.pdf").exists()
     assert "CA %" in done.stdout
+    assert "gap" in done.stdout
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (("--preset", "cifar10-acl", "--trainer", "sat"), "the preset cifar10-acl is of acl, not of sat"),
-        (("--also", "pgd"), "--also is some of autoattack, corruptions, got 'pgd'"),
+        (("--also", "pgd"), "--also is some of margin, autoattack, corruptions, got 'pgd'"),
     ],
 )
 def test_options_that_do_not_fit_are_wrong_usage(tmp_path: Path, words: tuple[str, ...], said: str) -> None:

@@ -43,6 +43,7 @@ pytest.importorskip("sklearn", reason="digits come with scikit-learn")
 def tiny(system: str = "sat", **changes: Any) -> Settings:
     fixed = {
         "arch": "small", "epochs": 3, "batch_size": 32, "optimiser": "sgd", "lr": 0.05, "lr_warmup": 0, "attack_steps": 1,
+        "guard": False,
         "radius": 0.1, "step": 0.1, "interval": 1, "warmup": 1, "every": 1, "validation": 20, "rd_steps": 1,
     }  # fmt: skip
     return replace(defaults(system), **{**fixed, **changes})
