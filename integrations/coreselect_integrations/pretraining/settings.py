@@ -47,7 +47,7 @@ class Settings:
         radius: within which the network is judged, and of RD, in units of pixels in [0, 1].
         train_radius, step, attack_steps, start: of the training attack; the radius None is `radius`, and the start `uniform` in
             the ball, or `nfgsm`: wider noise and no projection.
-        guard: against catastrophic overfitting, see `training.guard`; None guards attacks of one or two steps.
+        guard: against catastrophic overfitting, see `pretraining.guard`; None guards attacks of one or two steps.
         temperature: t of NT-Xent.
         beta: of TRADES.
         interval, rate: K, the epochs between changes of DynACL's strength s, and λ of its weight ω = λ(1 − s).

@@ -18,8 +18,8 @@ from coreselect.errors import RequirementError
 from coreselect.support import ranks
 from coreselect_integrations.networks import RoutedNetwork, route_call
 from coreselect_integrations.pretraining.efforts import guarded, with_steps
+from coreselect_integrations.pretraining.guard import COST, Guard, Guarded, some
 from coreselect_integrations.pretraining.settings import Settings
-from coreselect_integrations.training.guard import COST, Guard, Guarded, some
 from coreselect_integrations.training.run_checks import all_finite
 from coreselect_integrations.training.runs import Run
 

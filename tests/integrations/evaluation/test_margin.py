@@ -28,7 +28,7 @@ def near() -> TensorDataset:
 def test_the_margin_is_its_definition() -> None:
     """The best wrong logit minus the right one, example by example; above 0 exactly where the classifier errs."""
     g = torch.Generator().manual_seed(0)
-    z, y = torch.randn(30, 5, generator=g), torch.randint(0, 5, (30,), generator=g)
+    z, y = torch.randn(30, 5, generator=g, dtype=torch.float64), torch.randint(0, 5, (30,), generator=g)
     want = [max(float(z[i, j]) for j in range(5) if j != y[i]) - float(z[i, y[i]]) for i in range(30)]
     assert margin(z, y).tolist() == want
     assert torch.equal(margin(z, y) > 0, z.argmax(1) != y)
