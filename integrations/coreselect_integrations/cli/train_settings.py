@@ -47,7 +47,8 @@ def with_settings_of_selector(words: str, method: Selector, settings: Settings, 
         typer.BadParameter: an option that was given has no effect, because the words state it.
     """
     run = settings_for(words, settings)
-    lost = [name for name in RUN_SETTINGS if name in given and getattr(run, name) != getattr(settings, name)]
+    stated = (*RUN_SETTINGS, "attack_steps", "train_radius", "step", "start")  # the last four by an effort, `rs2@1x1.5`
+    lost = [name for name in stated if name in given and getattr(run, name) != getattr(settings, name)]
     if "eta" in given and selector_for(words, replace(settings, eta=settings.eta / 2)) == method:
         lost.append("eta")
     if lost:

@@ -436,7 +436,7 @@ RECORDS = [
     fake("rs2", 0.40, 8, 0), fake("rs2", 0.42, 8, 1), fake("rcs", 0.39, 20, 0), fake("rcs", 0.43, 20, 1),
     {**asdict_of(Cell("<b>", 0.1, 0)), **EMPTY_RECORD, "error": "ValueError: a < b & c, d"}, fake("<b>", 0.3, 16, 1),
 ]  # fmt: skip
-ALWAYS = [name for name in WIDE if name not in ("AA %", "CA %")]  # the columns of every comparison
+ALWAYS = [name for name in WIDE if name not in ("margin %", "AA %", "CA %", "gap")]  # the columns of every comparison
 ABOUT = {**few().terms(), "data": "digits", "pool_size": 80, "tested": 100}
 
 

@@ -14,6 +14,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from coreselect.attacks import PGD
+from coreselect.errors import RequirementError
 from coreselect.selectors import RS2
 from coreselect_integrations.networks import route_call
 from coreselect_integrations.pretraining import watch
@@ -199,3 +200,12 @@ def test_a_run_killed_at_any_write_returns_alike(tmp_path: Path, monkeypatch: py
         again = trained(folder, short)
         assert same_weights(again, whole), stop
         assert without_seconds(again.records) == without_seconds(whole.records), stop
+
+
+def test_several_ranks_are_not_guarded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A guard that nobody asked for is off there, and one that was asked for is refused."""
+    assert watch.resolved(RUN)
+    monkeypatch.setattr("coreselect_integrations.pretraining.watch.ranks.world_size", lambda: 2)
+    assert not watch.resolved(RUN)
+    with pytest.raises(RequirementError, match="a guard is for one process, and 2 train: give --no-guard"):
+        watch.resolved(replace(RUN, guard=True))
