@@ -99,6 +99,22 @@ def pgd_linf(
     return at.detach()
 
 
+def nfgsm(
+    loss: Callable[[Tensor], Tensor], x: Tensor, noise: Tensor, radius: float, step: float, steps: int, k: float
+) -> Tensor:
+    """N-FGSM entry by entry: x + k·r·u, then steps of ±α or 0, clipped to [0, 1] and to nothing else."""
+    at = x.clone()
+    for i in itertools.product(*(range(size) for size in x.shape)):
+        at[i] = min(1.0, max(0.0, float(x[i]) + k * radius * float(noise[i])))
+    for _ in range(steps):
+        point = at.detach().clone().requires_grad_()
+        (slope,) = torch.autograd.grad(loss(point), point)
+        for i in itertools.product(*(range(size) for size in x.shape)):
+            sign = (float(slope[i]) > 0) - (float(slope[i]) < 0)
+            at[i] = min(1.0, max(0.0, float(at[i]) + step * sign))
+    return at
+
+
 def pgd_l2(
     ascend: Callable[[Tensor], Tensor],
     x: Tensor,

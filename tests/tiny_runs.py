@@ -19,6 +19,6 @@ def tiny(system: str, **changes: Any) -> Settings:
     """Settings: one epoch on the whole pool, two on a quarter, a small network and an attack of one step."""
     fixed = {
         "arch": "small", "epochs": 3, "batch_size": 16, "optimiser": "sgd", "lr": 0.05, "lr_warmup": 0, "attack_steps": 1,
-        "step": 8 / 255, "interval": 1, "fraction": 0.25, "warmup": 1, "every": 1,
+        "step": 8 / 255, "guard": False, "interval": 1, "fraction": 0.25, "warmup": 1, "every": 1,
     }  # fmt: skip
     return replace(defaults(system), **{**fixed, **changes})

@@ -9,6 +9,7 @@ from coreselect.cli.option_records import Shown, Smallest, takes_records
 from coreselect.cli.options import ANY_DEVICE, AttackOptions, Json, MachineOptions, NumThreads, PoolOptions
 from coreselect.cli.select_options import DryRun
 from coreselect_integrations.cli.compare_options import EvaluationOptions, StudyOptions
+from coreselect_integrations.cli.effort_options import EffortOptions
 from coreselect_integrations.cli.options import (
     ConditionOptions,
     NetworkOptions,
@@ -38,8 +39,11 @@ def compare(
     ] = TrainingOptions(),
     schedule: Annotated[ScheduleOptions, Shown(warmup="3", every="5", select_attack_steps="1")] = ScheduleOptions(),
     attack: Annotated[
-        AttackOptions, Shown(radius="8/255", attack_steps="5, of 2.5 radii in all"), Smallest(attack_steps=1)
+        AttackOptions, Shown(radius="8/255", attack_steps="5"), Smallest(attack_steps=1)
     ] = AttackOptions(),
+    effort: Annotated[
+        EffortOptions, Shown(train_radius="1x", step="2.5 radii in all, at most 1.25 each", start="uniform")
+    ] = EffortOptions(),
     evaluation: EvaluationOptions = EvaluationOptions(),
     machine: Annotated[MachineOptions, Shown(device=ANY_DEVICE)] = MachineOptions(),
     num_threads: NumThreads = None,
@@ -51,7 +55,11 @@ def compare(
     method that is guided by them has to beat.
 
     A cell is one training: one method, one share of the pool, one seed.
-    rs2 (random, anew every epoch) is the reference for all differences.
+    rs2 (random, anew every epoch) is the reference for all differences: of several
+    lines of rs2 the first.
+
+    A method may state the effort of its training attack: rs2@1x1.5 takes one step
+    within 1.5 times the --radius, in which all are judged.
 
     At equal epochs, every method trains for the same number of epochs. At equal
     time, every method gets as many epochs as fit into the time of the slowest,
@@ -78,6 +86,7 @@ def compare(
             training,
             schedule,
             attack,
+            effort,
             evaluation,
             machine,
             num_threads,

@@ -59,7 +59,7 @@ class EvaluationOptions:
     also: Annotated[
         str | None,
         typer.Option(
-            help="More accuracies: autoattack, corruptions (the 15, made of the test images), or both with a comma.",
+            help="More accuracies, with commas: margin (PGD-20 on the logits), autoattack, corruptions (the 15).",
             rich_help_panel=EVALUATION,
         ),
     ] = None

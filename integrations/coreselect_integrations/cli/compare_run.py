@@ -25,6 +25,7 @@ from coreselect_integrations.cli.compare_study import check_study, make_settings
 from coreselect_integrations.cli.compare_table import show
 from coreselect_integrations.cli.comparison_progress import ComparisonProgress
 from coreselect_integrations.cli.divided import asked_conditions, division_for
+from coreselect_integrations.cli.effort_options import EffortOptions
 from coreselect_integrations.cli.options import (
     ConditionOptions,
     NetworkOptions,
@@ -63,6 +64,7 @@ class Request:
     training: TrainingOptions
     schedule: ScheduleOptions
     attack: AttackOptions
+    effort: EffortOptions
     evaluation: EvaluationOptions
     machine: MachineOptions
     num_threads: int | None
@@ -171,10 +173,11 @@ def _checked_study(request: Request) -> Study:
     if trainer is not None and is_spec(trainer):
         code, trainer = {**code, "own_epoch": admit(trainer, "trainer")}, None
     settings = make_settings(
-        trainer, request.study, request.pool, request.network, request.training, schedule, attack, code
+        trainer, request.study, request.pool, request.network, request.training, schedule, attack, code, request.effort
     )
     study = make_study(settings, request.study, evaluation)
     attacked = {"--attack-steps": attack.attack_steps, "--select-attack-steps": schedule.select_attack_steps}
+    attacked |= {f"--{name.replace('_', '-')}": value for name, value in vars(request.effort).items()}
     tuning = {"--tuning-epochs": evaluation.tuning_epochs, "--tuning-rows": evaluation.tuning_rows}
     given = [[name for name, value in group.items() if value is not None] for group in (attacked, tuning)]
     check_study(study, *given)

@@ -11,6 +11,7 @@ import typer
 from coreselect.cli.options import AttackOptions, PoolOptions
 from coreselect.errors import CoreselectError
 from coreselect_integrations.cli.compare_options import EvaluationOptions, StudyOptions
+from coreselect_integrations.cli.effort_options import EffortOptions, attack_settings
 from coreselect_integrations.cli.options import NetworkOptions, ScheduleOptions, TrainingOptions, epochs_in
 from coreselect_integrations.cli.run_progress import counted
 from coreselect_integrations.comparison import EvaluationMode, Finetuning, Study
@@ -33,6 +34,7 @@ SMALL: Mapping[str, Any] = MappingProxyType(
 def make_settings(
     trainer: str | None, study: StudyOptions, pool: PoolOptions, network: NetworkOptions, training: TrainingOptions,
     schedule: ScheduleOptions, attack: AttackOptions, code: Mapping[str, Any] = MappingProxyType({}),
+    effort: EffortOptions = EffortOptions(),
 ) -> Settings:  # fmt: skip
     """Make the settings of training, which are the same for all methods: those that were given, else the preset's, else small.
 
@@ -61,28 +63,18 @@ def make_settings(
         raise typer.BadParameter(f"--milestones would be without effect: the curve is {curve}, give --curve stairs.")
     if curve == "stairs" and study.milestones is None and (published is None or not published.milestones):
         raise typer.BadParameter("--curve stairs needs the epochs of its steps: give --milestones.")
+    asked = {name: value for name, value in {**vars(attack), **vars(effort)}.items() if value is not None}
     if published is not None:
-        return _published(published, given, attack)
+        scaled = published.scaled_to(given.get("epochs", published.epochs))
+        return replace(scaled, **attack_settings(scaled, asked, usual=True), **given)
     given = {**SMALL, **given}
-    steps = attack.attack_steps or 5
+    base = replace(base, radius=radius)
     own = {
         "weight_decay": 5e-4 if SYSTEMS[base.system].supervised else 1e-4, "lr_warmup": min(1, given["warmup"]),
-        "radius": radius, "step": 2.5 * radius / steps, "attack_steps": steps, "select_attack_steps": 1,
+        **attack_settings(base, {"attack_steps": 5, **asked}, usual=True), "select_attack_steps": 1,
         "interval": max(1, given["epochs"] // 20),
     }  # fmt: skip
     return replace(base, **{**own, **given})
-
-
-def _published(published: Settings, given: Mapping[str, Any], attack: AttackOptions) -> Settings:
-    """Return a preset, scaled to the epochs that were given, with what else was given."""
-    scaled = published.scaled_to(given.get("epochs", published.epochs))
-    own: dict[str, Any] = {}
-    if attack.radius is not None:
-        own |= {"radius": attack.radius, "step": scaled.step * attack.radius / scaled.radius}
-    if attack.attack_steps is not None:
-        radius = own.get("radius", scaled.radius)
-        own |= {"attack_steps": attack.attack_steps, "step": 2.5 * radius / attack.attack_steps}
-    return replace(scaled, **own, **given)
 
 
 def make_study(settings: Settings, asked: StudyOptions, evaluation: EvaluationOptions) -> Study:

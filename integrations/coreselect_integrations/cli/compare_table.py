@@ -12,7 +12,7 @@ from rich.table import Table
 from coreselect.cli.whole_tables import print_whole
 from coreselect_integrations.comparison.page import standing
 from coreselect_integrations.comparison.picks import table_of_picks
-from coreselect_integrations.comparison.statistics import FULL, REFERENCE, Record
+from coreselect_integrations.comparison.statistics import FULL, REFERENCE, Record, is_reference
 from coreselect_integrations.comparison.tables import NARROW, blocks, nonempty_columns, what_can_be_seen
 
 SHORTEST = 12  # characters of a method's name in one line; a long name continues in the next, a number is never cut
@@ -40,7 +40,10 @@ def show(records: Sequence[Record], files: Sequence[Path], about: Mapping[str, A
     console = Console(highlight=False)
     for title, lines in found:
         names, rows = nonempty_columns(NARROW, lines)
-        styles = ["bold" if line.method == REFERENCE else "dim" if line.method == FULL else None for line in lines]
+        styles = [
+            "bold" if line.against is None and is_reference(line.method) else "dim" if line.method == FULL else None
+            for line in lines
+        ]
         console.print(title, style="italic")
         at = names.index("method")
         cut = [[word[:SHORTEST] if i == at else word for i, word in enumerate(row)] for row in rows]

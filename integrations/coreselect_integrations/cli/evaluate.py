@@ -21,7 +21,7 @@ from coreselect.cli.options import (
 )  # fmt: skip
 from coreselect_integrations.cli.options import Corruptions
 
-ATTACKS = ("none", "pgd20", "autoattack")
+ATTACKS = ("none", "pgd20", "margin", "autoattack")
 
 
 @takes_records
@@ -31,7 +31,7 @@ def evaluate(
     own: OwnModelOptions = OwnModelOptions(),
     attacks: Annotated[
         str | None,
-        typer.Option(help="pgd20, autoattack, both with a comma, or none.", show_default="pgd20"),
+        typer.Option(help="pgd20, margin, autoattack, several with commas, or none.", show_default="pgd20"),
     ] = None,
     corruptions: Corruptions = None,
     severities: Annotated[
@@ -59,14 +59,17 @@ def evaluate(
     The test images of --data are used, and --rows counts test images.
 
     PGD-20 takes 20 steps of a quarter of the radius. A point counts as robust
-    only if no step fools the network. AutoAttack is the standard version.
+    only if no step fools the network. margin is PGD-20 on the distance of the
+    logits. AutoAttack is the standard version.
 
     A pre-trained extractor has no classifier, so it has k-NN accuracy only.
     Fine-tune it first for the rest.
     """
     names = tuple(dict.fromkeys(name.strip() for name in (attacks or "pgd20").split(",") if name.strip()))
     if not names or not set(names) <= {*ATTACKS} or ("none" in names and len(names) > 1):
-        raise typer.BadParameter(f"--attacks is pgd20, autoattack, both with a comma, or none, got {attacks!r}.")
+        raise typer.BadParameter(
+            f"--attacks is pgd20, margin, autoattack, several with commas, or none, got {attacks!r}."
+        )
     if neighbours is None and train_rows is not None:
         raise typer.BadParameter("--train-rows would be without effect: it is for --neighbours.")
     if names == ("none",) and (radius is not None or (seed is not None and corruptions != "ours")):

@@ -14,7 +14,7 @@ def tables(result: Mapping[str, Any]) -> list[Table]:
         table.add_column(column, justify="right" if column else "left", no_wrap=True)
     if "standard" in result:
         table.add_row("standard", f"{result['standard']:.2%}"[:-1], "")
-    for name in ("pgd20", "autoattack"):
+    for name in ("pgd20", "margin", "autoattack"):
         if name in result:
             table.add_row(
                 f"{name}, l∞ {255 * result['radius']:.4g}/255",

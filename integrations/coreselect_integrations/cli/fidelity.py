@@ -20,6 +20,7 @@ from coreselect.cli.options import (
     Seed,
     WarmupOptions,
 )
+from coreselect_integrations.cli.effort_options import TrainRadius
 from coreselect_integrations.cli.fidelity_options import RcsMeasuredOptions, ReportOptions
 from coreselect_integrations.cli.options import OwnModelAndViews
 
@@ -39,6 +40,7 @@ def fidelity(
     rcs: Annotated[RcsOptions, Shown(eta=AS_TRAINED, rd_steps=AS_TRAINED), Smallest(eta=None)] = RcsOptions(),
     measured: Annotated[RcsMeasuredOptions, Shown(group_size="min(64, budget / 8)")] = RcsMeasuredOptions(),
     attack: Annotated[AttackOptions, Shown(radius="8/255", attack_steps=AS_TRAINED)] = AttackOptions(),
+    train_radius: Annotated[TrainRadius, Shown(train_radius=AS_TRAINED)] = None,
     batch_size: Annotated[BatchSize, Shown(batch_size="256, or 64 on a CPU")] = None,
     seed: Annotated[Seed, Smallest(seed=0)] = 0,
     machine: Annotated[MachineOptions, Shown(device=ANY_DEVICE)] = MachineOptions(),
@@ -58,7 +60,8 @@ def fidelity(
 
     --from takes the model.pt of `coreselect train`. Without it, --loss, --arch,
     --warmup-epochs and --radius describe the network that is warmed up.
-    The --attack-steps are 1.25 radii in all.
+    The --attack-steps are 1.25 training radii in all. RD is attacked within
+    --radius.
     """
     given = {**vars(warmup), "radius": attack.radius}
     code = ":" in (warmup.loss or "")
@@ -96,6 +99,7 @@ def fidelity(
             machine,
             num_threads,
             own,
+            train_radius,
         ),
         json=json,
     )

@@ -21,6 +21,7 @@ from coreselect.protocols import Progress
 from coreselect.selectors import RCS
 from coreselect.support.progress import progress
 from coreselect_integrations.cli.checks_before_work import classes_in, held_out, network_at
+from coreselect_integrations.cli.effort_options import attack_settings
 from coreselect_integrations.cli.fidelity_options import RcsMeasuredOptions, ReportOptions
 from coreselect_integrations.cli.fidelity_tables import show
 from coreselect_integrations.cli.options import OwnModelAndViews, OwnOptions
@@ -56,6 +57,7 @@ class Request:
     machine: MachineOptions
     num_threads: int | None
     own: OwnModelAndViews
+    train_radius: str | None = None
 
 
 def run(request: Request, *, json: bool) -> None:
@@ -145,6 +147,8 @@ def _settings(request: Request, saved: Saved | None, code: Mapping[str, Any]) ->
         "rd_steps": request.rcs.rd_steps, "arch": request.warmup.arch,
         "select_attack_steps": request.attack.attack_steps, "capture": request.report.step,
     }  # fmt: skip
+    if request.train_radius is not None:
+        changed |= attack_settings(found, {"train_radius": request.train_radius})
     exact = {"precision": "fp32", "select_attack_steps": None, **code}
     return replace(found, **{**exact, **{name: v for name, v in changed.items() if v is not None}})
 

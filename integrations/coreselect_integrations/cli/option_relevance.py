@@ -18,8 +18,13 @@ def _reads_rd(s: Settings, selector: Selector | None) -> bool:
 
 RECORDED = {"history", "losses"}  # by training: a selection needs no pass of its own for these
 RELEVANCE: tuple[tuple[tuple[str, ...], HasEffect, str], ...] = (
-    (("step", "attack_steps"), lambda s, m: s.attack is not None, "systems with an attack"),
+    (("step", "attack_steps", "train_radius", "start"), lambda s, m: s.attack is not None, "systems with an attack"),
     (("radius",), lambda s, m: s.attack is not None or _reads_rd(s, m), "systems with an attack, and for rcs"),
+    (
+        ("guard",),
+        lambda s, m: s.attack is not None and s.supervised and s.own_epoch is None,
+        "supervised systems with an attack",
+    ),
     (("beta",), lambda s, m: s.system == "trades", "trades"),
     (("crop",), lambda s, m: SYSTEMS[s.system].supervised, "supervised systems"),
     (("projection",), lambda s, m: not SYSTEMS[s.system].supervised, "contrastive systems"),

@@ -34,11 +34,11 @@ from coreselect_integrations.pretraining.epoch import network_for
 from coreselect_integrations.racing.arms import Arm, arms_of
 from coreselect_integrations.racing.costs import costs_of
 from coreselect_integrations.racing.dealt import taken
-from coreselect_integrations.racing.effort import Effort
 from coreselect_integrations.racing.plan import Budget, Cost
 from coreselect_integrations.racing.race import check_hours, run_race
 from coreselect_integrations.racing.report import RECORD, write_report
 from coreselect_integrations.racing.setting import Images, Place, Race
+from coreselect_integrations.training.effort import Effort
 
 
 @dataclass(frozen=True)

@@ -83,15 +83,23 @@ class RunProgress:
         left = f", {duration(self.left(n))} left" if n < self.epochs else ""
         self.bars.update(self.run, completed=n, said=f"{n} of {self.epochs}{left}")
         self.console.print(epoch_line(record, self.epochs) + left, soft_wrap=True)
-        kinds = {re.sub(r"[-+]?\d[\d.,e+-]*", "#", words): words for words in record.get("trouble", ())}
+        if "back" in record:
+            self._warn(record["back"])
+        told = {r["said"] for r in record.get("returned", ())}
+        kinds = {
+            re.sub(r"[-+]?\d[\d.,e+-]*", "#", words): words for words in record.get("trouble", ()) if words not in told
+        }
         new = [words for kind, words in kinds.items() if kind not in self.known]
         if len(new) < len(kinds):
             again = len(kinds) - len(new)
             new.append(f"{again} sign{'s' * (again != 1)} of trouble as before: numbers in {LOG}")
         for words in new:
-            shown = fill(words, self.console.width, initial_indent="  ", subsequent_indent="  ")
-            self.console.print(shown, style="yellow", soft_wrap=True, markup=False)
+            self._warn(words)
         self.known |= kinds.keys()
+
+    def _warn(self, words: str) -> None:
+        shown = fill(words, self.console.width, initial_indent="  ", subsequent_indent="  ")
+        self.console.print(shown, style="yellow", soft_wrap=True, markup=False)
 
     def left(self, done: int) -> float:
         """Return the seconds that the epochs after the first `done` will take, if they are like the last ten."""
@@ -108,6 +116,8 @@ def epoch_line(record: Mapping[str, Any], epochs: int) -> str:
         words.append(f"{record['accuracy']:.1%} right")
     if record.get("probe") is not None:
         words.append(f"probe SA {record['probe']['standard']:.1%} RA {record['probe']['robust']:.1%}")
+    if record.get("guard") is not None:
+        words[-1] += f" ({record['guard']['multi_step']:.0%} held out)"
     words.append(f"lr {record['lr']:.3g}")
     seconds = f"{record['seconds']:.1f} s"
     if record.get("select_seconds", 0.0) >= 0.05:

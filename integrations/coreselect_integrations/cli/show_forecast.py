@@ -36,9 +36,14 @@ def show_study_forecast(told: StudyForecast, processes: int, *, json: bool) -> N
     """
     if json:
         cells = [
-            {"method": c.method, "fraction": c.fraction, "cells": c.count, **plain(c.forecast)} for c in told.cells
-        ]
+            {
+                "method": c.method, "fraction": c.fraction, "cells": c.count, "affordable_passes": told.affordable(c),
+                **plain(c.forecast),
+            }
+            for c in told.cells
+        ]  # fmt: skip
         about = {"cells": told.count, "at_equal_time": told.at_equal_time, "processes": processes}
+        about |= {"update_seconds": told.update_seconds, "step_seconds": told.step_seconds}
         typer.echo(json_.dumps({**about, "total_seconds": told.total_seconds, "kinds": cells}, indent=2))
         return
     console = Console(highlight=False, soft_wrap=True, markup=False)
@@ -53,6 +58,13 @@ def show_study_forecast(told: StudyForecast, processes: int, *, json: bool) -> N
         console.print(
             f"at equal time: {counted(told.at_equal_time, 'more cell')}, each as long as the slowest method of its share and seed"
         )
+    if told.update_seconds is not None and told.step_seconds is not None:
+        update, step = (1000 * s for s in (told.update_seconds, told.step_seconds))
+        console.print(f"an image costs {update:.2g} ms of updates, and {step:.2g} ms for each attack step")
+    passes = {f"{c.method} {c.fraction:g}": told.affordable(c) for c in told.cells if c.fraction is not None}
+    known = [f"{name}: {value:.3g}" for name, value in passes.items() if value is not None]
+    if known:
+        console.print(f"fraction × epochs after the warm-up that each can afford at equal time: {', '.join(known)}")
     seconds = told.total_seconds
     shared = f", shared by {processes} processes" if processes > 1 else ""
     _end(console, None if seconds is None else seconds / processes, f" for {counted(told.count, 'cell')}{shared}")

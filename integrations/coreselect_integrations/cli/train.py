@@ -8,6 +8,7 @@ import typer
 from coreselect.cli.option_records import Shown, Smallest, takes_records
 from coreselect.cli.options import ANY_DEVICE, AttackOptions, Json, MachineOptions, PoolOptions, RcsOptions, Seed
 from coreselect.cli.select_options import WorkOptions
+from coreselect_integrations.cli.effort_options import EffortOptions
 from coreselect_integrations.cli.options import (
     SYSTEM_NAMES,
     ConditionOptions,
@@ -25,7 +26,7 @@ from coreselect_integrations.cli.train_options import (
     ImageOptions,
     OptimiserOptions,
     StartOptions,
-    StepOptions,
+    TradesOptions,
 )
 
 NOT_SETTINGS = ("data", "rows", "size", "resize", "selector", "coreset")
@@ -54,7 +55,8 @@ def train(
     ] = ScheduleOptions(),
     rcs: Annotated[RcsOptions, Shown(eta="0.01", rd_steps="3")] = RcsOptions(),
     attack: AttackOptions = AttackOptions(),
-    steps: StepOptions = StepOptions(),
+    effort: EffortOptions = EffortOptions(),
+    trades: TradesOptions = TradesOptions(),
     optimiser: OptimiserOptions = OptimiserOptions(),
     contrastive: ContrastiveOptions = ContrastiveOptions(),
     seed: Seed = None,
@@ -77,7 +79,7 @@ def train(
     The folder holds log.jsonl, last.pt, coreset.npz and, at the end, model.pt,
     which `coreselect finetune` and `coreselect evaluate` read.
     """
-    records = (pool, network, images, training, coreset, rcs, attack, steps, optimiser, contrastive)
+    records = (pool, network, images, training, coreset, rcs, attack, effort, trades, optimiser, contrastive)
     given: dict[str, Any] = {"system": system, "seed": seed}
     for record in records:
         given.update(vars(record))

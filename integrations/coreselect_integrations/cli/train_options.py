@@ -89,18 +89,9 @@ class CoresetOptions:
 
 
 @dataclass(frozen=True)
-class StepOptions:
-    """What else the attack of training needs."""
+class TradesOptions:
+    """What the loss of TRADES needs."""
 
-    step: Annotated[
-        float | None,
-        typer.Option(
-            min=0.0,
-            help="Size of an attack step, for inputs in [0, 1].",
-            show_default="as published, scaled with --radius",
-            rich_help_panel=ATTACKS,
-        ),
-    ] = None
     beta: Annotated[float | None, typer.Option(min=0.0, help="β of TRADES.", rich_help_panel=ATTACKS)] = None
 
 

@@ -38,6 +38,7 @@ from coreselect_integrations.pretraining.epoch import network_for
 from coreselect_integrations.pretraining.fixed_coreset import pool_of
 from coreselect_integrations.pretraining.forecast import forecast
 from coreselect_integrations.pretraining.run import MODEL, Pretrained, pretrain
+from coreselect_integrations.pretraining.watch import guard_seconds
 from coreselect_integrations.training.runs import LOG
 
 
@@ -147,6 +148,7 @@ def _run(request: Request, device: torch.device, *, json: bool) -> None:
 def _summary(result: Pretrained, trained: int, out: Path, *, chosen: bool) -> str:
     """Say what was done, how long it took, and where the results are."""
     training, selecting = (sum(r[part] for r in result.records) for part in ("seconds", "select_seconds"))
+    training += sum(guard_seconds(r, "seconds") for r in result.records)
     said = f"{counted(len(result.records), 'epoch')} took {duration(training)}"
     if not trained:
         said = f"nothing was left to train: {said}"

@@ -8,6 +8,7 @@ from typing import Any
 import typer
 
 from coreselect import Selector
+from coreselect_integrations.cli.effort_options import attack_settings
 from coreselect_integrations.cli.option_relevance import SCHEDULE, options, without_effect
 from coreselect_integrations.cli.options import epochs_in
 from coreselect_integrations.cli.run_progress import counted
@@ -30,8 +31,7 @@ def settings_from(given: Mapping[str, Any], preset_name: str | None) -> Settings
     own = {name: value for name, value in given.items() if name in SETTING_NAMES}
     if "milestones" in own:
         own["milestones"] = epochs_in(own["milestones"])
-    if "radius" in own and "step" not in own:
-        own["step"] = base.step * own["radius"] / base.radius or 1.0  # a radius of 0 is refused below
+    own |= attack_settings(base, given)
     return replace(base.scaled_to(own.get("epochs", base.epochs)), **own)
 
 
@@ -47,7 +47,8 @@ def with_settings_of_selector(words: str, method: Selector, settings: Settings, 
         typer.BadParameter: an option that was given has no effect, because the words state it.
     """
     run = settings_for(words, settings)
-    lost = [name for name in RUN_SETTINGS if name in given and getattr(run, name) != getattr(settings, name)]
+    stated = (*RUN_SETTINGS, "attack_steps", "train_radius", "step", "start")  # the last four by an effort, `rs2@1x1.5`
+    lost = [name for name in stated if name in given and getattr(run, name) != getattr(settings, name)]
     if "eta" in given and selector_for(words, replace(settings, eta=settings.eta / 2)) == method:
         lost.append("eta")
     if lost:

@@ -11,6 +11,7 @@ from coreselect.errors import DataError, RequirementError
 from coreselect.io.atomic import atomic_file
 
 RECORD, TERMS, TRACEBACK = "cell.json", "study.json", "traceback.txt"
+OLD_TERMS = {"start": "uniform"}  # what older versions used without writing it down
 
 
 def check_terms(folder: Path, terms: Mapping[str, Any], *, name: str = TERMS, what: str = "comparison") -> None:
@@ -33,7 +34,7 @@ def check_terms(folder: Path, terms: Mapping[str, Any], *, name: str = TERMS, wh
             said = f"{folder} cannot be used as the folder of a {what} ({why.strerror}): give another folder."
             raise DataError(said) from why
         return
-    theirs = read_json(path)
+    theirs = {**OLD_TERMS, **read_json(path)} if name == TERMS else read_json(path)
     for term in (*ours, *theirs):
         if theirs.get(term) != ours.get(term):
             said = (

@@ -12,6 +12,7 @@ from coreselect_integrations.comparison.plan import CLOCKS, Cell, Runtime, Study
 from coreselect_integrations.comparison.statistics import FULL, WARM
 from coreselect_integrations.pretraining.run import pretrain
 from coreselect_integrations.pretraining.settings import Settings
+from coreselect_integrations.pretraining.watch import guard_seconds
 
 EMPTY_RECORD: dict[str, Any] = {
     "error": None, "accuracy": {}, "epochs": 0, "warm_seconds": 0.0, "train_seconds": 0.0, "select_seconds": 0.0,
@@ -60,11 +61,16 @@ def run_cell(
         for part, seconds in record["selection"].items():
             parts[part] = parts.get(part, 0.0) + seconds
     clock = CLOCKS[study.clock]
+
+    def trained_for(record: Mapping[str, Any]) -> float:
+        name = f"{clock}seconds"
+        return record[name] + guard_seconds(record, name)
+
     data = CellData(pool, validation, {**sets, "": (pool, sets[""][1])}, folder)
     return {
         **asdict(cell), **EMPTY_RECORD, **measure(result, data, study, settings, runtime), "epochs": len(result.records),
-        "warm_seconds": sum(r[f"{clock}seconds"] for r in warmed.records), "selection": parts,
-        "train_seconds": sum(r[f"{clock}seconds"] for r in result.records),
+        "warm_seconds": sum(map(trained_for, warmed.records)), "selection": parts,
+        "train_seconds": sum(map(trained_for, result.records)),
         "select_seconds": sum(r[f"select_{clock}seconds"] for r in result.records),
         "seen": result.records[-1]["seen"] if result.records else 0.0,
         "trouble": sorted({words.split(" (")[0] for r in result.records for words in r["trouble"]}),

@@ -15,9 +15,8 @@ from coreselect.attacks import PGD
 from coreselect.certificates.diagnostics import effective_classes
 from coreselect.data import labels_of
 from coreselect_integrations.comparison.plan import TRAINED, EvaluationMode, Runtime, Study
-from coreselect_integrations.evaluation import evaluate
-from coreselect_integrations.evaluation.autoattack import autoattack
 from coreselect_integrations.evaluation.corruptions import evaluate_generated
+from coreselect_integrations.evaluation.named import accuracies
 from coreselect_integrations.finetuning import MODES, finetune
 from coreselect_integrations.networks import RoutedNetwork, route_call
 from coreselect_integrations.pretraining.dataset_shape import count_classes
@@ -62,14 +61,11 @@ def accuracy_by(
             augment=cropped_by(usual_crop(spec.size), spec.size, flip=mirror), num_workers=runtime.num_workers,
             timeout=runtime.timeout, precision=settings.autocast_dtype, device=runtime.device, progress=runtime.progress,
         ).network  # fmt: skip
-    found = evaluate(
-        network, test, attack=PGD(radius, radius / 4, 20), seed=settings.seed, call=route_call,
-        device=runtime.device, progress=runtime.progress,
-    )  # fmt: skip
-    out = {"standard": found.standard, "robust": found.robust, "n": found.n}
     common: dict[str, Any] = {"call": route_call, "device": runtime.device, "progress": runtime.progress}
-    if "autoattack" in study.also:
-        out["autoattack"] = autoattack(network, test, radius=radius, seed=settings.seed, **common).robust
+    harder = [name for name in ("margin", "autoattack") if name in study.also]
+    found = accuracies(network, test, ["pgd20", *harder], radius=radius, seed=settings.seed, **common)
+    out = {"standard": found["standard"], "robust": found["pgd20"]["robust"], "n": found["pgd20"]["n"]}
+    out |= {name: found[name]["robust"] for name in harder}
     if "corruptions" in study.also:
         out["corruptions"] = evaluate_generated(network, test, seed=settings.seed, **common).mean
     return out

@@ -1,13 +1,14 @@
 """Selection methods written in words, for command lines and tables:
 
-    method = part + part …        the parts share the budget equally, in order (`Mixture`)
-    part   = name : key=value …   key is a setting of the selector, or one of `RUN_SETTINGS` of the run
+    method = part + part … [@ effort]   the parts share the budget equally, in order (`Mixture`)
+    part   = name : key=value …         key is a setting of the selector, or one of `RUN_SETTINGS` of the run
 
 `rcs`, `rcs:objective=adversarial_ce:eta=0.05`, `rcs:divergence=js`, `rcs:capture=all:sketch=512`,
 `importance:score=loss`, `rcs+redraw`, `rcs:window=100x512` (window by window, each of 100 batches of 512),
 `rs2:balance=labels`, `rs2:balance=clusters` (equal shares of the classes, or of clusters; `:weighted=true` weighs the picks back
 to the pool's shares), `rs2:filter=0.6` (among the share of each class that has the lowest loss of the model itself),
-`rs2:filter=0.6:side=true` (the lowest loss of a side model that is trained without attacks).
+`rs2:filter=0.6:side=true` (the lowest loss of a side model that is trained without attacks), `rs2@1x1.5` and `rcs@5` (the effort of
+the training attack: its steps, and its radius in judged radii, see `training.effort`).
 
 Two controls train on the validation set: `validation_only`, and `rs2+validation`, half of whose picks are drawn from it.
 """
@@ -28,10 +29,12 @@ from coreselect.objectives import objective_named
 from coreselect.selectors import COMBINATORS, Filtered, Mixture
 from coreselect.selectors.combinators.per_class import PerClass, balanced
 from coreselect.selectors.combinators.windowed import Windowed, in_windows
+from coreselect_integrations.pretraining.efforts import with_effort
 from coreselect_integrations.pretraining.settings import Settings
 from coreselect_integrations.pretraining.side_filter import SideFiltered
 from coreselect_integrations.pretraining.systems import SYSTEMS
 from coreselect_integrations.pretraining.trusted_draws import ONLY, WITH, TrustedDraws
+from coreselect_integrations.training.effort import Effort
 
 MAX_STEPS = 10_000  # of an attack
 RUN_SETTINGS = ("capture", "select_attack_steps", "rd_steps")
@@ -49,8 +52,8 @@ def selector_for(words: str, settings: Settings) -> Selector:
         RequirementError: the selector has no such setting, or ignores a setting of the run that `words` give; or it combines
             other selectors; or it reads classes, and the network of the run has none.
     """
-    run = settings_for(words, settings)
-    parts = list(_parts(words))
+    run, (without, _) = settings_for(words, settings), split_effort(words)
+    parts = list(_parts(without))
     named = [(name, own) for name, own in parts if name not in (ONLY, WITH)]
     drawn = [part for part in parts if part[0] in (ONLY, WITH)]
     if drawn and drawn != [(WITH if named else ONLY, {})]:
@@ -68,13 +71,17 @@ def selector_for(words: str, settings: Settings) -> Selector:
 
 
 def settings_for(words: str, settings: Settings) -> Settings:
-    """Return the settings of a method's run: the values of `RUN_SETTINGS` that its words give replace the others.
+    """Return the settings of a method's run: the values of `RUN_SETTINGS` and the effort that its words give replace the others.
 
     Raises:
-        RequirementError: its parts give two values for one setting, or a number of steps is not a count.
+        RequirementError: its parts give two values for one setting, a number of steps is not a count, or its effort cannot be
+            read, or is for a system without an attack.
     """
     own: dict[str, Any] = {}
-    for _, given in _parts(words):
+    parts, effort = split_effort(words)
+    if effort is not None and settings.attack is None:
+        raise RequirementError(f"{words!r} has the effort of an attack, and {settings.system} has none: leave it out.")
+    for _, given in _parts(parts):
         for key in RUN_SETTINGS:
             if key in given and own.setdefault(key, given[key]) != given[key]:
                 why = f"{words!r} has {key} {own[key]!r} and {given[key]!r}: its parts share one sweep and need the same value."
@@ -83,7 +90,17 @@ def settings_for(words: str, settings: Settings) -> Settings:
         steps = own.get(key, 1)
         if not ((type(steps) is int and 0 <= steps <= MAX_STEPS) or (steps is None and key == "select_attack_steps")):
             raise RequirementError(f"{words!r} has {key} {steps!r}: a number of steps is needed.")
-    return replace(settings, **own)
+    return replace(settings if effort is None else with_effort(settings, effort), **own)
+
+
+def split_effort(words: str) -> tuple[str, Effort | None]:
+    """Return the words of a method without its effort, and that effort: `rs2@1x1.5` is rs2, with one step at 1.5 radii.
+
+    Raises:
+        RequirementError: the effort cannot be read.
+    """
+    parts, at, effort = words.rpartition("@")
+    return (parts.strip(), Effort.parse(effort)) if at else (words, None)
 
 
 def names_of(selector: Selector) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from coreselect_integrations.comparison.picks import table_of_picks
 from coreselect_integrations.comparison.seed_points import seed_points
-from coreselect_integrations.comparison.statistics import REFERENCE, Record, lines
+from coreselect_integrations.comparison.statistics import REFERENCE, Record, lines, reference_of
 from coreselect_integrations.comparison.tables import (
     WIDE,
     blocks,
@@ -47,7 +47,9 @@ NOTE = (
     "comparisons on this page. Visible is the smallest true difference, in points, that the test finds with power 0.8 at "
     "p < 0.05 (uncorrected), given the spread of the line's differences: a smaller difference can be there unseen.",
     f"Seconds include selection and the warm-up. {SPEED_UP} RD is that of held-out images at the end. Seen is the share of the "
-    "pool that was trained on since the warm-up. Classes is exp(entropy) of the classes in the last selection.",
+    "pool that was trained on since the warm-up. Classes is exp(entropy) of the classes in the last selection. "
+    "Gap is PGD-20 minus the hardest attack: a line with a much larger gap than the others masks its gradients, and is worth "
+    "what the hardest attack leaves.",
 )
 
 
@@ -91,11 +93,11 @@ def as_html(
     if picture is not None:
         coded = base64.b64encode(picture).decode()
         body.append(f'<img alt="standard and robust accuracy against time" src="data:image/png;base64,{coded}">')
-    chosen_on = about.get("chosen_on") or ()
+    chosen_on, reference = about.get("chosen_on") or (), reference_of(records)
     if any(line.against is not None for line in lines(records)):
         body.append(f"<p>{html.escape(standing(about))}</p>")
     for title, found in blocks(records, chosen_on):
-        body.append(f"<h2>{html.escape(title)}</h2>{table(*nonempty_columns(WIDE, found))}")
+        body.append(f"<h2>{html.escape(title)}</h2>{table(*nonempty_columns(WIDE, found), reference)}")
         body.append(f"<p>{html.escape(what_can_be_seen(found))}</p>")
         body.append(seed_points(records, found))
         names, rows = seconds_by_part(found)
@@ -131,12 +133,12 @@ def sentence(about: Mapping[str, Any]) -> str:
     return f"{about['system']}, {about['arch']}, {about['data']}: {images}; {plan}{clock}."
 
 
-def table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(names: Sequence[str], rows: Sequence[Sequence[str]], reference: str = REFERENCE) -> str:
     """Return an HTML table; the row of the reference is highlighted."""
     head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
     lines = []
     for row in rows:
-        kind = ' class="reference"' if row[0] == REFERENCE else ""
+        kind = ' class="reference"' if row[0] == reference else ""
         lines.append(f"<tr{kind}>" + "".join(f"<td>{html.escape(word)}</td>" for word in row) + "</tr>")
     return f'<div class="wide"><table><tr>{head}</tr>{"".join(lines)}</table></div>'
 

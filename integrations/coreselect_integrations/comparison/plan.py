@@ -72,8 +72,8 @@ class Study:
         full: whether to train on the whole pool too.
         judged: the evaluations, see `EvaluationMode`; contrastive networks need modes of fine-tuning.
         finetuning: of those modes.
-        also: more accuracies of every network: `autoattack` (the standard version), `corruptions` (the mean of the 15, made
-            of the test images).
+        also: more accuracies of every network: `margin` (PGD-20 on the distance of the logits), `autoattack` (the standard
+            version), `corruptions` (the mean of the 15, made of the test images).
         clock: the clock of all seconds: `wall`, or `cpu` for processor seconds, which other work on the machine hardly
             changes. Processor seconds include neither processes that read images nor a GPU.
         make: (name, settings) → the selector; in one folder, a name must always mean the same selector.
@@ -125,7 +125,7 @@ class Cell:
     @property
     def name(self) -> str:
         """The name of its folder, valid in any file system."""
-        method = re.sub(r"[^\w.+=-]", "_", self.method)
+        method = re.sub(r"[^\w.+=@-]", "_", self.method)
         part = "" if self.fraction is None else f"-{self.fraction:g}"
         return f"{method}{part}-seed{self.seed}" + ("" if self.equal == "epochs" else f"-{self.equal}")
 

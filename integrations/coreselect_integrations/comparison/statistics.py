@@ -20,7 +20,7 @@ from coreselect_integrations.comparison.significance import holm, smallest_diffe
 
 REFERENCE = "rs2"
 FULL, WARM = "full", "warm"
-MEASURES = ("autoattack", "corruptions")  # accuracies that a study may measure too
+MEASURES = ("margin", "autoattack", "corruptions")  # accuracies that a study may measure too
 
 Record = Mapping[str, Any]
 
@@ -72,7 +72,7 @@ class Line:
     over the seeds on which no setting was chosen; None where no such choice is named, or no other seed has finished.
     `exploratory`: settings were chosen on some seeds, and the line has no others. `speedup` is the mean time of the full run
     divided by the mean time of this one, including selection; None without a full run. `selection` is the mean seconds of
-    selection by part. `autoattack` and `corruptions` are accuracies that a study may measure too, or None.
+    selection by part. `margin`, `autoattack` and `corruptions` are accuracies that a study may measure too, or None.
     """
 
     method: str
@@ -92,6 +92,7 @@ class Line:
     classes: MeanStd | None
     epochs: MeanStd
     selection: Mapping[str, float]
+    margin: MeanStd | None = None
     autoattack: MeanStd | None = None
     corruptions: MeanStd | None = None
     confirmed: Paired | None = None
@@ -163,10 +164,10 @@ def _line(
     speedup = None
     if whole and method != WARM:
         speedup = statistics.fmean(map(seconds, whole.values())) / statistics.fmean(map(seconds, done.values()))
-    against = confirmed = None
-    if method not in (REFERENCE, FULL, WARM):
+    against, confirmed, base = None, None, reference_of(records)
+    if method not in (base, FULL, WARM):
         ours = {s: robust(r) for s, r in done.items()}
-        theirs = {s: robust(r) for s, r in seeds_of(REFERENCE, fraction, equal).items()}
+        theirs = {s: robust(r) for s, r in seeds_of(base, fraction, equal).items()}
         against = paired(ours, theirs)
         if chosen_on:
             confirmed = paired({s: value for s, value in ours.items() if s not in chosen_on}, theirs)
@@ -179,6 +180,17 @@ def _line(
         confirmed=confirmed, exploratory=bool(chosen_on) and confirmed is None and against is not None,
         **{name: known(lambda r, name=name: r["accuracy"][evaluation].get(name)) for name in MEASURES},
     )  # fmt: skip
+
+
+def reference_of(records: Iterable[Record]) -> str:
+    """Return the method that all are compared with: the first line of `REFERENCE`, which may state an effort, `rs2@1x1.5`."""
+    lines = dict.fromkeys(r["method"] for r in records)
+    return next((name for name in lines if is_reference(name)), REFERENCE)
+
+
+def is_reference(method: str) -> bool:
+    """Return whether a method is `REFERENCE`, with an effort or without."""
+    return method.partition("@")[0].strip() == REFERENCE
 
 
 def seconds(record: Record) -> float:

@@ -26,6 +26,12 @@ from coreselect_integrations.evaluation.reading import CorrectExamples, Unpack, 
 from coreselect_integrations.training.contexts import evaluation_mode
 
 PGD20 = PGD(8 / 255, 2 / 255, 20)
+Raised = Callable[[Tensor, Tensor], Tensor]  # (logits [B, classes], y [B]) → [B]
+
+
+def cross_entropies(logits: Tensor, y: Tensor) -> Tensor:
+    """Return the cross-entropy of each example, [B]."""
+    return F.cross_entropy(logits, y, reduction="none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,7 @@ def evaluate(
     data: DataLoader[Any] | Dataset[Any],
     *,
     attack: Attack = PGD20,
+    raised: Raised = cross_entropies,
     batch_size: int = 256,
     seed: int = 0,
     call: Call | None = None,
@@ -59,7 +66,8 @@ def evaluate(
     Args:
         model: [B, …] → logits [B, classes]; its modes, flags and gradients are restored afterwards.
         data: a labelled dataset, or a loader of one. With a loader, positions follow the order in which it yields.
-        attack: raises the cross-entropy. Every input at which it asks for the gradient is an iterate, and so is its result.
+        attack: every input at which it asks for the gradient is an iterate, and so is its result.
+        raised: (logits [B, classes], y [B]) → [B], what the attack raises: the cross-entropy, or `margin`.
         batch_size: of the batches made from a dataset; it changes only memory and time.
         seed: of the random starts.
         call: (model, x, route) → logits; None means model(x).
@@ -83,7 +91,9 @@ def evaluate(
         for batch in correct:
             own_seeds = seeds(seed, "evaluation", indices=batch.positions.numpy())  # [B']
             if len(batch.x):
-                robust += count_robust(logits, batch.x, batch.y, attack, noise(batch.x, own_seeds), batch.positions)
+                robust += count_robust(
+                    logits, batch.x, batch.y, attack, noise(batch.x, own_seeds), batch.positions, raised
+                )
     return Evaluation(correct.correct / correct.n, robust / correct.n, correct.n, perf_counter() - start)
 
 
@@ -94,9 +104,10 @@ def count_robust(
     attack: Attack,
     start: Tensor,
     positions: Tensor | None = None,
+    raised: Raised = cross_entropies,
 ) -> int:
     """Count the examples that no iterate of the attack fools; see `not_fooled`."""
-    return int(not_fooled(logits, x, y, attack, start, positions).sum())
+    return int(not_fooled(logits, x, y, attack, start, positions, raised).sum())
 
 
 def not_fooled(
@@ -106,13 +117,14 @@ def not_fooled(
     attack: Attack,
     start: Tensor,
     positions: Tensor | None = None,
+    raised: Raised = cross_entropies,
 ) -> Tensor:
     """Return bool [B]: which examples no iterate of the attack fools.
 
     Args:
         logits: [B, …] → [B, classes].
         x, y: [B, …] and [B].
-        attack: see `evaluate`.
+        attack, raised: see `evaluate`.
         start: uniform in [−1, 1), of the shape of x.
         positions: int64 [B], of the examples in the data, for an error; None: 0…B−1.
     Raises:
@@ -125,7 +137,7 @@ def not_fooled(
         out = logits(views[0])  # [B, classes]
         fooled.logical_or_(out.detach().argmax(1) != y)
         finite.logical_and_(out.detach().isfinite().all(1))
-        return F.cross_entropy(out, y, reduction="sum")
+        return raised(out, y).sum()
 
     final = attack(ascend, (x,), (start,))
     with torch.no_grad():

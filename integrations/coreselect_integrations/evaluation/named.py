@@ -1,4 +1,4 @@
-"""What the commands measure, by name: no attack, PGD-20 of a quarter of the radius a step, AutoAttack, and corruptions."""
+"""What the commands measure, by name: no attack, PGD-20 (a quarter of the radius a step), AutoAttack, corruptions."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from coreselect.attacks import PGD
-from coreselect_integrations.evaluation.accuracy import evaluate
+from coreselect_integrations.evaluation.accuracy import cross_entropies, evaluate
 from coreselect_integrations.evaluation.autoattack import autoattack
 from coreselect_integrations.evaluation.corruptions import (
     OURS,
@@ -16,9 +16,11 @@ from coreselect_integrations.evaluation.corruptions import (
     evaluate_corruptions,
     evaluate_generated,
 )
+from coreselect_integrations.evaluation.margin import margin
 from coreselect_integrations.evaluation.severities import SEVERITIES
 
-ATTACKS = ("none", "pgd20", "autoattack")
+ATTACKS = ("none", "pgd20", "margin", "autoattack")
+STEPS = {"none": 0, "pgd20": 20, "margin": 20}  # of PGD; that of the margin raises max_{j ≠ y} z_j − z_y
 
 
 def accuracies(
@@ -47,8 +49,9 @@ def accuracies(
         if name == "autoattack":
             record = autoattack(network, test, radius=radius, seed=seed, **common)
         else:
-            pgd = PGD(radius, radius / 4 or 1.0, 20 if name == "pgd20" else 0, random_start=name == "pgd20")
-            record = evaluate(network, test, attack=pgd, seed=seed, **common)
+            pgd = PGD(radius, radius / 4 or 1.0, STEPS[name], random_start=name != "none")
+            raised = margin if name == "margin" else cross_entropies
+            record = evaluate(network, test, attack=pgd, raised=raised, seed=seed, **common)
         out["standard"] = record.standard
         if name != "none":
             out[name] = asdict(record)

@@ -7,7 +7,7 @@ selection), if asked for `snapshots/`, and, at the end, `model.pt`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
@@ -23,7 +23,7 @@ from coreselect.selectors import Random
 from coreselect.support import ranks
 from coreselect.support.bounds import check_range
 from coreselect.support.devices import usable_device
-from coreselect.support.records import digest_of, settings_of
+from coreselect.support.records import digest_of
 from coreselect.support.seeding import derive, generator, rng_kept, seed_everything
 from coreselect_integrations.networks import (
     MODEL,
@@ -40,11 +40,13 @@ from coreselect_integrations.pretraining.encoders import encoder_for, losses, re
 from coreselect_integrations.pretraining.epoch import network_for, train_epoch
 from coreselect_integrations.pretraining.fixed_coreset import FixedCoreset, check_pool
 from coreselect_integrations.pretraining.probe import Probe
+from coreselect_integrations.pretraining.run_record import about_run, of_selection, of_training
 from coreselect_integrations.pretraining.seen_examples import SeenExamples
 from coreselect_integrations.pretraining.settings import OLD_DEFAULTS, SYSTEMS, Settings
 from coreselect_integrations.pretraining.snapshots import Snapshots
 from coreselect_integrations.pretraining.trained import EPOCH
 from coreselect_integrations.pretraining.trusted_draws import TrustedDraws
+from coreselect_integrations.pretraining.watch import Watch, resolved
 from coreselect_integrations.systems.dynacl import MomentumEncoder
 from coreselect_integrations.training.batches import NonSingletonBatches, ProgressLoader
 from coreselect_integrations.training.data_parallel import DataParallel, other_ranks_named
@@ -131,14 +133,13 @@ def pretrain(
     where, folder, n = usable_device(device or "cpu"), Path(folder), len(pool)
     refuse_ranks(settings, ranks.world_size())
     count = None if coreset is None else len(coreset)
-    if isinstance(
-        selector, TrustedDraws
-    ):  # the pool that is trained on has another size than the one the budget is a share of
+    if isinstance(selector, TrustedDraws):  # the budget is a share of the pool without what is added to it
         selector, pool, count = selector.joined(pool, validation, settings.fraction)
         validation, n = (), len(pool)
     spec = network_for(settings, pool, num_workers)
     if settings.flip is None:
         settings = replace(settings, flip=spec.channels > 1)
+    settings = replace(settings, guard=resolved(settings))
     if coreset is not None:
         selector = FixedCoreset(coreset)
         settings = replace(settings, warmup=0, every=settings.epochs, align="warmup", fraction=len(coreset) / n)
@@ -176,22 +177,16 @@ def pretrain(
     if coreset is not None:
         check_pool(coreset, recipe.fingerprint())
     probe = None if probe_every is None else Probe.of(pool, validation, settings.radius, settings.seed)
-    writes = ranks.rank() == 0
+    writes, watch = ranks.rank() == 0, Watch(settings, pool, validation)
     workers, seen = generator(settings.seed, "workers"), SeenExamples(n)
     batches = NonSingletonBatches(sampler, settings.batch_size)
     parts: dict[str, Any] = {
         "model": model, "optimizer": optimizer, "schedule": schedule, "sampler": sampler, "seen": seen,
         "history": history,
     }  # fmt: skip
-    about = {
-        **asdict(settings), "selector": None, "selector_settings": None, "data": recipe.fingerprint(), "pool_size": n,
-        "network": asdict(spec), "select_precision": "fp32", "begun": begun, **NOT_DIVIDED, **(division or {}),
-    }  # fmt: skip
-    if selector is not None:
-        about |= {
-            "selector": selector.name, "selector_settings": settings_of(selector),
-            "select_precision": "fp32" if settings.attack is None else settings.precision,
-        }  # fmt: skip
+    if watch.on:
+        parts["watch"] = watch
+    about = about_run(settings, selector, spec, recipe.fingerprint(), n, begun, division)
     trained = result_of(model)
     names = names_of(pool) if SYSTEMS[settings.system].supervised else None
     snapshots = Snapshots(
@@ -201,7 +196,9 @@ def pretrain(
     with rng_kept(), other_ranks_named():
         run = Run.open(
             folder, parts, about, start=start, optional=("history",),
-            not_from_start=("sampler", "schedule", "seen", *(("history",) if isinstance(selector, TrustedDraws) else ())),
+            not_from_start=(
+                "sampler", "schedule", "seen", "watch", *(("history",) if isinstance(selector, TrustedDraws) else ())
+            ),
             old_defaults={**OLD_DEFAULTS, **NOT_DIVIDED}, writes=writes, keep_every=keep_every,
         )  # fmt: skip
         worker = Worker() if ranks.world_size() == 1 else DataParallel(model)
@@ -211,7 +208,8 @@ def pretrain(
         )  # fmt: skip
         mine = () if writes else (worker.rank,)  # draws from global states differ between ranks
         snapshots.after(run.done - 1, missing=True)
-        for epoch in range(run.done, settings.epochs if until is None else until):
+        watch.begin(run)
+        while (epoch := run.done) < (settings.epochs if until is None else until):
             seed_everything(derive(settings.seed, "items", epoch, *mine))  # for datasets that draw from global states
             workers.manual_seed(derive(settings.seed, "workers", epoch, *mine))
             wall_start, cpu_start, before = perf_counter(), process_time(), sampler.selection
@@ -228,7 +226,7 @@ def pretrain(
             )
             cpu_start = process_time()
             log = train_epoch(
-                settings, spec, epoch, model, reporting_loader, optimizer, schedule, sampler.weights, history, where, draws,
+                watch.settings, spec, epoch, model, reporting_loader, optimizer, schedule, sampler.weights, history, where, draws,
                 worker, loss,
             )  # fmt: skip
             worker.settle()
@@ -236,18 +234,22 @@ def pretrain(
             if chosen is not None and writes:
                 chosen.save(folder / CORESET)
             record = {
-                "loss": log.loss, "accuracy": log.accuracy, "lr": rate, "examples": log.examples, "updates": len(loader),
-                "seconds": log.seconds, "select_seconds": select_seconds, "cpu_seconds": process_time() - cpu_start,
-                "select_cpu_seconds": select_cpu_seconds, "seen": seen.share,
-                "resident": isinstance(loader, ResidentLoader),
-                "selection": {} if chosen is None else dict(chosen.provenance.seconds),
-                "trouble": list(chosen.diagnostics.trouble()) if chosen is not None and chosen.diagnostics is not None else [],
+                **of_training(log, rate, len(loader)), "select_seconds": select_seconds,
+                "cpu_seconds": process_time() - cpu_start, "select_cpu_seconds": select_cpu_seconds, "seen": seen.share,
+                "resident": isinstance(loader, ResidentLoader), **of_selection(chosen, pool),
             }  # fmt: skip
-            if chosen is not None and (truth := getattr(pool, "truth", None)) is not None:
-                record["picks"] = truth.shares(chosen.indices)
             if probe is not None and probe_every is not None and (epoch + 1) % probe_every == 0:
                 record["probe"] = probe(trained, epoch, where)
+            overfits = watch(record, epoch, trained, where)
+            if overfits is not None:
+                record = watch.back(run, record, overfits)
+                if sampler.selection is not None:
+                    sampler.selection.save(folder / CORESET)
+                if ended is not None:
+                    ended(record)
+                continue
             run.keep(record if worker.world == 1 else {**record, "ranks": worker.world})
+            watch.kept(run)
             snapshots.after(epoch)
             if ended is not None and ended(run.records[-1]) is True:
                 break

@@ -24,6 +24,8 @@ from coreselect_integrations.systems.air import with_original
 from coreselect_integrations.systems.augment import CROPS
 from coreselect_integrations.systems.dynacl import omega, strength
 from coreselect_integrations.systems.views import two_views
+from coreselect_integrations.training.effort import STARTS, short_attack
+from coreselect_integrations.training.nfgsm import NFGSM
 from coreselect_integrations.training.optimisers import OPTIMISERS
 from coreselect_integrations.training.schedule import Curve, constant, cosine, stairs, triangle
 
@@ -42,7 +44,10 @@ class Settings:
         curve: `cosine`, `triangle`, `stairs` or `constant`. The cosine uses `lr_warmup`, the number of epochs in which the
             rate rises, and `floor`, its last factor. The stairs use `milestones`, the epochs at which the rate falls to a
             tenth.
-        radius, step, attack_steps: of PGD in training, in units of pixels in [0, 1].
+        radius: within which the network is judged, and of RD, in units of pixels in [0, 1].
+        train_radius, step, attack_steps, start: of the training attack; the radius None is `radius`, and the start `uniform` in
+            the ball, or `nfgsm`: wider noise and no projection.
+        guard: against catastrophic overfitting, see `pretraining.guard`; None guards attacks of one or two steps.
         temperature: t of NT-Xent.
         beta: of TRADES.
         interval, rate: K, the epochs between changes of DynACL's strength s, and λ of its weight ω = λ(1 − s).
@@ -87,6 +92,9 @@ class Settings:
     radius: float = 8 / 255
     step: float = 2 / 255
     attack_steps: int = 10
+    train_radius: float | None = None
+    start: str = "uniform"
+    guard: bool | None = None
     temperature: float = 0.5
     beta: float = 6.0
     interval: int = 50
@@ -124,6 +132,7 @@ class Settings:
             ("capture", CAPTURES),
             ("crop", CROPS),
             ("align", ALIGNMENTS),
+            ("start", STARTS),
         ):
             if getattr(self, name) not in known:
                 why = f"{name} is one of {' and '.join(known)}, got {getattr(self, name)!r}."
@@ -135,6 +144,7 @@ class Settings:
             ("momentum", 0 <= self.momentum < 1, "a momentum in [0, 1)"),
             ("temperature", 0 < self.temperature < inf, "a temperature above 0"),
             ("queue", self.queue >= 1, "a queue of at least one key"),
+            ("train_radius", self.train_radius is None or 0 <= self.train_radius < inf, "a finite training radius"),
             ("rd_steps", self.rd_steps >= 1, "at least one step of RD's attack"),
             ("milestones", self.milestones or self.curve != "stairs", "milestones for the curve stairs"),
         ):
@@ -161,27 +171,35 @@ class Settings:
         return self.warmup if self.align == "warmup" else -(-self.warmup // self.every) * self.every
 
     @property
-    def attack(self) -> PGD | None:
+    def attack_radius(self) -> float:
+        """The radius of the training attack, which may be another than the one in which the network is judged."""
+        return self.radius if self.train_radius is None else self.train_radius
+
+    @property
+    def attack(self) -> PGD | NFGSM | None:
         """The attack of training; None for systems without an attack."""
-        return PGD(self.radius, self.step, self.attack_steps) if SYSTEMS[self.system].attacked else None
+        if not SYSTEMS[self.system].attacked:
+            return None
+        return (NFGSM if self.start == "nfgsm" else PGD)(self.attack_radius, self.step, self.attack_steps)
 
     @property
     def select_attack(self) -> Attack | None:
         """The attack while a selection captures gradients, in the precision of training.
 
-        It is the attack of training, or has `select_attack_steps` steps, 1¼ radii in all.
+        It is the attack of training, or has `select_attack_steps` steps, 1¼ training radii in all.
         """
-        attack, n = self.attack, self.select_attack_steps
+        attack: Attack | None = self.attack
+        n = self.select_attack_steps
         if attack is None:
             return None
         if n is not None:
-            attack = _short_attack(self.radius, n)
+            attack = short_attack(self.attack_radius, n)
         return attack_in(attack, self.precision)
 
     @property
     def rd(self) -> RD:
-        """The objective of RCS: RD with KL, attacked within the radius of training."""
-        return RD("kl", attack=_short_attack(self.radius, self.rd_steps))
+        """The objective of RCS: RD with KL, attacked within the radius in which the network is judged."""
+        return RD("kl", attack=short_attack(self.radius, self.rd_steps))
 
     @property
     def autocast_dtype(self) -> torch.dtype | None:
@@ -231,16 +249,12 @@ class Settings:
         return with_original(pair) if system.regularised else pair
 
 
-def _short_attack(radius: float, steps: int) -> PGD:
-    """Make an attack whose steps are 1¼ radii long in all; without a radius, any positive step serves."""
-    return PGD(radius, 1.25 * radius / max(1, steps) or 1.0, steps)
-
-
 SETTING_NAMES = tuple(f.name for f in fields(Settings))
 # Values that older versions used without writing them down.
 OLD_DEFAULTS: Mapping[str, object] = MappingProxyType(
     {
         "capture": "head", "select_precision": "fp32", "align": "warmup", "crop": "pad", "group_size": None, "queue": 4096,
-        "routes": None, "own_loss": None, "own_views": None, "own_epoch": None,
+        "routes": None, "own_loss": None, "own_views": None, "own_epoch": None, "train_radius": None, "start": "uniform",
+        "guard": False,
     }
 )  # fmt: skip

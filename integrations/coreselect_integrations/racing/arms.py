@@ -10,9 +10,10 @@ from coreselect import Selector
 from coreselect.budget import resolve
 from coreselect_integrations.comparison.methods import selector_for, settings_for
 from coreselect_integrations.comparison.statistics import FULL
+from coreselect_integrations.pretraining.efforts import with_effort
 from coreselect_integrations.pretraining.settings import Settings
-from coreselect_integrations.racing.effort import Effort, at_effort
 from coreselect_integrations.racing.plan import Cost, Length
+from coreselect_integrations.training.effort import Effort
 
 WARM = 0.2  # share of a run's time on the whole pool, before a method that reads the model selects for the first time
 
@@ -38,11 +39,11 @@ class Arm:
 
     def selector(self, template: Settings) -> Selector | None:
         """Make its method; None trains on the whole pool."""
-        return None if self.method == FULL else selector_for(self.method, at_effort(template, self.effort))
+        return None if self.method == FULL else selector_for(self.method, with_effort(template, self.effort))
 
     def settings(self, template: Settings, length: Length, seed: int) -> Settings:
         """Return the settings of a run: those of the template, with curve and schedule of this length."""
-        own = at_effort(template.scaled_to(length.epochs), self.effort)
+        own = with_effort(template.scaled_to(length.epochs), self.effort)
         if self.method != FULL:
             own = settings_for(self.method, own)
         warmup, every = (length.epochs, 1) if self.method == FULL else (length.warmup, length.every)

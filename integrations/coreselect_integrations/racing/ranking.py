@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from coreselect_integrations.comparison.significance import holm
+
 LEVEL = 0.05
 
 

@@ -15,14 +15,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Iterator, Mapping
+import shutil
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from coreselect.errors import DataError, NonFiniteError, RequirementError
 from coreselect.io.atomic import atomic_file
@@ -32,10 +33,10 @@ from coreselect.support.seeding import rng_state, set_rng_state
 from coreselect.support.type_checks import whole
 from coreselect_integrations.training import beside
 from coreselect_integrations.training.beside import size_of, wait_for
+from coreselect_integrations.training.run_checks import all_finite, differences
 from coreselect_integrations.training.states import on_cpu
 
-CHECKPOINT, LOG = "last.pt", "log.jsonl"
-COMPARED_FIRST = ("system", "mode", "selector")  # these tell most about a run: their difference is reported first
+CHECKPOINT, GOOD, LOG = "last.pt", "good.pt", "log.jsonl"
 
 
 class Stateful(Protocol):
@@ -111,7 +112,7 @@ class Run:
             return run
         fresh = not path.exists()
         state = _read(Path(start or "") / CHECKPOINT if fresh else path)
-        for name, first, second in () if fresh else _differences({**old_defaults, **state["settings"]}, run.settings):
+        for name, first, second in () if fresh else differences({**old_defaults, **state["settings"]}, run.settings):
             said = (
                 f"{run.folder} holds a run with {name} {first!r}, this one has {second!r}: "
                 "use the settings of the first run, or give another folder."
@@ -131,8 +132,7 @@ class Run:
         if restore_rng:
             set_rng_state(state["rng"])
         if writes:
-            with atomic_file(run.folder / LOG) as file:
-                file.write("".join(json.dumps(r) + "\n" for r in run.records).encode())
+            run._write_log()
         return run
 
     def __post_init__(self) -> None:
@@ -156,7 +156,7 @@ class Run:
             OSError: this checkpoint, or the one before, cannot be written.
         """
         wrong = [f"its {name} is {v}" for name, v in record.items() if isinstance(v, float) and not math.isfinite(v)]
-        wrong += [f"its {name} is not finite" for name, part in self.parts.items() if not _finite(part)]
+        wrong += [f"its {name} is not finite" for name, part in self.parts.items() if not all_finite(part)]
         if wrong:
             kept = f"{self.folder} still holds the epoch before" if self.done else "nothing is saved"
             said = (
@@ -183,6 +183,33 @@ class Run:
             self._save()
         self.beside.wait()
 
+    def mark(self) -> None:
+        """Keep the state of now, to which `back` returns; it is saved first."""
+        if not self.writes:
+            return
+        if self.saved < self.done or not (self.folder / CHECKPOINT).exists():
+            self._save()
+        self.beside.wait()
+        with atomic_file(self.folder / GOOD) as file, open(self.folder / CHECKPOINT, "rb") as kept:
+            shutil.copyfileobj(kept, file)
+
+    def back(self, change: Callable[[], None]) -> None:
+        """Return the parts, the records and the random states to what `mark` kept, and save that.
+
+        Args:
+            change: called before that is saved.
+        """
+        self.beside.wait()
+        state = _read(self.folder / GOOD)
+        for name, part in self.parts.items():
+            part.load_state_dict(state["parts"][name])
+        self.records = list(state["records"])
+        set_rng_state(state["rng"])
+        change()
+        self._save()
+        self.beside.wait()
+        self._write_log()
+
     def _save(self, *new: Mapping[str, Any]) -> None:
         """Save the states, and then add records to the log."""
         parts = {name: part.state_dict() for name, part in self.parts.items()}
@@ -206,6 +233,10 @@ class Run:
         else:
             write()
 
+    def _write_log(self) -> None:
+        with atomic_file(self.folder / LOG) as file:
+            file.write("".join(json.dumps(r) + "\n" for r in self.records).encode())
+
     def _log(self, *new: Mapping[str, Any]) -> None:
         with open(self.folder / LOG, "a", encoding="utf-8") as log:
             log.write("".join(json.dumps(record) + "\n" for record in new))
@@ -219,18 +250,3 @@ def _read(path: Path) -> dict[str, Any]:
     except (DataError, TypeError, KeyError, IndexError) as why:
         said = f"{path} is damaged, edited or no checkpoint of a run ({' '.join(str(why).split())[:160]}): remove it to begin anew."
         raise DataError(said) from why
-
-
-def _differences(kept: Mapping[str, Any], now: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Yield (name, kept value, new value) of every setting that differs; nested settings have dotted names."""
-    for name in sorted(kept.keys() | now.keys(), key=lambda n: (n not in COMPARED_FIRST, n)):
-        one, two = kept.get(name), now.get(name)
-        if isinstance(one, Mapping) and isinstance(two, Mapping):
-            yield from _differences(one, two, f"{within}{name}.")
-        elif one != two:
-            yield within + name, one, two
-
-
-def _finite(part: Stateful) -> bool:
-    """Say whether every tensor of a module is finite; other parts are not checked."""
-    return not isinstance(part, nn.Module) or all(bool(t.isfinite().all()) for t in part.state_dict().values())

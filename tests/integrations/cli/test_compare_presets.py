@@ -11,8 +11,10 @@ from coreselect.cli.app import build
 from coreselect.cli.options import AttackOptions, PoolOptions
 from coreselect_integrations.cli.compare_options import StudyOptions
 from coreselect_integrations.cli.compare_study import make_settings
+from coreselect_integrations.cli.effort_options import EffortOptions
 from coreselect_integrations.cli.options import NetworkOptions, ScheduleOptions, TrainingOptions
 from coreselect_integrations.pretraining.presets import preset
+from coreselect_integrations.training.nfgsm import NFGSM
 
 pytest.importorskip("sklearn", reason="digits come with scikit-learn")
 pytestmark = pytest.mark.filterwarnings("ignore::coreselect.errors.CoreselectWarning")
@@ -61,6 +63,25 @@ def test_without_a_preset_a_comparison_is_small() -> None:
     assert made(StudyOptions(optimiser="lars")).optimiser == "lars"
 
 
+def test_the_training_attack_is_not_the_judge() -> None:
+    """--train-radius and --step may be factors; what is left out keeps its proportions, and the judged radius stays."""
+    pool = (PoolOptions(), NetworkOptions(), TrainingOptions(), ScheduleOptions())
+
+    def asked(study: StudyOptions, attack: AttackOptions, **effort: Any) -> Any:
+        return make_settings(None, study, *pool, attack, effort=EffortOptions(**effort))
+
+    wide = asked(StudyOptions(), AttackOptions(attack_steps=1), train_radius="1.5x")
+    assert (wide.radius, wide.attack_radius, wide.step) == pytest.approx((8 / 255, 12 / 255, 15 / 255))
+    given = asked(StudyOptions(), AttackOptions(radius=0.1), train_radius="0.2", step="0.5x")
+    assert (given.radius, given.attack_radius, given.step, given.attack_steps) == pytest.approx((0.1, 0.2, 0.1, 5))
+    noisy = asked(StudyOptions(), AttackOptions(attack_steps=1), start="nfgsm")
+    assert noisy.attack == NFGSM(8 / 255, 8 / 255, 1)
+    fast = asked(StudyOptions(preset="cifar10-sat-fast"), AttackOptions(radius=4 / 255))
+    assert (fast.radius, fast.attack_radius, fast.step) == pytest.approx((4 / 255, 6 / 255, 7.5 / 255))
+    published = asked(StudyOptions(preset="cifar10-sat"), AttackOptions(), train_radius="1.5x")
+    assert (published.attack_radius, published.step) == pytest.approx((12 / 255, 3 / 255))
+
+
 def test_more_columns_and_pictures_of_a_preset(tmp_path: Path) -> None:
     """Fast-AT's preset with LARS on digits: corruption and AutoAttack accuracies in the results, a PNG and a PDF."""
     pytest.importorskip("matplotlib", reason="pictures need coreselect[plot]")
@@ -93,7 +114,7 @@ def test_more_columns_and_pictures_of_a_preset(tmp_path: Path) -> None:
         "--device",
         "cpu",
     )
-    done = command("compare", *words, *few, "--also", "autoattack,corruptions", "--out", tmp_path)
+    done = command("compare", *words, *few, "--also", "margin,autoattack,corruptions", "--out", tmp_path)
     assert done.exit_code == 0, (done.stderr, done.exception)
     results = json.loads((tmp_path / "results.json").read_text())
     assert (results["study"]["optimiser"], results["study"]["curve"]) == ("lars", "triangle")
@@ -101,17 +122,19 @@ def test_more_columns_and_pictures_of_a_preset(tmp_path: Path) -> None:
     for record in results["records"]:
         found = record["accuracy"]["trained"]
         assert 0 <= found["autoattack"] <= found["standard"]
+        assert 0 <= found["margin"] <= found["standard"]
         assert 0 <= found["corruptions"] <= 1
     assert (tmp_path / "pareto.png").exists()
     assert (tmp_path / "pareto.pdf").exists()
     assert "CA %" in done.stdout
+    assert "gap" in done.stdout
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (("--preset", "cifar10-acl", "--trainer", "sat"), "the preset cifar10-acl is of acl, not of sat"),
-        (("--also", "pgd"), "--also is some of autoattack, corruptions, got 'pgd'"),
+        (("--also", "pgd"), "--also is some of margin, autoattack, corruptions, got 'pgd'"),
     ],
 )
 def test_options_that_do_not_fit_are_wrong_usage(tmp_path: Path, words: tuple[str, ...], said: str) -> None:

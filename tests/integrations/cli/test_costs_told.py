@@ -47,7 +47,9 @@ def test_compare_says_what_it_would_cost(tmp_path: Path) -> None:
     assert [line.split(":")[0] for line in lines[:4]] == ["warm", "full", "rcs 0.25", "random 0.25"]
     assert "2 cells, 2 epochs, 2 updates, 40 images; 2 selections of " in lines[2]
     assert "4 more cells" in lines[4]
-    assert "for 12 cells, estimated" in lines[5]
+    assert lines[5].startswith("an image costs ")
+    assert "that each can afford at equal time: rcs 0.25: " in lines[6]
+    assert "for 12 cells, estimated" in lines[7]
     assert not list(tmp_path.iterdir())
 
 

@@ -16,8 +16,8 @@ from coreselect_integrations.networks import load_network
 from coreselect_integrations.pretraining import forecast
 from coreselect_integrations.racing import costs
 from coreselect_integrations.racing.arms import Arm
-from coreselect_integrations.racing.effort import Effort
 from coreselect_integrations.racing.plan import Budget, Cost
+from coreselect_integrations.training.effort import Effort
 
 pytest.importorskip("sklearn", reason="digits come with scikit-learn")
 SHORT = (

@@ -130,3 +130,20 @@ def test_a_comparison_says_how_long_the_other_cells_take(
             progress.ended({**record, "seed": done}, fresh=True)
     lines = [line for line in capsys.readouterr().err.splitlines() if "attacked" in line]
     assert [line.partition("; ")[2] for line in lines] == ["40 s, about 40 s left", "20 s, about 15 s left", "30 s"]
+
+
+def test_a_return_is_said_in_full_each_time() -> None:
+    """Two returns are two warnings; the records after them say nothing twice, and a guarded epoch shows what it measured."""
+    out = StringIO()
+    with RunProgress(4) as progress:
+        progress.console = Console(file=out, width=200)
+        progress.ended(
+            record(2, back="catastrophic overfitting in epoch 3, back to epoch 2: 2 attack steps from there")
+        )
+        progress.ended(
+            record(2, back="catastrophic overfitting in epoch 3, back to epoch 2: 3 attack steps from there")
+        )
+        said = "catastrophic overfitting in epoch 3, back to epoch 2: 3 attack steps from there"
+        progress.ended(record(2, returned=[{"said": said}], trouble=[said], guard={"multi_step": 0.25}))
+    assert out.getvalue().count("2 attack steps") == out.getvalue().count("3 attack steps") == 1
+    assert "50.0% right (25% held out)" in out.getvalue()

@@ -1,6 +1,7 @@
 """What `coreselect train` refuses: options without an effect, wrong usage, and runs that cannot be done."""
 
 import inspect
+import json
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ IGNORED = [
     ("standard", "--attack-steps", 1), ("standard", "--radius", 0.1), ("cl", "--step", 0.1), ("fast-at", "--lr-warmup", 1),
     ("sat", "--milestones", "5"), ("sat", "--eta", 0.1), ("sat", "--rd-steps", 1), ("sat", "--select-batch-size", 8),
     ("sat", "--fraction", 0.1), ("sat", "--warmup", 1), ("sat", "--every", 1), ("sat", "--align", "absolute"),
-    ("sat", "--select-attack-steps", 1),
+    ("sat", "--select-attack-steps", 1), ("standard", "--train-radius", "1.5x"), ("cl", "--start", "nfgsm"),
 ]  # fmt: skip
 
 
@@ -55,7 +56,7 @@ def test_options_of_rcs_are_wrong_usage_with_rs2(option: str, tmp_path: Path) ->
     ("selector", "option", "value"),
     [
         ("rcs:eta=0.05", "--eta", 0.1), ("rcs:capture=head+redraw", "--capture", "all"), ("rcs:rd_steps=1", "--rd-steps", 2),
-        ("importance", "--select-batch-size", 8),
+        ("importance", "--select-batch-size", 8), ("rs2@1", "--attack-steps", 5), ("rs2@1x1.5", "--train-radius", "2x"),
     ],
 )  # fmt: skip
 def test_an_option_that_the_method_overrides_is_wrong_usage(
@@ -65,6 +66,37 @@ def test_an_option_that_the_method_overrides_is_wrong_usage(
     got = command("train", "sat", "--selector", selector, option, value, "--out", tmp_path)
     assert got.exit_code == 2
     assert f"{option} would be without effect" in " ".join(got.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("acl", "--guard"), "--guard would be without effect here: it is for supervised systems with an attack"),
+        (("sat", "--start", "zero"), "--start is uniform or nfgsm, got 'zero'"),
+        (("sat", "--step", "wide"), "--step is a number above 0"),
+        (("sat", "--train-radius", "0x"), "--train-radius is a number above 0"),
+    ],
+)
+def test_a_training_attack_that_cannot_be_is_wrong_usage(words: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    """Another start, a size that is none, and a guard of a system that has no labels."""
+    got = command("train", *words, "--out", tmp_path / "run")
+    assert got.exit_code == 2
+    assert said in " ".join(got.stderr.replace("│", " ").split())
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_wide_cheap_attack_trains_and_is_guarded(tmp_path: Path) -> None:
+    """The settings that are printed have the training radius and the judged one; the log has what the guard measured."""
+    pytest.importorskip("sklearn", reason="digits come with scikit-learn")
+    words = ("--data", "digits", "--rows", 60, "--validation", 10, "--arch", "small", "--epochs", 2, "--device", "cpu")
+    effort = ("--attack-steps", 1, "--train-radius", "1.5x", "--step", "1x", "--start", "nfgsm", "--radius", 0.1)
+    got = command("train", "sat", *words, *effort, "--json", "--out", tmp_path / "run")
+    assert got.exit_code == 0, got.output
+    told = json.loads(got.stdout)
+    used = told["settings"]
+    assert (used["radius"], used["train_radius"], used["step"]) == pytest.approx((0.1, 0.15, 0.15))
+    assert (used["start"], used["attack_steps"]) == ("nfgsm", 1)
+    assert told["last"]["guard"]["attack_steps"] == 1
 
 
 def test_a_first_multiple_after_the_last_epoch_is_wrong_usage(tmp_path: Path) -> None:

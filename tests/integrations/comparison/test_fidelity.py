@@ -418,3 +418,17 @@ def test_digits_are_the_data_without_any_other(monkeypatch: pytest.MonkeyPatch) 
     got = command("--rows", 40, "--warmup-epochs", 0, "--json", *QUICK)
     assert got.exit_code == 0, got.output
     assert json.loads(got.stdout)["data"] == "digits"
+
+
+def test_gradients_may_be_attacked_further_out_than_rd(place: Path) -> None:
+    """--train-radius moves the attack of the gradients and not that of RD; a factor and its number are one."""
+    base = ("--from", place / "model.pt", "--data", f"{place / 'data.py'}:images", "--json", *QUICK)
+    plain, factor, number = (
+        json.loads(command(*base, *words).stdout)
+        for words in ((), ("--train-radius", "3x"), ("--train-radius", 24 / 255))
+    )
+    assert plain["rd"] == factor["rd"] == number["rd"]
+    assert factor["random_mean"] == pytest.approx(number["random_mean"], rel=1e-6)
+    assert factor["random_mean"] != plain["random_mean"]
+    got = command(*base, "--train-radius", "wide")
+    assert got.exit_code == 2

@@ -9,9 +9,11 @@ from coreselect.gradients.sketch import Sketch
 from coreselect.objectives import RD, AdversarialCE, CEPlusRD
 from coreselect.selectors import CRAIG, RCS, RS2, Filtered, Mixture, PerClass, RCSSampled, Redraw, Windowed
 from coreselect_integrations.comparison.methods import names_of, selector_for, settings_for
+from coreselect_integrations.pretraining.efforts import with_effort
 from coreselect_integrations.pretraining.presets import defaults
 from coreselect_integrations.pretraining.side_filter import SideFiltered
 from coreselect_integrations.pretraining.trusted_draws import TrustedDraws
+from coreselect_integrations.training.effort import Effort
 
 RUN = replace(defaults("sat"), radius=0.1, rd_steps=2, eta=0.02)
 
@@ -70,6 +72,19 @@ def test_settings_of_the_run_are_not_the_selectors() -> None:
     assert settings_for(words, RUN) == replace(RUN, capture="all", select_attack_steps=1, rd_steps=5)
     assert selector_for(words, RUN) == RCS(objective=replace(RUN, rd_steps=5).rd, eta=0.02)
     assert settings_for("rs2", RUN) == RUN
+
+
+def test_an_effort_belongs_to_the_run() -> None:
+    """`rs2@1x1.5` selects as rs2 does and trains with one step at 1.5 judged radii; a mixture has one effort for all."""
+    assert selector_for("rs2@1x1.5", RUN) == RS2()
+    assert settings_for("rs2@1x1.5", RUN) == with_effort(RUN, Effort(1, 1.5))
+    both = "rcs:rd_steps=5+redraw@2"
+    assert settings_for(both, RUN) == replace(with_effort(RUN, Effort(2)), rd_steps=5)
+    assert selector_for(both, RUN) == selector_for("rcs:rd_steps=5+redraw", RUN)
+    with pytest.raises(RequirementError, match="the effort of an attack, and cl has none"):
+        settings_for("rs2@1", defaults("cl"))
+    with pytest.raises(RequirementError, match="an effort is the steps"):
+        settings_for("rs2@fast", RUN)
 
 
 def test_windows_are_part_of_a_method() -> None:

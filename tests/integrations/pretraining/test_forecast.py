@@ -15,6 +15,7 @@ from coreselect_integrations.comparison import Runtime, Study
 from coreselect_integrations.comparison.forecast import forecast_study
 from coreselect_integrations.pretraining.forecast import forecast
 from coreselect_integrations.pretraining.run import CORESET, pretrain
+from coreselect_integrations.pretraining.settings import Settings
 
 pytest.importorskip("kornia")
 RDS = RCS(objective=RD("kl", attack=PGD(8 / 255, 10 / 255, 1)))
@@ -73,3 +74,21 @@ def test_a_study_is_the_sum_of_its_cells(tmp_path: Path) -> None:
     seconds = [c.forecast.total_seconds or 0.0 for c in told.cells]
     assert told.total_seconds == pytest.approx(2 * (sum(seconds) + 2 * max(seconds[1:])))
     assert not list(tmp_path.iterdir())
+
+
+def test_efforts_cost_what_their_steps_cost(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With updates and steps of 1 ms an image, one step takes 2 ms and five take 6: at equal time one affords three times more."""
+
+    def timed(settings: Settings, *data: object, **where: object) -> float:
+        del data, where
+        return 0.001 * (1 + settings.attack_steps)
+
+    monkeypatch.setattr("coreselect_integrations.comparison.forecast.seconds_of_an_image", timed)
+    plan = Study(tiny("sat", epochs=5, validation=10), ("rs2@1x1.5", "rs2@5"), (0.25,), (0,), full=False)
+    told = forecast_study(plan, images(58), Runtime(tmp_path))
+    assert (told.update_seconds, told.step_seconds) == pytest.approx((0.001, 0.001))
+    one, five = told.cells[1:]
+    assert (one.forecast.image_seconds, five.forecast.image_seconds) == pytest.approx((0.002, 0.006))
+    assert told.affordable(five) == pytest.approx(0.25 * 4)
+    assert told.affordable(one) == pytest.approx(0.25 * 12)
+    assert told.affordable(told.cells[0]) is None

@@ -9,11 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coreselect.errors import RequirementError
+from coreselect_integrations.comparison.significance import holm
+from coreselect_integrations.pretraining.efforts import with_effort
 from coreselect_integrations.racing.arms import Arm, arms_of
-from coreselect_integrations.racing.effort import Effort, at_effort
 from coreselect_integrations.racing.elapsed import union_length
 from coreselect_integrations.racing.plan import MARGIN, Budget, Cost, Length, rounded_up, sizes_of, survivors
-from coreselect_integrations.racing.ranking import holm, ranking, sign_test
+from coreselect_integrations.racing.ranking import ranking, sign_test
+from coreselect_integrations.training.effort import Effort
 
 COUNTS = st.integers(1, 60)
 COSTS = st.builds(
@@ -128,16 +130,16 @@ def test_an_effort_is_steps_and_a_radius(words: str, steps: int, radius: float, 
     """Radius and step are in judged radii: steps walk 2½ training radii in all, and at most 1¼ each."""
     from tiny_runs import tiny
 
-    settings = at_effort(tiny("sat", radius=0.1), Effort.parse(words))
+    settings = with_effort(tiny("sat", radius=0.1), Effort.parse(words))
     assert Effort.parse(words).words == words
     assert settings.attack_steps == steps
-    assert (settings.radius, settings.step) == pytest.approx((0.1 * radius, 0.1 * step))
+    assert (settings.attack_radius, settings.step) == pytest.approx((0.1 * radius, 0.1 * step))
 
 
 @pytest.mark.parametrize("words", ["", "x1.5", "0", "1x0", "1x", "5.5", "-1", "1x1.5x2", "٣"])
 def test_other_words_are_no_effort(words: str) -> None:
     """They are refused with an example."""
-    with pytest.raises(RequirementError, match=r"such as 1x1\.5"):
+    with pytest.raises(RequirementError, match=r"1x1\.5|above 0 judged radii"):
         Effort.parse(words)
 
 

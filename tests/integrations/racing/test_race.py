@@ -20,12 +20,12 @@ from coreselect_integrations.own_code import admit
 from coreselect_integrations.pretraining.settings import Settings
 from coreselect_integrations.racing import judging, run_arm
 from coreselect_integrations.racing.arms import Arm, arms_of
-from coreselect_integrations.racing.effort import Effort
 from coreselect_integrations.racing.plan import Budget
 from coreselect_integrations.racing.race import LATEST, Outcome, run_race
 from coreselect_integrations.racing.ranking import ranking
 from coreselect_integrations.racing.report import PICTURE, RECORD, write_report
 from coreselect_integrations.racing.setting import Place, Race
+from coreselect_integrations.training.effort import Effort
 
 pytest.importorskip("sklearn", reason="digits come with scikit-learn")
 SHARE, HOURS = 0.7, 420.0  # seconds
