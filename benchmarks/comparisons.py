@@ -93,6 +93,14 @@ COMPARISONS: Mapping[str, Comparison] = {
     "sat-resnet18-fresh": Comparison(
         "sat-resnet18-fresh", ("rs2", "craig"), {**_RESNET18, **_FRESH, "--equal": "epochs,time"}
     ),
+    "sat-tail": Comparison(
+        "sat-tail",
+        ("rs2", "rs2:balance=labels", "validation_only", "rs2+validation"),
+        {
+            "--trainer": "sat", "--data": "DATA/cifar10", "--seeds": 3, "--fractions": 0.1, "--rows": 15_200, "--test-rows": 2000,
+            "--validation": 500, "--pool": "tail=20", "--no-full": None, "--epochs": 30, "--clock": "cpu", "--num-threads": 1,
+        },
+    ),
     "acl": Comparison("acl", _UNLABELLED, {"--trainer": "acl", **_CONTRASTIVE}),
     "dynacl-air": Comparison("dynacl-air", _UNLABELLED, {"--trainer": "dynacl-air", **_CONTRASTIVE}),
     "dynacl-air-fresh": Comparison(
