@@ -12,6 +12,7 @@ import typer
 from coreselect.cli.options import RUN, Arch, BatchSize, LossName, OwnModelOptions, Precision, ViewsName
 
 TRAINING, CORESET, OPTIMISER = "Training", "Coreset", "Optimiser"  # panels of the help
+CONDITIONS = "Pools as they are"
 SYSTEM_NAMES = ("standard", "sat", "trades", "fast-at", "cl", "moco", "byol", "acl", "dynacl", "acl-air", "dynacl-air")
 FULL = "full"  # of the steps of an attack
 MODE_NAMES = ("slf", "alf", "sff", "aff")
@@ -123,6 +124,7 @@ class ConditionOptions:
             help="Make the pool impure: some of tail=20, labels-wrong=0.4, foreign=0.5:DATA, duplicates=10 and shift=fog:3 (of "
             "validation and test), with commas.",
             show_default="as it is",
+            rich_help_panel=CONDITIONS,
         ),
     ] = None
     validation_data: Annotated[
@@ -130,6 +132,7 @@ class ConditionOptions:
         typer.Option(
             help="Images for validation in place of held-out ones, as for --data; their training part is read.",
             show_default="held out",
+            rich_help_panel=CONDITIONS,
         ),
     ] = None
 

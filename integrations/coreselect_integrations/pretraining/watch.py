@@ -33,13 +33,14 @@ class Watch:
 
     Args:
         settings: of the run.
-        pool, held: labelled images; those held out are looked at, or the pool's if none are.
+        pool, held: images; those held out are looked at, or the pool's where none are, or they have no labels.
     """
 
     def __init__(self, settings: Settings, pool: Any, held: Any) -> None:
         self.plain, self.steps = settings, settings.attack_steps
         self.on = bool(settings.guard)
-        images = some(held if len(held) else pool)
+        labelled = len(held) > 0 and isinstance(held[0], tuple) and len(held[0]) > 1
+        images = some(held if labelled else pool)
         self.guard = Guard(images, settings.attack_radius, settings.seed, route_call)
         self.best, self.good, self.worked = 0.0, -1, 0
         self.pending: list[dict[str, Any]] = []

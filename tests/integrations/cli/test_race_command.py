@@ -76,7 +76,7 @@ def test_a_dry_run_says_what_the_race_would_spend_and_writes_nothing(tmp_path: P
     ("words", "said"),
     [
         (("--trainer", "standard"), "trains without an attack"),
-        (("--efforts", "x5"), "such as 1x1.5, got 'x5'"),
+        (("--efforts", "x5"), "1x1.5, and -uniform or -nfgsm"),
         (("--arms", "rs3"), "rs3"),
         (("--fractions", "2"), "shares above 0"),
         (("--hours", 0), "--hours is above 0"),
