@@ -23,8 +23,8 @@ STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1068px; margin: 1.5rem auto; padding: 0 1rem; color: #1a1a1a; }
 h2 { margin: 2.5rem 0 .5rem; font-size: 1.15rem; } h3 { margin: 1rem 0 0; font-size: .95rem; font-weight: 600; color: #555; }
 .wide { overflow-x: auto; }
-table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; margin: .5rem 0 1rem; }
-th, td { padding: .2rem .45rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
+table { border-collapse: collapse; font-size: 12px; font-variant-numeric: tabular-nums; margin: .5rem 0 1rem; }
+th, td { padding: .2rem .25rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
 th { font-weight: 600; border-bottom: 2px solid #999; white-space: normal; vertical-align: bottom; }
 th:first-child, td:first-child { text-align: left; white-space: normal; overflow-wrap: anywhere; }
 tr.reference { background: #eef4fb; font-weight: 600; }
@@ -54,12 +54,12 @@ NOTE = (
 
 
 def standing(about: Mapping[str, Any]) -> str:
-    """Say whether the p of a comparison explore or confirm."""
+    """Say whether the p-values of a comparison explore or confirm."""
     chosen, ran = about.get("chosen_on"), about.get("seeds", ())
     if not chosen:
         return (
-            "On which seeds methods and settings were chosen is not recorded (--chosen-on): p confirm only what was fixed before "
-            "these seeds were run; else they explore."
+            "It is not recorded on which seeds methods and settings were chosen (--chosen-on). A p confirms only what was fixed "
+            "before these seeds were run; anything else is exploratory."
         )
     both = f"Settings were chosen on {_seeds(chosen)}: exploratory."
     fresh = sorted({*ran} - {*chosen})

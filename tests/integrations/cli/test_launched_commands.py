@@ -45,6 +45,7 @@ def test_ranks_train_one_network(tmp_path: Path) -> None:
 def test_processes_compare_as_one_does(tmp_path: Path) -> None:
     """All but the times is that of one process; the report says how many trained at once; a wrong word is refused once."""
     words = ("compare", *SMALL, "--test-rows", "30", "--selectors", "rcs,random", "--fractions", "0.25", "--seeds", "2")
+    words = (*words, "--num-threads", "1")  # other numbers of threads round otherwise
     told: list[dict[str, Any]] = []
     for count in (1, 2):
         got = launched(count, *words, "--json", "--out", str(tmp_path / str(count)))
