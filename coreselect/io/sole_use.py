@@ -5,6 +5,7 @@ already: a command and the training that it calls share one lock.
 """
 
 import os
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +15,8 @@ from coreselect.errors import CoreselectWarning, DataError
 from coreselect.io.atomic import sweep
 from coreselect.io.folder_lock import NAME, FolderLock
 from coreselect.io.system_lock import NoLocksError
+
+WAIT = 0.1  # seconds between two looks at a place that another process uses
 
 
 class NoLocksWarning(CoreselectWarning):
@@ -71,10 +74,25 @@ class SoleUse:
             self.release()
 
 
+def _waited_for(folder: Path) -> SoleUse:
+    """Take a folder as soon as no other process uses it; one that dies lets go."""
+    while True:
+        try:
+            return SoleUse(folder)
+        except DataError as why:
+            if why.__cause__ is not None:  # the folder cannot be used at all
+                raise
+        time.sleep(WAIT)
+
+
 @contextmanager
-def sole_use(folder: Path) -> Iterator[None]:
-    """Keep other processes out of the folder of a run while the block runs; see `SoleUse`."""
-    use = SoleUse(folder)
+def sole_use(folder: Path, *, patient: bool = False) -> Iterator[None]:
+    """Keep other processes out of the folder of a run while the block runs; see `SoleUse`.
+
+    Args:
+        patient: wait for another process that uses it; else refuse.
+    """
+    use = _waited_for(folder) if patient else SoleUse(folder)
     try:
         yield
     finally:

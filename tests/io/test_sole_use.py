@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -60,6 +61,20 @@ def test_a_second_process_is_refused_until_the_first_is_killed(tmp_path: Path) -
     with sole_use(folder):
         assert (folder / "lock").exists()
     assert list(folder.iterdir()) == []
+
+
+def test_a_patient_process_waits_for_the_first(tmp_path: Path) -> None:
+    """It enters once the first is gone; a place that cannot be used at all is refused without waiting."""
+    folder = tmp_path / "run"
+    first = holder(folder, "use")
+    gone = threading.Timer(0.3, end, [first])
+    gone.start()
+    with sole_use(folder, patient=True):
+        assert first.poll() is not None
+    gone.join()
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(DataError, match="cannot be used"), sole_use(tmp_path / "file" / "run", patient=True):
+        pass
 
 
 def test_a_process_may_use_its_place_twice(tmp_path: Path) -> None:

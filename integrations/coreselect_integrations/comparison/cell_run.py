@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+from coreselect.io.sole_use import sole_use
 from coreselect_integrations.comparison.measures import CellData, measure
 from coreselect_integrations.comparison.picks import shares_of_picks
 from coreselect_integrations.comparison.plan import CLOCKS, Cell, Runtime, Study
@@ -47,7 +48,8 @@ def run_cell(
     }  # fmt: skip
     warm = runtime.folder / f"warm-seed{cell.seed}"
     plain = replace(study.settings, seed=cell.seed)
-    result = warmed = pretrain(plain, pool, validation, warm, until=settings.warmup, **common)
+    with sole_use(warm, patient=True):  # processes that share a comparison read one warm model
+        result = warmed = pretrain(plain, pool, validation, warm, until=settings.warmup, **common)
     folder = warm
     if cell.method != WARM:
         folder = runtime.folder / cell.name
