@@ -152,7 +152,7 @@ def test_a_sentence_below_each_table_says_what_its_seeds_can_tell() -> None:
 def test_the_page_says_which_seeds_explore_and_which_confirm() -> None:
     """Not recorded, all chosen on, and some fresh are three sentences."""
     about = {**ABOUT, "seeds": [0, 1, 2, 3, 4]}
-    assert "is not recorded (--chosen-on)" in as_html(about, five(), None)
+    assert "It is not recorded on which seeds" in as_html(about, five(), None)
     page = as_html({**about, "chosen_on": [0, 1, 2]}, five(), None)
     assert (
         "Settings were chosen on seeds 0, 1, 2: exploratory. Fresh seeds 3, 4: confirmatory, p and the smallest" in page
