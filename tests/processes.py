@@ -1,7 +1,7 @@
-"""Run a function in the processes of one process group."""
+"""Run functions in the processes of one process group, or of one group after another."""
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,3 +52,54 @@ def in_processes(count: int, work: Callable[[int], Any], folder: Path) -> list[A
         process.join(60)
         assert process.exitcode == 0
     return [answers[rank] for rank in range(count)]
+
+
+Group = tuple[Any, int, Callable[[int], Any]]  # its name, how many ranks it has, and their work
+
+
+def _run_groups(
+    groups: Sequence[Group], killed: Any, begin: Callable[[], None], rank: int, where: str, out: Any
+) -> None:
+    import torch.distributed as dist
+
+    begin()
+    for name, count, work in groups:
+        if rank < count:
+            dist.init_process_group("gloo", init_method=f"file://{where}/{name}", rank=rank, world_size=count)
+            try:
+                out.put((name, rank, work(rank)))
+            except Exception:
+                out.put((name, rank, traceback.format_exc()))
+            if name != killed:
+                dist.destroy_process_group()
+
+
+def in_groups(
+    groups: Sequence[Group], folder: Path, *, killed: Any, begin: Callable[[], None]
+) -> Callable[[Any], list[Any]]:
+    """Do the work of one process group after another, and return what gives the answers of a group by its name, rank by rank.
+
+    The same processes are the ranks of all groups.
+
+    Args:
+        groups: with functions of a test module, of the rank.
+        folder: an empty one, where the processes meet.
+        killed: the name of the last group, one rank of which ends without an answer.
+        begin: a function of a test module, which every process calls first.
+    """
+    context = mp.get_context("spawn")
+    out: Any = context.Queue()
+    processes = [
+        context.Process(target=_run_groups, args=(groups, killed, begin, rank, str(folder), out))
+        for rank in range(max(count for _, count, _ in groups))
+    ]
+    for process in processes:
+        process.start()
+    found: dict[Any, dict[int, Any]] = {}
+    for _ in range(sum(count for _, count, _ in groups) - 1):
+        name, rank, said = out.get(timeout=240)
+        assert not isinstance(said, str) or "Traceback" not in said, said
+        found.setdefault(name, {})[rank] = said
+    for process in processes:
+        process.join(60)
+    return lambda name: [said for _, said in sorted(found[name].items())]

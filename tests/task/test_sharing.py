@@ -3,7 +3,6 @@
 import os
 import signal
 import time
-import traceback
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
@@ -12,8 +11,7 @@ import cases
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
+from processes import in_groups
 
 from coreselect import CoresetSampler, Task, get_selector, select
 from coreselect.errors import CoreselectError
@@ -175,37 +173,16 @@ def test_a_rank_that_is_killed_is_named(ranks_of: Any) -> None:
     assert "rank 1 of 2 has ended without a word, while every rank had to select" in ranks_of("killed")[0]
 
 
-def _rank(rank: int, where: str, out: Any) -> None:
-    """Be a rank of one group after another, and report each."""
+def _begin() -> None:
+    """One thread."""
     torch.set_num_threads(1)
-    for name, world, work in (*((w, w, _shared) for w in (2, 3, 4)), ("failing", 2, _failing), ("killed", 2, _killed)):
-        if rank < world:
-            dist.init_process_group("gloo", init_method=f"file://{where}/{name}", rank=rank, world_size=world)
-            try:
-                out.put((name, rank, work(rank)))
-            except Exception:
-                out.put((name, rank, traceback.format_exc()))
-            if name != "killed":
-                dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
 def ranks_of(tmp_path_factory: Any) -> Any:
     """What the ranks of a group have reported, by rank; four processes are the ranks of all groups."""
-    context = mp.get_context("spawn")
-    out: Any = context.Queue()
-    where = str(tmp_path_factory.mktemp("groups"))
-    processes = [context.Process(target=_rank, args=(r, where, out)) for r in range(4)]
-    for process in processes:
-        process.start()
-    found: dict[Any, dict[int, Any]] = {}
-    for _ in range(2 + 3 + 4 + 2 + 1):  # one of the two is killed
-        name, rank, said = out.get(timeout=240)
-        assert not isinstance(said, str) or "Traceback" not in said, said
-        found.setdefault(name, {})[rank] = said
-    for process in processes:
-        process.join(60)
-    return lambda name: [said for _, said in sorted(found[name].items())]
+    groups = (*((w, w, _shared) for w in (2, 3, 4)), ("failing", 2, _failing), ("killed", 2, _killed))
+    return in_groups(groups, tmp_path_factory.mktemp("groups"), killed="killed", begin=_begin)
 
 
 @pytest.fixture(scope="module")
