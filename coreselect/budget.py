@@ -39,6 +39,11 @@ def resolve(budget: Budget, n: int) -> int:
     return k
 
 
+def count_or_share(number: float) -> int | float:
+    """Read a number of an option as a budget: a count from 1 on, which is whole, or a share below 1."""
+    return int(number) if number >= 1 else number
+
+
 def largest_remainder(k: int, sizes: list[int]) -> list[int]:
     """Divide `k` picks between parts in proportion to their sizes, by Hamilton's method; ties go to the first part.
 

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from torch.utils.data import Subset
 
+from coreselect.budget import count_or_share
 from coreselect.choosing import plan, select_each
 from coreselect.cli.model import PreparedModel, from_factory, known_of, normalised, registered, save_weights, warmed
 from coreselect.cli.plain_values import as_json
@@ -139,7 +140,7 @@ def _over_model(request: Request, device: torch.device, report: Progress, talk: 
     share, seed = request.pool.validation, request.seed
     if share is None:
         share, seed = (0.01, seed) if trained is None else (trained.validation, trained.seed)
-    pool, held = holdout(dataset, int(share) if share >= 1 else share, seed)
+    pool, held = holdout(dataset, count_or_share(share), seed)
     warm_up = None
     if request.work.dry_run and request.model.model is None and trained is None:
         warm_up = _warm_up_seconds(request, pool, device)

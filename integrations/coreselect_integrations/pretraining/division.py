@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from coreselect import holdout
+from coreselect.budget import count_or_share
 from coreselect.data.conditions import Conditions, describe
 from coreselect.io.fingerprint import fingerprint
 from coreselect_integrations.evaluation.generated import Generated
@@ -43,7 +44,7 @@ class Division:
         if self.validation is not None:
             pool, held = dataset, self.validation
         else:
-            pool, held = holdout(dataset, int(size) if size >= 1 else size, seed)
+            pool, held = holdout(dataset, count_or_share(size), seed)
             held = self.shifted(held)
         if self.conditions is not None:
             pool = self.conditions.applied(pool, read_labels(pool), seed=seed, foreign=self.foreign)

@@ -11,6 +11,7 @@ from typing import Any, Self
 import torch
 
 from coreselect import holdout
+from coreselect.budget import count_or_share
 from coreselect.io.fingerprint import fingerprint
 from coreselect.protocols import Progress
 from coreselect.support.records import digest_of
@@ -65,13 +66,9 @@ class Images:
             BudgetError: one part would be empty.
         """
         s = race.settings
-        rest, judged = holdout(train, _size(race.judged), s.seed)
-        pool, validation = holdout(rest, _size(s.validation), s.seed)
+        rest, judged = holdout(train, count_or_share(race.judged), s.seed)
+        pool, validation = holdout(rest, count_or_share(s.validation), s.seed)
         return cls(pool, validation, judged)
-
-
-def _size(held: float) -> int | float:
-    return int(held) if held >= 1 else held
 
 
 @dataclass(frozen=True, slots=True)
