@@ -22,6 +22,11 @@ from coreselect.support.bounds import check_within
 NORMS = ("linf", "l2")
 
 
+def short_step(radius: float, steps: int) -> float:
+    """Return the size of a step where `steps` of them walk 1¼ radii in all; without a radius, any positive step serves."""
+    return 1.25 * radius / max(1, steps) or 1.0
+
+
 @dataclass(frozen=True)
 class PGD:
     """An attack by projected gradient ascent.

@@ -9,6 +9,8 @@ from coreselect.certificates.instance import GreedyProblem
 from coreselect.errors import RequirementError
 from coreselect.types import Provenance, Selection
 
+HOW = ("memory_format", "folded")  # how a model was run, which changes numbers by rounding alone
+
 
 def check_same_task(provenance: Provenance, pool: str, task: dict[str, Any]) -> None:
     """Raise an error if a selection was made from another task.
@@ -22,7 +24,7 @@ def check_same_task(provenance: Provenance, pool: str, task: dict[str, Any]) -> 
     """
     here = {"pool": pool, **task}
     made_with = {"pool": provenance.fingerprint, **provenance.task}
-    other = sorted(k for k in made_with if made_with[k] != here.get(k))
+    other = sorted(k for k in made_with if k not in HOW and made_with[k] != here.get(k))
     if other:
         raise RequirementError(
             f"the selection was made with another {' and another '.join(other)} than this task's: "

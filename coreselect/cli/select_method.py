@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from coreselect.attacks import PGD
+from coreselect.attacks import PGD, short_step
 from coreselect.certificates.lipschitz import Lipschitz
 from coreselect.cli.options import RcsOptions
 from coreselect.cli.select_options import MethodOptions
@@ -86,4 +86,4 @@ def lipschitz(text: str) -> Lipschitz:
 
 def _pgd(radius: float, steps: int) -> PGD:
     """Return PGD whose steps are 1¼ radii in all, as published: 10/255 at a radius of 8/255."""
-    return PGD(radius, 1.25 * radius / max(1, steps) or 1.0, steps)
+    return PGD(radius, short_step(radius, steps), steps)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from copy import copy
 from typing import Any
 
-from coreselect.attacks import PGD
+from coreselect.attacks import PGD, short_step
 from coreselect.errors import RequirementError
 from coreselect.network.precision import HalfPrecision
 from coreselect.objectives.objective import Objective
@@ -30,13 +30,13 @@ def following(objective: Objective, attack: Attack | None, *, inside: bool = Fal
     """
     if objective.attack is not None:
         own = unbounded(objective.attack) if inside else objective.attack
-        return objective if own is objective.attack else _with(objective, attack=own)
+        return objective if own is objective.attack else changed(objective, attack=own)
     if inside and attack is None:
         raise RequirementError(
             f"the objective {objective.name!r} attacks the output of a submodule (attack_at), and no attack has its units: give "
             "Task.from_model(attack=PGD(radius, step, steps))."
         )
-    return _with(objective, attack=_short(attack))
+    return changed(objective, attack=_short(attack))
 
 
 def unbounded(attack: Attack) -> Attack:
@@ -44,7 +44,7 @@ def unbounded(attack: Attack) -> Attack:
     if isinstance(attack, HalfPrecision):
         inner = unbounded(attack.attack)
         return attack if inner is attack.attack else HalfPrecision(inner)
-    return _with(attack, bounds=None) if isinstance(attack, PGD) and attack.bounds is not None else attack
+    return changed(attack, bounds=None) if isinstance(attack, PGD) and attack.bounds is not None else attack
 
 
 def _short(attack: Attack | None) -> Attack:
@@ -54,10 +54,10 @@ def _short(attack: Attack | None) -> Attack:
         return PUBLISHED
     if not isinstance(attack, PGD):
         return attack
-    return _with(attack, step=1.25 * attack.radius / 3 or 1.0, steps=3, random_start=True)
+    return changed(attack, step=short_step(attack.radius, 3), steps=3, random_start=True)
 
 
-def _with(frozen: Any, **values: Any) -> Any:
+def changed(frozen: Any, **values: Any) -> Any:
     """Return a copy with other values, also of a subclass whose constructor has other arguments."""
     out = copy(frozen)
     for name, value in values.items():
@@ -85,7 +85,7 @@ def as_used(selector: Any, attack: Attack | None, *, inside: bool = False) -> An
         changes["selector"] = as_used(selector.selector, attack, inside=inside)
     if getattr(selector, "selectors", ()):
         changes["selectors"] = tuple(as_used(one, attack, inside=inside) for one in selector.selectors)
-    return _with(selector, **changes) if changes else selector
+    return changed(selector, **changes) if changes else selector
 
 
 def _inner(selector: Any, name: str) -> tuple[Any, ...]:

@@ -35,6 +35,7 @@ from coreselect.selectors.rcs_greedi import check_settings, two_rounds
 from coreselect.selectors.rcs_rounds import one_round
 from coreselect.solvers.greedy import Recraft
 from coreselect.support.seeding import generator as seeded
+from coreselect.task.attack_steps import with_recorded_steps
 from coreselect.task.groups import deal, default_size
 from coreselect.task.recorded import use_recorded
 from coreselect.task.snapshot import Snapshot
@@ -132,7 +133,6 @@ class RCS:
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as snapshot:
             k = resolve(budget, snapshot.n)
-            taken = (use_recorded(snapshot),) if self.rows == "recorded" else ()
             if isinstance(self.search, GreeDi):
                 problem, query, groups, sketch = self._without_rows(snapshot, k)
                 found, losses = two_rounds(self, snapshot, problem, query, groups, sketch)
@@ -169,7 +169,7 @@ class RCS:
                 nested=True,
                 certificate=certified,
                 diagnostics=diagnostics,
-                notes=(*taken, *found.notes, *_fixed_query_notes(problem, query)),
+                notes=(*found.notes, *_fixed_query_notes(problem, query)),
                 settings={
                     "group_size": max(len(g) for g in rows.groups),
                     "candidate_groups": len(rows.groups),
@@ -186,6 +186,7 @@ class RCS:
             RequirementError: the selection was made from another task, or the method does not apply.
         """
         made = selection.provenance
+        task = with_recorded_steps(task, made.task.get("attack"))
         with task.snapshot(made.seed, made.round) as snapshot:
             check_same_task(made, snapshot.context.fingerprint, snapshot.record())
             problem, _, _ = self._problem(snapshot, len(selection))
@@ -201,6 +202,8 @@ class RCS:
 
     def _without_rows(self, snapshot: Snapshot, k: int) -> tuple[GreedyProblem, Tensor, Groups, Sketch | None]:
         """Return what greedy works on but for its rows, the query q(θ) [P], and the groups and the sketch of the rows."""
+        if self.rows == "recorded":
+            snapshot.context.note(use_recorded(snapshot))
         groups = self._groups(snapshot, k)
         sketch, note = (self.sketch, None) if self.sketch else snapshot.sketch_for(groups)
         if note:

@@ -5,10 +5,13 @@
 A ten-step attack makes a selection five times as long and picks nearly the same examples.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from coreselect.attacks import PGD
+from coreselect.attacks import PGD, short_step
+from coreselect.objectives.following import changed
+from coreselect.support.records import settings_of
 from coreselect.task.recipe import ModelRecipe, Recipe
 
 Given = TypeVar("Given", bound=Recipe)
@@ -22,5 +25,16 @@ def with_attack_steps(task: Given, steps: int | None) -> Given:
     """
     if steps is None or not isinstance(task, ModelRecipe) or task.attack_given or not isinstance(task.attack, PGD):
         return task
-    radius = task.attack.radius
-    return replace(task, attack=replace(task.attack, step=1.25 * radius / max(1, steps) or 1.0, steps=steps))
+    return replace(task, attack=changed(task.attack, step=short_step(task.attack.radius, steps), steps=steps))
+
+
+def with_recorded_steps(task: Any, recorded: Any) -> Any:
+    """Return the task with as many steps as the attack of a selection had, where a sampler has shortened the loss's own.
+
+    Args:
+        recorded: the attack in the provenance of the selection.
+    """
+    if not isinstance(task, ModelRecipe) or not isinstance(recorded, Mapping) or settings_of(task.attack) == recorded:
+        return task
+    steps = recorded.get("steps")
+    return with_attack_steps(task, steps) if type(steps) is int else task

@@ -5,8 +5,9 @@ from typing import Any
 
 import cases
 import pytest
+import torch
 
-from coreselect import Selection, certify, select
+from coreselect import CoresetSampler, Selection, certify, select
 from coreselect.attacks import PGD
 from coreselect.errors import RequirementError
 from coreselect.gradients.sketch import Sketch
@@ -89,3 +90,29 @@ def test_where_no_instance_certificate_applies_there_is_none() -> None:
 def test_a_sketch_as_wide_as_the_rows_is_still_a_sketch() -> None:
     """A sketch of width P gets no instance certificate either, because its rows are not the full rows."""
     assert select(cases.sat_task(12), cases.rcs(sketch=Sketch(52)), 5).certificate is None
+
+
+def test_a_sampler_s_selection_is_certified_with_the_task_that_the_sampler_got() -> None:
+    """The sampler shortens the loss's own attack; certifying later takes the steps that the selection recorded."""
+    task = cases.sat_task(16, attack=None)
+    sampler = CoresetSampler(task, cases.rcs(), 9, warmup=0, every=1, seed=3)
+    sampler.set_epoch(0)
+    chosen = sampler.selection
+    assert chosen is not None
+    assert chosen.provenance.task["attack"]["steps"] == 1
+    again = certify(chosen, task)
+    assert again is not None
+    assert chosen.certificate is not None
+    assert again.value == pytest.approx(chosen.certificate.value, rel=1e-9, abs=1e-18)
+    with pytest.raises(RequirementError, match="attack"):
+        certify(chosen, cases.sat_task(16, attack=PGD(0.1, 0.1, 2)))
+
+
+def test_the_layout_of_the_weights_makes_no_other_task() -> None:
+    """A selection of a model in one memory format is certified with the same model in the other."""
+    chosen = select(cases.sat_task(16), cases.rcs(), 9, 3)
+    task = cases.sat_task(16, model=cases.built(cases.ConvNet).to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+    again = certify(chosen, task)
+    assert again is not None
+    assert chosen.certificate is not None
+    assert again.value == pytest.approx(chosen.certificate.value, rel=1e-6)

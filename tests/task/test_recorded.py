@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from coreselect import CoresetSampler, History, Task, plan, select
+from coreselect import CoresetSampler, History, Task, certify, plan, select
 from coreselect.errors import NonFiniteError, RequirementError, ShapeError
 from coreselect.selectors import RCS
 
@@ -60,6 +60,18 @@ def test_the_head_is_todays_and_the_features_are_those_of_training() -> None:
     other = images(N, 7).tensors[0]
     want = Task.from_model(net(), TensorDataset(other, POOL.tensors[1]), HELD, loss="ce")
     assert select(task(recorded(other)), rcs(), 12).indices.tolist() == select(want, rcs("fresh"), 12).indices.tolist()
+
+
+def test_the_certificate_is_of_the_recorded_rows() -> None:
+    """Certifying later gives the certificate that the selection carries, which is another one than that of fresh rows."""
+    other = recorded(images(N, 7).tensors[0])
+    chosen = select(task(other), rcs(), 12)
+    again, fresh = certify(chosen, task(other)), select(task(other), rcs("fresh"), 12).certificate
+    assert again is not None
+    assert chosen.certificate is not None
+    assert fresh is not None
+    assert (again.value, again.upper_bound) == pytest.approx((chosen.certificate.value, chosen.certificate.upper_bound))
+    assert again.upper_bound != pytest.approx(fresh.upper_bound)
 
 
 def test_no_pass_over_the_pool_is_planned() -> None:

@@ -8,7 +8,7 @@ The factor is the training radius in units of the judged radius, and the start o
 import re
 from dataclasses import dataclass
 
-from coreselect.attacks import PGD
+from coreselect.attacks import PGD, short_step
 from coreselect.errors import RequirementError
 
 STARTS = ("uniform", "nfgsm")
@@ -69,7 +69,7 @@ def usual_step(radius: float, steps: int, start: str = "uniform") -> float:
 
 def short_attack(radius: float, steps: int) -> PGD:
     """Make an attack whose steps are 1¼ radii long in all; without a radius, any positive step serves."""
-    return PGD(radius, 1.25 * radius / max(1, steps) or 1.0, steps)
+    return PGD(radius, short_step(radius, steps), steps)
 
 
 def in_radii(text: str | float, radius: float, option: str) -> float:
