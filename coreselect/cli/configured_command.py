@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import wraps
-from inspect import Parameter, Signature, signature
+from inspect import Parameter, signature
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, get_type_hints
@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperCommand
 
 from coreselect.cli.config_file import as_toml, key_of, keys_of, table_of, values_for
+from coreselect.cli.option_records import with_parameters
 
 OWN = ("config", "print_config")
 PANEL = "Configuration"
@@ -130,10 +131,7 @@ def _with_options(function: Callable[..., Any]) -> Callable[..., Any]:
             given.pop(name, None)
         return function(**given)
 
-    del called.__wrapped__  # whose parameters are others
-    called.__signature__ = Signature([*own, *more])  # type: ignore[attr-defined]  # `inspect.signature` reads it
-    called.__annotations__ = {p.name: p.annotation for p in (*own, *more)}
-    return called
+    return with_parameters(called, [*own, *more])
 
 
 def _read(ctx: typer.Context, path: Path | None) -> Path | None:

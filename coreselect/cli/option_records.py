@@ -83,9 +83,14 @@ def takes_records(command: Callable[..., None]) -> Callable[..., None]:
         made = {name: record(**{n: given.pop(n) for n in names}) for name, (record, names) in records.items()}
         command(**given, **made)
 
+    return with_parameters(called, [*options.values()])
+
+
+def with_parameters(called: Any, parameters: Sequence[Parameter]) -> Any:
+    """Give a function that wraps another, by `functools.wraps`, the parameters that Typer reads."""
     del called.__wrapped__  # whose parameters are others
-    called.__signature__ = Signature(list(options.values()))  # type: ignore[attr-defined]  # `inspect.signature` reads it
-    called.__annotations__ = {name: option.annotation for name, option in options.items()}
+    called.__signature__ = Signature(parameters)  # `inspect.signature` reads it
+    called.__annotations__ = {p.name: p.annotation for p in parameters}
     return called
 
 

@@ -5,9 +5,11 @@ from collections.abc import Callable
 from contextlib import redirect_stderr
 from functools import wraps
 from inspect import Parameter, signature
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
+
+from coreselect.cli.option_records import with_parameters
 
 Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing on stderr but an error: no progress and no notes.")]
 
@@ -24,10 +26,10 @@ def can_be_quiet(command: Callable[..., Any]) -> Callable[..., Any]:
         with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stderr(nowhere):
             return command(**given)
 
-    own = Parameter("quiet", Parameter.KEYWORD_ONLY, default=False, annotation=Quiet)
-    del called.__wrapped__  # whose parameters are others
-    called.__signature__ = signature(command).replace(  # type: ignore[attr-defined]  # `inspect.signature` reads it
-        parameters=[p.replace(kind=Parameter.KEYWORD_ONLY) for p in signature(command).parameters.values()] + [own]
-    )
-    called.__annotations__ = {**command.__annotations__, "quiet": Quiet}
-    return called
+    hints = get_type_hints(command, include_extras=True)
+    own = [
+        p.replace(kind=Parameter.KEYWORD_ONLY, annotation=hints.get(p.name, p.annotation))
+        for p in signature(command).parameters.values()
+    ]
+    quiet = Parameter("quiet", Parameter.KEYWORD_ONLY, default=False, annotation=Quiet)
+    return with_parameters(called, [*own, quiet])

@@ -12,13 +12,12 @@ from rich.console import Console
 from rich.table import Table
 
 from coreselect.choosing import select_each
-from coreselect.cli.processes import as_rank
+from coreselect.cli.device import device_on
+from coreselect.cli.select_files import written_alone
 from coreselect.cli.select_record import WRITTEN, inputs_of, recorded
 from coreselect.cli.select_request import Request
 from coreselect.cli.select_run import pickers_of, work_of
 from coreselect.errors import IndexFileError, RequirementError
-from coreselect.io import index_file
-from coreselect.io.atomic import check_target
 from coreselect.support.progress import progress
 from coreselect.types import Selection
 
@@ -46,24 +45,28 @@ def run(file: Path, out: Path | None, device: str | None, *, json: bool) -> None
         IndexFileError: the file cannot be read, or its record of the command is damaged.
         RequirementError: it was not made by a command that this version has.
     """
-    if out is not None:
-        index_file.ending(out)
-        check_target(out)
     old = Selection.load(file)
+    with written_alone([] if out is None else [out], None):
+        _run(file, old, out, device, json=json)
+
+
+def _run(file: Path, old: Selection, out: Path | None, device: str | None, *, json: bool) -> None:
+    """Select again and compare; no other process writes the new file."""
     command = old.provenance.command
     request = request_of(command, file)
     if device is not None:
         request = replace(request, machine=replace(request.machine, device=device))
     talk = Console(stderr=True, highlight=False)
     talk.print(str(command.get("line") or "coreselect select …"), markup=False, soft_wrap=True)
-    early = [c for c in compared_inputs(command, inputs_of(command["options"])) if not c.same]
+    inputs = inputs_of(command["options"])
+    early = [c for c in compared_inputs(command, inputs) if not c.same]
     for one in early:
         talk.print(f"{one.what} changed: {one.then} then, {one.now} now", markup=False, soft_wrap=True)
-    with as_rank(request.machine.device) as where, progress() as report:
-        work = work_of(request, where, report, None)
+    with progress() as report:
+        work = work_of(request, device_on(request.machine.device), report, None)
         pickers = pickers_of(request, work.radius)
         (new,) = select_each(work.task.reporting(report), pickers, request.budget, request.seed)
-    new = recorded(new, request, command["selector"], work)
+    new = recorded(new, request, command["selector"], work, inputs)
     if out is not None:
         new.save(out)
         talk.print(f"wrote {out}", markup=False)

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from coreselect.cli.configured_command import invocation
+from coreselect.cli.options import AUTO
+from coreselect.network.precision import precision_of
 from coreselect.support.factories import is_spec, source_of
 from coreselect.types import Selection
 
@@ -14,22 +16,25 @@ WRITTEN = ("store", "save_model")  # options that name what is written, not what
 TRAINED = "model.pt"  # the file of a folder of training
 
 
-def recorded(selection: Selection, request: Any, selector: str, work: Any) -> Selection:
+def recorded(selection: Selection, request: Any, selector: str, work: Any, inputs: Mapping[str, Any]) -> Selection:
     """Return the selection with the command in its provenance, and with labels and files where the dataset lists them.
 
     Args:
         request: the record of the command line, a dataclass of records.
         selector: the name of the method, of those that were asked for.
         work: what the request became: `dataset` (None for arrays), and records of the `model` and of the images `held` out.
+        inputs: see `inputs_of`.
     """
     options = options_of(request)
+    if options["precision"] == AUTO:  # what was measured on one machine is repeated by its name
+        options["precision"] = precision_of(work.task.attack)
     asked = invocation()
     command = {
         "name": "select",
         "line": None if asked is None else asked.line,
         "selector": selector,
         "options": options,
-        "inputs": inputs_of(options),
+        "inputs": dict(inputs),
         "model": dict(work.model),
         "validation": dict(work.held),
     }

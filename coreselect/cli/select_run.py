@@ -2,7 +2,7 @@
 
 import json as json_
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from coreselect.cli.processes import as_rank
 from coreselect.cli.select_files import say_what_is_stored, written_alone
 from coreselect.cli.select_method import make_selector, training_attack
 from coreselect.cli.select_passes import prepared
-from coreselect.cli.select_record import recorded
+from coreselect.cli.select_record import inputs_of, options_of, recorded
 from coreselect.cli.select_request import Request, Work, without_warm_up
 from coreselect.cli.show import summary
 from coreselect.cli.show_plan import show_plans
@@ -72,6 +72,7 @@ def _choose(request: Request, device: torch.device, *, json: bool) -> None:
     if store is not None:
         FolderStore(store).check()
     talk = Console(stderr=True, highlight=False, quiet=not first)
+    inputs = inputs_of(options_of(request)) if first else {}
     found: list[tuple[Path, Selection]] = []
     with progress(quiet=not first) as report:
         work = work_of(request, device, report, talk)
@@ -82,7 +83,7 @@ def _choose(request: Request, device: torch.device, *, json: bool) -> None:
         for (name, path), selection in zip(request.files.items(), made, strict=True):
             assert path is not None  # without --dry-run there is --out
             if first:
-                recorded(selection, request, name, work).save(path)
+                recorded(selection, request, name, work, inputs).save(path)
             talk.print(f"wrote {path}", markup=False, soft_wrap=True)
             found.append((path, selection))
     if not first:
@@ -148,6 +149,7 @@ def _over_model(request: Request, device: torch.device, report: Progress, talk: 
     if trained is None:
         if request.model.model is None and (request.model.head or request.model.capture):
             early = without_warm_up(request)
+            early = replace(early, passes=replace(early.passes, precision=None))  # nothing is attacked, or timed
             ready = _model(early, loss, pool, device, no_progress)  # a wrong name is found before the warm-up
             dry_probe(_task(early, loss, attack, ready, pool, held, device, None), {"gradients"})
         ready = _model(request, loss, pool, device, report)

@@ -98,6 +98,16 @@ def test_the_file_names_what_it_was_made_from(folder: Path) -> None:
     assert "coreselect select" in run("inspect", "a.npz").stdout
 
 
+def test_a_precision_that_was_measured_is_repeated_by_its_name(folder: Path) -> None:
+    """`--precision auto` is recorded as what it chose, so that another machine does not choose again."""
+    chosen = made("--precision", "auto").provenance.command["options"]["precision"]
+    assert chosen in ("fp32", "bf16")
+    got = run("rerun", "a.npz", "--json")
+    assert got.exit_code == 0, got.output
+    assert json.loads(got.stdout)["same"] is True
+    assert "which gives this selection again" not in got.stderr
+
+
 def test_what_changed_is_said(folder: Path) -> None:
     """Other weights, another source of the network, other data: each is named, and other picks end with exit code 1."""
     made()
