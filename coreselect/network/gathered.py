@@ -27,9 +27,17 @@ def is_spread(model: nn.Module) -> bool:
     """Say whether a module inside the model is of FSDP1 (a wrapper) or FSDP2 (`fully_shard`)."""
     if "torch.distributed.fsdp" not in sys.modules:  # nobody can have used it
         return False
-    from torch.distributed.fsdp import FSDPModule, FullyShardedDataParallel
+    from torch.distributed.fsdp import FullyShardedDataParallel
 
-    return any(isinstance(m, FullyShardedDataParallel | FSDPModule) for m in model.modules())
+    return any(isinstance(m, (FullyShardedDataParallel, *_fsdp2())) for m in model.modules())
+
+
+def _fsdp2() -> tuple[type, ...]:
+    """Return the class that `fully_shard` puts before a module's own; nothing where PyTorch (before 2.6) exports none."""
+    import torch.distributed.fsdp as fsdp
+
+    found = getattr(fsdp, "FSDPModule", None)
+    return () if found is None else (found,)
 
 
 def refuse_flat(model: nn.Module) -> None:
@@ -72,14 +80,14 @@ class _Copy:
 
     def of(self, module: nn.Module, name: str) -> nn.Module:
         """Copy a module whose place in the model has this name, with a dot at the end."""
-        from torch.distributed.fsdp import FSDPModule, FullyShardedDataParallel
+        from torch.distributed.fsdp import FullyShardedDataParallel
 
         if isinstance(module, FullyShardedDataParallel):
             return self.of(module.module, name)
         if id(module) in self._made:
             return self._made[id(module)]
         cls: Any = type(module)
-        if isinstance(module, FSDPModule):  # `fully_shard` has put itself before the class: (FSDPModule, the class)
+        if isinstance(module, _fsdp2()):  # `fully_shard` has put itself before the class: (FSDPModule, the class)
             cls = cls.__mro__[2]
         made = self._made[id(module)] = cls.__new__(cls)
         state = {k: v for k, v in vars(module).items() if not k.startswith(OURS_NOT)}

@@ -142,11 +142,13 @@ def existing_head(model: nn.Module, head: str) -> str:
     Raises:
         HeadError: the model has no such submodule.
     """
-    if head not in dict(model.named_modules()):
+    try:
+        model.get_submodule(head)  # unlike `named_modules`, it looks through the wrappers of FSDP1 inside the model
+    except AttributeError:
         children = [n for n, _ in model.named_children()]
         raise HeadError(
             f"the model has no submodule {head!r} to be the head; its children are {', '.join(children) or 'none'}."
-        )
+        ) from None
     return head
 
 

@@ -13,6 +13,7 @@ from coreselect.errors import HeadError
 from coreselect.gradients.inputs import in_precision, refuse_labels, to_device
 from coreselect.losses.targets import reads_classes
 from coreselect.network.frozen import frozen, unwrap
+from coreselect.network.gathered import is_spread
 from coreselect.network.network import default_call
 from coreselect.network.split import split
 from coreselect.network.wrapped import call_through
@@ -29,13 +30,13 @@ def dry_probe(task: Any, requires: Collection[str]) -> None:
     pool lists labels. A model that cannot be run yet is left to the selection.
 
     Args:
-        task: anything but a task with a model is left alone.
+        task: anything but a task with a model is left alone, and so is a model that FSDP has spread: a selection gathers it.
         requires: what the selector needs of the task; one that needs labels alone does not run the model.
     Raises:
         HeadError: there is no such head or parameter, or it is none of this model's.
         ShapeError: a label lies outside the outputs.
     """
-    if not isinstance(task, ModelRecipe) or not {*requires} - {"labels"}:
+    if not isinstance(task, ModelRecipe) or not {*requires} - {"labels"} or is_spread(task.model):
         return
     bare = unwrap(task.model)
     labels = labels_of(task.pool) if reads_classes(task.loss) and task.memo.get("labels agree", True) else None

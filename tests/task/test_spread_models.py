@@ -68,6 +68,9 @@ def _work(rank: int) -> dict[str, Any]:
         for capture in (None, "all"):
             chosen = select(_task(wrapped, capture=capture), cases.rcs(), 6, 3, share=True)
             out[f"{kind} {capture}"] = _bits(chosen)
+        if kind != "ddp":  # which looks under wrappers around the whole model alone
+            inside = _task(nn.Sequential(_wrapped(kind, _model())), head="0.fc")
+            out[f"{kind} inside"] = select(inside, cases.rcs(), 6, 3, share=True).indices.tolist()
         out[f"{kind} trains"] = (_step(wrapped), _step(untouched), _step(wrapped), _step(untouched))
         out[f"{kind} training"] = wrapped.training
     sampler = CoresetSampler(_task(_wrapped("fsdp2", _model())), cases.rcs(), 6, warmup=0, every=1, seed=3)
@@ -105,6 +108,13 @@ def test_a_wrapped_model_gives_the_bits_of_the_bare_one(kind: str, capture: str 
         np.testing.assert_equal(rank[f"{kind} {capture}"], want)
         if kind == "fsdp2" and capture is None:
             assert rank["sampler"]["indices"].tolist() == want["indices"].tolist()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "ddp"])
+def test_a_head_inside_a_wrapper_is_named_as_in_the_bare_model(kind: str, found: Any) -> None:
+    """A model holds a wrapped one that wraps its last layer: the name of the head leaves the wrappers out."""
+    want = select(_task(nn.Sequential(_model()), head="0.fc"), cases.rcs(), 6, 3).indices.tolist()
+    assert [rank[f"{kind} inside"] for rank in found] == [want, want]
 
 
 @pytest.mark.parametrize("kind", KINDS)
