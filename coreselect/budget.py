@@ -44,7 +44,7 @@ def count_or_share(number: float) -> int | float:
     return int(number) if number >= 1 else number
 
 
-def largest_remainder(k: int, sizes: list[int]) -> list[int]:
+def largest_remainder(k: int, sizes: Sequence[int | Fraction]) -> list[int]:
     """Divide `k` picks between parts in proportion to their sizes, by Hamilton's method; ties go to the first part.
 
     Args:
@@ -98,10 +98,6 @@ def fill(k: int, sizes: Sequence[int], shares: Sequence[float] | None = None) ->
         k -= sum(sizes[i] for i in full)
         free = [i for i in free if i not in set(full)]
     if free:
-        total = sum(width[i] for i in free)
-        exact = [k * width[i] / total for i in free]  # each below its size
-        rest = k - sum(int(e) for e in exact)
-        up = set(sorted(range(len(free)), key=lambda j: (int(exact[j]) - exact[j], j))[:rest])
-        for j, i in enumerate(free):
-            out[i] = int(exact[j]) + (j in up)
+        for i, count in zip(free, largest_remainder(k, [width[i] for i in free]), strict=True):
+            out[i] = count
     return out

@@ -91,7 +91,7 @@ def cifar_archive(path: Path, split: Literal["train", "test"], part: str | None 
     present: dict[str, bytes | None] = {}
     try:
         with tarfile.open(path, "r:*") as archive:
-            left = max(npy.FLOOR, npy.RATIO * path.stat().st_size)  # bytes that may come out of it
+            left = npy.may_hold(path.stat().st_size)  # bytes that may come out of it
             for member in archive:
                 left = _less(left, member.size)
                 file = archive.extractfile(member) if member.isreg() else None

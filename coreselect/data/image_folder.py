@@ -64,7 +64,9 @@ class ImageFolder(ImageSet):
         self.classes: tuple[str, ...] | None = None if class_names is None else tuple(class_names)
         self.unlabelled = unlabelled
         self.size = size
-        self.kept: KeptImages | None = None
+        self.kept = (
+            None if size is None else KeptImages.fitting(len(self.files), (size, size, 3))
+        )  # before workers fork
         self._extent = (size, size) if size is not None else self._decode(self.files[0]).shape[:2]
 
     def __len__(self) -> int:
@@ -86,8 +88,6 @@ class ImageFolder(ImageSet):
             raise DataError(
                 f"{self.files[index]} is {w}×{h} pixels, {self.files[0].name} is {w0}×{h0}: give one size for all images."
             )
-        if self.size is not None and self.kept is None:
-            self.kept = KeptImages.fitting(len(self), pixels)
         if self.kept is not None:
             self.kept.put(index, pixels)
         return pixels

@@ -28,9 +28,9 @@ class KeptImages:
         self.known = memory[n * bytes_each :]  # [N], 1 where an image is
 
     @classmethod
-    def fitting(cls, n: int, image: UInt8) -> "KeptImages | None":
-        """Return places for `n` images like this one, or None if they need more than `MEMORY` bytes."""
-        return cls(n, image.shape) if n * image.nbytes <= MEMORY else None
+    def fitting(cls, n: int, shape: tuple[int, ...]) -> "KeptImages | None":
+        """Return places for `n` images of this shape, or None if they need more than `MEMORY` bytes."""
+        return cls(n, shape) if n * int(np.prod(shape)) <= MEMORY else None
 
     def get(self, index: int) -> UInt8 | None:
         """Return the image at a place, read-only, or None."""

@@ -49,6 +49,6 @@ def _check_sizes(path: Path) -> None:
             if kind == _COMPRESSED:
                 first = zlib.decompressobj().decompress(file.read(min(length, 4096)), 8)
                 whole += struct.unpack(f"{order}II", first)[1] if len(first) == 8 else 0
-            if whole > max(npy.FLOOR, npy.RATIO * size):
+            if whole > npy.may_hold(size):
                 raise ValueError(f"its parts are {whole:,} bytes, more than {size:,} can hold")
             file.seek(begin + length)

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import Subset
 
 from coreselect.data.images import labels_of
+from coreselect.data.subsets import origin
 from coreselect.errors import DataError
 
 Int64 = NDArray[np.int64]
@@ -35,8 +35,8 @@ def files_at(dataset: Any, positions: Int64) -> tuple[str, ...] | None:
         DataError: a position is outside the dataset.
     """
     _check(dataset, positions)
-    while isinstance(dataset, Subset):
-        dataset, positions = dataset.dataset, np.asarray(dataset.indices, np.int64)[positions]
+    dataset, at = origin(dataset)
+    positions = at[positions]
     listed = getattr(dataset, "files", None) or getattr(dataset, "samples", None)
     if not isinstance(listed, Sequence) or len(listed) != len(dataset):
         return None

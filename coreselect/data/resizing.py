@@ -110,7 +110,7 @@ class Resized(ImageSet):
             return found
         made = resized(self.dataset.pixels(index), self.size, self.resize)
         if self.kept is None:
-            self.kept = KeptImages.fitting(len(self), made)
+            self.kept = KeptImages.fitting(len(self), made.shape)
         if self.kept is not None:
             self.kept.put(index, made)
         return made

@@ -144,7 +144,8 @@ def held_by(target: str | Path, column: str = "index") -> list[str]:
         return ["everything"]
     if suffix != ".csv":
         return [column]
-    return Path(target).read_text(encoding="utf-8", errors="surrogateescape").partition("\n")[0].split(",")
+    with open(target, encoding="utf-8", errors="surrogateescape") as file:
+        return file.readline().rstrip("\n").split(",")
 
 
 def _bytes(path: str | Path) -> bytes:

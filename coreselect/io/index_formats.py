@@ -154,9 +154,9 @@ def pack_plain(suffix: str, arrays: Arrays, meta: Mapping[str, Any], column: str
         out = io.BytesIO()
         np.lib.format.write_array(out, arrays["source_indices"], allow_pickle=False)
         return out.getvalue()
-    values = columns.column(column, arrays, meta) if suffix == ".txt" else None
     if suffix != ".txt":
         raise ValueError(f"one column, {column!r}, goes into a .txt file")
+    values = columns.column(column, arrays, meta)
     if values is None:
         raise ValueError(
             f"the selection has no column {column!r}: paths and labels are of the picks of a dataset that lists them"

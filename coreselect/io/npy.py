@@ -25,6 +25,11 @@ FLOOR, RATIO = 2**26, 200  # bytes that any archive may hold; times its size tha
 MEMBERS = 10_000
 
 
+def may_hold(size: int) -> int:
+    """Return how many bytes an archive of `size` bytes may unpack to."""
+    return max(FLOOR, RATIO * size)
+
+
 class Header:
     """The header of an array: `dtype`, `shape`, `order` ("C" or "F"), and `offset`, where its values begin.
 
@@ -96,7 +101,7 @@ def check_members(archive: zipfile.ZipFile, size: int) -> None:
     """
     infos = archive.infolist()
     whole = sum(info.file_size for info in infos)
-    if len(infos) > MEMBERS or whole > max(FLOOR, RATIO * size):
+    if len(infos) > MEMBERS or whole > may_hold(size):
         raise ValueError(
             f"its directory names {len(infos):,} members with {whole:,} bytes in all: more than it can hold"
         )

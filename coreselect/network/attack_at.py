@@ -9,9 +9,9 @@ classification*, 2017; Zhu et al., *FreeLB*, 2020; Jiang et al., *SMART*, 2020.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from coreselect.errors import HeadError
 from coreselect.network.attack_mask import expanded, found_mask
 from coreselect.network.frozen import unwrap
+from coreselect.network.hooks import hooked
 from coreselect.network.nearest_names import nearest_names
 from coreselect.network.network import default_call
 from coreselect.protocols import Attack, Call, Route
@@ -90,12 +91,16 @@ class AttackAt:
         Raises:
             HeadError: the model has none of that name, or it is TorchScript, which takes no hooks.
         """
-        known = dict(unwrap(model).named_modules())
-        found = known.get(self.module)
-        if not self.module or found is None:
+        bare = unwrap(model)
+        try:
+            found = bare.get_submodule(self.module) if self.module else None
+        except AttributeError:
+            found = None
+        if found is None:
+            known = [name for name, _ in bare.named_modules()]
             raise HeadError(
                 f"the model has no submodule {self.module!r} for attack_at; the nearest names are "
-                f"{nearest_names(self.module, list(known))}."
+                f"{nearest_names(self.module, known)}."
             )
         if isinstance(found, torch.jit.ScriptModule):
             raise HeadError(
@@ -113,7 +118,8 @@ class AttackAt:
         """
         seen: list[tuple[tuple[Any, ...], Any]] = []
         module = self.find(model)
-        with hooked(module, lambda _m, args, out: seen.append((args, out))), torch.no_grad():
+        see = partial(module.register_forward_hook, lambda _m, args, out: seen.append((args, out)))
+        with hooked([see]), torch.no_grad():
             call(model, x, route)
         self._refuse_calls(len(seen))
         args, out = seen[0]
@@ -140,7 +146,7 @@ class AttackAt:
             calls.append(1)
             return out + x.delta.to(out.dtype)
 
-        with hooked(self.find(model), add):
+        with hooked([partial(self.find(model).register_forward_hook, add)]):
             outputs = call(model, x.inputs, route)
         self._refuse_calls(len(calls))
         return outputs
@@ -190,18 +196,6 @@ class CallAt:
     def __call__(self, model: nn.Module, x: Any, route: Route) -> Tensor:
         """Return the output [B, C] on a route."""
         return self.at.run(model, x, self.call, route)
-
-
-@contextmanager
-def hooked(module: nn.Module, hook: Callable[[nn.Module, Any, Any], Any]) -> Iterator[None]:
-    """Run a block with a forward hook, which is gone afterwards, also after an exception or Ctrl-C."""
-    before = set(module._forward_hooks)
-    try:
-        module.register_forward_hook(hook)
-        yield
-    finally:
-        for key in set(module._forward_hooks) - before:
-            module._forward_hooks.pop(key, None)
 
 
 def _count(x: Any) -> Any:

@@ -1,12 +1,14 @@
 """The check that an attack inside a model reaches its output, made once on a few inputs before any sweep."""
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
 from coreselect.errors import HeadError
-from coreselect.network.attack_at import AttackAt, hooked
+from coreselect.network.attack_at import AttackAt
+from coreselect.network.hooks import hooked
 from coreselect.protocols import Call
 
 
@@ -29,7 +31,8 @@ def refuse_wrong_place(at: AttackAt, model: nn.Module, call: Call, head: str | N
     delta = point.centre.clone().requires_grad_()
     calls: list[int] = []
     slope = None
-    with hooked(at.find(model), lambda _m, _args, _out: calls.append(1)), torch.enable_grad():
+    count = partial(at.find(model).register_forward_hook, lambda _m, _args, _out: calls.append(1))
+    with hooked([count]), torch.enable_grad():
         outputs = at.run(model, point.placed(delta), call)
         try:
             if outputs.requires_grad:

@@ -19,8 +19,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from coreselect.network.hooks import hooked
 from coreselect.network.network import ROUTES
 from coreselect.protocols import Call, Route
+from coreselect.support.interruptions import whole
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -92,14 +94,10 @@ def _found(model: nn.Module, call: Call, x: Tensor, route: Route, layers: Sequen
 
     convolutions = [m for m in layers if type(m) in _CONVOLUTIONS and not m._forward_hooks and _is_plain(m)]
     norms = [m for m in layers if type(m) in _NORMS and not m._forward_pre_hooks and _is_plain(m) and _is_fixed(m)]
-    hooks = [m.register_forward_hook(convolved) for m in convolutions]
-    hooks += [m.register_forward_pre_hook(normalises) for m in norms]
-    try:
-        with torch.no_grad():
-            call(model, x, route)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    hooks = [partial(m.register_forward_hook, convolved) for m in convolutions]
+    hooks += [partial(m.register_forward_pre_hook, normalises) for m in norms]
+    with hooked(hooks), torch.no_grad():
+        call(model, x, route)
     return [_fold(*pair) for pair in pairs if calls[pair[0]] == 1 and calls[pair[1]] == 1]
 
 
@@ -130,6 +128,7 @@ def _exact(t: Tensor) -> Tensor:
 
 
 @contextmanager
+@whole
 def _replaced(folds: Sequence[Fold]) -> Iterator[None]:
     """Give the layers their other `forward`, and their own afterwards."""
     try:

@@ -52,6 +52,11 @@ class HalfPrecision:
         return self.attack(in_bfloat16, inputs, noise)
 
 
+def precision_of(attack: Attack | None) -> str:
+    """Return the name of the precision of an attack's passes, one of `DTYPES`."""
+    return "bf16" if isinstance(attack, HalfPrecision) else "fp32"
+
+
 def attack_in(attack: Attack, precision: str) -> Attack:
     """Return an attack with its passes in a precision of this name, one of `DTYPES`."""
     return attack if DTYPES[precision] is None else HalfPrecision(attack)

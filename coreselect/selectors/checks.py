@@ -1,12 +1,14 @@
-"""What selectors read from a snapshot, with a check that it is finite, or not zero: features, values, the first query."""
+"""What selectors read from a snapshot, with a check that it is finite, in range, or not zero."""
 
 import math
 from collections.abc import Callable
 
 import torch
+from scipy.special import log_softmax
 from torch import Tensor
 
-from coreselect.errors import RequirementError
+from coreselect.errors import RequirementError, ShapeError
+from coreselect.gradients.inputs import refuse_labels
 from coreselect.support.finite_checks import check_finite
 from coreselect.support.limits import Needs, refuse_beyond
 from coreselect.task.snapshot import Snapshot
@@ -48,6 +50,27 @@ def finite_array(values: Tensor, what: str, positions: Int64) -> Float64:
     values = values.detach()
     check_finite(values, what, positions)
     return values.to("cpu", torch.float64).numpy()
+
+
+def log_probabilities(snapshot: Snapshot, *, attacked: bool = False) -> Float64:
+    """Return the log softmax of natural (or attacked) logits: [n, C] in float64, C ≥ 2.
+
+    Raises:
+        ShapeError: there is only one output, so there are no classes.
+        NonFiniteError: logits hold NaN or infinity.
+    """
+    logits = snapshot.attacked_logits() if attacked else snapshot.logits()
+    z = finite_array(logits, "logits", snapshot.positions)
+    if z.shape[1] < 2:
+        raise ShapeError(f"a score of classes needs logits of at least 2 outputs, got {z.shape[1]}: give a wider head.")
+    return log_softmax(z, axis=1)
+
+
+def class_labels(snapshot: Snapshot, classes: int) -> Int64:
+    """Return the labels [n]; raise an error if one is outside 0…classes−1."""
+    y = snapshot.labels()
+    refuse_labels(snapshot.positions, torch.from_numpy(y), classes)
+    return y
 
 
 ZERO_QUERY = "the given validation gradient is exactly zero, so no example is better than another"

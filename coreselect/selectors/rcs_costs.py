@@ -38,8 +38,8 @@ def costs_of_rcs(rcs: RCS, sizes: Sizes) -> tuple[Need, ...]:
             rcs.objective,
             opened=1 if rcs.recraft == "once" else 2,
             crafted=2 + recrafted + (rcs.recraft != "once"),  # one in the diagnostics
-            # and the values before, held and attacked again; of two rounds, two values of each run
-            queries=runs * -(-picks // rcs.refresh) + 3 + (2 * runs if runs > 1 else 0),
+            # and the values before, held and attacked again; of two rounds, a value at θ and one of each run
+            queries=runs * -(-picks // rcs.refresh) + 3 + (runs + 1 if runs > 1 else 0),
             clean=1,
             at_most=at_most and (recrafted > 0 or not sizes.caches),
         ),

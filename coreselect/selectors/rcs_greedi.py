@@ -89,12 +89,14 @@ def two_rounds(
     width = sketch.width if sketch else len(problem.theta)
     solved: dict[int, Solution] = {}
     scores, losses, means, picked = [like], [like], [like.new_empty(0, width)], [like.new_empty(0, width)]
+    before = problem.objective.value(problem.theta) if isinstance(problem.objective, ValidationObjective) else None
+    fixed = None if alone.fixed_groups is None else alone.rows(groups, sketch)[0]  # of arrays, which have them all
     for i in mine:
         ids = parts[i]
-        rows, lost = _rows_of_part(alone, groups, ids, sketch)
+        rows, lost = _rows_of_part(alone, groups, ids, sketch, fixed)
         held = sum(len(g) for g in rows.groups)
         solved[i], order = _solve(
-            rcs, snapshot, replace(problem, rows=rows, budget=min(problem.budget, held)), query, ids
+            rcs, snapshot, replace(problem, rows=rows, budget=min(problem.budget, held)), query, ids, before
         )
         scores.append(rows.scores(rows.project(query)).to(like))
         losses.append(like if lost is None else lost.to(like))
@@ -128,7 +130,7 @@ def two_rounds(
         project=sketch,
         names=snapshot.positions,
     )
-    second, _ = _solve(rcs, snapshot, replace(problem, rows=union), query, ids)
+    second, _ = _solve(rcs, snapshot, replace(problem, rows=union), query, ids, before)
     best, of_parts = second, -np.inf
     for i in range(len(parts)):
         if sum(solved[i].trace.kept) == problem.budget:  # a smaller part has less to pick from
@@ -186,15 +188,14 @@ def _all_have(work: ranks.Work | None, own: bool) -> bool:
 
 
 def _rows_of_part(
-    alone: Snapshot, groups: Groups, ids: Int64, sketch: Sketch | None
+    alone: Snapshot, groups: Groups, ids: Int64, sketch: Sketch | None, every: Rows | None
 ) -> tuple[DenseRows, Tensor | None]:
-    """Return the rows of some groups as a matrix, made by this process alone, and their losses."""
-    if alone.fixed_groups is None:
+    """Return the rows of some groups as a matrix, made by this process alone or taken from all rows, and their losses."""
+    if every is None:
         rows, losses = alone.rows([groups[m] for m in ids], sketch)
         assert isinstance(rows, DenseRows)
         return rows, losses
-    every, _ = alone.rows(groups, sketch)
-    assert isinstance(every, DenseRows)
+    assert isinstance(every, DenseRows)  # rows that came as arrays
     at = [groups[m] for m in ids]
     return DenseRows(
         every.matrix[torch.from_numpy(ids)], at, full=lambda j, kept: every.full(int(ids[j]), kept), project=sketch
@@ -202,15 +203,16 @@ def _rows_of_part(
 
 
 def _solve(
-    rcs: RCS, snapshot: Snapshot, problem: GreedyProblem, query: Tensor, ids: Int64
+    rcs: RCS, snapshot: Snapshot, problem: GreedyProblem, query: Tensor, ids: Int64, before: float | None
 ) -> tuple[Solution, tuple[int, ...]]:
-    """Run greedy over rows whose numbers among all groups are `ids`; return the solution, and the numbers among these rows."""
+    """Run greedy over rows whose numbers among all groups are `ids`; return the solution, and the numbers among these rows.
+
+    Args:
+        before: the objective at θ; None where only its gradient is known.
+    """
     seek = search("exact", problem.rows)
     trace, final = picked_by_greedy(rcs, snapshot, problem, query, seek)
-    if isinstance(problem.objective, ValidationObjective):
-        value = problem.objective.value(problem.theta) - problem.objective.value(final)
-    else:
-        value = sum(trace.gains)
+    value = sum(trace.gains) if before is None else before - problem.objective.value(final)
     order = tuple(int(ids[m]) for m in trace.order)
     return Solution(Trace(order, trace.gains, trace.kept), value, seek.passes), trace.order
 

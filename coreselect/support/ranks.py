@@ -115,7 +115,8 @@ def _wait(store: Any, keys: list[str], purpose: str) -> None:
                 continue
             look = now + LOOK
             silent = [r for r in range(world) if not store.check([keys[r]])]
-            gone = [r for r in silent if r in ended()]
+            dead = {*ended_ranks(store, me, world)} if silent else set()
+            gone = [r for r in silent if r in dead]
             if gone:
                 raise without_a_word(gone, world, purpose)
             if silent and now >= until:

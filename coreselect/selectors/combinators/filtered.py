@@ -13,13 +13,13 @@ from math import ceil
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from scipy.special import log_softmax
 
 from coreselect.budget import Budget, resolve
 from coreselect.errors import BudgetError, ShapeError
 from coreselect.planning.derived import of_parts
 from coreselect.planning.needs import NaturalPass, Need, Sizes
 from coreselect.protocols import Selector, TaskLike
+from coreselect.selectors.checks import class_labels, log_probabilities
 from coreselect.selectors.combinators.merge import Part, merge
 from coreselect.support.array_checks import as_array
 from coreselect.task.snapshot import Snapshot
@@ -93,8 +93,8 @@ class Filtered:
                     f"{len(given)} losses were given for a pool of {len(snapshot.context.source)} examples: give one for each."
                 )
             return given[snapshot.positions]
-        log_p = log_softmax(snapshot.logits().double().cpu().numpy(), axis=1)  # [n, C]
-        return -log_p[np.arange(snapshot.n), snapshot.labels()]
+        log_p = log_probabilities(snapshot)  # [n, C]
+        return -log_p[np.arange(snapshot.n), class_labels(snapshot, log_p.shape[1])]
 
 
 def lowest(losses: Float64, labels: Int64, keep: float) -> np.ndarray:

@@ -13,8 +13,8 @@ import numpy as np
 
 from coreselect.errors import ShapeError
 from coreselect.planning.needs import OwnWork, Sizes
+from coreselect.selectors.checks import log_probabilities
 from coreselect.selectors.score.nearest import nearest_others, neighbour_work, refuse_large
-from coreselect.selectors.score.predictions import log_probabilities
 from coreselect.selectors.score.ranking import Ranked, Scores
 from coreselect.task.snapshot import Snapshot
 

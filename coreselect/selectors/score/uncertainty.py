@@ -19,8 +19,8 @@ import numpy as np
 from scipy.special import entr
 
 from coreselect.history import Record
-from coreselect.selectors.checks import finite_array
-from coreselect.selectors.score.predictions import class_labels, log_probabilities, training_record
+from coreselect.selectors.checks import class_labels, finite_array, log_probabilities
+from coreselect.selectors.score.predictions import training_record
 from coreselect.selectors.score.ranking import Ranked, Scores
 from coreselect.task.model_snapshot import ModelSnapshot
 from coreselect.task.snapshot import Snapshot
