@@ -31,12 +31,27 @@ class Routed(nn.Module):
         return self.fc(F.adaptive_avg_pool2d(torch.relu(self.bn[bn_name](self.conv(x))), 2).flatten(1))
 
 
+class Near(nn.Module):
+    def __init__(self, channels, outputs):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, 6, 3, padding=1)
+        self.fc = nn.Linear(24, outputs)
+
+    def forward(self, x):
+        z = F.adaptive_avg_pool2d(torch.relu(self.conv(x)), 2)
+        return self.fc(z.view(len(x), -1))  # fails where the channels of a pixel lie side by side
+
+
 def make(classes, channels):
     return Net(channels, classes or 5)
 
 
 def routed(classes, channels):
     return Routed(channels, classes or 5)
+
+
+def near(classes, channels):
+    return Near(channels, classes or 5)
 
 
 def two():
@@ -53,6 +68,20 @@ def smooth(outputs, targets):
 
 def views(x, generator):
     return x.flip(-1), x + 0.01 * torch.rand(x.shape, generator=generator)
+
+
+def contrast(job):
+    total = count = 0
+    for x, y, index in job.batches:
+        pair = [torch.cat(v) for v in zip(*(job.views(image[None], job.generator) for image in x))]
+        loss = job.loss((), tuple(job.call(job.network, v, "natural") for v in pair), None)
+        job.optimizer.zero_grad()
+        loss.backward()
+        job.optimizer.step()
+        job.step()
+        total, count = total + float(loss.detach()) * len(x), count + len(x)
+    print(type(job.loss).__name__)
+    return total / count
 
 
 def train(job):

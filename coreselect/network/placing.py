@@ -15,13 +15,15 @@ Made = TypeVar("Made", bound=nn.Module)
 def placed(network: Made, device: torch.device | str | None) -> Made:
     """Move a network to a device, its convolutions in channels_last; call it before an optimiser reads the parameters.
 
-    It is for the networks of this project. A network of a user keeps its layout, because code such as `x.view(len(x), -1)`
-    fails in this one.
+    It is for the networks of this project. A network of a user's has a module that is marked `keeps_layout`, and keeps it: code
+    such as `x.view(len(x), -1)` fails in this one. `select` tries it with a user's network, and undoes it where it fails.
 
     Args:
         device: None leaves the network where it is.
     """
-    network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(device=device)
+    if not any(getattr(m, "keeps_layout", False) for m in network.modules()):
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network
 
 

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from coreselect.errors import DataError, HeadError, RequirementError
+from coreselect.network.modes import evaluating
 from coreselect.network.routes import routed_call
 from coreselect.network.split import split
 from coreselect.protocols import Route
@@ -27,6 +28,8 @@ class OwnNetwork(RoutedNetwork):
         HeadError: the names of its routes cannot be recognised, or it takes none and `spec` names some.
     """
 
+    keeps_layout = True  # see `coreselect.network.placing`
+
     def __init__(self, model: nn.Module, spec: NetworkSpec) -> None:
         super().__init__()
         self.model, self.spec, self.dual_bn = model, spec, spec.dual_bn
@@ -47,12 +50,8 @@ class OwnNetwork(RoutedNetwork):
             HeadError: none can be found.
         """
         if self._head is None:
-            modes = [(m, m.training) for m in self.modules()]
-            try:
-                found = split(self.eval(), route_call, self.probe)
-            finally:
-                for module, training in modes:
-                    module.training = training
+            with evaluating(self):
+                found = split(self, route_call, self.probe)
             name = getattr(found, "name", None)
             if not name:
                 why = f"no head was found in the network of {self.spec.arch}: let its last layer be an nn.Linear of its own."
@@ -114,18 +113,16 @@ def check_outputs(network: RoutedNetwork) -> None:
     """
     if not isinstance(network, OwnNetwork):
         return
-    spec, training = network.spec, network.training
+    spec = network.spec
     try:
-        with torch.no_grad():
-            out = network.eval()(network.probe, "adversarial")  # [2, outputs]
+        with evaluating(network), torch.no_grad():
+            out = network(network.probe, "adversarial")  # [2, outputs]
     except Exception as why:  # the code of the user may raise anything
         said = " ".join(str(why).split())[:200]
         shape = f"{spec.channels} channels and {spec.size} pixels"
         raise DataError(
             f"the network of {spec.arch} fails on images of {shape} ({type(why).__name__}: {said})."
         ) from why
-    finally:
-        network.train(training)
     if not isinstance(out, Tensor) or out.dim() != 2 or len(out) != 2:
         got = list(out.shape) if isinstance(out, Tensor) else type(out).__name__
         raise DataError(f"the network of {spec.arch} gives {got} for two images: one row for each image is needed.")

@@ -6,6 +6,7 @@ from coreselect.errors import RequirementError
 from coreselect.protocols import Loss
 from coreselect_integrations.networks import RoutedNetwork
 from coreselect_integrations.pretraining.settings import Settings
+from coreselect_integrations.pretraining.systems import SECOND_ENCODER
 from coreselect_integrations.systems.byol import BYOL, Bootstrap, OnlineBYOL, momentum
 from coreselect_integrations.systems.dynacl import MomentumEncoder
 from coreselect_integrations.systems.moco import MoCo, MomentumContrast
@@ -26,7 +27,7 @@ def refuse_ranks(settings: Settings, world: int) -> None:
     Raises:
         RequirementError: there are several ranks, and the system is one of these.
     """
-    if world > 1 and settings.system in ("moco", "byol"):
+    if world > 1 and settings.system in SECOND_ENCODER:
         raise RequirementError(
             f"{settings.system} trains on one process, because its second encoder follows whole batches, and there are {world}: "
             "start it without torchrun."

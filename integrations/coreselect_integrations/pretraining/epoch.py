@@ -62,7 +62,7 @@ def train_epoch(
             raise RequirementError(
                 f"{settings.own_epoch} is a loop for one process, and {worker.world} train: start one."
             )
-        return _own_epoch(settings, epoch, model, loader, optimizer, schedule, weights, history, device, draws)
+        return _own_epoch(settings, epoch, model, loader, optimizer, schedule, weights, history, device, draws, loss)
     common: dict[str, Any] = {
         "generator": draws, "worker": worker, "loss": loss, "scheduler": schedule,
         "weights": weights, "history": history, "precision": settings.autocast_dtype, "device": device,
@@ -85,6 +85,7 @@ def _own_epoch(
     history: History,
     device: torch.device,
     draws: torch.Generator,
+    loss: Loss,
 ) -> EpochLog:
     """Let the user's loop train for one epoch.
 
@@ -102,16 +103,16 @@ def _own_epoch(
 
     trainer = admitted(settings.own_epoch, "trainer", "--trainer")
     job = EpochJob(
-        network=model.train(), batches=counted(), optimizer=optimizer, epoch=epoch, loss=settings.loss(epoch),
+        network=model.train(), batches=counted(), optimizer=optimizer, epoch=epoch, loss=loss,
         attack=settings.attack, views=settings.views(epoch), weights=weights, step=schedule.step,
         generator=draws, history=history, call=route_call, device=device,
     )  # fmt: skip
     said: Any = trainer(job)
-    loss: Any
+    mean: Any
     accuracy: Any
-    loss, accuracy = said if isinstance(said, tuple) and len(said) == 2 else (said, None)
+    mean, accuracy = said if isinstance(said, tuple) and len(said) == 2 else (said, None)
     try:
-        return EpochLog(float(loss), None if accuracy is None else float(accuracy), examples, perf_counter() - start)
+        return EpochLog(float(mean), None if accuracy is None else float(accuracy), examples, perf_counter() - start)
     except (TypeError, ValueError) as why:
         got = f"{settings.own_epoch} returned {type(said).__name__}"
         raise RequirementError(f"{got}: the mean loss is needed, or (mean loss, accuracy).") from why

@@ -17,7 +17,7 @@ from coreselect.losses import SAT, CallableLoss
 from coreselect.losses import loss as as_loss
 from coreselect.protocols import Attack, Call, Loss, MakeViews, Views
 from coreselect_integrations.own_code import admitted
-from coreselect_integrations.pretraining.systems import SYSTEMS
+from coreselect_integrations.pretraining.systems import SECOND_ENCODER, SYSTEMS
 from coreselect_integrations.training.attacks import check_attack
 
 if TYPE_CHECKING:
@@ -113,8 +113,8 @@ def check_own_parts(settings: Settings) -> None:
     """Refuse parts of the user's that the system cannot use.
 
     Raises:
-        RequirementError: views for a system without any, a loss of another number of views or that does not fit the attack, or
-            code that was not given.
+        RequirementError: views for a system without any, a loss for one whose loss reads a second encoder, a loss of another
+            number of views or that does not fit the attack, or code that was not given.
     """
     system = SYSTEMS[settings.system]
     if settings.own_epoch is not None:
@@ -125,6 +125,10 @@ def check_own_parts(settings: Settings) -> None:
         views_of(settings.own_views, 1.0)
     if settings.own_loss is None:
         return
+    if settings.system in SECOND_ENCODER:
+        raise RequirementError(
+            f"{settings.system} has a loss of its own, which reads its second encoder: leave --loss out."
+        )
     loss = settings.loss(0)
     needed = 1 if system.supervised else 3 if system.regularised else 2
     if loss.views != needed:

@@ -46,6 +46,7 @@ def _ir(s: Settings, w: float) -> Loss:
     return IR(s.temperature, omega=w, sir=s.sir, air=s.air, form=s.form)  # type: ignore[arg-type]  # IR checks the name
 
 
+SECOND_ENCODER = ("moco", "byol")  # their losses read a second encoder, which follows the batches of one process
 SYSTEMS: Mapping[str, System] = MappingProxyType(
     {
         "standard": System(lambda s, w: CE(), supervised=True, attacked=False),

@@ -31,7 +31,7 @@ def name(tmp_path: Path, part: str, what: str = "network") -> str:
 
 
 @pytest.mark.parametrize(
-    ("part", "system"), [("make", "sat"), ("make", "acl"), ("routed", "acl"), ("routed", "trades")]
+    ("part", "system"), [("make", "sat"), ("make", "acl"), ("routed", "acl"), ("routed", "trades"), ("near", "sat")]
 )
 def test_a_network_of_ones_own_trains_is_saved_and_selects(part: str, system: str, tmp_path: Path) -> None:
     """The file gives the same outputs on both routes; two runs have the same bits; a selection of the file is possible."""
@@ -45,7 +45,7 @@ def test_a_network_of_ones_own_trains_is_saved_and_selects(part: str, system: st
     for route in ("natural", "adversarial"):
         assert torch.equal(saved(x, route), result.network(x, route))
     same = torch.equal(saved(x, "natural"), saved(x, "adversarial"))
-    assert same == (part == "make" or system == "trades")  # a classifier keeps one route, the adversarial one
+    assert same == (part != "routed" or system == "trades")  # a classifier keeps one route, the adversarial one
     trained = open_trained(tmp_path / "a", images(64), "images", torch.device("cpu"))
     assert torch.equal(route_call(trained.model, x, "adversarial"), result.network(x, "adversarial"))
 
@@ -124,6 +124,9 @@ def test_views_of_ones_own_are_what_is_trained_on(tmp_path: Path) -> None:
         tiny("sat", own_views=own)
     with pytest.raises(RequirementError, match="reads 1 views, and acl makes 2"):
         tiny("acl", own_loss=name(tmp_path, "smooth", "loss"))
+    for system in ("moco", "byol"):
+        with pytest.raises(RequirementError, match=f"{system} has a loss of its own"):
+            tiny(system, own_loss=name(tmp_path, "smooth", "loss"))
 
 
 def test_a_loop_of_ones_own_trains_each_epoch(tmp_path: Path) -> None:
@@ -138,3 +141,11 @@ def test_a_loop_of_ones_own_trains_each_epoch(tmp_path: Path) -> None:
         cut = pretrain(settings, images(64), images(12, seed=8), tmp_path / "b", selector=rcs, until=until)
     for key, value in whole.network.state_dict().items():
         assert torch.equal(value, cut.network.state_dict()[key])
+
+
+@pytest.mark.parametrize(("system", "loss"), [("moco", "MoCo"), ("byol", "BYOL")])
+def test_a_loop_of_ones_own_gets_the_loss_that_trains(system: str, loss: str, tmp_path: Path, capsys: Any) -> None:
+    """It is that of the two encoders, with the queue or the target, and not that of a finished network."""
+    own = name(tmp_path, "contrast", "trainer")
+    pretrain(tiny(system, own_epoch=own, epochs=1), images(32), (), tmp_path / "run")
+    assert capsys.readouterr().out.split() == [loss]
