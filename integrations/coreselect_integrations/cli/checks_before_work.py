@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from coreselect.budget import resolve
 from coreselect.data.labels import SparseLabelsError, why_unlabelled
 from coreselect.errors import BudgetError, DataError
 from coreselect.io.sole_use import sole_use
 from coreselect.support import ranks
+from coreselect_integrations.cli.run_progress import counted
 from coreselect_integrations.networks import Saved, network_file, open_network
 from coreselect_integrations.pretraining.dataset_shape import count_classes
 from coreselect_integrations.pretraining.division import PLAIN, Division
@@ -92,3 +94,17 @@ def held_out(dataset: Any, size: float, seed: int, division: Division = PLAIN) -
     except BudgetError as error:
         why = f"--validation {size:g} of {n:,} images leaves one side empty: give a count from 1 to {n - 1:,}."
         raise BudgetError(why) from error
+
+
+def check_shares(fractions: Iterable[float], pool: int) -> None:
+    """Refuse a share of the pool that holds no image.
+
+    Raises:
+        BudgetError: there is one.
+    """
+    for fraction in fractions:
+        try:
+            resolve(fraction, pool)
+        except BudgetError as error:
+            why = f"--fractions {fraction:g} of {counted(pool, 'image')} is none: give a larger one."
+            raise BudgetError(why) from error

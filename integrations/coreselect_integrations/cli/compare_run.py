@@ -10,16 +10,14 @@ import torch
 import typer
 from rich.console import Console
 
-from coreselect.budget import resolve
 from coreselect.cli.configured_command import invocation
 from coreselect.cli.launcher import launched
 from coreselect.cli.options import AttackOptions, MachineOptions, PoolOptions
 from coreselect.cli.processes import as_rank
 from coreselect.data.items import check_timeout
-from coreselect.errors import BudgetError, CoreselectError, MissingExtraError
-from coreselect.support.factories import is_spec
+from coreselect.errors import CoreselectError, MissingExtraError
 from coreselect.support.told import told
-from coreselect_integrations.cli.checks_before_work import classes_in, folder_of_run, held_out
+from coreselect_integrations.cli.checks_before_work import check_shares, classes_in, folder_of_run, held_out
 from coreselect_integrations.cli.compare_options import EvaluationOptions, StudyOptions
 from coreselect_integrations.cli.compare_study import check_study, make_settings, make_study, seeds_in, transfer_name
 from coreselect_integrations.cli.compare_table import show
@@ -33,7 +31,7 @@ from coreselect_integrations.cli.options import (
     ScheduleOptions,
     TrainingOptions,
 )
-from coreselect_integrations.cli.own_network import check_own, own_settings, own_weights
+from coreselect_integrations.cli.own_network import check_own, own_settings, own_trainer, own_weights
 from coreselect_integrations.cli.run_progress import counted
 from coreselect_integrations.cli.show_forecast import show_study_forecast
 from coreselect_integrations.cli.train_settings import attack_said
@@ -46,7 +44,6 @@ from coreselect_integrations.comparison.picture import pareto
 from coreselect_integrations.comparison.plan import cells
 from coreselect_integrations.comparison.report import caption, write
 from coreselect_integrations.comparison.statistics import Record
-from coreselect_integrations.own_code import admit
 from coreselect_integrations.pretraining.dataset_shape import check_images
 from coreselect_integrations.pretraining.epoch import network_for
 from coreselect_integrations.pretraining.trusted_draws import TrustedDraws
@@ -102,6 +99,8 @@ def _run(request: Request, study: Study, device: torch.device, dealing: Dealing 
     train, test = request.pool.read("train", request.pool.rows), request.pool.read("test", request.evaluation.test_rows)
     study = replace(study, division=division_for(request.conditions, request.pool, train))
     test = study.division.shifted(test)
+    if request.own.checkpoint is not None:
+        study = replace(study, start=own_weights(request.own, network_for(study.settings, train)))
     about = {
         **study.terms(), **request.pool.record, **request.conditions.given, "transfer": request.evaluation.transfer,
         "pool_size": _check_data(study, data, train, test), "tested": len(test), "selectors": list(study.methods),
@@ -112,8 +111,6 @@ def _run(request: Request, study: Study, device: torch.device, dealing: Dealing 
     talk = Console(stderr=True, highlight=False, markup=False, soft_wrap=True, quiet=not first)
     what = f"{study.settings.system}, {study.settings.arch} on {data}"
     talk.print(f"{what}: {counted(len(list(cells(study))), 'cell')} on {device}, in {out}")
-    if request.own.checkpoint is not None:
-        study = replace(study, start=own_weights(request.own, network_for(study.settings, train)))
     if study.settings.attack is not None:
         talk.print(attack_said(study.settings))
     if request.dry_run:
@@ -169,9 +166,8 @@ def _checked_study(request: Request) -> Study:
     attack, schedule, evaluation = request.attack, request.schedule, request.evaluation
     check_own(request.own, arch=request.network.arch)
     asked_conditions(request.conditions, request.pool)
-    code, trainer = own_settings(request.own), request.trainer
-    if trainer is not None and is_spec(trainer):
-        code, trainer = {**code, "own_epoch": admit(trainer, "trainer")}, None
+    trainer, loop = own_trainer(request.trainer)
+    code = own_settings(request.own) | loop
     settings = make_settings(
         trainer, request.study, request.pool, request.network, request.training, schedule, attack, code, request.effort
     )
@@ -195,12 +191,7 @@ def _check_data(study: Study, data: str, train: Any, test: Any) -> int:
     for method in study.methods:
         if isinstance(study.make(method, study.settings), TrustedDraws):
             classes_in(held, "the validation set", method)
-    for fraction in study.fractions:
-        try:
-            resolve(fraction, len(pool))
-        except BudgetError as error:
-            why = f"--fractions {fraction:g} of {counted(len(pool), 'image')} is none: give a larger one."
-            raise BudgetError(why) from error
+    check_shares(study.fractions, len(pool))
     _check_labels(data, train, test)
     check_images(test, network_for(study.settings, pool), f"{data}, test")
     return len(pool)

@@ -58,6 +58,13 @@ def own_settings(own: OwnOptions, known_losses: Collection[str] = ()) -> dict[st
     return found
 
 
+def own_trainer(trainer: str | None) -> tuple[str | None, dict[str, Any]]:
+    """Return the system that --trainer names, or None and the setting that names a loop of the user's."""
+    if trainer is None or not is_spec(trainer):
+        return trainer, {}
+    return None, {"own_epoch": admit(trainer, "trainer")}
+
+
 def own_weights(own: OwnModelOptions, spec: NetworkSpec) -> Saved:
     """Return the network of --model with the weights of --checkpoint, or with those that its function gives it.
 

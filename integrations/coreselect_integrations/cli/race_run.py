@@ -11,32 +11,29 @@ import torch
 import typer
 from rich.console import Console
 
-from coreselect.budget import resolve
 from coreselect.cli.configured_command import invocation
 from coreselect.cli.options import AttackOptions, MachineOptions, PoolOptions
 from coreselect.cli.processes import as_rank
 from coreselect.data.items import check_timeout
-from coreselect.errors import BudgetError, CoreselectError
-from coreselect.support.factories import is_spec
-from coreselect_integrations.cli.checks_before_work import check_folder, classes_in, held_out
+from coreselect.errors import CoreselectError
+from coreselect_integrations.cli.checks_before_work import check_folder, check_shares, classes_in, held_out
 from coreselect_integrations.cli.compare_options import StudyOptions
 from coreselect_integrations.cli.compare_study import make_settings, shares, words_in
 from coreselect_integrations.cli.options import NetworkOptions, OwnOptions, ScheduleOptions, TrainingOptions
-from coreselect_integrations.cli.own_network import check_own, own_settings, own_weights
+from coreselect_integrations.cli.own_network import check_own, own_settings, own_trainer, own_weights
 from coreselect_integrations.cli.race_options import RaceOptions, RaceTrainingOptions
 from coreselect_integrations.cli.race_progress import RaceProgress
 from coreselect_integrations.cli.race_table import forecast_lines, show, show_forecast
 from coreselect_integrations.cli.run_progress import counted
 from coreselect_integrations.comparison.made_by import made_by
 from coreselect_integrations.comparison.statistics import FULL
-from coreselect_integrations.own_code import admit
 from coreselect_integrations.pretraining.epoch import network_for
 from coreselect_integrations.racing.arms import Arm, arms_of
 from coreselect_integrations.racing.costs import costs_of
 from coreselect_integrations.racing.dealt import taken
 from coreselect_integrations.racing.plan import Budget, Cost
 from coreselect_integrations.racing.race import check_hours, run_race
-from coreselect_integrations.racing.report import RECORD, write_report
+from coreselect_integrations.racing.report import as_json, write_report
 from coreselect_integrations.racing.setting import Images, Place, Race
 from coreselect_integrations.training.effort import Effort
 
@@ -78,7 +75,7 @@ def _run(request: Request, race: Race, device: torch.device, *, json: bool) -> N
     classes_in(train, request.pool.data, "judging the networks of a race")
     rest, judged = held_out(train, race.judged, race.settings.seed)
     pool, held = held_out(rest, race.settings.validation, race.settings.seed)
-    _check_shares(race, len(pool))
+    check_shares([arm.fraction for arm in race.arms if arm.method != FULL], len(pool))
     if request.own.checkpoint is not None:
         race = replace(race, start=own_weights(request.own, network_for(race.settings, pool)))
     talk = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
@@ -115,14 +112,14 @@ def _run(request: Request, race: Race, device: torch.device, *, json: bool) -> N
         **request.pool.record, "made": dict(made_by(str(device), None if asked is None else asked.line)),
         "pool_size": len(pool), "judged": len(judged),
     }  # fmt: skip
-    files: list[Path] = []
+    record, files = as_json(race, outcome, about), list[Path]()
     with taken(out, "report") as mine:
         if mine:
-            files, missed = write_report(out, race, outcome, about)
+            files, missed = write_report(out, outcome, record)
             for words in missed:
                 talk.print(words, style="yellow")
     if json:
-        typer.echo(json_.dumps(json_.loads((out / RECORD).read_text(encoding="utf-8"))))
+        typer.echo(json_.dumps(record))
     else:
         show(outcome, files)
 
@@ -135,9 +132,8 @@ def checked_race(request: Request) -> Race:
     """
     options, training = request.options, request.training
     check_own(request.own, arch=request.network.arch)
-    code, trainer = own_settings(request.own), request.trainer
-    if trainer is not None and is_spec(trainer):
-        code, trainer = {**code, "own_epoch": admit(trainer, "trainer")}, None
+    trainer, loop = own_trainer(request.trainer)
+    code = own_settings(request.own) | loop
     settings = make_settings(
         trainer, StudyOptions(preset=request.preset), request.pool, request.network, TrainingOptions(**vars(training)),
         ScheduleOptions(), AttackOptions(radius=request.radius), code,
@@ -169,17 +165,3 @@ def checked_race(request: Request) -> Race:
             raise typer.BadParameter(f"--arms: {why}") from why
     budget = Budget(3600 * options.hours, options.race_share, options.halving, options.processes)
     return Race(settings, arms, budget, options.judge_on)
-
-
-def _check_shares(race: Race, pool: int) -> None:
-    """Refuse a share of the pool that holds no image.
-
-    Raises:
-        BudgetError: there is one.
-    """
-    for arm in race.arms:
-        try:
-            resolve(1.0 if arm.method == FULL else arm.fraction, pool)
-        except BudgetError as error:
-            why = f"--fractions {arm.fraction:g} of {counted(pool, 'image')} is none: give a larger one."
-            raise BudgetError(why) from error

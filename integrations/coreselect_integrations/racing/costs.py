@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from coreselect.errors import RequirementError
-from coreselect.io.atomic import atomic_file
-from coreselect_integrations.comparison.cell_files import read_json
+from coreselect_integrations.comparison.cell_files import read_json, write_json
 from coreselect_integrations.comparison.statistics import FULL
 from coreselect_integrations.pretraining.efforts import with_effort
 from coreselect_integrations.pretraining.forecast import forecast, seconds_of_an_image
@@ -33,8 +31,7 @@ def costs_of(race: Race, images: Images, place: Place) -> dict[Arm, Cost]:
     """
     path = place.folder / COSTS
     for _ in dealt(["costs"], place.folder, lambda _: path.exists(), place.pause):
-        with atomic_file(path) as file:
-            file.write(json.dumps(_measured(race, images, place), indent=1).encode())
+        write_json(path, _measured(race, images, place))
     known = read_json(path)
     return {
         arm: arm.cost(

@@ -6,13 +6,11 @@ does not count, time in which several do counts once, and what a killed process 
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from coreselect.io.atomic import atomic_file
-from coreselect_integrations.comparison.cell_files import read_json
+from coreselect_integrations.comparison.cell_files import read_json, write_json
 
 SESSIONS = "sessions"
 BEAT = 5.0  # seconds between two signs of life
@@ -52,8 +50,7 @@ class Elapsed:
     def close(self) -> None:
         """Give a sign of life now."""
         self._written = self.clock()
-        with atomic_file(self._mine) as file:
-            file.write(json.dumps({"began": self.began, "last": self._written}).encode())
+        write_json(self._mine, {"began": self.began, "last": self._written})
 
     @property
     def seconds(self) -> float:

@@ -11,15 +11,13 @@ Everything that was decided is in the folder of the race, so a race that is kill
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from coreselect.errors import RequirementError
-from coreselect.io.atomic import atomic_file
-from coreselect_integrations.comparison.cell_files import check_terms, read_json
+from coreselect_integrations.comparison.cell_files import check_terms, read_json, write_json
 from coreselect_integrations.racing.arms import Arm
 from coreselect_integrations.racing.costs import COSTS, costs_of
 from coreselect_integrations.racing.dealt import dealt
@@ -158,8 +156,7 @@ def _plan(
             for arm in alive
             if fits and (length := lengths[n := arm.name]) is not None
         }
-        with atomic_file(path) as file:
-            file.write(json.dumps(plan, indent=1).encode())
+        write_json(path, plan)
     return read_json(path)
 
 
@@ -209,8 +206,7 @@ def _last(
         if not (folder / PLAN).exists():
             seconds = race.budget.of_last(elapsed.seconds)
             length = cost.longest(seconds) or cost.shortest
-            with atomic_file(folder / PLAN) as file:
-                file.write(json.dumps({"length": asdict(length), "seconds": seconds}).encode())
+            write_json(folder / PLAN, {"length": asdict(length), "seconds": seconds})
         told = read_json(folder / PLAN)
         run = Run(
             winner, None, Length(**told["length"]), race.settings.seed, folder, told["seconds"], cost.judging,

@@ -13,9 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from coreselect_integrations.comparison.significance import holm
-
-LEVEL = 0.05
+from coreselect_integrations.comparison.significance import LEVEL, holm
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from coreselect.errors import MissingExtraError
 from coreselect.io.atomic import atomic_file
+from coreselect_integrations.comparison.cell_files import write_json
 from coreselect_integrations.networks import MODEL
 from coreselect_integrations.racing.picture import draw_race
 from coreselect_integrations.racing.race import FINAL, Outcome
@@ -19,31 +19,35 @@ from coreselect_integrations.racing.setting import Race
 RECORD, PICTURE = "race.json", "race.png"
 
 
-def write_report(folder: Path, race: Race, outcome: Outcome, about: Mapping[str, Any]) -> tuple[list[Path], list[str]]:
+def write_report(folder: Path, outcome: Outcome, record: Mapping[str, Any]) -> tuple[list[Path], list[str]]:
     """Write the files, and return them, with what could not be written.
 
     Args:
         folder: of the race.
-        race, outcome: see `run_race`.
-        about: more JSON values for the record.
+        outcome: see `run_race`.
+        record: see `as_json`.
     """
-    places = ranking(outcome.records, outcome.winner.name) if outcome.records else []
     files, missed = [folder / MODEL, folder / RECORD], list[str]()
     with atomic_file(folder / MODEL) as file:
         file.write((folder / FINAL / MODEL).read_bytes())
-    with atomic_file(folder / RECORD) as file:
-        file.write(json.dumps(as_json(race, outcome, places, about), indent=1).encode())
-    if places:
+    write_json(folder / RECORD, record)
+    if record["ranking"]:
         try:
-            draw_race(outcome.records, outcome.final, [o.arm for o in places], folder / PICTURE)
+            draw_race(outcome.records, outcome.final, [o["arm"] for o in record["ranking"]], folder / PICTURE)
             files.append(folder / PICTURE)
         except MissingExtraError as why:
             missed.append(str(why))
     return files, missed
 
 
-def as_json(race: Race, outcome: Outcome, places: Sequence[Place], about: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the record of a race as JSON values, without the verdict of each image."""
+def as_json(race: Race, outcome: Outcome, about: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the record of a race as JSON values, without the verdict of each image.
+
+    Args:
+        race, outcome: see `run_race`.
+        about: more JSON values for the record.
+    """
+    places = ranking(outcome.records, outcome.winner.name) if outcome.records else []
 
     def short(record: Mapping[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in record.items() if name != "right"}

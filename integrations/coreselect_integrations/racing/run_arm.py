@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import traceback
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -12,8 +11,7 @@ from typing import Any
 import torch
 
 from coreselect.data import names_of
-from coreselect.io.atomic import atomic_file
-from coreselect_integrations.comparison.cell_files import TRACEBACK, read_json
+from coreselect_integrations.comparison.cell_files import TRACEBACK, read_json, write_json
 from coreselect_integrations.networks import MODEL, save_network
 from coreselect_integrations.pretraining.run import Pretrained, pretrain
 from coreselect_integrations.pretraining.trained import EPOCH
@@ -76,8 +74,7 @@ class Run:
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / TRACEBACK).write_text(traceback.format_exc(), encoding="utf-8")
         about["seconds"] = place.clock() - since
-        with atomic_file(self.folder / RECORD) as file:
-            file.write(json.dumps(about).encode())
+        write_json(self.folder / RECORD, about)
         return about
 
     def _spent(self) -> float:
@@ -103,8 +100,7 @@ class Run:
         def ended(record: Mapping[str, Any]) -> bool:
             nonlocal before
             now = place.clock()
-            with atomic_file(self.folder / SPENT) as file:
-                file.write(json.dumps({"seconds": now - since}).encode())
+            write_json(self.folder / SPENT, {"seconds": now - since})
             elapsed.beat()
             epoch, before = now - before, now
             late = now - since + epoch + self.judging > OVER * self.seconds and self.rung is not None

@@ -10,12 +10,11 @@ from typing import Any, Self
 
 import torch
 
-from coreselect import holdout
-from coreselect.budget import count_or_share
 from coreselect.io.fingerprint import fingerprint
 from coreselect.protocols import Progress
 from coreselect.support.records import digest_of
 from coreselect_integrations.networks import Saved
+from coreselect_integrations.pretraining.division import PLAIN
 from coreselect_integrations.pretraining.settings import Settings
 from coreselect_integrations.racing.arms import Arm
 from coreselect_integrations.racing.plan import Budget, Cost
@@ -42,7 +41,7 @@ class Race:
     def terms(self, train: Any) -> dict[str, Any]:
         """Return the JSON values that a folder is continued with only."""
         own = asdict(self.settings)
-        begun = {} if self.start is None else {"start": digest_of(self.start.weights, 8)}
+        begun = {} if self.start is None else {"weights": digest_of(self.start.weights, 8)}
         return {
             **{name: own[name] for name in own if name != "fraction"}, "milestones": list(self.settings.milestones),
             "arms": [arm.name for arm in self.arms], **asdict(self.budget), "judged": self.judged, **begun,
@@ -66,8 +65,8 @@ class Images:
             BudgetError: one part would be empty.
         """
         s = race.settings
-        rest, judged = holdout(train, count_or_share(race.judged), s.seed)
-        pool, validation = holdout(rest, count_or_share(s.validation), s.seed)
+        rest, judged = PLAIN.split(train, race.judged, s.seed)
+        pool, validation = PLAIN.split(rest, s.validation, s.seed)
         return cls(pool, validation, judged)
 
 

@@ -23,7 +23,7 @@ from coreselect_integrations.racing.arms import Arm, arms_of
 from coreselect_integrations.racing.plan import Budget
 from coreselect_integrations.racing.race import LATEST, Outcome, run_race
 from coreselect_integrations.racing.ranking import ranking
-from coreselect_integrations.racing.report import PICTURE, RECORD, write_report
+from coreselect_integrations.racing.report import PICTURE, RECORD, as_json, write_report
 from coreselect_integrations.racing.setting import Place, Race
 from coreselect_integrations.training.effort import Effort
 
@@ -125,7 +125,7 @@ def test_the_same_race_again_trains_nothing(done: tuple[Path, Outcome, Clock], d
 def test_the_report_has_the_model_the_ranking_and_the_picture(done: tuple[Path, Outcome, Clock]) -> None:
     """The network is the winner's, with its settings; every arm has a line in the record, which says what is alike."""
     folder, outcome, _ = done
-    files, missed = write_report(folder, race(), outcome, {"data": "digits"})
+    files, missed = write_report(folder, outcome, as_json(race(), outcome, {"data": "digits"}))
     found = json.loads((folder / RECORD).read_text())
     assert (found["winner"], found["data"]) == (outcome.winner.name, "digits")
     assert {o["arm"] for o in found["ranking"]} == {arm.name for arm in race().arms}
@@ -188,7 +188,7 @@ def test_a_last_training_that_becomes_slow_ends_early_with_a_network(
     assert outcome.final["cut"]
     assert 0 < outcome.final["done"] < outcome.final["epochs"]
     assert outcome.seconds <= max(LATEST, 1.05) * HOURS + 10 * 21 * STEP * 3  # judging became slower too
-    write_report(tmp_path, race(), outcome, {})
+    write_report(tmp_path, outcome, as_json(race(), outcome, {}))
     assert load_network(tmp_path / "model.pt").about["epoch"] == outcome.final["done"] - 1
 
 
@@ -276,5 +276,7 @@ def test_a_race_of_one_arm_is_a_training(digits: Any, tmp_path: Path) -> None:
     outcome = run_race(race(150.0, arms=race().arms[:1]), digits, place(tmp_path, clock))
     assert outcome.records == ()
     assert outcome.final["seconds"] >= 0.85 * 150
-    written: Mapping[str, Any] = json.loads((write_report(tmp_path, race(), outcome, {})[0][1]).read_text())
+    written: Mapping[str, Any] = json.loads(
+        (write_report(tmp_path, outcome, as_json(race(), outcome, {}))[0][1]).read_text()
+    )
     assert written["ranking"] == []
