@@ -142,6 +142,9 @@ def check_options_of_networks(from_: Sequence[Path], own: OwnModelOptions) -> No
         raise typer.BadParameter("give --from, or --model with a network of yours.")
     if own.checkpoint is not None and (from_ or own.model is None):
         raise typer.BadParameter("--checkpoint has the weights of --model, in place of --from.")
+    from coreselect_integrations.cli.own_network import check_own
+
+    check_own(own)
 
 
 def _check_effect(

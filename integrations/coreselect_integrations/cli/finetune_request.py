@@ -46,6 +46,11 @@ class Request:
     keep_every: int = 1
 
     @property
+    def begins_with_own(self) -> bool:
+        """Whether the network is that of --model, with the weights of --checkpoint or its own."""
+        return self.own.model is not None and self.from_ in (self.own.checkpoint, Path(self.own.model))
+
+    @property
     def pgd(self) -> PGD:
         """The attack: 10 steps of a quarter of the radius, or so many steps of 2.5 radii in all."""
         radius, steps = self.attack.radius or 8 / 255, self.attack.attack_steps

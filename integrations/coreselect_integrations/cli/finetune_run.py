@@ -57,8 +57,8 @@ def tuned(request: Request) -> tuple[Finetuned | PostTrained, int]:
     own = request.own
     early = None if own.model is not None else network_at(request.from_, dual=mode in DUAL_MODES)
     dataset = request.images.read("train", request.images.rows)
-    begun = own.model is not None and request.from_ in (own.checkpoint, Path(own.model))
-    saved = early or network_of(None if begun else request.from_, own, dataset, lambda: classes_in(dataset, data, mode))
+    from_ = None if request.begins_with_own else request.from_
+    saved = early or network_of(from_, own, dataset, lambda: classes_in(dataset, data, mode))
     if is_own(saved.spec.arch) and mode == "autolora":
         raise RequirementError(
             "autolora trains two sets of normalisations, which a network of yours has not: take aff."

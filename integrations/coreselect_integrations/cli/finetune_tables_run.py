@@ -60,10 +60,11 @@ def _run(requests: Sequence[Request], names: tuple[str, ...], options: Evaluatio
     called = _names([r.from_ for r in requests if r.mode == first.mode])
     device_on(first.machine.device)
     test = first.images.read("test", options.test_rows)
-    sources = list(dict.fromkeys(r.from_ for r in requests))
-    for source in sources:  # refuse here, not a night later
-        saved, _ = open_network(network_file(source))
-        check_images(test, saved.spec, data)
+    sources = {r.from_: r for r in requests}
+    for source, request in sources.items():  # refuse here, not a night later
+        if not request.begins_with_own:  # whose shape is that of the images
+            saved, _ = open_network(network_file(source))
+            check_images(test, saved.spec, data)
     classes_in(test, data, "an accuracy")
     rows: dict[str, dict[str, Any]] = {name: {} for name in called.values()}
     talk = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)

@@ -9,9 +9,11 @@ from typing import Any
 
 from coreselect.errors import DataError, RequirementError
 from coreselect.io.atomic import atomic_file
+from coreselect_integrations.pretraining.settings import OLD_DEFAULTS
 
 RECORD, TERMS, TRACEBACK = "cell.json", "study.json", "traceback.txt"
-OLD_TERMS = {"start": "uniform"}  # what older versions used without writing it down
+# What older versions used without writing it down; whether they were guarded, they had no word for.
+OLD_TERMS = {name: value for name, value in OLD_DEFAULTS.items() if name != "guard"}
 
 
 def check_terms(folder: Path, terms: Mapping[str, Any], *, name: str = TERMS, what: str = "comparison") -> None:
@@ -28,13 +30,14 @@ def check_terms(folder: Path, terms: Mapping[str, Any], *, name: str = TERMS, wh
     path, ours = folder / name, json.loads(json.dumps(terms))
     if not path.exists():
         try:
-            with atomic_file(path) as file:
-                file.write(json.dumps(ours, indent=1).encode())
+            write_json(path, ours)
         except OSError as why:
             said = f"{folder} cannot be used as the folder of a {what} ({why.strerror}): give another folder."
             raise DataError(said) from why
         return
-    theirs = {**OLD_TERMS, **read_json(path)} if name == TERMS else read_json(path)
+    theirs = read_json(path)
+    if name == TERMS:
+        theirs = {**{term: OLD_TERMS[term] for term in ours if term in OLD_TERMS}, **theirs}
     for term in (*ours, *theirs):
         if theirs.get(term) != ours.get(term):
             said = (
@@ -54,8 +57,13 @@ def finished(path: Path) -> dict[str, Any] | None:
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
     """Write the record of a cell into its folder."""
-    with atomic_file(folder / RECORD) as file:
-        file.write(json.dumps(record).encode())
+    write_json(folder / RECORD, record)
+
+
+def write_json(path: Path, held: Mapping[str, Any]) -> None:
+    """Write a JSON file at once, so that no other process reads half of it."""
+    with atomic_file(path) as file:
+        file.write(json.dumps(held, indent=1).encode())
 
 
 def read_json(path: Path) -> dict[str, Any]:

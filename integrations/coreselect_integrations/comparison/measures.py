@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch.utils.data import Subset
 
 from coreselect import Selection, Task
 from coreselect.attacks import PGD
@@ -19,7 +18,7 @@ from coreselect_integrations.evaluation.corruptions import evaluate_generated
 from coreselect_integrations.evaluation.named import accuracies
 from coreselect_integrations.finetuning import MODES, finetune
 from coreselect_integrations.networks import RoutedNetwork, route_call
-from coreselect_integrations.pretraining.dataset_shape import count_classes
+from coreselect_integrations.pretraining.dataset_shape import count_classes, evenly_spaced
 from coreselect_integrations.pretraining.run import CORESET, Pretrained
 from coreselect_integrations.pretraining.settings import Settings
 from coreselect_integrations.systems.augment import cropped_by, usual_crop
@@ -69,12 +68,6 @@ def accuracy_by(
     if "corruptions" in study.also:
         out["corruptions"] = evaluate_generated(network, test, seed=settings.seed, **common).mean
     return out
-
-
-def evenly_spaced(dataset: Any, rows: int | None) -> Any:
-    """Return `rows` evenly spaced images: the first ones would all have one class in a set that is sorted by class."""
-    n = len(dataset)
-    return dataset if rows is None or rows >= n else Subset(dataset, [i * n // rows for i in range(rows)])
 
 
 def final_rd(network: RoutedNetwork, data: CellData, settings: Settings, runtime: Runtime) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 
 from coreselect_integrations.comparison.picks import table_of_picks
 from coreselect_integrations.comparison.seed_points import seed_points
-from coreselect_integrations.comparison.statistics import REFERENCE, Record, lines, reference_of
+from coreselect_integrations.comparison.statistics import REFERENCE, Record, reference_of
 from coreselect_integrations.comparison.tables import (
     WIDE,
     blocks,
@@ -94,9 +94,10 @@ def as_html(
         coded = base64.b64encode(picture).decode()
         body.append(f'<img alt="standard and robust accuracy against time" src="data:image/png;base64,{coded}">')
     chosen_on, reference = about.get("chosen_on") or (), reference_of(records)
-    if any(line.against is not None for line in lines(records)):
+    each = blocks(records, chosen_on)
+    if any(line.against is not None for _, found in each for line in found):
         body.append(f"<p>{html.escape(standing(about))}</p>")
-    for title, found in blocks(records, chosen_on):
+    for title, found in each:
         body.append(f"<h2>{html.escape(title)}</h2>{table(*nonempty_columns(WIDE, found), reference)}")
         body.append(f"<p>{html.escape(what_can_be_seen(found))}</p>")
         body.append(seed_points(records, found))

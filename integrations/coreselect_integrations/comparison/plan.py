@@ -106,7 +106,7 @@ class Study:
         more: dict[str, Any] = {"also": list(self.also)} if self.also else {}
         tuning = {} if set(self.judged) == {TRAINED} else {"finetuning": asdict(self.finetuning)}
         if self.start is not None:
-            more["start"] = digest_of(self.start.weights, 8)
+            more["weights"] = digest_of(self.start.weights, 8)
         more |= self.division.record()
         return {
             **own, "milestones": list(self.settings.milestones), "judged": list(self.judged), "clock": self.clock, **tuning, **more,

@@ -1,10 +1,10 @@
-"""Read from a dataset what a network needs to know: channels, image size and the number of classes."""
+"""Read from a dataset what a network needs to know: channels, image size and the number of classes; and take a part of it."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Subset
 
 from coreselect.data import labels_of
 from coreselect.data.items import loaded_in_order
@@ -80,3 +80,9 @@ def read_labels(dataset: Dataset[Any], num_workers: int = 0) -> Int64:
             raise DataError(why)
         read.append(y)
     return torch.cat(read).cpu().numpy()
+
+
+def evenly_spaced(dataset: Any, rows: int | None) -> Any:
+    """Return `rows` evenly spaced images: the first ones would all have one class in a set that is sorted by class."""
+    n = len(dataset)
+    return dataset if rows is None or rows >= n else Subset(dataset, [i * n // rows for i in range(rows)])

@@ -81,7 +81,10 @@ def forecast(
         what `pretrain` raises at once.
     """
     n, first = len(pool), settings.epochs if selector is None else settings.first_selection
+    coreset = where.get("coreset")
     lengths = [n if e < first else resolve(settings.fraction, n) for e in range(since, settings.epochs)]
+    if coreset is not None:  # it is trained on from the first epoch on
+        lengths = [len(coreset)] * (settings.epochs - since)
     rounds = 0 if selector is None else _rounds(selector, settings)
     if image_seconds is None:
         image_seconds = seconds_of_an_image(settings, pool, validation, **where)

@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.data import Subset
 
 from coreselect.attacks import PGD
 from coreselect.protocols import Attack, Call
@@ -54,7 +53,7 @@ class Guard:
     """A guard over images that training does not see.
 
     Args:
-        images: (x, y), at most `IMAGES` of them; see `some`.
+        images: (x, y), at most `IMAGES` of them.
         radius: of training, of the attack with five steps.
         seed: of the random starts.
         call: how the network is called.
@@ -75,12 +74,6 @@ class Guard:
                     evaluate(network, self.images, attack=judge, seed=self.seed, call=self.call, device=device)
                 )
         return Guarded(found[0].robust, found[1].robust, found[1].n)
-
-
-def some(dataset: Any) -> Any:
-    """Return at most `IMAGES` images, evenly spaced."""
-    n = len(dataset)
-    return dataset if n <= IMAGES else Subset(dataset, [i * n // IMAGES for i in range(IMAGES)])
 
 
 def _error(share: float, n: int) -> float:

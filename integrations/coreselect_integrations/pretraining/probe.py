@@ -14,7 +14,6 @@ from typing import Any, Self
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import Subset
 
 from coreselect.attacks import PGD
 from coreselect.data.labels import why_unlabelled
@@ -24,6 +23,7 @@ from coreselect.support.seeding import derive, rng_kept, seed_everything
 from coreselect_integrations.evaluation import evaluate
 from coreselect_integrations.evaluation.reading import batches
 from coreselect_integrations.networks import RoutedNetwork
+from coreselect_integrations.pretraining.dataset_shape import evenly_spaced
 from coreselect_integrations.training.contexts import evaluation_mode
 
 FITTED, MEASURED = 1000, 500  # images at most: of the pool, and held out
@@ -61,12 +61,12 @@ class Probe:
         classes = 2
         for dataset, most, what in ((pool, FITTED, "pool has"), (held, MEASURED, "held-out images have")):
             with rng_kept():
-                labels = read_labels(_some(dataset, most), seed=0)
+                labels = read_labels(evenly_spaced(dataset, most), seed=0)
             if labels is None:
                 why = f"a probe needs labels, and the {what} none{why_unlabelled(dataset)}: leave --probe-every out."
                 raise DataError(why)
             classes = max(classes, int(labels.max()) + 1)
-        return cls(_some(pool, FITTED), _some(held, MEASURED), radius, seed, classes)
+        return cls(evenly_spaced(pool, FITTED), evenly_spaced(held, MEASURED), radius, seed, classes)
 
     def __call__(self, network: RoutedNetwork, epoch: int, device: torch.device) -> dict[str, float]:
         """Measure the network; neither it nor any random state changes.
@@ -100,12 +100,6 @@ class _Probed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.network.represent(x, "adversarial").float())
-
-
-def _some(dataset: Any, most: int) -> Any:
-    """Return at most so many images, evenly spaced."""
-    n = len(dataset)
-    return dataset if n <= most else Subset(dataset, [i * n // most for i in range(most)])
 
 
 def _features(network: RoutedNetwork, dataset: Any, device: torch.device) -> tuple[Tensor, Tensor]:

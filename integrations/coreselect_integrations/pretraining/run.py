@@ -168,9 +168,8 @@ def pretrain(
         check_range(seen, settings.attack.bounds, "pool inputs")
     # without a selector the share is never chosen: a pool too small for it is no fault
     share: int | float = settings.fraction if selector is not None or settings.fraction * n >= 1 else 1.0
-    share = share if count is None else count
     sampler = CoresetSampler(
-        recipe if progress is None else recipe.reporting(progress), selector or Random(), share,
+        recipe if progress is None else recipe.reporting(progress), selector or Random(), count or share,
         warmup=settings.epochs if selector is None else settings.warmup, every=settings.every, seed=settings.seed,
         align=settings.align, rank=0, world_size=1, store=store,
     )  # fmt: skip
@@ -245,8 +244,8 @@ def pretrain(
                 record = watch.back(run, record, overfits)
                 if sampler.selection is not None:
                     sampler.selection.save(folder / CORESET)
-                if ended is not None:
-                    ended(record)
+                if ended is not None and ended(record) is True and run.done:
+                    break
                 continue
             run.keep(record if worker.world == 1 else {**record, "ranks": worker.world})
             watch.kept(run)

@@ -16,9 +16,11 @@ import torch
 
 from coreselect.errors import RequirementError
 from coreselect.support import ranks
+from coreselect.support.seeding import rng_kept
 from coreselect_integrations.networks import RoutedNetwork, route_call
+from coreselect_integrations.pretraining.dataset_shape import evenly_spaced
 from coreselect_integrations.pretraining.efforts import guarded, with_steps
-from coreselect_integrations.pretraining.guard import COST, Guard, Guarded, some
+from coreselect_integrations.pretraining.guard import COST, IMAGES, Guard, Guarded
 from coreselect_integrations.pretraining.settings import Settings
 from coreselect_integrations.training.run_checks import all_finite
 from coreselect_integrations.training.runs import Run
@@ -39,8 +41,9 @@ class Watch:
     def __init__(self, settings: Settings, pool: Any, held: Any) -> None:
         self.plain, self.steps = settings, settings.attack_steps
         self.on = bool(settings.guard)
-        labelled = len(held) > 0 and isinstance(held[0], tuple) and len(held[0]) > 1
-        images = some(held if labelled else pool)
+        with rng_kept():  # items may be augmented at random
+            labelled = self.on and len(held) > 0 and isinstance(item := held[0], tuple) and len(item) > 1
+        images = evenly_spaced(held if labelled else pool, IMAGES)
         self.guard = Guard(images, settings.attack_radius, settings.seed, route_call)
         self.best, self.good, self.worked = 0.0, -1, 0
         self.pending: list[dict[str, Any]] = []

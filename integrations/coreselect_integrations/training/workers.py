@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from coreselect.support.seeding import derive
+from coreselect.support.seeding import generator
 from coreselect_integrations.training.batches import Batches, NonSingletonBatches
 
 Made = TypeVar("Made")
@@ -19,7 +19,7 @@ class Worker:
 
     def generator(self, seed: int, *path: int | str) -> torch.Generator:
         """Return a new generator for random starts and augmentation, with the seed of (seed, path)."""
-        return torch.Generator().manual_seed(derive(seed, *path))
+        return generator(seed, *path)
 
     def dealt(self, batches: NonSingletonBatches) -> Batches:
         """Return this process's share of each batch."""

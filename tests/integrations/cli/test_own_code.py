@@ -64,6 +64,9 @@ def test_weights_of_ones_own_begin_training_and_tuning_and_are_measured(tmp_path
     weights = (*model, "--checkpoint", tmp_path / "a" / "model.pt")
     command("train", "standard", *DATA, "--epochs", 1, *weights, "--out", tmp_path / "b")
     command("finetune", "sff", *weights, *DATA, "--epochs", 1, "--out", tmp_path / "c")
+    tables = ("--epochs", 1, "--eval", "none", "--test-rows", 20)
+    command("finetune", "slf,sff", *weights, *DATA, *tables, "--out", tmp_path / "d")
+    assert {*json.loads((tmp_path / "d" / "results.json").read_text())["networks"][0]["accuracy"]} == {"slf", "sff"}
     measured = ("--groups", 3, "--sets", 2, "--attack-steps", 1, "--rd-steps", 1, "--sketch", 8)
     command("fidelity", *weights, "--data", "digits", "--rows", 150, *measured)
 
@@ -180,3 +183,14 @@ def test_a_probe_is_in_the_log_and_on_the_line_of_its_epoch(tmp_path: Path) -> N
 def test_options_that_do_not_go_together_are_refused(words: tuple[str, ...], why: str, tmp_path: Path) -> None:
     """In one sentence, before anything is read."""
     assert why in refused("train", "sat", *words, "--out", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [(("--routes", "a,b"), "--routes is for --model"), (("--weights-key", "net"), "--weights-key is for --checkpoint")],
+)
+def test_fine_tuning_refuses_options_of_a_network_that_is_not_given(
+    words: tuple[str, ...], why: str, tmp_path: Path
+) -> None:
+    """In one sentence, before anything is read."""
+    assert why in refused("finetune", "slf", "--from", "m.pt", *words, "--out", tmp_path)

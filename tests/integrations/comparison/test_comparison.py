@@ -23,7 +23,6 @@ from coreselect_integrations.comparison import Cell, Finetuning, Runtime, Study,
 from coreselect_integrations.comparison.cell_files import RECORD, TERMS
 from coreselect_integrations.comparison.cell_run import EMPTY_RECORD
 from coreselect_integrations.comparison.equal_time import affordable_epochs, settings_of
-from coreselect_integrations.comparison.measures import evenly_spaced
 from coreselect_integrations.comparison.methods import selector_for
 from coreselect_integrations.comparison.page import as_html, sentence
 from coreselect_integrations.comparison.picture import looks_of, on_front, pareto
@@ -32,6 +31,7 @@ from coreselect_integrations.comparison.report import as_csv, write
 from coreselect_integrations.comparison.statistics import FULL, WARM, MeanStd, lines, paired
 from coreselect_integrations.comparison.tables import NARROW, WIDE, blocks, nonempty_columns
 from coreselect_integrations.networks import load_network
+from coreselect_integrations.pretraining.dataset_shape import evenly_spaced
 from coreselect_integrations.pretraining.presets import defaults
 from coreselect_integrations.pretraining.run import MODEL
 from coreselect_integrations.pretraining.settings import Settings

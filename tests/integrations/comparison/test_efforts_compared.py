@@ -7,12 +7,14 @@ import pytest
 import torch
 from tiny_runs import images, tiny
 
+from coreselect.errors import RequirementError
 from coreselect_integrations.comparison import Runtime, Study, compare
 from coreselect_integrations.comparison.cell_files import check_terms
 from coreselect_integrations.comparison.page import as_html
 from coreselect_integrations.comparison.statistics import lines, reference_of
-from coreselect_integrations.networks import load_network
+from coreselect_integrations.networks import NetworkSpec, Saved, load_network, make
 from coreselect_integrations.pretraining.run import MODEL
+from coreselect_integrations.pretraining.settings import OLD_DEFAULTS
 from coreselect_integrations.pretraining.watch import guard_seconds
 from coreselect_integrations.training import runs
 
@@ -67,7 +69,19 @@ def test_the_seconds_of_the_guard_count(done: tuple[Path, list[dict[str, Any]]])
 
 
 def test_folders_of_older_comparisons_go_on(tmp_path: Path) -> None:
-    """Their terms have no start, training radius or guard; a uniform start within the judged radius is what they meant."""
+    """Their terms lack what later versions let choose; a uniform start within the judged radius is what they meant."""
     terms = Study(tiny("sat", guard=None), ("rs2",), (0.25,), (0,)).terms()
     check_terms(tmp_path, {k: v for k, v in terms.items() if k not in ("start", "train_radius", "guard")})
     check_terms(tmp_path, terms)
+    lacking = {k: v for k, v in terms.items() if k not in OLD_DEFAULTS}
+    check_terms(tmp_path / "older", lacking)
+    check_terms(tmp_path / "older", terms)
+    with pytest.raises(RequirementError, match="with queue 4096, this one has 512"):
+        check_terms(tmp_path / "older", {**terms, "queue": 512})
+
+
+def test_weights_and_the_start_of_the_attack_are_both_of_a_comparison() -> None:
+    """The digest of weights that all begin with stands beside where attacks start."""
+    spec = NetworkSpec("small", 3, 32, classes=2)
+    begun = Study(tiny("sat"), ("rs2",), (0.25,), (0,), start=Saved(make(spec).state_dict(), spec, {})).terms()
+    assert (begun["start"], len(begun["weights"])) == ("uniform", 16)

@@ -51,6 +51,17 @@ def test_a_forecast_counts_what_a_run_does(system: str, selector: Any, changes: 
         assert told.selection.forward_passes > 49
 
 
+def test_a_stored_coreset_is_trained_on_in_every_epoch(tmp_path: Path) -> None:
+    """Images and updates of the forecast are those of the run, which has no epoch on the whole pool."""
+    settings, pool, held = tiny("standard"), images(49), images(20, seed=8)
+    pretrain(settings, pool, held, tmp_path / "a", selector=get_selector("random"))
+    coreset = Selection.load(tmp_path / "a" / CORESET)
+    told = forecast(settings, pool, held, coreset=coreset)
+    records = pretrain(settings, pool, held, tmp_path / "b", coreset=coreset).records
+    assert told.images == sum(r["examples"] for r in records) == 3 * len(coreset)
+    assert told.updates == sum(r["updates"] for r in records)
+
+
 def test_a_single_batch_is_not_timed() -> None:
     """There is nothing to time after the batch that warms up; the counts are there."""
     told = forecast(tiny("standard", epochs=1, warmup=0, batch_size=64), images(20), images(4, seed=8))

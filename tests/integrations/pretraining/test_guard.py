@@ -18,7 +18,8 @@ from coreselect.errors import RequirementError
 from coreselect.selectors import RS2
 from coreselect_integrations.networks import route_call
 from coreselect_integrations.pretraining import watch
-from coreselect_integrations.pretraining.guard import Guard, Guarded, some
+from coreselect_integrations.pretraining.dataset_shape import evenly_spaced
+from coreselect_integrations.pretraining.guard import IMAGES, Guard, Guarded
 from coreselect_integrations.pretraining.run import Pretrained, pretrain
 from coreselect_integrations.pretraining.watch import all_seconds, guard_seconds
 from coreselect_integrations.training import runs
@@ -92,7 +93,7 @@ def test_what_counts_as_overfitting(training: float, multi_step: float, best: fl
 
 def test_a_guard_measures_the_training_attack_and_five_steps() -> None:
     """On a linear score one step and five reach the same point, so both accuracies are one; no random state changes."""
-    guard, state = Guard(some(images(500)), 0.1, 0), torch.random.get_rng_state()
+    guard, state = Guard(evenly_spaced(images(500), IMAGES), 0.1, 0), torch.random.get_rng_state()
     found = guard(Masked(), PGD(0.1, 0.2, 1), 3, torch.device("cpu"))
     assert found.n == 200
     assert found.training == found.multi_step
