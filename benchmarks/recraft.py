@@ -20,19 +20,19 @@ import numpy as np
 from torch.utils.data import ConcatDataset
 
 from benchmarks import problem
-from benchmarks.case_types import SelectionCase, WarmUp
+from benchmarks.case_types import EPSILON, SelectionCase, WarmUp
+from benchmarks.meter import Interleaved, Meter
 from benchmarks.selection import HEAD, SetValue, ours, plainly, selector
 from coreselect import Task, holdout, select
 from coreselect.attacks import PGD
 
 EVALUATIONS = 3  # attacks by which a set is valued
-RADIUS = 8 / 255
 CASES: Mapping[int, SelectionCase] = {  # the two shapes of the declared cases
     50: SelectionCase(
-        pool=4950, validation=50, group_size=51, budget=990, attack=PGD(RADIUS, 2 / 255, 5), warm=WarmUp(5000, 3), thresholds=()
+        pool=4950, validation=50, group_size=51, budget=990, attack=PGD(EPSILON, 2 / 255, 5), warm=WarmUp(5000, 3), thresholds=()
     ),
     500: SelectionCase(
-        pool=10_000, validation=500, group_size=64, budget=1000, attack=PGD(RADIUS, 10 / 255, 1), warm=WarmUp(5000, 3),
+        pool=10_000, validation=500, group_size=64, budget=1000, attack=PGD(EPSILON, 10 / 255, 1), warm=WarmUp(5000, 3),
         thresholds=(),
     ),
 }  # fmt: skip
@@ -43,12 +43,8 @@ def measure(case: SelectionCase, forms: Mapping[str, tuple[int, Any]], *, data: 
     model = problem.warmed_up(case.warm, data, work, case.arch)
     pool, validation = holdout(problem.images(data, case.pool + case.validation), size=case.validation, seed=case.seed)
     plain = plainly(case, model, pool, validation, HEAD)
-    choosing, picked = plain.choose(), None
-    while picked is None:
-        try:
-            next(choosing)
-        except StopIteration as done:
-            picked = done.value
+    with Meter() as meter:
+        picked = Interleaved(plain.choose(), meter, "plain").finish()
     values = [SetValue(plain, replace(case, seed=case.seed + 1000 + i), picked.rows) for i in range(EVALUATIONS)]
     compared = [value.compare((picked.order, picked.kept), (picked.order, picked.kept))["rd"] for value in values]
     random, best = (float(np.mean([c[name] for c in compared])) for name in ("random_mean", "plain"))
