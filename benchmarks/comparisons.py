@@ -59,6 +59,20 @@ _RESNET18 = {
     "--trainer": "sat", **_SHARED, "--arch": "resnet18", "--precision": "bf16", "--rows": 5500, "--test-rows": 1000,
     "--epochs": 10, "--warmup": 2, "--every": 4, "--attack-steps": 2, "--clock": "cpu", "--no-full": None,
 }  # fmt: skip
+_CHEAP = {  # the training attack of `cifar10-sat-fast`; a line that names its own effort has that
+    "--attack-steps": 1, "--train-radius": "1.5x", "--lr": 0.1, "--clock": "cpu", "--no-full": None, "--also": "margin",
+}  # fmt: skip
+_EFFORT = {**_SAT, **_CHEAP, "--test-rows": 2500, "--seeds": 8, "--equal": "time"}
+_AT_BEST = (
+    "rs2@1x1.5", "rs2@1x1", "rs2@5x1", "redraw@1x1.5", "rcs@1x1.5", "craig@1x1.5", "facility_location@1x1.5",
+    "importance:score=loss@1x1.5",
+)  # fmt: skip
+_EFFORTS_OF_ACL = ("rs2@5x1", "rs2@2x1", "rs2@1x1", "rs2@1x1.5")
+_IMPURE = {**_SAT, **_CHEAP, "--seeds": 5, "--equal": "epochs,time"}
+_FREE = ("rs2", "rs2:balance=labels", "validation_only", "rs2+validation")
+_GUIDED = (
+    "gradmatch:target=validation", "acs_gradmatch:target=validation", "rcs:objective=adversarial_ce",
+)  # fmt: skip
 _FRESH = {"--seeds": "3:6", "--no-full": None}  # for what a comparison with seeds 0 to 2 seemed to show
 _UNLABELLED = ("rs2", "redraw", "random", "rcs", "rcs:capture=all", "rcs:objective=js", "rcs+redraw", "importance")
 
@@ -100,6 +114,25 @@ COMPARISONS: Mapping[str, Comparison] = {
             "--trainer": "sat", "--data": "DATA/cifar10", "--seeds": 3, "--fractions": 0.1, "--rows": 15_200, "--test-rows": 2000,
             "--validation": 500, "--pool": "tail=20", "--no-full": None, "--epochs": 30, "--clock": "cpu", "--num-threads": 1,
         },
+    ),
+    "sat-effort": Comparison("sat-effort", _AT_BEST, _EFFORT),
+    "sat-effort-fashion": Comparison(
+        "sat-effort-fashion", _AT_BEST, {**_EFFORT, "--data": "DATA/fashion_mnist", "--radius": 0.1}
+    ),
+    "acl-effort": Comparison(
+        "acl-effort", _EFFORTS_OF_ACL, {"--trainer": "acl", **_CONTRASTIVE, "--seeds": 6, "--equal": "time", "--no-full": None}
+    ),
+    "dynacl-air-effort": Comparison(
+        "dynacl-air-effort",
+        _EFFORTS_OF_ACL,
+        {"--trainer": "dynacl-air", **_CONTRASTIVE, "--seeds": 6, "--equal": "time", "--no-full": None},
+    ),
+    "pool-tail": Comparison("pool-tail", (*_FREE, *_GUIDED), {**_IMPURE, "--rows": 15_200, "--pool": "tail=20"}),
+    "pool-wrong": Comparison("pool-wrong", (*_FREE, *_GUIDED), {**_IMPURE, "--pool": "labels-wrong=0.4"}),
+    "pool-tail-wrong": Comparison(
+        "pool-tail-wrong",
+        (*_FREE, *_GUIDED),
+        {**_IMPURE, "--rows": 15_200, "--pool": "tail=20,labels-wrong=0.4"},
     ),
     "acl": Comparison("acl", _UNLABELLED, {"--trainer": "acl", **_CONTRASTIVE}),
     "dynacl-air": Comparison("dynacl-air", _UNLABELLED, {"--trainer": "dynacl-air", **_CONTRASTIVE}),
