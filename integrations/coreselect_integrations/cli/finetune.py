@@ -152,15 +152,18 @@ def _check_effect(
     clusters: int | None, dual_bn: bool, rank: int | None, preset: str | None, semi: SemiOptions,
 ) -> None:  # fmt: skip
     """Refuse options that have no effect on any of the modes, or make no sense."""
+    from coreselect.support.factories import is_spec
+
     plain = {"--weight-decay": tuning.weight_decay, "--curve": tuning.curve, "--milestones": tuning.milestones}
+    one_of_ours = tuning.loss is not None and not is_spec(tuning.loss)
     own = (
         ("lpaft", {"lpaft"}, {"--clusters": clusters, "--dual-bn": dual_bn or None}),
         ("semi", {"semi"}, {"--labelled": semi.labelled, "--teacher": semi.teacher}),
         ("autolora", {"autolora"}, {"--rank": rank}),
-        ("aff", {"aff"}, {"--loss": tuning.loss}),
+        ("aff", {"aff"}, {"--loss": tuning.loss if one_of_ours else None}),
         ("alf, aff, autolora, semi and lpaft", {*ATTACKED}, {"--radius": attack.radius}),
         ("modes that train under attack", {*ATTACKED} - {"autolora-slf"}, {"--attack-steps": attack.attack_steps}),
-        (", ".join(MODE_NAMES), {*MODE_NAMES}, {**plain, "--preset": preset}),
+        (", ".join(MODE_NAMES), {*MODE_NAMES}, {**plain, "--preset": preset, "--loss": tuning.loss}),
         ("modes of one training", {*ALL} - {*TRAINED_TWICE}, {"--lr": training.lr}),
     )
     for owners, able, options in own:

@@ -15,7 +15,7 @@ class TuningOptions:
     loss: Annotated[
         str | None,
         typer.Option(
-            help="aff: trades, sat (cross-entropy of attacked images) or fast-at (the same, one attack step).",
+            help="A loss of yours, file.py:loss. aff: or trades, sat (cross-entropy of attacked images), fast-at (with one step).",
             show_default="as published: trades, or sat after ImageNet-32",
             rich_help_panel=TRAINING,
         ),

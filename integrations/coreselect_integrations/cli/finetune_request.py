@@ -10,14 +10,17 @@ import typer
 from coreselect.attacks import PGD
 from coreselect.budget import Budget
 from coreselect.cli.options import AttackOptions, DataOptions, MachineOptions, OwnModelOptions
+from coreselect.support.factories import is_spec
 from coreselect_integrations.cli.finetune_options import SemiOptions, TuningOptions
 from coreselect_integrations.cli.options import TrainingOptions, epochs_in
 from coreselect_integrations.finetuning import MODES, Mode
 from coreselect_integrations.finetuning.modes import SEMI
 from coreselect_integrations.finetuning.post_training import FULL, PROBE
-from coreselect_integrations.finetuning.protocols import published, read_preset, target_of, with_loss
+from coreselect_integrations.finetuning.protocols import published, read_preset, target_of, with_loss, with_own_loss
 from coreselect_integrations.finetuning.semi_supervised import TEACHERS
 from coreselect_integrations.networks import PUBLISHED, Saved
+from coreselect_integrations.own_code import admit
+from coreselect_integrations.pretraining.own_parts import loss_of
 from coreselect_integrations.pretraining.presets import PRESETS
 from coreselect_integrations.pretraining.settings import SYSTEMS
 from coreselect_integrations.pretraining.trained import likely_preset
@@ -101,7 +104,10 @@ def mode_of(request: Request, saved: Saved, classes: int) -> tuple[Mode | None, 
         system, post = before
         target = target_of(saved.spec, classes, request.images.data, _trained_on(saved))
     how = published(name, target, trained_by=system, post=post)
-    if name == "aff" and own.loss is not None:
+    if own.loss is not None and is_spec(own.loss):
+        admitted = admit(own.loss, "loss")
+        how = with_own_loss(how, loss_of(admitted, attacked=how.attack is not None), admitted)
+    elif name == "aff" and own.loss is not None:
         how = with_loss(how, own.loss)
     if how.attack is not None and own.loss != "fast-at":
         how = replace(how, attack=request.pgd)

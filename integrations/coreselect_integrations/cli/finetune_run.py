@@ -78,6 +78,8 @@ def tuned(request: Request) -> tuple[Finetuned | PostTrained, int]:
         "mode": mode, **request.images.record, "epochs": epochs, "seed": request.seed,
         "attack": asdict(request.pgd), "flip": flip, "precision": request.training.precision, "from": dict(saved.about),
     }  # fmt: skip
+    if how is not None and how.own_loss is not None:
+        about["loss"] = how.own_loss
     if mode == "semi":
         about |= {"labelled": request.labelled, "teacher": request.teacher}
     save_network(out / MODEL, record.network, record.spec, about, names_of(dataset) if classes else None)

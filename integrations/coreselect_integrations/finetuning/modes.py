@@ -43,6 +43,8 @@ class Mode:
         shape: the curve of the learning rate, one of `CURVES`.
         floor: the last factor of the curve `cosine`.
         nesterov: whether the momentum is Nesterov's.
+        own_loss: the name under which a loss of the user's was admitted (`coreselect_integrations.own_code`); a run is not
+            continued under another.
     Raises:
         UnknownNameError: no curve has this name.
     """
@@ -61,6 +63,7 @@ class Mode:
     shape: str = "stairs"
     floor: float = 0.0
     nesterov: bool = False
+    own_loss: str | None = None
 
     def __post_init__(self) -> None:
         if self.shape not in CURVES:

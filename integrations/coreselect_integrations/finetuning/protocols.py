@@ -20,6 +20,7 @@ from typing import Any
 from coreselect.attacks import PGD
 from coreselect.errors import RequirementError, UnknownNameError
 from coreselect.losses import SAT, TRADES
+from coreselect.protocols import Loss
 from coreselect_integrations.finetuning.modes import ATTACK, MODES, Mode
 from coreselect_integrations.lookup import look_up
 from coreselect_integrations.networks import NetworkSpec
@@ -135,3 +136,25 @@ def with_loss(mode: Mode, loss: str) -> Mode:
     if loss == "trades":
         return replace(mode, loss=TRADES(6.0), attack=ATTACK, dual_bn=True)
     return replace(mode, loss=SAT(), attack=FAST if loss == "fast-at" else ATTACK, dual_bn=False)
+
+
+def with_own_loss(mode: Mode, loss: Loss, name: str) -> Mode:
+    """Return a mode with a loss of the user's; it has two sets of statistics if the loss reads both routes.
+
+    Args:
+        mode: any.
+        loss: of one view; it reads attacked inputs if the mode attacks, and natural ones alone if it does not.
+        name: see `Mode.own_loss`.
+    Raises:
+        RequirementError: the loss reads more views, or does not fit the mode.
+    """
+    if loss.views != 1:
+        raise RequirementError(f"the loss {name} reads {loss.views} views, and fine-tuning has one: give another loss.")
+    attacked = any(route == "adversarial" for route, _ in loss.streams)
+    if attacked != (mode.attack is not None):
+        reads, trains = ("attacked" if attacked else "natural"), ("attacked" if mode.attack else "natural")
+        raise RequirementError(
+            f"the loss {name} reads {reads} inputs, and {mode.name} trains on {trains} ones: take another mode."
+        )
+    both = len({route for route, _ in loss.streams}) > 1
+    return replace(mode, loss=loss, own_loss=name, dual_bn=both and not mode.linear)

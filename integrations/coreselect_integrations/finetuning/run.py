@@ -96,10 +96,10 @@ def train_all_epochs(
     settings = {
         "mode": mode.name, "epochs": epochs, "batch_size": batch_size, "lr": optimizer.param_groups[0]["lr"], "seed": seed,
         "weight_decay": mode.weight_decay, "milestones": mode.milestones, "attack": settings_of(mode.attack),
-        "curve": mode.shape, "nesterov": mode.nesterov, "loss": mode.loss.name,
+        "curve": mode.shape, "nesterov": mode.nesterov, "loss": mode.own_loss or mode.loss.name,
     }  # fmt: skip
     parts = {"network": tuning.network, "optimizer": optimizer, "schedule": schedule}
-    old = {"curve": "stairs", "nesterov": True, "loss": mode.loss.name}  # of runs that did not write them down
+    old = {"curve": "stairs", "nesterov": True, "loss": settings["loss"]}  # of runs that did not write them down
     run = open_run(runtime, parts, settings, dataset, tuning.network, old)
 
     def epoch(e: int, batches: Batches) -> EpochLog:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from own_parts import own_file
 from typer.testing import CliRunner
 
@@ -69,6 +70,51 @@ def test_weights_of_ones_own_begin_training_and_tuning_and_are_measured(tmp_path
     assert {*json.loads((tmp_path / "d" / "results.json").read_text())["networks"][0]["accuracy"]} == {"slf", "sff"}
     measured = ("--groups", 3, "--sets", 2, "--attack-steps", 1, "--rd-steps", 1, "--sketch", 8)
     command("fidelity", *weights, "--data", "digits", "--rows", 150, *measured)
+
+
+def test_fine_tuning_by_a_loss_of_ones_own(tmp_path: Path) -> None:
+    """The function's loss is minimised in each mode, an equal loss gives equal weights, and a run keeps its loss by digest."""
+    file = own_file(tmp_path)
+    command("train", "standard", *DATA, "--epochs", 1, "--arch", "small", "--out", tmp_path / "a")
+    words = ("--from", tmp_path / "a", *DATA, "--epochs", 1)
+    steps = {"slf": (), "alf": ("--attack-steps", 1), "sff": (), "aff": ("--attack-steps", 1)}
+    for mode, attack in steps.items():
+        command("finetune", mode, *words, *attack, "--loss", f"{file}:smooth", "--out", tmp_path / mode)
+    for mode in ("slf", "alf"):  # their published loss is cross-entropy
+        command("finetune", mode, *words, *steps[mode], "--loss", f"{file}:plain", "--out", tmp_path / f"{mode}-plain")
+        command("finetune", mode, *words, *steps[mode], "--out", tmp_path / f"{mode}-usual")
+        plain, usual, smooth = (load_network(tmp_path / f"{mode}{x}" / "model.pt") for x in ("-plain", "-usual", ""))
+        assert all(torch.equal(plain.weights[key], value) for key, value in usual.weights.items())
+        assert not all(torch.equal(smooth.weights[key], value) for key, value in usual.weights.items())
+        assert smooth.about["loss"].startswith("nets.py:smooth@")
+    assert "loss" in refused("finetune", "slf", *words, "--loss", f"{file}:plain", "--out", tmp_path / "slf")
+    tables = ("--eval", "none", "--test-rows", 20, "--attack-steps", 1)
+    command("finetune", "all", *words, *tables, "--loss", f"{file}:smooth", "--out", tmp_path / "tables")
+    kept = json.loads((tmp_path / "tables" / "results.json").read_text())
+    assert {*kept["networks"][0]["accuracy"]} == {"slf", "alf", "aff"}
+
+
+@pytest.mark.parametrize(
+    ("mode", "loss", "said"),
+    [
+        ("semi", "smooth", "--loss would be without effect on semi"),
+        ("lpaft", "smooth", "--loss would be without effect on lpaft"),
+        ("slf", "Robust", "reads attacked inputs, and slf trains on natural ones"),
+        ("aff", "Natural", "reads natural inputs, and aff trains on attacked ones"),
+        ("slf", "Pairs", "reads 2 views, and fine-tuning has one"),
+        ("slf", "missing", "missing"),
+    ],
+)
+def test_a_loss_that_does_not_fit_the_mode_is_refused(mode: str, loss: str, said: str, tmp_path: Path) -> None:
+    """One sentence says what the loss reads, and what the mode trains on."""
+    file = own_file(
+        tmp_path,
+        more="from coreselect.losses import ACL, CE, SAT\n\nRobust, Natural, Pairs = SAT, CE, ACL\n",
+    )
+    command("train", "standard", *DATA, "--epochs", 1, "--out", tmp_path / "a")
+    own = ("--from", tmp_path / "a", *DATA, "--loss", f"{file}:{loss}", "--out", tmp_path / "b")
+    assert said in " ".join(refused("finetune", mode, *own).replace("│", " ").split())
+    assert not (tmp_path / "b" / "model.pt").exists()
 
 
 def test_a_comparison_takes_a_network_a_loss_and_a_loop(tmp_path: Path) -> None:
