@@ -67,12 +67,11 @@ _AT_BEST = (
     "rs2@1x1.5", "rs2@1x1", "rs2@5x1", "redraw@1x1.5", "rcs@1x1.5", "craig@1x1.5", "facility_location@1x1.5",
     "importance:score=loss@1x1.5",
 )  # fmt: skip
-_EFFORTS_OF_ACL = ("rs2@5x1", "rs2@2x1", "rs2@1x1", "rs2@1x1.5")
+_EFFORTS_OF_ACL = ("rs2@5x1", "rs2@1x1", "rs2@1x1.5")
+_CONTRASTIVE_EFFORT = {**_CONTRASTIVE, "--seeds": 6, "--equal": "time", "--no-full": None, "--tuning-rows": 1000}
 _IMPURE = {**_SAT, **_CHEAP, "--seeds": 5, "--equal": "epochs,time"}
 _FREE = ("rs2", "rs2:balance=labels", "validation_only", "rs2+validation")
-_GUIDED = (
-    "gradmatch:target=validation", "acs_gradmatch:target=validation", "rcs:objective=adversarial_ce",
-)  # fmt: skip
+_GUIDED = ("gradmatch:target=validation", "acs_gradmatch:target=validation")
 _FRESH = {"--seeds": "3:6", "--no-full": None}  # for what a comparison with seeds 0 to 2 seemed to show
 _UNLABELLED = ("rs2", "redraw", "random", "rcs", "rcs:capture=all", "rcs:objective=js", "rcs+redraw", "importance")
 
@@ -115,17 +114,18 @@ COMPARISONS: Mapping[str, Comparison] = {
             "--validation": 500, "--pool": "tail=20", "--no-full": None, "--epochs": 30, "--clock": "cpu", "--num-threads": 1,
         },
     ),
+    "sat-recorded": Comparison(
+        "sat-recorded",
+        ("rs2", "redraw", "rcs", "rcs:rows=recorded"),
+        {**_SAT, "--fractions": 0.05, "--equal": "epochs", "--clock": "cpu", "--no-full": None, "--seeds": 5},
+    ),
     "sat-effort": Comparison("sat-effort", _AT_BEST, _EFFORT),
     "sat-effort-fashion": Comparison(
-        "sat-effort-fashion", _AT_BEST, {**_EFFORT, "--data": "DATA/fashion_mnist", "--radius": 0.1}
+        "sat-effort-fashion", (_AT_BEST[0], *_AT_BEST[2:]), {**_EFFORT, "--data": "DATA/fashion_mnist", "--radius": 0.1}
     ),
-    "acl-effort": Comparison(
-        "acl-effort", _EFFORTS_OF_ACL, {"--trainer": "acl", **_CONTRASTIVE, "--seeds": 6, "--equal": "time", "--no-full": None}
-    ),
+    "acl-effort": Comparison("acl-effort", _EFFORTS_OF_ACL, {"--trainer": "acl", **_CONTRASTIVE_EFFORT}),
     "dynacl-air-effort": Comparison(
-        "dynacl-air-effort",
-        _EFFORTS_OF_ACL,
-        {"--trainer": "dynacl-air", **_CONTRASTIVE, "--seeds": 6, "--equal": "time", "--no-full": None},
+        "dynacl-air-effort", _EFFORTS_OF_ACL, {"--trainer": "dynacl-air", **_CONTRASTIVE_EFFORT}
     ),
     "pool-tail": Comparison("pool-tail", (*_FREE, *_GUIDED), {**_IMPURE, "--rows": 15_200, "--pool": "tail=20"}),
     "pool-wrong": Comparison("pool-wrong", (*_FREE, *_GUIDED), {**_IMPURE, "--pool": "labels-wrong=0.4"}),

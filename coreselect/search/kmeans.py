@@ -112,8 +112,10 @@ def first_centres(X: NDArray[np.floating[Any]], k: int, rng: np.random.Generator
 
 def _centred(X: NDArray[Any], overwrite: bool) -> NDArray[np.float32]:
     """Return (X − mean)/s as a float32 matrix, s a power of two: neither a distant origin nor a size costs precision."""
-    mean = sum(block.sum(0, dtype=np.float64) for _, block in _blocks(X)) / len(X)
-    largest = max(float(np.abs(block - mean).max()) for _, block in _blocks(X))
+    looks = [(b.sum(0, dtype=np.float64), b.min(0), b.max(0)) for _, b in _blocks(X)]
+    sums, least, most = (np.array(part) for part in zip(*looks, strict=True))  # [blocks, D] each
+    mean = sums.sum(0) / len(X)
+    largest = float(np.maximum(most.max(0) - mean, mean - least.min(0)).max())
     scale = np.ldexp(1.0, int(np.clip(np.frexp(largest)[1], -1000, 1000)))
     own = overwrite and X.dtype == np.float32 and X.flags.c_contiguous and X.flags.writeable
     out = X if own else np.empty(X.shape, np.float32)

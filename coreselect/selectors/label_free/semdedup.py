@@ -32,7 +32,7 @@ from coreselect.selectors.label_free.features import (
     unit_single,
 )
 from coreselect.support.limits import Needs
-from coreselect.types import Float64, Selection
+from coreselect.types import Float64, Int64, Selection
 
 ENTRIES, FEWEST = 2**17, 64  # similarities that are computed at a time, and rows
 MANY = 32  # close rows on average, above which a product of matrices is faster
@@ -94,7 +94,7 @@ class SemDeDup:
                 hardness = cosine_distances(X)
                 order = descending(hardness if self.keep == "hard" else -hardness)
                 with snapshot.clock("similarities"):
-                    M[m[order]] = nearest_earlier(X[order])
+                    M[m[order]] = nearest_earlier(X, order)
             picks = np.argsort(M, kind="stable")[:k]
             threshold = M[picks[-1]]  # 1 − ε
             notes = (
@@ -108,13 +108,13 @@ class SemDeDup:
             return snapshot.selection(self, picks, scores=1 - M, nested=True, notes=notes, settings=settings)
 
 
-def nearest_earlier(X: Float64) -> Float64:
-    """Return each unit row's largest cosine with a row before it, −1 for the first row; [m, D] → [m].
+def nearest_earlier(X: Float64, order: Int64) -> Float64:
+    """Return each unit row's largest cosine with a row before it in `order`, −1 for the first; [m, D], [m] → [m] in that order.
 
     Float32 proposes the rows that may have the largest cosine; float64 decides.
     """
     out: Float64 = np.full(len(X), -1.0)
-    single = X.astype(np.float32)
+    single = X.astype(np.float32)[order]  # [m, D]
     margin = np.float32(2 * gamma(X.shape[1], torch.float32))
     step = max(FEWEST, ENTRIES // len(X))
     later = np.triu(np.full((min(step, len(X)),) * 2, -np.inf, np.float32))  # hides rows that are not before a row
@@ -126,8 +126,8 @@ def nearest_earlier(X: Float64) -> Float64:
         i, j = np.divmod(close, block.shape[1])
         i, j = (i, j) if at else (i[i > 0], j[i > 0])  # the first row has none before it
         if len(i) > len(block) * MANY:
-            exact = X[own] @ X[: own.stop].T
+            exact = X[order[own]] @ X[order[: own.stop]].T
             np.maximum.at(out, at + i, exact[i, j])
         else:
-            np.maximum.at(out, at + i, np.einsum("pd,pd->p", X[at + i], X[j]))
+            np.maximum.at(out, at + i, np.einsum("pd,pd->p", X[order[at + i]], X[order[j]]))
     return out.clip(-1.0, 1.0).round(DECIMALS)  # the last bits of a product depend on its block
