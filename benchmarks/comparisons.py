@@ -31,7 +31,8 @@ EPOCHS: Mapping[str, Callable[[Line], str]] = {
     "s": lambda line: short(line.train_seconds.mean + line.select_seconds.mean),
     "of them selecting": lambda line: short(line.select_seconds.mean),
 }
-TIME = {name: WIDE[name] for name in ("epochs", "robust %", *_AGAINST)}
+TIME = {name: WIDE[name] for name in ("epochs", "standard %", "robust %", *_AGAINST)}
+MARGIN = {"margin %": WIDE["margin %"]}  # of comparisons that measured it
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,13 +183,15 @@ def tables(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         {(f, j) for f, j, *_ in found if f is not None}, key=lambda key: (key[0], order(key[1]))
     ):
         timed = any(key[:2] == (fraction, judged) and key[3] == "time" for key in found)
+        margin = MARGIN if any(line.margin is not None for line in found.values()) else {}
+        columns, at_equal_time = {**EPOCHS, **margin}, {**TIME, **margin}
         rows = []
         for method in methods:
             one = found.get((None if method in (FULL, WARM) else fraction, judged, method, "epochs"))
             if one is not None:
-                late = row(found.get((fraction, judged, method, "time")), TIME) if timed else []
-                rows.append([*row(one, EPOCHS), *late])
-        head = [*EPOCHS, *(f"{name}, equal time" for name in TIME if timed)]
+                late = row(found.get((fraction, judged, method, "time")), at_equal_time) if timed else []
+                rows.append([*row(one, columns), *late])
+        head = [*columns, *(f"{name}, equal time" for name in at_equal_time if timed)]
         words = "" if judged == TRAINED else f", judged by {judged}"
         both = [head, ["---"] * len(head), *rows]
         told = what_can_be_seen([found[key] for key in found if key[:2] == (fraction, judged) and key[3] == "epochs"])
