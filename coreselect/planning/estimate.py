@@ -46,7 +46,7 @@ def estimate(snapshot: Snapshot, selector: Any, k: int, *, timed: bool) -> Plan:
             seconds["greedy"] = one
         if own.products or own.read:
             seconds[OWN] = seconds_of_work(own, facts.features, snapshot.theta()[:1])
-        elif made and not one:
+        elif made and not any(isinstance(need, OwnWork | RowPasses) for need in needs):
             notes.append(HARDLY_TIMED)
     return Plan(
         selector.name, snapshot.n, k, made, row_passes, own.products, own.read,

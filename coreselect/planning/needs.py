@@ -134,6 +134,8 @@ class OwnWork:
     of: Callable[[int], Needs]
 
 
+NO_WORK = OwnWork("features", lambda _: Needs())  # of a method whose passes of the model are all that it does
+
 Need = OwnWork | NaturalPass | Sweep | OnValidation | OwnPasses | RowPasses | Memory
 
 

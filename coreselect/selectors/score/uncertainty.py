@@ -19,16 +19,13 @@ import numpy as np
 from scipy.special import entr
 
 from coreselect.history import Record
-from coreselect.planning.needs import OwnWork, Sizes
+from coreselect.planning.needs import NO_WORK, OwnWork, Sizes
 from coreselect.selectors.checks import class_labels, finite_array, finite_logits, log_probabilities, logit_work
 from coreselect.selectors.score.predictions import training_record
 from coreselect.selectors.score.ranking import Ranked, Scores
-from coreselect.support.limits import Needs
 from coreselect.task.model_snapshot import ModelSnapshot
 from coreselect.task.snapshot import Snapshot
 from coreselect.types import Float64, Int64
-
-NOTHING = OwnWork("logits", lambda _: Needs())
 
 
 @dataclass(frozen=True)
@@ -141,7 +138,7 @@ class _ByPredictionAndLabel(Ranked):
 
     def work(self, sizes: Sizes) -> OwnWork:
         """Return what the method computes on logits: nothing where training has recorded the scores."""
-        return NOTHING if self.from_history else logit_work(sizes.n)
+        return NO_WORK if self.from_history else logit_work(sizes.n)
 
     @abstractmethod
     def of(self, log_p: Float64, y: Int64) -> Float64:
