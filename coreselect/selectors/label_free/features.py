@@ -63,9 +63,9 @@ def cluster(
 
 
 def cluster_needs(n: int, count: int, d: int, by: Engine) -> Needs:
-    """Return what `cluster` needs for features [N, D], with their one float32 copy."""
+    """Return what `cluster` needs for features [N, D], with their one float32 copy at unit length."""
     found = kmeans_needs(n, count, d, ITERATIONS, by)
-    return replace(found, memory=found.memory + 4 * n * d)
+    return replace(found, read=MEMBER * n * d, memory=found.memory + 4 * n * d)
 
 
 def engine_note(by: Engine) -> str:

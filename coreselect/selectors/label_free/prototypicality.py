@@ -70,7 +70,7 @@ class Prototypicality:
             found = cluster_needs(n, count, d, self.search)
             members = 4 * n * d + MEMBER * n / count * d  # beside the copy that was clustered
             way_out = "give other clusters, or choose in windows (windowed)"
-            return replace(found, read=8 * n * d, memory=max(found.memory, members), way_out=way_out)
+            return replace(found, read=found.read + MEMBER * n * d, memory=max(found.memory, members), way_out=way_out)
 
         return OwnWork("features", of)
 

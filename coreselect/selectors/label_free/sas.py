@@ -89,7 +89,7 @@ class SAS:
             found = Needs() if by_label else cluster_needs(n, count, d, self.search)
             return Needs(
                 found.products,
-                read=8 * (pairs + 3 * n) * d,  # and the sums at the start
+                read=found.read + 8 * (pairs + 3 * n) * d,  # and the sums at the start
                 memory=max(found.memory, MEMBER * largest * d),
                 way_out="give more clusters, or choose in windows (windowed)",
             )

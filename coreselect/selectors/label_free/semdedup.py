@@ -80,6 +80,7 @@ class SemDeDup:
             found = cluster_needs(n, count, d, self.search)
             return Needs(
                 found.products + n * n / count * d,
+                read=found.read + MEMBER * n * d,
                 memory=max(found.memory, MEMBER * n / count * d),
                 way_out="give more clusters (but not too many), or choose in windows (windowed)",
             )
