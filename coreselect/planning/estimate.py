@@ -15,7 +15,7 @@ from coreselect.support.limits import Needs
 from coreselect.task.model_snapshot import ModelSnapshot
 from coreselect.task.snapshot import Snapshot
 
-HARDLY_TIMED = "the time of the method's own work on its rows or features is not in the plan"
+HARDLY_TIMED = "the time of the method's own work on its features, logits or rows is not in the plan"
 
 
 def estimate(snapshot: Snapshot, selector: Any, k: int, *, timed: bool) -> Plan:
@@ -32,7 +32,8 @@ def estimate(snapshot: Snapshot, selector: Any, k: int, *, timed: bool) -> Plan:
     if not isinstance(snapshot, ModelSnapshot):
         return _of_arrays(snapshot, selector, k, needs, row_passes, timed=timed)
     facts, notes = facts_of(snapshot), list[str]()
-    own = own_work(needs, {"features": facts.features, "rows": facts.row if sizes.caches else SKETCH})
+    widths = {"features": facts.features, "logits": facts.outputs, "rows": facts.row if sizes.caches else SKETCH}
+    own = own_work(needs, widths)
     made = passes(needs, sizes, facts, notes)
     seconds: dict[str, float] | None = None
     number = 0
@@ -45,7 +46,7 @@ def estimate(snapshot: Snapshot, selector: Any, k: int, *, timed: bool) -> Plan:
             seconds["greedy"] = one
         if own.products or own.read:
             seconds[OWN] = seconds_of_work(own, facts.features, snapshot.theta()[:1])
-        elif made and not one:
+        elif made and not any(isinstance(need, OwnWork | RowPasses) for need in needs):
             notes.append(HARDLY_TIMED)
     return Plan(
         selector.name, snapshot.n, k, made, row_passes, own.products, own.read,
@@ -57,7 +58,11 @@ def _of_arrays(
     snapshot: Snapshot, selector: Any, k: int, needs: tuple[Need, ...], row_passes: int | None, *, timed: bool
 ) -> Plan:
     """Return the plan of a selection from arrays: nothing passes through a model, and the method's own work is what there is."""
-    widths = {"features": snapshot.feature_width or 0, "rows": snapshot.row_width or 0}
+    widths = {
+        "features": snapshot.feature_width or 0,
+        "logits": snapshot.logit_width or 0,
+        "rows": snapshot.row_width or 0,
+    }
     own = own_work(needs, widths)
     seconds = None
     if timed and (own.products or own.read):

@@ -56,8 +56,11 @@ def sizes_of(snapshot: Snapshot, k: int) -> Sizes:
     classes = _classes(snapshot)
     if not isinstance(snapshot, ModelSnapshot):
         return Sizes(snapshot.n, k, classes=classes, arrays=True)
-    caches = isinstance(snapshot.net, HeadSplit)
-    return Sizes(snapshot.n, k, snapshot.batch_loss, caches, caches and not snapshot.batch_loss, classes)
+    caches, held = isinstance(snapshot.net, HeadSplit), snapshot.task.validation
+    return Sizes(
+        snapshot.n, k, snapshot.batch_loss, caches, caches and not snapshot.batch_loss, classes,
+        validation=0 if held is None else len(held),
+    )  # fmt: skip
 
 
 def _classes(snapshot: Snapshot) -> tuple[int, ...]:

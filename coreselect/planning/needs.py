@@ -23,6 +23,7 @@ class Sizes:
         caches: whether only a head is captured, so that features do not change (`Network.caches`).
         factored: whether rows of single examples are kept as factors, which give the row of any group.
         classes: how many examples each class has; empty without labels.
+        validation: |U|, how many examples validation has; 0 where there is none, or only its gradient.
         arrays: whether the task is made of arrays; then nothing passes through a model.
     """
 
@@ -33,6 +34,7 @@ class Sizes:
     factored: bool = True
     classes: tuple[int, ...] = ()
     arrays: bool = False
+    validation: int = 0
 
     def of(self, n: int, k: int) -> "Sizes":
         """Return the sizes of a part of the pool that has its share of each class."""
@@ -121,16 +123,18 @@ class Memory:
 
 @dataclass(frozen=True)
 class OwnWork:
-    """What a method computes on its features or rows, after the model is done.
+    """What a method computes on its features, logits or rows, after the model is done.
 
     Attributes:
         over: what it works on.
         of: width of these → multiply-adds, bytes read and bytes kept; the method refuses above the limits by the same numbers.
     """
 
-    over: Literal["rows", "features"]
+    over: Literal["rows", "features", "logits"]
     of: Callable[[int], Needs]
 
+
+NO_WORK = OwnWork("features", lambda _: Needs())  # of a method whose passes of the model are all that it does
 
 Need = OwnWork | NaturalPass | Sweep | OnValidation | OwnPasses | RowPasses | Memory
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from coreselect.errors import MissingExtraError, NonFiniteError, ShapeError, UnknownNameError
 from coreselect.search.faiss import faiss_kmeans, require_faiss
 from coreselect.support.devices import host_array
+from coreselect.support.limits import Needs
 from coreselect.types import Int64
 
 ENGINES = ("auto", "faiss", "scipy")
@@ -69,8 +70,20 @@ def kmeans(
         x = _centred(X, overwrite)  # [N, D] float32
         starts = (first_centres(x, k, rng) for _ in range(restarts))
         return min((faiss_kmeans(x, start, iterations) for start in starts), key=_sum_of_squares)[0]
-    wide = X.astype(np.float64)
+    wide = X.astype(np.float64, copy=False)
     return min((_scipy(wide, k, iterations, rng) for _ in range(restarts)), key=_sum_of_squares)[0]
+
+
+def kmeans_needs(n: int, clusters: int, width: int, iterations: int, by: Engine) -> Needs:
+    """Return what one restart of k-means needs for N points of a width, beside the points.
+
+    FAISS scales the points, in place if it may, and goes over all centres in every iteration. scipy copies the points to float64,
+    and draws a first centre by distances to all before it.
+    """
+    k = min(clusters, n)
+    if engine(by) == "faiss":
+        return Needs((iterations + 2) * n * k * width, memory=64 * n)
+    return Needs((iterations + k / 2) * n * k * width, memory=8 * n * (width + k) + 64 * n)
 
 
 def engine(by: Engine) -> Literal["faiss", "scipy"]:
@@ -136,7 +149,8 @@ def _scipy(X: NDArray[np.float64], k: int, iterations: int, rng: np.random.Gener
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a cluster may be empty
         centres, labels = kmeans2(X, k, iter=iterations, minit="++", rng=rng, missing="warn")
-    return labels.astype(np.int64), float(((X - centres[labels]) ** 2).sum())
+    squares = (((block - centres[labels[at : at + len(block)]]) ** 2).sum() for at, block in _blocks(X))
+    return labels.astype(np.int64), float(sum(squares))
 
 
 def _sum_of_squares(answer: tuple[Int64, float]) -> float:

@@ -1,7 +1,7 @@
 """What selectors read from a snapshot, with a check that it is finite, in range, or not zero."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from scipy.special import log_softmax
@@ -9,10 +9,13 @@ from torch import Tensor
 
 from coreselect.errors import RequirementError, ShapeError
 from coreselect.gradients.inputs import refuse_labels
+from coreselect.planning.needs import OwnWork
 from coreselect.support.finite_checks import check_finite
 from coreselect.support.limits import Needs, refuse_beyond
 from coreselect.task.snapshot import Snapshot
 from coreselect.types import Float64, Int64
+
+LOGITS = 2**19  # that are widened to float64 at a time
 
 
 def finite_features(
@@ -52,18 +55,43 @@ def finite_array(values: Tensor, what: str, positions: Int64) -> Float64:
     return values.to("cpu", torch.float64).numpy()
 
 
-def log_probabilities(snapshot: Snapshot, *, attacked: bool = False) -> Float64:
-    """Return the log softmax of natural (or attacked) logits: [n, C] in float64, C ≥ 2.
+def finite_logits(
+    snapshot: Snapshot, *, attacked: bool = False, needs: Callable[[int], Needs] | None = None, name: str = ""
+) -> Tensor:
+    """Return the natural (or attacked) logits [n, C], C ≥ 2, on their device.
 
+    Args:
+        needs: C → what the method needs; refused above the limits, before the logits are read if C is known.
+        name: of the method, for that refusal.
     Raises:
+        RequirementError: there are no logits, or the method needs more than the limits allow.
         ShapeError: there is only one output, so there are no classes.
         NonFiniteError: logits hold NaN or infinity.
     """
-    logits = snapshot.attacked_logits() if attacked else snapshot.logits()
-    z = finite_array(logits, "logits", snapshot.positions)
-    if z.shape[1] < 2:
-        raise ShapeError(f"a score of classes needs logits of at least 2 outputs, got {z.shape[1]}: give a wider head.")
-    return log_softmax(z, axis=1)
+    if needs is not None and snapshot.logit_width is not None:
+        refuse_beyond(name, needs(snapshot.logit_width), snapshot.n)
+    logits = (snapshot.attacked_logits() if attacked else snapshot.logits()).detach()
+    if needs is not None and snapshot.logit_width is None:
+        refuse_beyond(name, needs(logits.shape[1]), snapshot.n)
+    check_finite(logits, "logits", snapshot.positions)
+    if logits.shape[1] < 2:
+        raise ShapeError(
+            f"a score of classes needs logits of at least 2 outputs, got {logits.shape[1]}: give a wider head."
+        )
+    return logits
+
+
+def log_probabilities(logits: Tensor) -> Iterator[tuple[slice, Float64]]:
+    """Yield (rows, their log softmax [b, C] in float64) for logits [n, C], in blocks."""
+    at = 0
+    for block in logits.split(max(1, LOGITS // logits.shape[1])):
+        yield slice(at, at + len(block)), log_softmax(block.to("cpu", torch.float64).numpy(), axis=1)
+        at += len(block)
+
+
+def logit_work(n: int) -> OwnWork:
+    """Return the work of a score of predictions: a few passes over logits [n, C] in float64, in O(n) memory."""
+    return OwnWork("logits", lambda classes: Needs(read=64 * n * classes, memory=32 * n))
 
 
 def class_labels(snapshot: Snapshot, classes: int) -> Int64:

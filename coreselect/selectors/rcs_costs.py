@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from coreselect.objectives import Objective
-from coreselect.planning.needs import NaturalPass, Need, OnValidation, RowPasses, Sizes, Sweep
+from coreselect.planning.needs import NaturalPass, Need, OnValidation, OwnWork, RowPasses, Sizes, Sweep
 from coreselect.search import GreeDi
 from coreselect.task.groups import default_size, sizes_of_deal
+from coreselect.task.stratification import strata_needs
 
 if TYPE_CHECKING:
     from coreselect.selectors.rcs import RCS
@@ -15,8 +17,9 @@ if TYPE_CHECKING:
 
 def costs_of_rcs(rcs: RCS, sizes: Sizes) -> tuple[Need, ...]:
     """Return the needs of one selection; the number of picked groups is exact where their sizes divide the budget."""
+    clustered = OwnWork("features", partial(strata_needs, sizes.n, rcs.clusters))
     if sizes.arrays:
-        return (RowPasses(sizes.k, "rows"),)
+        return (RowPasses(sizes.k, "rows"), *((clustered,) if rcs.stratify == "clusters" else ()))
     size = 1 if rcs.groups == "example" else rcs.group_size or default_size(sizes.k, batch_loss=sizes.batch_loss)
     few, most = sizes_of_deal(sizes.n, size)
     picks, at_most = -(-sizes.k // few), few < most
@@ -43,7 +46,7 @@ def costs_of_rcs(rcs: RCS, sizes: Sizes) -> tuple[Need, ...]:
             clean=1,
             at_most=at_most and (recrafted > 0 or not sizes.caches),
         ),
-        *((NaturalPass(sizes.n),) if rcs.stratify == "clusters" else ()),
+        *((NaturalPass(sizes.n), clustered) if rcs.stratify == "clusters" else ()),
         *(() if rcs.rows == "recorded" else (sweep,)),
         RowPasses(
             picks if runs == 1 else 2 * picks, "rows"

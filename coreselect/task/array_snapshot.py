@@ -49,6 +49,7 @@ class ArraySnapshot(Snapshot):
         self.task, self.pool_history = task, task.history
         self.stratified_by_labels = task.labels is not None
         self.feature_width = None if task.features is None else task.features.shape[1]
+        self.logit_width = None if task.logits is None else task.logits.shape[1]
         self.row_width = None if task.gradients is None else task.gradients.shape[1]
         self._is_whole_pool = np.array_equal(positions, np.arange(task.size))
         if task.groups is not None:

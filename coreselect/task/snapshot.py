@@ -41,7 +41,7 @@ class Snapshot(ABC):
         attacks_training: whether the last stream of the loss is of attacked inputs; None if there is no loss.
         fixed_groups: groups that came with the task, or None.
         pool_history: what training has recorded about the whole pool, or None.
-        feature_width, row_width: D and P where they are known without computing anything, else None.
+        feature_width, logit_width, row_width: D, C and P where they are known without computing anything, else None.
     """
 
     needs_sketch = False
@@ -51,6 +51,7 @@ class Snapshot(ABC):
     fixed_groups: Groups | None = None
     pool_history: History | None = None
     feature_width: int | None = None
+    logit_width: int | None = None
     row_width: int | None = None
 
     def __init__(self, context: Context, positions: Int64) -> None:

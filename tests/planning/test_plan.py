@@ -15,7 +15,7 @@ from coreselect import plan, select
 from coreselect.attacks import PGD
 from coreselect.errors import BudgetError, RequirementError
 from coreselect.gradients.rows import DenseRows
-from coreselect.selectors import CRAIG, RCS, Entropy, KCenter, Mixture, PerClass, Windowed, get_selector
+from coreselect.selectors import CCS, CRAIG, D2, RCS, Entropy, KCenter, Mixture, PerClass, Windowed, get_selector
 from coreselect.selectors.catalogue import CATALOGUE
 from coreselect.types import Selection
 
@@ -83,6 +83,36 @@ def test_a_whole_captured_network_is_planned(budget: int) -> None:
     made = task(capture="all")
     selector = cases.rcs(group_size=8)
     assert passes_made(made, selector, budget) == plan(made, selector, budget, timed=False).forward_passes
+
+
+@pytest.mark.parametrize("refresh", [1, 3])
+def test_queries_of_glister_are_planned(refresh: int, monkeypatch: Any) -> None:
+    """Where more than a head is captured, a query every `refresh` picks is two passes over validation; on a head it is none.
+
+    Rows of single examples go through the model one by one inside a batch, so they are counted as rows.
+    """
+    selector, again, plain = get_selector("glister", refresh=refresh), [0], DenseRows.full
+
+    def full(self: Any, *given: Any) -> Any:
+        again[0] += 1
+        return plain(self, *given)
+
+    assert passes_made(task(), selector) == plan(task(), selector, K, timed=False).forward_passes
+    monkeypatch.setattr(DenseRows, "full", full)
+    made = task(capture="all")
+    told = {p.part: p for p in plan(made, selector, K, timed=False).passes}
+    assert passes_made(made, selector) == told["validation"].forward == 2 * U * -(-K // refresh)
+    assert again[0] == told["rows again"].forward == K
+
+
+@pytest.mark.parametrize("name", ["deepfool", "aign", "el2n_adv", "cal", "aum"])
+@pytest.mark.parametrize("outer", [D2, CCS])
+def test_a_method_on_a_score_makes_the_passes_of_the_score(outer: Any, name: str) -> None:
+    """What ranks by the score of another method plans the passes of that method."""
+    made, selector = task(), outer(score=get_selector(name))
+    told = plan(made, selector, K, timed=False)
+    assert passes_made(made, selector) <= told.forward_passes
+    assert told.at_most == (name == "deepfool")
 
 
 def test_contrastive_losses_and_two_routes_are_planned() -> None:

@@ -23,6 +23,7 @@ from coreselect.selectors import (
     D2,
     SAS,
     FacilityLocation,
+    GraNd,
     GraphCut,
     Herding,
     KCenter,
@@ -85,6 +86,10 @@ REFUSED = {
     "zcore": ZCore(),
     "sas": SAS(clusters=1),
     "semdedup": SemDeDup(clusters=1),
+    "semdedup scipy": SemDeDup(search="scipy"),  # 8.4 GiB, most of it a float64 copy of the features
+    "moderate": Moderate(),  # in one class
+    "prototypicality": Prototypicality(clusters=1000, search="scipy"),
+    "per_class": PerClass(KCenter(), "clusters", clusters=1000),
 }
 
 
@@ -92,18 +97,31 @@ REFUSED = {
 def test_imagenet_is_refused_at_once_where_it_would_take_hours(name: str) -> None:
     """5 % of 1,281,167 × 512: one sentence with the need, the limit and the way out, before features or rows are read."""
     with pytest.raises(RequirementError, match=r"\(windowed|Windowed\)") as caught:
-        select(huge(classes=1000 if name == "d2" else None), REFUSED[name], K)
+        select(huge(classes={"d2": 1000, "moderate": 1}.get(name)), REFUSED[name], K)
     assert "\n" not in str(caught.value)
     assert "1,281,167" in str(caught.value) or "most_bytes" in str(caught.value)
 
 
 @pytest.mark.parametrize(
     "selector",
-    [KCenter(), GraphCut(), SemDeDup(), CRAIG(), SAS(), SAS(latent="labels"), Prototypicality()],
+    [
+        KCenter(),
+        GraphCut(),
+        SemDeDup(),
+        CRAIG(),
+        SAS(),
+        SAS(latent="labels"),
+        Prototypicality(),
+        Prototypicality(search="scipy"),
+        Moderate(),
+        GraNd(),
+    ],
     ids=lambda s: s.name,
 )
 def test_imagenet_is_begun_where_it_takes_less_than_an_hour(selector: Any) -> None:
     """5 % of 1,281,167 × 512 in 1000 classes: these methods go on to read what they need."""
+    if selector.name == "semdedup":
+        pytest.importorskip("faiss")
     with pytest.raises(AssertionError, match="before the refusal"):
         select(huge(classes=1000), selector, K)
 

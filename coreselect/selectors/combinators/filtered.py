@@ -19,7 +19,7 @@ from coreselect.errors import BudgetError, ShapeError
 from coreselect.planning.derived import of_parts
 from coreselect.planning.needs import NaturalPass, Need, Sizes
 from coreselect.protocols import Selector, TaskLike
-from coreselect.selectors.checks import class_labels, log_probabilities
+from coreselect.selectors.checks import class_labels, finite_logits, log_probabilities, logit_work
 from coreselect.selectors.combinators.merge import Part, merge
 from coreselect.support.array_checks import as_array
 from coreselect.task.snapshot import Snapshot
@@ -64,7 +64,7 @@ class Filtered:
     def costs(self, sizes: Sizes) -> tuple[Need, ...]:
         """Return what the selector needs for the examples that are left, and a pass where the losses are not given."""
         left = sum(ceil(self.keep * n - 1e-9) for n in sizes.classes) or ceil(self.keep * sizes.n - 1e-9)
-        own = () if self.losses is not None else (NaturalPass(sizes.n),)
+        own = () if self.losses is not None else (NaturalPass(sizes.n), logit_work(sizes.n))
         return (*own, *of_parts([(self.selector, sizes.of(left, min(left, sizes.k)))]))
 
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
@@ -93,8 +93,9 @@ class Filtered:
                     f"{len(given)} losses were given for a pool of {len(snapshot.context.source)} examples: give one for each."
                 )
             return given[snapshot.positions]
-        log_p = log_probabilities(snapshot)  # [n, C]
-        return -log_p[np.arange(snapshot.n), class_labels(snapshot, log_p.shape[1])]
+        logits = finite_logits(snapshot, needs=logit_work(snapshot.n).of, name=self.name)  # [n, C]
+        y = class_labels(snapshot, logits.shape[1])
+        return np.concatenate([-log_p[np.arange(len(log_p)), y[rows]] for rows, log_p in log_probabilities(logits)])
 
 
 def lowest(losses: Float64, labels: Int64, keep: float) -> np.ndarray:

@@ -7,6 +7,7 @@ without repetition inside a class until the class is used up.
 """
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -15,11 +16,11 @@ import torch
 from coreselect.budget import Budget, fill, largest_remainder, resolve
 from coreselect.errors import ShapeError
 from coreselect.planning.derived import of_parts
-from coreselect.planning.needs import NaturalPass, Need, Sizes
+from coreselect.planning.needs import NaturalPass, Need, OwnWork, Sizes
 from coreselect.protocols import Selector, TaskLike
 from coreselect.selectors.combinators.merge import Part, merge
 from coreselect.task.snapshot import Snapshot
-from coreselect.task.stratification import CLUSTERS, strata_of
+from coreselect.task.stratification import CLUSTERS, strata_needs, strata_of
 from coreselect.types import Int64, Selection
 
 
@@ -65,7 +66,8 @@ class PerClass:
         classes = known or [sizes.n]
         shares = self._counts(sizes.k, classes) if known else [sizes.k]
         inside = [replace(sizes, n=n, k=k, classes=(n,)) for n, k in zip(classes, shares, strict=True) if k]
-        clusters = (NaturalPass(sizes.n),) if self.by == "clusters" else ()
+        clustered = OwnWork("features", partial(strata_needs, sizes.n, self.clusters))
+        clusters = (NaturalPass(sizes.n), clustered) if self.by == "clusters" else ()
         return (*clusters, *of_parts((self.selector, one) for one in inside))
 
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:

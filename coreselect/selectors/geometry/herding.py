@@ -38,8 +38,8 @@ class Herding:
     renew = "round"
 
     def work(self, sizes: Sizes) -> OwnWork:
-        """Return what the method reads of features of width D: all of them, 4·N·D bytes, at every pick."""
-        return OwnWork("features", lambda d: Needs(read=4 * sizes.n * sizes.k * d))
+        """Return what the method reads of features of width D: all of them, 4·N·D bytes, at every pick, in O(N) memory."""
+        return OwnWork("features", lambda d: Needs(read=4 * sizes.n * sizes.k * d, memory=64 * sizes.n))
 
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as snapshot:

@@ -8,7 +8,7 @@ by orthogonal matching pursuit (`coreselect.solvers.omp`). The published forms m
 or match mini-batches instead of examples (not available here).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -25,6 +25,7 @@ from coreselect.selectors.gradient.example_gradients import (
     with_attacked_loss,
     with_natural_loss,
 )
+from coreselect.selectors.gradient.row_work import passes_over_rows, refuse_rows
 from coreselect.solvers.omp import Matching, omp
 from coreselect.support.limits import Needs
 from coreselect.task.snapshot import Snapshot
@@ -67,8 +68,13 @@ class GradMatch:
 
     def work(self, sizes: Sizes) -> OwnWork:
         """Return what the method reads of rows: all of them at every pick, and its k rows and their k×k factor in float64."""
-        n, k = sizes.n, sizes.k
-        return OwnWork("rows", lambda w: Needs(read=k * (4 * n * w + 16 * k * w), memory=8 * k * (w + k)))
+        k = sizes.k
+
+        def of(w: int) -> Needs:
+            passes = passes_over_rows(sizes, w, k)
+            return replace(passes, read=passes.read + 16 * k * k * w, memory=8 * k * (w + k))
+
+        return OwnWork("rows", of)
 
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as snapshot:
@@ -78,6 +84,7 @@ class GradMatch:
                     f"{self.name!r} needs a {k}×{k} factor of {8 * k * k / 2**20:.0f} MiB, and dense_up_to={self.dense_up_to}: "
                     f"match class by class (per_class), window by window (windowed), or raise dense_up_to."
                 )
+            refuse_rows(snapshot, self, k, self.name)
             compared = self._compared(snapshot)
             snapshot = compared.snapshot
             query = None if self.target == "train" else validation_query(snapshot, self.name, compared.objective)

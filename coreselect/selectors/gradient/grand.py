@@ -10,8 +10,10 @@ import numpy as np
 import torch
 
 from coreselect.budget import Budget, resolve
+from coreselect.planning.needs import OwnWork, Sizes
 from coreselect.protocols import TaskLike
 from coreselect.selectors.gradient.example_gradients import example_rows, with_natural_loss
+from coreselect.selectors.gradient.row_work import refuse_rows, rows_work
 from coreselect.types import Selection
 
 
@@ -28,9 +30,14 @@ class GraNd:
     requires = frozenset({"gradients"})
     renew = "round"
 
+    def work(self, sizes: Sizes) -> OwnWork:
+        """Return what the method computes on rows: their norms."""
+        return rows_work(sizes, 1, kept=40)
+
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as snapshot:
             k = resolve(budget, snapshot.n)
+            refuse_rows(snapshot, self, k, self.name)
             compared = with_natural_loss(snapshot, self.name)
             snapshot = compared.snapshot
             rows, notes = example_rows(snapshot, self.name)

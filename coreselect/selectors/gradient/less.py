@@ -19,8 +19,10 @@ import torch
 from coreselect.budget import Budget, resolve
 from coreselect.errors import SingleExamplesWarning
 from coreselect.gradients.rows import Rows
+from coreselect.planning.needs import OwnWork, Sizes
 from coreselect.protocols import TaskLike
 from coreselect.selectors.gradient.example_gradients import natural_gradients
+from coreselect.selectors.gradient.row_work import refuse_rows, rows_work
 from coreselect.types import Float64, Int64, Selection
 
 
@@ -38,9 +40,14 @@ class LESS:
     requires = frozenset({"gradients", "validation"})
     renew = "round"
 
+    def work(self, sizes: Sizes) -> OwnWork:
+        """Return what the method computes on rows: norms, cosines, and those of the k highest again in float64."""
+        return rows_work(sizes, 2 + 6 * sizes.k / sizes.n, kept=64)
+
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as snapshot:
             k = resolve(budget, snapshot.n)
+            refuse_rows(snapshot, self, k, self.name)
             warnings.warn(
                 "picking single examples by their cosine with validation alone can leave a few classes only: use PerClass(LESS()), "
                 "or compare with rs2 on the same budget.",

@@ -1,5 +1,6 @@
 """Features for methods without labels: float64, scaled to unit length, divided into clusters, compared by cosine."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,13 +8,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from coreselect.search.kmeans import Engine, engine, kmeans
+from coreselect.search.kmeans import Engine, engine, kmeans, kmeans_needs
+from coreselect.support.limits import Needs
 from coreselect.support.seeding import derive
 from coreselect.task.snapshot import Snapshot
 from coreselect.types import Float64, Int64
 
 ROWS = 512  # that are scaled at once
 SMALLEST = 1e-200  # squared lengths above it, and below its inverse, lose nothing
+ITERATIONS = 10  # of k-means
+MEMBER = 32  # bytes for each number of a cluster's members, while they are compared in float64
 DECIMALS = 12  # values that agree to this many digits of the largest value are ties; further digits are rounding
 
 
@@ -54,8 +58,14 @@ def cluster(
     """
     seed = derive(snapshot.draw_seed, purpose, "clusters", snapshot.round)
     with snapshot.clock("clusters"):
-        found = kmeans(X, min(count, len(X)), seed=seed, iterations=10, restarts=1, by=by, overwrite=overwrite)
+        found = kmeans(X, min(count, len(X)), seed=seed, iterations=ITERATIONS, restarts=1, by=by, overwrite=overwrite)
         return members(found)
+
+
+def cluster_needs(n: int, count: int, d: int, by: Engine) -> Needs:
+    """Return what `cluster` needs for features [N, D], with their one float32 copy at unit length."""
+    found = kmeans_needs(n, count, d, ITERATIONS, by)
+    return replace(found, read=MEMBER * n * d, memory=found.memory + 4 * n * d)
 
 
 def engine_note(by: Engine) -> str:

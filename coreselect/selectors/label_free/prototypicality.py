@@ -7,7 +7,7 @@ keep the largest s (hard examples, better for large data) or the smallest (easy 
 d is the cosine distance 1 − cos; this file assumes that features are scaled to unit length before clustering.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -16,11 +16,14 @@ from torch import Tensor
 
 from coreselect.budget import Budget, resolve
 from coreselect.errors import ShapeError, UnknownNameError
+from coreselect.planning.needs import OwnWork, Sizes
 from coreselect.protocols import TaskLike
 from coreselect.search.kmeans import Engine
 from coreselect.selectors.checks import finite_features
 from coreselect.selectors.label_free.features import (
+    MEMBER,
     cluster,
+    cluster_needs,
     cosine_distances,
     descending,
     engine_note,
@@ -59,19 +62,22 @@ class Prototypicality:
         if self.clusters < 1:
             raise ShapeError(f"clusters must be at least 1, got {self.clusters}.")
 
+    def work(self, sizes: Sizes) -> OwnWork:
+        """Return what the method computes on features of width D: k-means, and distances in clusters of equal size."""
+        n, count = sizes.n, min(self.clusters, sizes.n)
+
+        def of(d: int) -> Needs:
+            found = cluster_needs(n, count, d, self.search)
+            members = 4 * n * d + MEMBER * n / count * d  # beside the copy that was clustered
+            way_out = "give other clusters, or choose in windows (windowed)"
+            return replace(found, read=found.read + MEMBER * n * d, memory=max(found.memory, members), way_out=way_out)
+
+        return OwnWork("features", of)
+
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as snapshot:
             k, cosine = resolve(budget, snapshot.n), self.distance == "cosine"
-            n, count = snapshot.n, min(self.clusters, snapshot.n)
-
-            def needs(d: int) -> Needs:
-                return Needs(
-                    12 * n * count * d,
-                    memory=4 * n * d + 32 * n / count * d,
-                    way_out="give other clusters, or choose in windows (windowed)",
-                )
-
-            phi = finite_features(snapshot, name=self.name, needs=needs)  # [n, D]
+            phi = finite_features(snapshot, name=self.name, needs=self.work(Sizes(snapshot.n, k)).of)  # [n, D]
             X = unit_single(phi) if cosine else phi.cpu().numpy()
             s = np.empty(snapshot.n)  # [n]
             for m in cluster(snapshot, X, self.clusters, self.name, self.search, overwrite=cosine):

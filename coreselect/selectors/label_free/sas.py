@@ -21,10 +21,19 @@ import torch
 
 from coreselect.budget import Budget, largest_remainder, resolve
 from coreselect.errors import ShapeError, UnknownNameError
+from coreselect.planning.needs import OwnWork, Sizes
 from coreselect.protocols import TaskLike
 from coreselect.search.kmeans import Engine
 from coreselect.selectors.checks import finite_features
-from coreselect.selectors.label_free.features import cluster, engine_note, members, unit_rows, unit_single
+from coreselect.selectors.label_free.features import (
+    MEMBER,
+    cluster,
+    cluster_needs,
+    engine_note,
+    members,
+    unit_rows,
+    unit_single,
+)
 from coreselect.support.limits import Needs
 from coreselect.types import Float64, Int64, Selection
 
@@ -66,22 +75,34 @@ class SAS:
     def requires(self) -> frozenset[str]:
         return frozenset({"features", "labels"} if self.latent == "labels" else {"features"})
 
+    def work(self, sizes: Sizes) -> OwnWork:
+        """Return what the method computes on features of width D: k-means, and a pass over a pick's class for each pick."""
+        n, k = sizes.n, sizes.k
+        by_label, count = self.latent == "labels", min(self.clusters, sizes.n)
+        largest, pairs = n / count, k * n / count  # clusters are about equal
+        if by_label:
+            classes = list(sizes.classes) or [n]
+            largest = max(classes)
+            pairs = sum(m * share for m, share in zip(classes, largest_remainder(k, classes), strict=True))
+
+        def of(d: int) -> Needs:
+            found = Needs() if by_label else cluster_needs(n, count, d, self.search)
+            return Needs(
+                found.products,
+                read=found.read + 8 * (pairs + 3 * n) * d,  # and the sums at the start
+                memory=max(found.memory, MEMBER * largest * d),
+                way_out="give more clusters, or choose in windows (windowed)",
+            )
+
+        return OwnWork("features", of)
+
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as snapshot:
             n, k = snapshot.n, resolve(budget, snapshot.n)
             by_label = self.latent == "labels"
             parts = members(snapshot.labels()) if by_label else []
-            largest = max(map(len, parts)) if by_label else n / min(self.clusters, n)  # clusters are about equal
-
-            def needs(d: int) -> Needs:
-                return Needs(
-                    0.0 if by_label else 11 * n * self.clusters * d,
-                    read=8 * largest * k * d,
-                    memory=(0 if by_label else 4 * n * d) + 24 * largest * d,
-                    way_out="give more clusters, or choose in windows (windowed)",
-                )
-
-            phi = finite_features(snapshot, name=self.name, needs=needs)  # [n, D]
+            work = self.work(Sizes(n, k, classes=tuple(map(len, parts))))
+            phi = finite_features(snapshot, name=self.name, needs=work.of)  # [n, D]
             notes: tuple[str, ...] = ()
             if not by_label:
                 parts = cluster(snapshot, unit_single(phi), self.clusters, self.name, self.search, overwrite=True)

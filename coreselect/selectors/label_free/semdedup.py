@@ -24,7 +24,9 @@ from coreselect.search.kmeans import Engine
 from coreselect.selectors.checks import finite_features
 from coreselect.selectors.label_free.features import (
     DECIMALS,
+    MEMBER,
     cluster,
+    cluster_needs,
     cosine_distances,
     descending,
     engine_note,
@@ -75,9 +77,11 @@ class SemDeDup:
         n, count = sizes.n, self._count(sizes.n)
 
         def of(d: int) -> Needs:
+            found = cluster_needs(n, count, d, self.search)
             return Needs(
-                (12 * n * count + n * n / count) * d,
-                memory=4 * n * d + 32 * n / count * d,
+                found.products + n * n / count * d,
+                read=found.read + MEMBER * n * d,
+                memory=max(found.memory, MEMBER * n / count * d),
                 way_out="give more clusters (but not too many), or choose in windows (windowed)",
             )
 

@@ -8,7 +8,7 @@ and keep the k largest s. Scores start uniform in [0, 1), as published. For dupl
 used: they share the whole penalty. All examples that tie with the α-th neighbour count as neighbours.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from coreselect.budget import Budget, resolve
 from coreselect.errors import ShapeError
+from coreselect.planning.needs import OwnWork, Sizes
 from coreselect.protocols import TaskLike
 from coreselect.selectors.checks import finite_features
 from coreselect.selectors.label_free.features import descending
@@ -26,6 +27,7 @@ from coreselect.types import Selection
 
 MOST = 1_000_000  # published number of draws
 PER_EXAMPLE = 20  # draws per example in smaller pools
+SORTED = 2**22  # numbers that are sorted at a time
 ENTRIES = {"cpu": 2**17}  # distances that are stored at a time: they fit a CPU's cache; 2²⁴ on other devices
 
 
@@ -52,14 +54,24 @@ class ZCore:
         if (self.samples is not None and self.samples < 1) or self.neighbours < 1:
             raise ShapeError(f"samples and neighbours must be at least 1, got {self.samples} and {self.neighbours}.")
 
+    def _draws(self, n: int) -> int:
+        """Return T."""
+        return self.samples or min(MOST, PER_EXAMPLE * n)
+
+    def work(self, sizes: Sizes) -> OwnWork:
+        """Return what the method reads: all examples in two coordinates for each draw; two float64 copies of width D are made."""
+        n, T = sizes.n, self._draws(sizes.n)
+        way_out = "give fewer samples, or choose in windows (windowed)"
+        return OwnWork(
+            "features", lambda d: Needs(read=160 * T * n + 24 * n * d, memory=16 * n * d + 96 * T, way_out=way_out)
+        )
+
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as snapshot:
-            k = resolve(budget, snapshot.n)
-            T = self.samples or min(MOST, PER_EXAMPLE * snapshot.n)
+            k, n = resolve(budget, snapshot.n), snapshot.n
+            T = self._draws(n)
             draws = seeded(snapshot.draw_seed, "zcore", snapshot.round)
-            n = snapshot.n
-            needs = Needs(read=160 * T * n, way_out="give fewer samples, or choose in windows (windowed)")
-            phi = finite_features(snapshot, name=self.name, needs=lambda d: replace(needs, memory=16 * n * d))
+            phi = finite_features(snapshot, name=self.name, needs=self.work(Sizes(n, k)).of)
             X = phi.double().T.contiguous()  # [D, n]
             with snapshot.clock("subspaces"):
                 s = subspace_scores(snapshot, X, T, min(self.neighbours, snapshot.n - 1), draws)
@@ -107,6 +119,12 @@ def kth_smallest(gap: Tensor, k: int) -> Tensor:
     return gap.kthvalue(k, dim=1, keepdim=True).values
 
 
+def edges_of(X: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return min, median and max of coordinates: X [d, n] → [d] each."""
+    ordered, n = X.sort(1).values, X.shape[1]
+    return ordered[:, 0], (ordered[:, (n - 1) // 2] + ordered[:, n // 2]) / 2, ordered[:, -1]
+
+
 def subspaces(X: Tensor, T: int, draws: torch.Generator) -> tuple[Tensor, Tensor]:
     """Draw T times m = min(2, D) distinct coordinates of X [D, n], int64 [T, m], and a point in them, [T, m]."""
     D, n = X.shape
@@ -115,9 +133,8 @@ def subspaces(X: Tensor, T: int, draws: torch.Generator) -> tuple[Tensor, Tensor
         other = torch.randint(D - 1, (T, 1), generator=draws)
         dims = torch.cat([dims, other + (other >= dims).long()], 1)  # [T, 2]
     u = torch.rand(dims.shape, generator=draws, dtype=torch.float64)
-    ordered = X.sort(1).values
-    low, mode, high = ordered[:, 0], (ordered[:, (n - 1) // 2] + ordered[:, n // 2]) / 2, ordered[:, -1]
-    low, mode, high = (edge.cpu()[dims] for edge in (low, mode, high))
+    few = max(1, SORTED // n)  # coordinates that are sorted at once
+    low, mode, high = (torch.cat(edges).cpu()[dims] for edges in zip(*map(edges_of, X.split(few)), strict=True))
     width = high - low
     rising = low + (u * width * (mode - low)).sqrt()
     falling = high - ((1 - u) * width * (high - mode)).sqrt()

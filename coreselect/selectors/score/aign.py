@@ -15,7 +15,7 @@ from torch import Tensor
 
 from coreselect.errors import RequirementError
 from coreselect.gradients.inputs import refuse_labels
-from coreselect.planning.needs import Need, OwnPasses, Sizes
+from coreselect.planning.needs import NO_WORK, Need, OwnPasses, OwnWork, Sizes
 from coreselect.selectors.checks import finite_array
 from coreselect.selectors.score.predictions import training_record
 from coreselect.selectors.score.ranking import End, Ranked, Scores
@@ -45,6 +45,10 @@ class AIGN(Ranked):
     def costs(self, sizes: Sizes) -> tuple[Need, ...]:
         """Return what a selection needs: one pass forward and one backward, or nothing where training has recorded it."""
         return () if self.from_history else (OwnPasses(sizes.n, 1, 1),)
+
+    def work(self, sizes: Sizes) -> OwnWork:
+        """Return no work beside the passes: it is the norm of a gradient, while its batch is passed."""
+        return NO_WORK
 
     def score(self, snapshot: Snapshot) -> Scores:
         if self.from_history:

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from coreselect.errors import ShapeError
-from coreselect.planning.needs import OwnWork, Sizes
-from coreselect.selectors.checks import log_probabilities
+from coreselect.planning.needs import NaturalPass, Need, OwnWork, Sizes
+from coreselect.selectors.checks import finite_logits, log_probabilities
 from coreselect.selectors.score.nearest import nearest_others, neighbour_work, refuse_large
 from coreselect.selectors.score.ranking import Ranked, Scores
+from coreselect.support.limits import Needs
 from coreselect.task.snapshot import Snapshot
 
 BLOCK_BYTES = 32 << 20  # of neighbours' probabilities that are processed at once
@@ -41,9 +42,20 @@ class CAL(Ranked):
         """Return what the method computes on features: the neighbours of every example."""
         return neighbour_work(sizes.n, self.neighbours)
 
+    def costs(self, sizes: Sizes) -> tuple[Need, ...]:
+        """Return what a selection needs: one pass, and the comparison of predictions."""
+        return NaturalPass(sizes.n), self._comparison(sizes.n)
+
+    def _comparison(self, n: int) -> OwnWork:
+        """Return the work on predictions of C classes: those of K neighbours of every example, kept in float64."""
+        return OwnWork("logits", lambda c: Needs(read=(64 + 40 * self.neighbours) * n * c, memory=8 * n * c + 32 * n))
+
     def score(self, snapshot: Snapshot) -> Scores:
         refuse_large(snapshot, self.neighbours, self.name)
-        log_p = log_probabilities(snapshot)  # [n, C]
+        logits = finite_logits(snapshot, needs=self._comparison(snapshot.n).of, name=self.name)
+        log_p = np.empty(tuple(logits.shape))  # [n, C]
+        for rows, block in log_probabilities(logits):
+            log_p[rows] = block
         near, _ = nearest_others(snapshot, self.neighbours, self.name)  # [n, K]
         score, K = np.zeros(snapshot.n), near.shape[1]
         step = max(1, BLOCK_BYTES // (8 * max(1, K) * log_p.shape[1]))

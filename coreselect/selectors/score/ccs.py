@@ -15,6 +15,8 @@ import torch
 
 from coreselect.budget import Budget, resolve
 from coreselect.errors import ShapeError
+from coreselect.planning.derived import needs_of
+from coreselect.planning.needs import Need, Sizes
 from coreselect.protocols import TaskLike
 from coreselect.selectors.score.aum import AUM
 from coreselect.selectors.score.ranking import Ranked, rank
@@ -49,6 +51,10 @@ class CCS:
     @property
     def requires(self) -> frozenset[str]:
         return self.score.requires
+
+    def costs(self, sizes: Sizes) -> tuple[Need, ...]:
+        """Return what the score needs; strata are of n numbers."""
+        return needs_of(self.score, sizes)
 
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as snapshot:

@@ -17,7 +17,8 @@ import torch
 
 from coreselect.budget import Budget, resolve
 from coreselect.errors import ShapeError
-from coreselect.planning.needs import OwnWork, Sizes
+from coreselect.planning.derived import needs_of
+from coreselect.planning.needs import NaturalPass, Need, OwnWork, Sizes
 from coreselect.protocols import TaskLike
 from coreselect.selectors.score.nearest import nearest_others, neighbour_work, refuse_large
 from coreselect.selectors.score.ranking import Ranked
@@ -56,6 +57,12 @@ class D2:
     @property
     def requires(self) -> frozenset[str]:
         return self.score.requires | {"features"}
+
+    def costs(self, sizes: Sizes) -> tuple[Need, ...]:
+        """Return what the score needs, and features."""
+        scored = needs_of(self.score, sizes)
+        read = any(isinstance(need, NaturalPass) for need in scored)  # one pass gives features and logits
+        return scored if read else (NaturalPass(sizes.n), *scored)
 
     def work(self, sizes: Sizes) -> OwnWork:
         """Return what the method computes on features: the neighbours of every example."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from coreselect.errors import ShapeError
-from coreselect.planning.needs import Need, OwnPasses, Sizes
+from coreselect.planning.needs import NO_WORK, Need, OwnPasses, OwnWork, Sizes
 from coreselect.selectors.checks import finite_array
 from coreselect.selectors.score.ranking import Ranked, Scores
 from coreselect.support.records import settings_of
@@ -53,6 +53,10 @@ class DeepFool(Ranked):
     def costs(self, sizes: Sizes) -> tuple[Need, ...]:
         """Return the most passes that a selection makes: no example crosses, and all classes are tried."""
         return (OwnPasses(sizes.n, 2 + self.iterations, self.iterations * (self.classes - 1), at_most=True),)
+
+    def work(self, sizes: Sizes) -> OwnWork:
+        """Return no work beside the passes: it is the length of a perturbation, while its batch is passed."""
+        return NO_WORK
 
     def score(self, snapshot: Snapshot) -> Scores:
         def measure(positions: Int64, x: Tensor, _: Tensor | None) -> dict[str, Tensor]:

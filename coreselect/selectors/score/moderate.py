@@ -15,9 +15,11 @@ import torch
 
 from coreselect.budget import Budget, largest_remainder, resolve
 from coreselect.errors import UnknownNameError
+from coreselect.planning.needs import OwnWork, Sizes
 from coreselect.protocols import TaskLike
 from coreselect.selectors.checks import finite_features
 from coreselect.selectors.score.ranking import rank
+from coreselect.support.limits import Needs
 from coreselect.types import Selection
 
 
@@ -38,11 +40,18 @@ class Moderate:
         if self.centre not in ("mean", "median"):
             raise UnknownNameError(f"centre must be 'mean' or 'median', got {self.centre!r}.")
 
+    def work(self, sizes: Sizes) -> OwnWork:
+        """Return what the method reads: features of width D once, a class at a time in float64."""
+        n, largest = sizes.n, max(sizes.classes, default=sizes.n)
+        way_out = "choose in windows (windowed)"
+        return OwnWork("features", lambda d: Needs(read=32 * n * d, memory=32 * largest * d + 40 * n, way_out=way_out))
+
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as snapshot:
             k, y = resolve(budget, snapshot.n), snapshot.labels()
-            phi = finite_features(snapshot)  # [n, D]
             members = [np.flatnonzero(y == c) for c in np.unique(y)]
+            work = self.work(Sizes(snapshot.n, k, classes=tuple(map(len, members))))
+            phi = finite_features(snapshot, name=self.name, needs=work.of)  # [n, D]
             shares = largest_remainder(k, [len(m) for m in members])
             scores, picks = np.zeros(snapshot.n), []
             for m, share in zip(members, shares, strict=True):

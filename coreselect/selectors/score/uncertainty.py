@@ -19,7 +19,8 @@ import numpy as np
 from scipy.special import entr
 
 from coreselect.history import Record
-from coreselect.selectors.checks import class_labels, finite_array, log_probabilities
+from coreselect.planning.needs import NO_WORK, OwnWork, Sizes
+from coreselect.selectors.checks import class_labels, finite_array, finite_logits, log_probabilities, logit_work
 from coreselect.selectors.score.predictions import training_record
 from coreselect.selectors.score.ranking import Ranked, Scores
 from coreselect.task.model_snapshot import ModelSnapshot
@@ -46,7 +47,12 @@ class _ByPrediction(Ranked):
         return frozenset({"logits", "inputs"} if self.attacked else {"logits"})
 
     def score(self, snapshot: Snapshot) -> Scores:
-        return Scores(self.of(log_probabilities(snapshot, attacked=self.attacked)))
+        logits = finite_logits(snapshot, attacked=self.attacked, needs=logit_work(snapshot.n).of, name=self.name)
+        return Scores(np.concatenate([self.of(log_p) for _, log_p in log_probabilities(logits)]))
+
+    def work(self, sizes: Sizes) -> OwnWork:
+        """Return what the method computes on logits."""
+        return logit_work(sizes.n)
 
     @abstractmethod
     def of(self, log_p: Float64) -> Float64:
@@ -126,8 +132,13 @@ class _ByPredictionAndLabel(Ranked):
         if self.from_history:
             record, notes = training_record(snapshot, attacked=self.attacked)
             return Scores(self.of_record(record), notes)
-        log_p = log_probabilities(snapshot, attacked=self.attacked)  # [n, C]
-        return Scores(self.of(log_p, class_labels(snapshot, log_p.shape[1])))
+        logits = finite_logits(snapshot, attacked=self.attacked, needs=logit_work(snapshot.n).of, name=self.name)
+        y = class_labels(snapshot, logits.shape[1])
+        return Scores(np.concatenate([self.of(log_p, y[rows]) for rows, log_p in log_probabilities(logits)]))
+
+    def work(self, sizes: Sizes) -> OwnWork:
+        """Return what the method computes on logits: nothing where training has recorded the scores."""
+        return NO_WORK if self.from_history else logit_work(sizes.n)
 
     @abstractmethod
     def of(self, log_p: Float64, y: Int64) -> Float64:
