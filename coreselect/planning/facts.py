@@ -57,7 +57,9 @@ def sizes_of(snapshot: Snapshot, k: int) -> Sizes:
     if not isinstance(snapshot, ModelSnapshot):
         return Sizes(snapshot.n, k, classes=classes, arrays=True)
     caches = isinstance(snapshot.net, HeadSplit)
-    return Sizes(snapshot.n, k, snapshot.batch_loss, caches, caches and not snapshot.batch_loss, classes)
+    held = 0 if snapshot.task.validation is None else len(snapshot.task.validation)
+    factored = caches and not snapshot.batch_loss
+    return Sizes(snapshot.n, k, snapshot.batch_loss, caches, factored, classes, validation=held)
 
 
 def _classes(snapshot: Snapshot) -> tuple[int, ...]:

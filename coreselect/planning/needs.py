@@ -24,6 +24,7 @@ class Sizes:
         factored: whether rows of single examples are kept as factors, which give the row of any group.
         classes: how many examples each class has; empty without labels.
         arrays: whether the task is made of arrays; then nothing passes through a model.
+        validation: |U|, the number of validation inputs; 0 without a model.
     """
 
     n: int
@@ -33,6 +34,7 @@ class Sizes:
     factored: bool = True
     classes: tuple[int, ...] = ()
     arrays: bool = False
+    validation: int = 0
 
     def of(self, n: int, k: int) -> "Sizes":
         """Return the sizes of a part of the pool that has its share of each class."""
