@@ -394,6 +394,14 @@ class TestCRAIGOfOneClass(SelectorContract):
     make = staticmethod(lambda: CRAIG(per_class=False, dense_up_to=0))
 
 
+class TestCRAIGTowardsValidation(SelectorContract):
+    """Nearest gradients to those of validation."""
+
+    tasks = ("sat",)
+    make = staticmethod(lambda: CRAIG(target="validation"))
+    test_copes_with_zero_gradients = None  # type: ignore[assignment]  # it needs a model
+
+
 class TestACSCraig(SelectorContract):
     """CRAIG at attacked inputs."""
 

@@ -13,6 +13,7 @@ import typer
 from coreselect.support.type_checks import LARGEST_SEED
 
 MODEL, METHOD, ATTACKS, RUN = "Model", "Method", "Attacks", "Run"  # panels of the help
+CONDITIONS = "Pools as they are"
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Radius = Annotated[
@@ -132,6 +133,36 @@ class PoolOptions(DataOptions):
         float | None,
         typer.Option(min=0.0, help="Images held out to measure RD: a share below 1, or a count."),
     ] = None
+
+
+@dataclass(frozen=True)
+class ConditionOptions:
+    """What is wrong with the pool, and a clean validation set of the user's."""
+
+    conditions: Annotated[
+        str | None,
+        typer.Option(
+            "--pool",
+            help="Make the pool impure: some of tail=20, labels-wrong=0.4 and, but for select, foreign=0.5:DATA, duplicates=10 and "
+            "shift=fog:3 (of validation and test), with commas.",
+            show_default="as it is",
+            rich_help_panel=CONDITIONS,
+        ),
+    ] = None
+    validation_data: Annotated[
+        str | None,
+        typer.Option(
+            help="Images for validation in place of held-out ones, as for --data; their training part is read.",
+            show_default="held out",
+            rich_help_panel=CONDITIONS,
+        ),
+    ] = None
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The options that were given, by name, for records and JSON."""
+        own = {"pool": self.conditions, "validation_data": self.validation_data}
+        return {name: value for name, value in own.items() if value is not None}
 
 
 @dataclass(frozen=True)

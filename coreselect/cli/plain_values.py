@@ -12,7 +12,11 @@ from coreselect.types import Int64, Selection
 
 
 def as_json(
-    selection: Selection, *, labels: Int64 | None = None, class_names: Sequence[str] | None = None
+    selection: Selection,
+    *,
+    labels: Int64 | None = None,
+    class_names: Sequence[str] | None = None,
+    pool: Int64 | None = None,
 ) -> dict[str, Any]:
     """Return a selection as lists, dicts, strings, numbers and None. A number that is not finite becomes None.
 
@@ -20,7 +24,7 @@ def as_json(
     """
     classes = None
     if labels is not None:
-        kept = balance(selection, labels, class_names)
+        kept = balance(selection, labels, class_names, pool)
         parts = zip(kept.names, kept.chosen, kept.pool, strict=True)
         classes = [{"name": name, "chosen": chosen, "pool": pool} for name, chosen, pool in parts]
     provenance = asdict(selection.provenance)

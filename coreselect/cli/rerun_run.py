@@ -133,6 +133,7 @@ def compared(old: Selection, new: Selection) -> list[Compared]:
     pairs = {
         "pool": (a.fingerprint, b.fingerprint),
         "weights of the model": (a.task.get("weights"), b.task.get("weights")),
+        "validation set": (_validation(a.command), _validation(b.command)),
         "held-out images": (_positions(a.validation_indices), _positions(b.validation_indices)),
     }
     versions = {
@@ -157,6 +158,11 @@ def same_picks(old: Selection, new: Selection) -> str | None:
     if shared == len(a):
         return f"the same set in another order, from pick {1 + int(np.argmax(a != b)):,} on"
     return f"{len(a) - shared:,} of {len(a):,} differ, the first at pick {1 + int(np.argmax(a != b)):,}"
+
+
+def _validation(command: Mapping[str, Any]) -> Any:
+    """Return the fingerprint of a validation set of the user's; None where images were held out."""
+    return command.get("validation", {}).get("fingerprint")
 
 
 def _positions(held: Any) -> str | None:

@@ -9,6 +9,7 @@ from coreselect.cli.option_records import Shown, Smallest, takes_records
 from coreselect.cli.options import (
     ANY_DEVICE,
     AttackOptions,
+    ConditionOptions,
     Fraction,
     Json,
     MachineOptions,
@@ -31,6 +32,7 @@ def select(
         ),
     ] = None,
     pool: Annotated[PoolOptions, Shown(validation="0.01; with --from as in training")] = PoolOptions(),
+    conditions: ConditionOptions = ConditionOptions(),
     selector: Selector = "rcs",
     selectors: Annotated[
         str | None, typer.Option(help="Several methods that share the sweeps over the images: rcs,craig,k_center.")
@@ -72,6 +74,9 @@ def select(
             raise typer.BadParameter(
                 "arrays take the place of a model: leave --model, --checkpoint, --save-model and --from out."
             )
+        if conditions.given:
+            lost = ", ".join("--" + name.replace("_", "-") for name in conditions.given)
+            raise typer.BadParameter(f"{lost} would be without effect over arrays: it is for the images of --data.")
         if work.store is not None:
             raise typer.BadParameter("a store keeps sweeps over images, and arrays need none: leave --store out.")
         if passes.precision != "fp32":
@@ -122,5 +127,5 @@ def select(
         files = dict(zip(names, files_of(out, names, several=selectors is not None), strict=True))
     except ValueError as why:
         raise typer.BadParameter(str(why)) from why
-    run(Request(files, pool, budget, method, rcs, warmup, model, attack, passes, seed or 0, machine, work, arrays),
-        json=json)  # fmt: skip
+    run(Request(files, pool, budget, method, rcs, warmup, model, attack, passes, seed or 0, machine, work, arrays,
+                conditions), json=json)  # fmt: skip

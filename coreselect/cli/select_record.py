@@ -22,7 +22,7 @@ def recorded(selection: Selection, request: Any, selector: str, work: Any, input
     Args:
         request: the record of the command line, a dataclass of records.
         selector: the name of the method, of those that were asked for.
-        work: what the request became: `dataset` (None for arrays), and records of the `model` and of the images `held` out.
+        work: what the request became, see `coreselect.cli.select_request.Work`.
         inputs: see `inputs_of`.
     """
     options = options_of(request)
@@ -39,7 +39,21 @@ def recorded(selection: Selection, request: Any, selector: str, work: Any, input
         "validation": dict(work.held),
     }
     named = selection if work.dataset is None else selection.described(work.dataset)
-    return replace(named, provenance=replace(named.provenance, command=command))
+    notes, impure = named.provenance.notes, work.impure
+    if impure is not None:
+        command |= pool_of(named, work)
+        named = replace(named, labels=impure.targets[named.indices])  # as the pool gives them, right or wrong
+        notes = (*notes, f"the pool was impure on purpose (--pool {options['conditions']}): labels are as given in it")
+    return replace(named, provenance=replace(named.provenance, command=command, notes=notes))
+
+
+def pool_of(selection: Selection, work: Any) -> dict[str, Any]:
+    """Return the conditions of an impure pool, and the shares of the picks and of the pool that they concern; else nothing."""
+    impure = work.impure
+    if impure is None:
+        return {}
+    both = {"picks": impure.truth.shares(selection.indices), "pool_picks": impure.truth.shares(range(len(impure)))}
+    return {"conditions": dict(work.conditions), **both}
 
 
 def options_of(request: Any) -> dict[str, Any]:

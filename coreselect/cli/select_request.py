@@ -5,8 +5,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from coreselect.cli.options import AttackOptions, MachineOptions, PoolOptions, RcsOptions, WarmupOptions
+from coreselect.cli.options import (
+    AttackOptions,
+    ConditionOptions,
+    MachineOptions,
+    PoolOptions,
+    RcsOptions,
+    WarmupOptions,
+)
 from coreselect.cli.select_options import ArrayOptions, MethodOptions, ModelOptions, PassOptions, WorkOptions
+from coreselect.data.conditions import ImpurePool
 from coreselect.task.task import Task
 
 
@@ -27,6 +35,7 @@ class Request:
     machine: MachineOptions
     work: WorkOptions
     arrays: ArrayOptions
+    conditions: ConditionOptions = field(default_factory=ConditionOptions)
 
     @property
     def radius(self) -> float:
@@ -38,7 +47,8 @@ class Request:
 class Work:
     """The task of a request, with the dataset and a record of the model, and the radius of attacks; None and nothing for arrays.
 
-    `warm_up` are the seconds that a warm-up would take, in a dry run; `held` says which images were held out.
+    `warm_up` are the seconds that a warm-up would take, in a dry run; `held` says which images are for validation, `conditions`
+    what is wrong with the pool, which is `impure` then.
     """
 
     task: Task
@@ -47,6 +57,8 @@ class Work:
     radius: float
     warm_up: float | None = None
     held: Mapping[str, Any] = field(default_factory=dict)
+    conditions: Mapping[str, Any] = field(default_factory=dict)
+    impure: ImpurePool | None = None
 
 
 def without_warm_up(request: Request) -> Request:

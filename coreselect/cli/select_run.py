@@ -11,23 +11,24 @@ import typer
 from rich.console import Console
 from torch.utils.data import Subset
 
-from coreselect.budget import count_or_share
 from coreselect.choosing import plan, select_each
+from coreselect.cli.divided_pool import conditions_of_positions, divided
 from coreselect.cli.model import PreparedModel, from_factory, known_of, normalised, registered, save_weights, warmed
 from coreselect.cli.plain_values import as_json
 from coreselect.cli.processes import as_rank
 from coreselect.cli.select_files import say_what_is_stored, written_alone
 from coreselect.cli.select_method import make_selector, training_attack
 from coreselect.cli.select_passes import prepared
-from coreselect.cli.select_record import inputs_of, options_of, recorded
+from coreselect.cli.select_record import inputs_of, options_of, pool_of, recorded
 from coreselect.cli.select_request import Request, Work, without_warm_up
 from coreselect.cli.show import summary
 from coreselect.cli.show_plan import show_plans
 from coreselect.cli.whole_tables import print_whole
 from coreselect.data import labels_of, names_of
 from coreselect.data.arrays import read_array
+from coreselect.data.conditions import shares_said
 from coreselect.data.items import check_timeout
-from coreselect.data.subsets import holdout
+from coreselect.data.subsets import origin
 from coreselect.errors import DataError, ShapeError
 from coreselect.gradients.row_store import FolderStore
 from coreselect.losses import loss as find_loss
@@ -56,6 +57,7 @@ def run(request: Request, *, json: bool) -> None:
 def _run(request: Request, device: torch.device, *, json: bool) -> None:
     """Choose as one of the ranks; rank 0 writes and speaks."""
     pickers_of(request, request.radius)  # refuse here what cannot be made
+    conditions_of_positions(request.conditions, request.pool)
     if request.work.dry_run:
         work = work_of(request, device, no_progress, None)
         plans = [plan(work.task, picker, request.budget, request.seed) for picker in pickers_of(request, work.radius)]
@@ -88,15 +90,31 @@ def _choose(request: Request, device: torch.device, *, json: bool) -> None:
             found.append((path, selection))
     if not first:
         return
-    known: dict[str, Any] = {}
-    if work.dataset is not None:
-        known = {"labels": labels_of(work.dataset), "class_names": names_of(work.dataset)}
+    known = _classes(work)
     if json:
-        records = [{"file": str(path), "model": dict(work.model), **as_json(s, **known)} for path, s in found]
+        records = [
+            {"file": str(path), "model": dict(work.model), **as_json(s, **known), **pool_of(s, work)}
+            for path, s in found
+        ]
         typer.echo(json_.dumps(records[0] if len(records) == 1 else records, indent=2))
         return
     for _, selection in found:
         print_whole(summary(selection, **known), highlight=True)
+        pool = pool_of(selection, work)
+        if pool and (said := shares_said(pool["picks"], pool["pool_picks"])):
+            Console(highlight=False, markup=False, soft_wrap=True).print(f"picks: {said}")
+
+
+def _classes(work: Work) -> dict[str, Any]:
+    """Return what a table of classes is made from: labels by position in the dataset, names, and the labels of an impure pool."""
+    if work.dataset is None:
+        return {}
+    labels, impure = labels_of(work.dataset), work.impure
+    if labels is not None and impure is not None:
+        labels = labels.copy()
+        labels[origin(impure)[1]] = impure.targets
+    pool = None if impure is None else impure.targets
+    return {"labels": labels, "class_names": names_of(work.dataset), "pool": pool}
 
 
 def work_of(request: Request, device: torch.device, report: Progress, talk: Console | None) -> Work:
@@ -141,7 +159,8 @@ def _over_model(request: Request, device: torch.device, report: Progress, talk: 
     share, seed = request.pool.validation, request.seed
     if share is None:
         share, seed = (0.01, seed) if trained is None else (trained.validation, trained.seed)
-    pool, held = holdout(dataset, count_or_share(share), seed)
+    parts = divided(request.conditions, request.pool, dataset, share, seed)
+    pool, held = parts.pool, parts.held
     warm_up = None
     if request.work.dry_run and request.model.model is None and trained is None:
         warm_up = _warm_up_seconds(request, pool, device)
@@ -158,12 +177,14 @@ def _over_model(request: Request, device: torch.device, report: Progress, talk: 
     if talk is not None:
         for line in () if trained is None else trained.lines:
             talk.print(line, markup=False)
+        own_set = request.conditions.validation_data
+        whence = "held out" if own_set is None else f"of {own_set}"
         talk.print(
-            f"{request.pool.data}: {len(pool)} to choose from, {len(held)} held out for validation; {ready.said}",
+            f"{request.pool.data}: {len(pool)} to choose from, {len(held)} {whence} for validation; {ready.said}",
             markup=False,
         )
     task = _task(request, loss, attack, ready, pool, held, device, talk)
-    return Work(task, dataset, ready.record, radius, warm_up, {"size": share, "seed": seed, "examples": len(held)})
+    return Work(task, dataset, ready.record, radius, warm_up, parts.record, parts.conditions, parts.impure)
 
 
 def _warm_up_seconds(request: Request, pool: Any, device: torch.device) -> float:

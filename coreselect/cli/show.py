@@ -21,13 +21,18 @@ _SEPARATOR = " · "
 
 
 def summary(
-    selection: Selection, *, labels: Int64 | None = None, class_names: Sequence[str] | None = None
+    selection: Selection,
+    *,
+    labels: Int64 | None = None,
+    class_names: Sequence[str] | None = None,
+    pool: Int64 | None = None,
 ) -> RenderableType:
     """Return what is known about a selection, for `rich` to print in 80 columns or more.
 
     Args:
         labels: int64 [n], of the dataset in which `source_indices` are positions; None leaves the class balance out.
         class_names: one name for each label value.
+        pool: int64 [N], the labels of the pool; None: those of `labels` that are not validation's.
     Raises:
         IndexFileError: a pick lies outside `labels`.
     """
@@ -36,7 +41,7 @@ def summary(
     page.add_column(ratio=1)
     page.add_row("selection", _sizes(selection))
     if labels is not None:
-        page.add_row("classes", _classes(balance(selection, labels, class_names)))
+        page.add_row("classes", _classes(balance(selection, labels, class_names, pool)))
     page.add_row("gains", _gains(group_gains(selection)))
     page.add_row("certificate", _certificate(selection.certificate))
     page.add_row("trouble", _trouble(selection))

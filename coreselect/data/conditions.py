@@ -12,17 +12,16 @@
 They are applied in this order. Only the pool is changed; validation and test stay clean, but for a shift.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import ceil, isfinite
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
 
 from coreselect.data.images import names_of
-from coreselect.data.subsets import MapStyle
+from coreselect.data.subsets import MapStyle, Taken
 from coreselect.errors import DataError, RequirementError
 from coreselect.support.seeding import derive
 
@@ -177,19 +176,22 @@ class Truth:
         }
 
 
-class ImpurePool(Dataset[Any]):
+class ImpurePool(Taken):
     """Items (x, y) of a pool under conditions.
 
     Attributes:
         targets: int64 [n], the labels as given.
         classes: the class names of the pool, or None.
         truth: what is wrong with each item.
+        taken_from: the clean pool and the positions in it; None where images are foreign, or occur more than once.
     """
 
     def __init__(self, pool: MapStyle, foreign: MapStyle | None, positions: Int64, given: Int64, truth: Truth) -> None:
         self._pool, self._foreign, self._positions = pool, foreign, positions
         self.targets, self.truth = given, truth
         self.classes = names_of(pool)
+        alone = foreign is None and len(np.unique(positions)) == len(positions)
+        self.taken_from = (pool, positions) if alone else None
 
     def __len__(self) -> int:
         return len(self._positions)
@@ -198,6 +200,15 @@ class ImpurePool(Dataset[Any]):
         source = self._foreign if self.truth.foreign[index] else self._pool
         assert source is not None  # positions in it were drawn
         return source[int(self._positions[index])][0], int(self.targets[index])
+
+
+def shares_said(picks: Mapping[str, float], pool: Mapping[str, float]) -> str:
+    """Say the shares of some picks beside those of the whole pool (`Truth.shares`), without kinds that neither has."""
+    return ", ".join(
+        f"{kind} {100 * own:.1f} % ({100 * pool[kind]:.1f} % of the pool)"
+        for kind, own in picks.items()
+        if own or pool[kind]
+    )
 
 
 def describe(conditions: Conditions, seed: int) -> dict[str, Any]:

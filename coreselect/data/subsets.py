@@ -45,13 +45,25 @@ def holdout(dataset: Any, size: Budget = 0.01, seed: int = 0) -> tuple[Subset[An
     return Subset(dataset, np.sort(order[k:]).tolist()), Subset(dataset, np.sort(order[:k]).tolist())
 
 
+class Taken(Dataset[Any]):
+    """A dataset whose items are made from those of another one: `taken_from` is that dataset and the positions int64 [n] in it,
+    each at most once; None if the items do not come from it one by one.
+    """
+
+    taken_from: tuple[Any, NDArray[np.int64]] | None = None
+
+
 def origin(dataset: Any) -> tuple[Any, NDArray[np.int64]]:
-    """Return the dataset that nested Subsets come from, and the positions int64 [N] of their items in it."""
+    """Return the dataset that nested Subsets (or `Taken`) come from, and the positions int64 [N] of their items in it."""
     indices = np.arange(len(dataset), dtype=np.int64)
-    while isinstance(dataset, Subset):
-        indices = host_array(dataset.indices).astype(np.int64)[indices]
-        dataset = dataset.dataset
-    return dataset, indices
+    while True:
+        if isinstance(dataset, Subset):
+            dataset, inside = dataset.dataset, host_array(dataset.indices).astype(np.int64)
+        elif isinstance(dataset, Taken) and dataset.taken_from is not None:
+            dataset, inside = dataset.taken_from
+        else:
+            return dataset, indices
+        indices = inside[indices]
 
 
 def refuse_positions(dataset: Any, what: str) -> None:

@@ -47,17 +47,18 @@ class FactoredRows:
         assert isinstance(norms, Tensor)
         self.slack, self._ceiling = gamma(length, parts[0].delta.dtype) * norms, norms
 
-    def refuse(self, names: NDArray[np.int64]) -> None:
+    def refuse(self, names: NDArray[np.int64], where: str = "") -> None:
         """Refuse rows that are not finite.
 
         Args:
             names: int64 [N], the number that a message gives for each example (its pool position).
+            where: the dataset that a message names.
         Raises:
             NonFiniteError: a row holds NaN or infinity; `indices` are the names of those examples.
         """
         bad = ~torch.isfinite(self.slack)
         if bool(bad.any()):
-            refuse_non_finite_rows(names[bad.cpu().numpy()].tolist())
+            refuse_non_finite_rows(names[bad.cpu().numpy()].tolist(), where)
 
     @property
     def count(self) -> int:

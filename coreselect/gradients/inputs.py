@@ -69,8 +69,8 @@ def refuse_inputs(positions: NDArray[np.int64], x: Any, where: str = "pool") -> 
     check_late(finite_examples(x), check)
 
 
-def refuse_features(positions: NDArray[np.int64], features: Any) -> None:
-    """Refuse features of the pool that are not finite.
+def refuse_features(positions: NDArray[np.int64], features: Any, where: str = "pool") -> None:
+    """Refuse features that are not finite; `where` is the dataset that a message names.
 
     Raises:
         NonFiniteError: features hold NaN or infinity; `indices` are the positions.
@@ -80,7 +80,7 @@ def refuse_features(positions: NDArray[np.int64], features: Any) -> None:
         if not bool(finite.all()):
             bad = sorted(positions[(~finite).numpy()].tolist())
             raise NonFiniteError(
-                f"the model gives features that are not finite for {len(bad)} pool examples (positions {first_few(bad)}): "
+                f"the model gives features that are not finite for {len(bad)} {where} examples (positions {first_few(bad)}): "
                 "look whether it has diverged.",
                 bad,
             )

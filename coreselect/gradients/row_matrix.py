@@ -29,6 +29,7 @@ def row_records(
     sketch: Sketch | None,
     examples: ExampleRows | None,
     clock: Clock,
+    where: str = "pool",
 ) -> Iterator[Record]:
     """Yield for each batch its groups' "rows" [b, P] (or [b, W] with a sketch of width W) and "losses" [b].
 
@@ -37,15 +38,22 @@ def row_records(
     Args:
         batches: batches of whole groups.
         examples: if the groups are single examples: computes many of their rows at once.
+        where: the dataset that a message names.
     """
     for batch in batches:
         with clock("rows"):
-            record = _record(net, layout, loss, batch, sketch, examples)
+            record = _record(net, layout, loss, batch, sketch, examples, where)
         yield record
 
 
 def _record(
-    net: Network, layout: Layout, loss: Loss, batch: PreparedBatch, sketch: Sketch | None, examples: ExampleRows | None
+    net: Network,
+    layout: Layout,
+    loss: Loss,
+    batch: PreparedBatch,
+    sketch: Sketch | None,
+    examples: ExampleRows | None,
+    where: str,
 ) -> Record:
     like = layout.flatten(net.captured)[:1]
     compute = examples or partial(group_row, net, layout, loss)
@@ -55,7 +63,7 @@ def _record(
     at = 0
     for piece in pieces:
         prepared = {stream: taken(z, piece) for stream, z in batch.prepared.items()}
-        with naming(batch.positions[piece]):
+        with naming(batch.positions[piece], where):
             rows, values = compute(prepared, taken(batch.labels, piece))
         rows, values = rows.detach().view(-1, layout.size), values.detach().view(-1)  # [1 or B, P], [1 or B]
         matrix[at : at + len(rows)] = sketch(rows) if sketch else rows

@@ -126,6 +126,7 @@ class DenseRows:
         project: query [P] → [W]; None: the query itself.
         names: int64, the number that a message gives for each member (its pool position); None: the member's own number.
         examples: the rows of the single examples whose means these rows are, if they are available.
+        where: the dataset that a message names.
     Raises:
         NonFiniteError: a row holds NaN or infinity; the message names the members of its group.
     """
@@ -139,6 +140,7 @@ class DenseRows:
         project: Callable[[Tensor], Tensor] | None = None,
         names: NDArray[np.int64] | None = None,
         examples: "Rows | None" = None,
+        where: str = "",
     ) -> None:
         self.matrix, self.groups, self._full, self._project = matrix, groups, full, project
         self.examples = examples
@@ -148,7 +150,7 @@ class DenseRows:
         if not bool(torch.isfinite(norms).all()):
             bad = (~torch.isfinite(norms)).nonzero().flatten().tolist()
             members = np.concatenate([np.asarray(groups[m]) for m in bad])
-            refuse_non_finite_rows((members if names is None else names[members]).tolist())
+            refuse_non_finite_rows((members if names is None else names[members]).tolist(), where)
         self.slack, self._norms = gamma(matrix.shape[1], matrix.dtype) * norms, norms
 
     @property
@@ -220,10 +222,10 @@ def gamma(length: int, dtype: torch.dtype) -> float:
     return math.expm1(min((length + 4) * u, 500.0))  # (1 + u)ⁿ − 1 ≤ e^{nu} − 1 ≤ γ_n; this also holds for nu ≥ 1
 
 
-def refuse_non_finite_rows(positions: Sequence[int]) -> None:
-    """Raise NonFiniteError for the examples at these positions."""
+def refuse_non_finite_rows(positions: Sequence[int], where: str = "") -> None:
+    """Raise NonFiniteError for the examples at these positions, of a dataset with a name in messages."""
     raise NonFiniteError(
-        f"gradients of {len(positions)} examples are not finite (positions {first_few(sorted(positions))}): "
+        f"gradients of {len(positions)} {where and where + ' '}examples are not finite (positions {first_few(sorted(positions))}): "
         "remove or correct these examples, or check whether the model has diverged.",
         sorted(positions),
     )

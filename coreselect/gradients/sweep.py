@@ -63,7 +63,8 @@ class Sweeper:
     """The settings of one snapshot's sweep: how positions in the pool become prepared batches.
 
     `validation_digests` are digests of the validation inputs. They are empty where the disjointness of pool and validation
-    is already proved by their indices. `point` says where an attack acts on a batch of one view.
+    is already proved by their indices. `point` says where an attack acts on a batch of one view. `part` names
+    the dataset in messages.
     """
 
     model: nn.Module
@@ -83,6 +84,7 @@ class Sweeper:
     validation_digests: frozenset[bytes]
     point: Callable[[Any], Point]
     timeout: float = 0
+    part: str = "pool"
 
     def sweep(self, batches: Batches) -> Iterator[PreparedBatch]:
         """Yield the prepared form of each batch, in order.
@@ -100,7 +102,7 @@ class Sweeper:
                 self.dataset,
                 flat,
                 seed=self.seed,
-                path=("pool", self.round),
+                path=(self.part, self.round),
                 unpack=self.unpack,
                 num_workers=self.num_workers,
                 timeout=self.timeout,
@@ -116,19 +118,19 @@ class Sweeper:
                 x, given = in_precision(x, self.dtype), labels
                 labels = for_loss(self.loss, given, len(positions))
                 with checks.collecting():  # on the host, before the copy: its checks wait for nothing
-                    refuse_inputs(positions, x)
+                    refuse_inputs(positions, x, self.part)
             if self.loss.needs_labels and labels is None:
                 if given is None:
                     raise RequirementError(
-                        f"the loss {self.loss.name!r} needs labels and the pool's items have none"
+                        f"the loss {self.loss.name!r} needs labels and the {self.part}'s items have none"
                         f"{why_unlabelled(self.dataset)}: give (x, y) items, or unpack=."
                     )
                 raise RequirementError(
-                    f"the loss {self.loss.name!r} needs class numbers, and the pool's targets are {described(given)}: give items "
-                    "that are (x, class number), or a loss that reads these targets."
+                    f"the loss {self.loss.name!r} needs class numbers, and the {self.part}'s targets are {described(given)}: "
+                    "give items that are (x, class number), or a loss that reads these targets."
                 )
             if reads_classes(self.loss) and labels is not None:
-                refuse_labels(positions, labels, self.net.outputs)
+                refuse_labels(positions, labels, self.net.outputs, self.part)
             with self.clock("read"):
                 x, labels = to_device(x, self.device), to_device(labels, self.device)
             edges = np.cumsum([0, *(len(g) for g in groups)])
@@ -136,7 +138,7 @@ class Sweeper:
             with checks.collecting():
                 prepared = self._prepare(positions, x, labels, slices, drawn[0] if drawn else None)
                 for z in prepared.values():
-                    refuse_features(positions, z)
+                    refuse_features(positions, z, self.part)
             checks.batch_done(last=number == len(batches))
             yield PreparedBatch(positions, slices, prepared, labels if self.loss.needs_labels else None)
 

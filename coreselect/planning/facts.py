@@ -56,11 +56,10 @@ def sizes_of(snapshot: Snapshot, k: int) -> Sizes:
     classes = _classes(snapshot)
     if not isinstance(snapshot, ModelSnapshot):
         return Sizes(snapshot.n, k, classes=classes, arrays=True)
-    caches, held = isinstance(snapshot.net, HeadSplit), snapshot.task.validation
-    return Sizes(
-        snapshot.n, k, snapshot.batch_loss, caches, caches and not snapshot.batch_loss, classes,
-        validation=0 if held is None else len(held),
-    )  # fmt: skip
+    caches = isinstance(snapshot.net, HeadSplit)
+    held = 0 if snapshot.task.validation is None else len(snapshot.task.validation)
+    factored = caches and not snapshot.batch_loss
+    return Sizes(snapshot.n, k, snapshot.batch_loss, caches, factored, classes, validation=held)
 
 
 def _classes(snapshot: Snapshot) -> tuple[int, ...]:

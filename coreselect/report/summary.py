@@ -38,7 +38,8 @@ def check_length(selection: Selection, n: int, where: str) -> None:
     """
     size, held = selection.provenance.pool_size, selection.provenance.validation_indices
     same = np.array_equal(selection.indices, selection.source_indices)
-    if held is None and not same:  # a pool cut from a larger dataset, of unknown length
+    cut = selection.provenance.command.get("conditions", {}).get("tail") is not None
+    if cut or (held is None and not same):  # a pool cut from a larger dataset, of unknown length
         fits, needed = (
             n > selection.source_indices.max() and n >= size,
             f"at least {max(size, selection.source_indices.max() + 1)}",
@@ -91,12 +92,15 @@ def group_gains(selection: Selection) -> Float64:
     return out
 
 
-def balance(selection: Selection, labels: Int64, class_names: Sequence[str] | None = None) -> Balance:
+def balance(
+    selection: Selection, labels: Int64, class_names: Sequence[str] | None = None, pool: Int64 | None = None
+) -> Balance:
     """Count the classes of the picks and of the pool.
 
     Args:
         labels: int64 [n], labels of the dataset of `source_indices`.
         class_names: one per label value.
+        pool: int64 [N], the labels of the pool; None: those of all but the validation examples.
     Raises:
         IndexFileError: a pick is outside `labels`.
         ShapeError: `labels` is not a vector of integers.
@@ -104,7 +108,8 @@ def balance(selection: Selection, labels: Int64, class_names: Sequence[str] | No
     labels = np.asarray(labels)
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise ShapeError(f"labels must be integers [n], got {labels.dtype} {list(labels.shape)}.")
-    pool = labels[pool_positions(selection, len(labels))]
+    inside = labels[pool_positions(selection, len(labels))]
+    pool = inside if pool is None else pool
     values = np.unique(labels)
     counts = [np.array([(part == v).sum() for v in values]) for part in (labels[selection.source_indices], pool)]
     words = list(class_names or [])

@@ -3,6 +3,8 @@ maximizing submodular set functions", 1978.
 
     F(S) = Σ_i max_{j ∈ S} (c − d_ij) = n·c − Σ_i m_i,   m_i = min_{j ∈ S} d_ij  (c if S is empty),   c = max d
     F(S ∪ {j}) − F(S) = Σ_i max(0, m_i − d_ij)
+
+The candidates j are the members of a class. They cover each other (i is one of them), or examples that are no candidates.
 """
 
 from collections.abc import Iterator
@@ -31,25 +33,43 @@ def distances(rows: Rows, a: Int64, b: Int64) -> Tensor:
     return squares.clamp_(min=0).sqrt_().masked_fill_(i[:, None] == j[None], 0.0).to(products.dtype)
 
 
-class ClassDistances:
-    """Distances between the members of one class: a stored matrix, or blocks computed when they are needed."""
+def nearest(rows: Rows, ids: Int64, among: Int64) -> tuple[Int64, Float64]:
+    """Return for each of some rows the nearest of others, int64 [n], and its distance, float64 [n]; the first of equally near."""
+    owner, near = np.empty(len(ids), np.int64), np.empty(len(ids))
+    for at in range(0, len(ids), AT_ONCE):
+        d = distances(rows, ids[at : at + AT_ONCE], among).cpu().numpy()  # [b, A]
+        owner[at : at + AT_ONCE], near[at : at + AT_ONCE] = among[d.argmin(1)], d.min(1)
+    return owner, near
 
-    def __init__(self, rows: Rows, members: Int64, dense_up_to: int) -> None:
-        self._rows, self._members = rows, members
-        self.n = len(members)
-        self._longest = float(rows.norms()[torch.from_numpy(members).to(rows.norms().device)].max())
-        self._matrix = self._filled() if self.n <= dense_up_to else None
-        self._buffer = None if self._matrix is None else self._matrix.new_empty(min(AT_ONCE, self.n), self.n)
+
+class ClassDistances:
+    """Distances of the members of one class to what they cover: a stored matrix, or blocks computed when they are needed.
+
+    Args:
+        rows: of everything.
+        members: int64 [n], the rows of the class.
+        dense_up_to: a matrix of at most the square of this many numbers is stored.
+        covered: int64 [m], the rows that are covered; None: the members themselves, m = n.
+    """
+
+    def __init__(self, rows: Rows, members: Int64, dense_up_to: int, covered: Int64 | None = None) -> None:
+        self._rows, self._members, self.own = rows, members, covered is None
+        self._covered = members if covered is None else covered
+        self.n, self.m = len(members), len(self._covered)
+        both = torch.from_numpy(np.concatenate([members, self._covered]))
+        self._longest = float(rows.norms()[both.to(rows.norms().device)].max())
+        self._matrix = self._filled() if self.n * self.m <= dense_up_to**2 else None
+        self._buffer = None if self._matrix is None else self._matrix.new_empty(min(AT_ONCE, self.n), self.m)
 
     def of(self, ids: Int64, into: Tensor | None = None) -> Tensor:
-        """Return the distances [b, n] of some members to all members, both numbered inside the class; own memory, or `into`."""
+        """Return the distances [b, m] of some members, numbered inside the class, to all covered; own memory, or `into`."""
         if self._matrix is not None:
             at = torch.from_numpy(ids).to(self._matrix.device)
             return torch.index_select(self._matrix, 0, at, out=None if into is None else into[: len(at)])
-        return distances(self._rows, self._members[ids], self._members)
+        return distances(self._rows, self._members[ids], self._covered)
 
     def below(self, m: Tensor, ids: Int64) -> Tensor:
-        """Return max(0, m_i − d_ij) [b, n] for some members j, at most `AT_ONCE`; the next call overwrites it."""
+        """Return max(0, m_i − d_ij) [b, m] for some members j, at most `AT_ONCE`; the next call overwrites it."""
         d = self.of(ids, into=self._buffer)
         return torch.sub(m, d, out=d).clamp_(min=0)
 
@@ -65,39 +85,40 @@ class ClassDistances:
         return torch.cat([s for s, _ in both]).numpy(), max(top for _, top in both)
 
     def _filled(self) -> Tensor:
-        """Return all distances [n, n]; there is no second copy of them."""
+        """Return all distances [n, m]; there is no second copy of them."""
         out, at = torch.empty(0), 0
         for block in self._blocks():
-            out = torch.empty(self.n, self.n, dtype=block.dtype, device=block.device) if at == 0 else out
+            out = torch.empty(self.n, self.m, dtype=block.dtype, device=block.device) if at == 0 else out
             out[at : at + len(block)] = block
             at += len(block)
         return out
 
     def _blocks(self) -> Iterator[Tensor]:
         for ids in np.array_split(self._members, -(-self.n // AT_ONCE)):
-            yield distances(self._rows, ids, self._members)
+            yield distances(self._rows, ids, self._covered)
 
 
 class DistanceCover:
-    """F at the picks so far, for the members of one class (`coreselect.solvers.coverage.Coverage`).
+    """F at the picks so far, by the members of one class (`coreselect.solvers.coverage.Coverage`).
 
     A gain never rises, so only those whose last known value could still win are computed again. Gains are summed in float64.
-    Gains that the rounding of the distances cannot tell apart are ties. There is always a next pick, even of gain 0.
+    Gains that the rounding of the distances cannot tell apart are ties. Members that cover each other always have a next pick,
+    even of gain 0, because a pick represents itself; else a pick of gain 0 is only ever the first.
     """
 
     def __init__(self, distances: ClassDistances) -> None:
-        self._distances, n = distances, distances.n
+        self._distances, n, m = distances, distances.n, distances.m
         sums, self._c = distances.summed()
-        self._most = n * self._c - sums  # [n] upper bounds on gains, exact before the first pick
+        self._most = m * self._c - sums  # [n] upper bounds on gains, exact before the first pick
         self._fresh = np.ones(n, dtype=bool)  # whether the bound is the gain
         self._free = np.ones(n, dtype=bool)  # not picked yet
-        first = distances.of(np.zeros(1, np.int64))  # [1, n], for its dtype and device
-        self._m = torch.full_like(first[0], self._c)  # [n] min over S of d_ij
-        self._owner = torch.full((n,), n, device=self._m.device)  # [n]
+        first = distances.of(np.zeros(1, np.int64))  # [1, m], for its dtype and device
+        self._m = torch.full_like(first[0], self._c)  # [m] min over S of d_ij
+        self._owner = torch.full((m,), n, device=self._m.device)  # [m]
         self._ids = torch.arange(n, device=self._m.device)
-        self._chosen = torch.zeros(n, dtype=torch.bool, device=self._m.device)
+        self._chosen = torch.zeros(m, dtype=torch.bool, device=self._m.device)  # covered that represent themselves
 
-    def best(self) -> tuple[int, float]:
+    def best(self) -> tuple[int, float] | None:
         leader, tie = -1, 0.0  # the best known candidate, and how far below it rounding can put an equal one
         at_once = FIRST
         while True:
@@ -105,7 +126,7 @@ class DistanceCover:
             if known.any():
                 best = int(np.argmax(np.where(known, self._most, -np.inf)))
                 if best != leader:
-                    leader, d = best, self._distances.of(np.array([best]))[0]  # [n]
+                    leader, d = best, self._distances.of(np.array([best]))[0]  # [m]
                     nearer = d < self._m
                     error = self._distances.error(d[nearer]) + self._distances.error(self._m[nearer])
                     tie = float(error.sum(dtype=torch.float64))
@@ -113,7 +134,8 @@ class DistanceCover:
             stale = np.flatnonzero(self._free & ~self._fresh & (self._most >= floor))
             if not len(stale):
                 j = int(np.flatnonzero(self._free & self._fresh & (self._most >= floor))[0])
-                return j, float(self._most[j])
+                gain = float(self._most[j])
+                return None if gain <= 0 and not self._distances.own and not self._free.all() else (j, gain)
             ids = stale
             if len(stale) > at_once:
                 ids = np.sort(stale[np.argpartition(-self._most[stale], at_once)[:at_once]])
@@ -123,21 +145,22 @@ class DistanceCover:
             self._fresh[ids] = True
 
     def take(self, x: int) -> None:
-        d = self._distances.of(np.array([x]))[0]  # [n]
+        d = self._distances.of(np.array([x]))[0]  # [m]
         nearer = ((d < self._m) | ((d == self._m) & (x < self._owner))) & ~self._chosen
-        nearer[x] = True
+        if self._distances.own:
+            nearer[x] = self._chosen[x] = True
         self._m = torch.where(nearer, d, self._m)
         self._owner = torch.where(nearer, self._ids[x], self._owner)
-        self._chosen[x], self._free[x] = True, False
+        self._free[x] = False
         self._fresh[:] = False
 
     def nearest_pick(self) -> tuple[Int64, Float64]:
-        """Return each member's nearest pick int64 [n], numbered inside the class, and its distance float64 [n]."""
+        """Return the nearest pick int64 [m] of each covered, numbered inside the class, and its distance float64 [m]."""
         return self._owner.cpu().numpy(), self._m.double().cpu().numpy()
 
     def value(self) -> float:
-        return self._distances.n * self._c - float(self._m.double().cpu().numpy().sum())
+        return self._distances.m * self._c - float(self._m.double().cpu().numpy().sum())
 
     def upper(self, k: int) -> float:
         left = np.sort(self._most[self._free])[::-1][:k].clip(min=0)  # F(S ∪ T) − F(S) ≤ Σ_T of last known gains
-        return min(self.value() + float(left.sum()), self._distances.n * self._c)
+        return min(self.value() + float(left.sum()), self._distances.m * self._c)

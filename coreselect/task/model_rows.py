@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,7 +44,7 @@ class ModelRows:
 
     def __init__(self, opened: OpenModel) -> None:
         self._opened, self._positions = opened, opened.positions
-        self._loss, self._clock = opened.task.loss, opened.context.clock
+        self._loss, self._clock, self._part = opened.task.loss, opened.context.clock, opened.task.part
 
     @property
     def layout(self) -> Layout:
@@ -115,10 +116,10 @@ class ModelRows:
             return None
         pool = self.pool
         with self._clock("rows"):
-            with naming(self._positions):
+            with naming(self._positions, self._part):
                 parts, losses = factors(net, self._loss, pool.prepared, pool.labels)
             rows = FactoredRows(parts, self.layout)
-            rows.refuse(self._positions)
+            rows.refuse(self._positions, self._part)
             return rows, losses
 
     def use(self, pool: PreparedPool) -> None:
@@ -180,7 +181,7 @@ class ModelRows:
 
         def make(some: Batches) -> Iterator[Record]:
             batches = opened.sweeper.sweep(some)
-            return row_records(opened.net, layout, self._loss, batches, sketch, examples, self._clock)
+            return row_records(opened.net, layout, self._loss, batches, sketch, examples, self._clock, self._part)
 
         batches = pack([self._positions[g] for g in groups], opened.task.batch_size)
         settings = {**opened.training(), "sketch": settings_of(sketch), "single": single}
@@ -212,8 +213,8 @@ class ModelRows:
 
     def _dense(self, matrix: Tensor, groups: Groups, sketch: Sketch | None) -> DenseRows:
         examples = self.factored[0] if self.factored else None
-        full = self.full_rows(groups)
-        return DenseRows(matrix, groups, full=full, project=sketch, names=self._positions, examples=examples)
+        named: dict[str, Any] = {"names": self._positions, "where": self._part}
+        return DenseRows(matrix, groups, full=self.full_rows(groups), project=sketch, examples=examples, **named)
 
     def misclassified(self) -> Tensor | None:
         """Return which examples are wrong on the loss's last stream, bool [n]; None without factored rows or labels."""

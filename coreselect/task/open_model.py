@@ -131,12 +131,12 @@ class OpenModel:
     def batches_of(self, batches: list[Int64], *, raw: bool = False) -> Iterator[tuple[Int64, Any, Any]]:
         task, seed = self.task, self.context.seed
         items = read(
-            task.pool, batches, seed=seed, path=("pool", self.context.round), unpack=task.unpack,
+            task.pool, batches, seed=seed, path=(task.part, self.context.round), unpack=task.unpack,
             num_workers=task.num_workers, timeout=task.timeout, raw=raw, pin=self.device.type == "cuda",
         )  # fmt: skip
         for positions, x, labels in items:
             x = in_precision(x, self.dtype)
-            refuse_inputs(positions, x)
+            refuse_inputs(positions, x, task.part)
             yield positions, to_device(x, self.device), labels
 
     def records(
@@ -192,13 +192,14 @@ class OpenModel:
         if getattr(task.loss, "softmax", False):
             refuse_one_logit(self.net.outputs, f"the loss {task.loss.name!r}")
         if task.attack_at is None and any(route == "adversarial" for route, _ in task.loss.streams):
-            refuse_attack(self.probe())
+            refuse_attack(self.probe(), task.part)
         return context.cached(
             "sweeper",
             lambda: Sweeper(
                 self.model, self.net.call, self.net, task.pool, task.loss, task.attack, task.views, task.unpack,
                 context.seed, context.round, task.num_workers, self.device, self.dtype, context.clock,
                 self.validation().digests if context.disjoint == "hashed" else frozenset(), self.point, task.timeout,
+                task.part,
             ),
         )  # fmt: skip
 

@@ -89,6 +89,7 @@ class ModelRecipe(Recipe):
 
     `first_ranges` are the smallest and the largest value of the first inputs of "pool" and "validation", and of the "views of
     the pool", where known. `attack_at` is the submodule whose output attacks change, None where they change the inputs.
+    `part` is what messages call the pool: "validation", where validation stands in its place.
     """
 
     model: nn.Module
@@ -112,6 +113,7 @@ class ModelRecipe(Recipe):
     validation_targets: Targets | None
     first_ranges: Mapping[str, Range | None] = field(default_factory=dict)
     attack_at: AttackAt | None = None
+    part: str = "pool"
 
     @property
     def pool_has_labels(self) -> bool:

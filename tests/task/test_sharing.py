@@ -27,6 +27,7 @@ CASES: dict[str, tuple[Any, Any]] = {
     "rcs, acl": (lambda: cases.acl_task(N, batch_size=6), cases.rcs()),
     "rcs, float32": (lambda: cases.sat_task(N, dtype=torch.float32, batch_size=12), cases.rcs()),
     "craig": (lambda: cases.sat_task(N, capture="all", batch_size=5), get_selector("craig")),
+    "acs_craig": (lambda: cases.sat_task(N, batch_size=5), get_selector("acs_craig", target="validation")),
     "el2n": (lambda: cases.sat_task(N, batch_size=4), get_selector("el2n")),
     "k_center": (lambda: cases.sat_task(N, batch_size=4), get_selector("k_center")),
     "aign": (lambda: cases.sat_task(N, batch_size=4, loss=CE()), AIGN()),

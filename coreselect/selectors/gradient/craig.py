@@ -5,27 +5,34 @@ attacked inputs: Dolatabadi, Erfani, Leckie, "ℓ∞-robustness and beyond: unle
     γ_j = |{i : j is i's nearest in S}|,   Σ γ_j = N
     ‖Σ_i g_i − Σ_{j ∈ S} γ_j g_j‖ ≤ Σ_i min_{j ∈ S} d_ij
 
-greedily with lazy gains (Minoux 1978), and class by class if there are labels, as published.
+greedily with lazy gains (Minoux 1978), and class by class if there are labels, as published. The same cover of a validation set's
+gradients in place of the pool's, which is not published, has its formulas in `validation_cover`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from coreselect.budget import Budget, largest_remainder, resolve
 from coreselect.errors import ShapeError
+from coreselect.gradients.joined_rows import joined
 from coreselect.gradients.rows import Rows
-from coreselect.planning.needs import OwnWork, Sizes
+from coreselect.planning.needs import OwnWork, Sizes, Sweep
 from coreselect.protocols import TaskLike
 from coreselect.selectors.gradient.example_gradients import (
     Compared,
     example_rows,
+    validation_examples,
     with_attacked_loss,
     with_natural_loss,
 )
+from coreselect.selectors.gradient.validation_cover import cover_validation, parts_of, shares_of
 from coreselect.solvers.coverage import CoverResult, maximise
-from coreselect.solvers.distance_cover import AT_ONCE, ClassDistances, DistanceCover, distances
+from coreselect.solvers.distance_cover import AT_ONCE, ClassDistances, DistanceCover, nearest
 from coreselect.solvers.omp import row_of
 from coreselect.support.limits import Needs, refuse_beyond
 from coreselect.task.snapshot import Snapshot
@@ -43,29 +50,42 @@ class CRAIG:
     The selection's weights are γ_j·k/N, with mean 1, so (1/k) Σ weight_j·g_j approximates the pool's mean gradient. A pick
     represents itself; an example between equally near picks belongs to the one of lowest index.
 
+    With `target="validation"` the picks represent the examples of a labelled validation set U in place of the pool's: weights are
+    γ_j·k/|U|, and (1/k) Σ weight_j·g_j approximates U's mean gradient. Picks that represent nobody have weight 0, so a budget far
+    above |U| is of no use; they come last in their class, those nearest to U first. It needs a model, because arrays hold no
+    gradients of single validation examples.
+
     Args:
         per_class: share the budget over the classes (largest remainder) and choose inside each; a task without labels counts as
-            one class. Members of a class without a pick belong to the nearest pick of all classes.
+            one class. Members of a class without a pick belong to the nearest pick of all classes. Towards validation the
+            classes and their shares are those of U; a class gets no more than the pool has of it, the others get the rest.
         dense_up_to: a class of at most this many examples stores its matrix of distances. A larger class computes distances
-            when they are needed: the same answer, O(N) memory, more time. A note says which.
+            when they are needed: the same answer, O(N) memory, more time. A note says which. Towards validation a
+            class stores a matrix of at most the square of this many numbers.
+        target: `"train"`: the pool's gradients are covered; `"validation"`: those of validation.
     """
 
     per_class: bool = True
     dense_up_to: int = 10_000
+    target: Literal["train", "validation"] = "train"
     name = "craig"
     renew = "round"
 
     def __post_init__(self) -> None:
+        if self.target not in ("train", "validation"):
+            raise ShapeError(f"target must be 'train' or 'validation', got {self.target!r}.")
         if self.dense_up_to < 0:
             raise ShapeError(f"dense_up_to must be at least 0, got {self.dense_up_to}.")
 
     @property
     def requires(self) -> frozenset[str]:
-        return frozenset({"gradients"})
+        return frozenset({"gradients"} | ({"validation"} if self.target == "validation" else set()))
 
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as snapshot:
             k, n = resolve(budget, snapshot.n), snapshot.n
+            if self.target == "validation":
+                return self._towards_validation(snapshot, k)
             labels = snapshot.labels() if self.per_class and "labels" in snapshot.provides else np.zeros(n, np.int64)
             classes = [np.flatnonzero(labels == y) for y in np.unique(labels)]
             shares = largest_remainder(k, [len(c) for c in classes])
@@ -86,13 +106,11 @@ class CRAIG:
                         snapshot.progress("greedy", sum(len(found.picks) for _, found in parts), k)
                 picks = np.concatenate([members[found.picks] for members, found in parts])
                 lost = np.flatnonzero(owner < 0)  # members of classes without a pick
-                for at in range(0, len(lost), AT_ONCE):
-                    d = distances(rows, lost[at : at + AT_ONCE], np.sort(picks)).cpu().numpy()  # [b, k]
-                    owner[lost[at : at + AT_ONCE]] = np.sort(picks)[d.argmin(1)]
-                    near[lost[at : at + AT_ONCE]] = d.min(1)
+                owner[lost], near[lost] = nearest(rows, lost, np.sort(picks))
                 counts = np.bincount(owner, minlength=n)[picks]  # γ [k]
             with snapshot.clock("certificate"):
-                certificate = _certificate(rows, picks, counts, near, [found for _, found in parts])
+                total = rows.mean().double() * n
+                certificate = _certificate(rows, total, picks, counts, near, [found for _, found in parts])
             return snapshot.selection(
                 self,
                 picks,
@@ -100,18 +118,62 @@ class CRAIG:
                 weights=counts * (k / n),
                 nested=len(classes) == 1,
                 certificate=certificate,
-                notes=(*compared.notes, *notes, *self._notes([len(m) for m, _ in parts], len(lost), snapshot, rows)),
+                notes=(
+                    *compared.notes,
+                    *notes,
+                    *self._memory([(len(m), len(m)) for m, _ in parts], rows),
+                    *self._classes("labels" in snapshot.provides, len(lost)),
+                ),
             )
+
+    def _towards_validation(self, snapshot: Snapshot, k: int) -> Selection:
+        """Choose for the validation set."""
+        compared = self._compared(snapshot)
+        held, snapshot = validation_examples(compared, self.name), compared.snapshot
+        target, _ = example_rows(held, self.name)  # first, because it is short and may refuse
+        n, (parts, one_class) = snapshot.n, parts_of(snapshot, held, self.per_class)
+        shares, sizes = shares_of(parts, k), [(len(members), len(covered)) for members, covered in parts]
+        refuse_beyond(self.name, self._work(sizes, shares).of(snapshot.row_width or SHORT_ROW), n)
+        rows, notes = example_rows(snapshot, self.name)
+        rows = joined(rows, target)
+        with snapshot.clock("greedy"):
+            report = snapshot.progress
+            found = cover_validation(rows, n, parts, shares, k, self.dense_up_to, lambda p: report("greedy", p, k))
+        with snapshot.clock("certificate"):
+            total = target.mean().double() * held.n
+            certificate = _certificate(rows, total, found.picks, found.counts, found.near, found.parts)
+        return snapshot.selection(
+            self,
+            found.picks,
+            gains=found.gains,
+            weights=found.counts.astype(np.float64) * (k / held.n),
+            nested=len(parts) == 1,
+            certificate=certificate,
+            notes=(*compared.notes, *notes, *self._memory(sizes, rows), *one_class, *found.notes()),
+        )
+
+    def costs(self, sizes: Sizes) -> tuple[Sweep, ...]:
+        """Return the sweeps: over the pool, and over validation where its gradients are covered."""
+        loss: Literal["own", "natural"] = "own" if "pool" in getattr(self, "attacks", ()) else "natural"
+        swept = (sizes.n,) if self.target == "train" else (sizes.n, sizes.validation)
+        return tuple(Sweep(n, loss, rows=n) for n in swept)
 
     def work(self, sizes: Sizes) -> OwnWork:
         """Return what the method computes on rows: all distances inside each class, again at need in a large one."""
         counts = sizes.classes if self.per_class and sizes.classes else (sizes.n,)
-        shares = largest_remainder(sizes.k, list(counts))
-        pairs = sum(
-            m * m if m <= self.dense_up_to else m * m + AT_ONCE * m * k for m, k in zip(counts, shares, strict=True)
-        )
-        stored = max((m for m in counts if m <= self.dense_up_to), default=0)
-        return OwnWork("rows", lambda width: Needs(pairs * width, memory=4 * stored**2, way_out=WAY_OUT))
+        covered = counts if self.target == "train" else [-(-sizes.validation * m // sizes.n) for m in counts]
+        return self._work(list(zip(counts, covered, strict=True)), largest_remainder(sizes.k, list(counts)))
+
+    def _work(self, sizes: list[tuple[int, int]], shares: list[int]) -> OwnWork:
+        """Return the work in classes of so many candidates and covered examples, and of so many picks."""
+        again = sum(AT_ONCE * m * k for (n, m), k in zip(sizes, shares, strict=True) if not self._stores(n, m))
+        pairs = sum(n * m for n, m in sizes) + again
+        stored = max((n * m for n, m in sizes if self._stores(n, m)), default=0)
+        return OwnWork("rows", lambda width: Needs(pairs * width, memory=4 * stored, way_out=WAY_OUT))
+
+    def _stores(self, n: int, m: int) -> bool:
+        """Say whether a class stores its matrix of n × m distances."""
+        return n * m <= self.dense_up_to**2
 
     def _compared(self, snapshot: Snapshot) -> Compared:
         """Return whose gradients are compared."""
@@ -122,20 +184,24 @@ class CRAIG:
         cover = DistanceCover(ClassDistances(rows, members, self.dense_up_to))
         return maximise(cover, k), *cover.nearest_pick()
 
-    def _notes(self, sizes: list[int], lost: int, snapshot: Snapshot, rows: Rows) -> list[str]:
-        """Return notes on memory, and on what differs from the published method."""
-        stored, larger = [s for s in sizes if s <= self.dense_up_to], [s for s in sizes if s > self.dense_up_to]
+    def _memory(self, sizes: Sequence[tuple[int, int]], rows: Rows) -> list[str]:
+        """Return notes on the distances in classes of so many candidates and covered examples."""
+        stored = [n * m for n, m in sizes if self._stores(n, m)]
+        larger = len(sizes) - len(stored)
         notes: list[str] = []
         if stored:
             width = row_of(rows, 0).element_size()
-            notes.append(f"stored distances inside one class at a time, at most {width * max(stored) ** 2:,} bytes")
+            notes.append(f"stored distances inside one class at a time, at most {width * max(stored):,} bytes")
         if larger:
             notes.append(
-                f"{len(larger)} classes are larger than dense_up_to={self.dense_up_to}: their distances were computed "
+                f"{larger} classes are larger than dense_up_to={self.dense_up_to}: their distances were computed "
                 "when they were needed"
             )
-        if self.per_class and "labels" not in snapshot.provides:
-            notes.append("there are no labels: the pool is one class")
+        return notes
+
+    def _classes(self, known: bool, lost: int) -> list[str]:
+        """Return notes on classes that are not known, and on examples of classes without a pick."""
+        notes = ["there are no labels: the pool is one class"] if self.per_class and not known else []
         if lost:
             notes.append(f"{lost} examples of classes without a pick belong to the nearest pick of all classes")
         return notes
@@ -145,7 +211,8 @@ class CRAIG:
 class ACSCraig(CRAIG):
     """CRAIG with gradients of the task's own loss at the attacked inputs (adversarial coreset selection).
 
-    By Danskin's theorem the gradient of the inner maximum is the loss's gradient at the attacked input.
+    By Danskin's theorem the gradient of the inner maximum is the loss's gradient at the attacked input. With
+    `target="validation"` the covered gradients are those of the same loss at validation inputs, attacked as the pool is.
     """
 
     name = "acs_craig"
@@ -153,15 +220,17 @@ class ACSCraig(CRAIG):
 
     @property
     def requires(self) -> frozenset[str]:
-        return frozenset({"gradients", "example_gradients"})
+        return super().requires | {"example_gradients"}
 
     def _compared(self, snapshot: Snapshot) -> Compared:
         return with_attacked_loss(snapshot, self.name)
 
 
-def _certificate(rows: Rows, picks: Int64, counts: Int64, near: Float64, parts: list[CoverResult]) -> Certificate:
-    """State F(S), and how far the weighted sum of gradients is from the pool's."""
-    error = rows.mean().double() * rows.count
+def _certificate(
+    rows: Rows, total: Tensor, picks: Int64, counts: Int64, near: Float64, parts: list[CoverResult]
+) -> Certificate:
+    """State F(S), and how far the weighted sum of gradients is from the total, that of all covered examples [W]."""
+    error = total
     for j, count in zip(picks.tolist(), counts.tolist(), strict=True):
         error = error - count * row_of(rows, j).to(error)
     value, bound = sum(p.value for p in parts), sum(p.upper for p in parts)

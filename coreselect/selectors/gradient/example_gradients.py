@@ -14,10 +14,12 @@ from coreselect.gradients.rows import Rows, single_examples
 from coreselect.gradients.sketch import Sketch
 from coreselect.losses import CE
 from coreselect.losses.natural import natural_loss
+from coreselect.losses.targets import reads_classes
 from coreselect.objectives import AdversarialCE, Objective
 from coreselect.protocols import Attack, Loss, Views
 from coreselect.selectors.checks import nonzero_query, zero_note
 from coreselect.task.model_snapshot import ModelSnapshot
+from coreselect.task.of_validation import of_validation
 from coreselect.task.snapshot import Snapshot
 from coreselect.task.targets import why_no_classes
 
@@ -155,6 +157,30 @@ def validation_query(snapshot: Snapshot, name: str, spec: Objective) -> Tensor:
     if not bool(torch.isfinite(query).all()):
         raise NonFiniteError("the validation gradient is not finite: check whether the model has diverged.")
     return nonzero_query(query, snapshot, name)
+
+
+def validation_examples(compared: Compared, name: str) -> ModelSnapshot:
+    """Return the validation examples, whose rows are gradients of the same loss as those of the pool.
+
+    Args:
+        name: of the method, for an error message.
+    Raises:
+        RequirementError: the task is made of arrays, or validation lacks the targets that the loss reads.
+    """
+    snapshot = compared.snapshot
+    if not isinstance(snapshot, ModelSnapshot):
+        raise RequirementError(
+            f"{name!r} with target='validation' needs a gradient of every validation example, and arrays hold only their mean, "
+            "validation_gradient: give a model (Task.from_model), or choose 'gradmatch' with target='validation'."
+        )
+    loss, targets = snapshot.task.loss, snapshot.task.validation_targets
+    if loss.needs_labels and (targets is None or (reads_classes(loss) and not targets.classes)):
+        why = why_no_classes(targets) or "validation's items have no labels"
+        raise RequirementError(
+            f"{name!r} reads gradients of the loss {loss.name!r} on validation, and {why}: give (x, y) items, or choose without "
+            "labels by 'rcs'."
+        )
+    return of_validation(snapshot)
 
 
 def natural_gradients(snapshot: Any, name: str) -> tuple[Compared, Tensor, Rows, tuple[str, ...]]:

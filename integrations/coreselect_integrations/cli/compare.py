@@ -6,12 +6,19 @@ from typing import Annotated
 import typer
 
 from coreselect.cli.option_records import Shown, Smallest, takes_records
-from coreselect.cli.options import ANY_DEVICE, AttackOptions, Json, MachineOptions, NumThreads, PoolOptions
+from coreselect.cli.options import (
+    ANY_DEVICE,
+    AttackOptions,
+    ConditionOptions,
+    Json,
+    MachineOptions,
+    NumThreads,
+    PoolOptions,
+)
 from coreselect.cli.select_options import DryRun
 from coreselect_integrations.cli.compare_options import EvaluationOptions, StudyOptions
 from coreselect_integrations.cli.effort_options import EffortOptions
 from coreselect_integrations.cli.options import (
-    ConditionOptions,
     NetworkOptions,
     OwnOptions,
     ScheduleOptions,

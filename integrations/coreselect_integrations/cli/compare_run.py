@@ -12,7 +12,7 @@ from rich.console import Console
 
 from coreselect.cli.configured_command import invocation
 from coreselect.cli.launcher import launched
-from coreselect.cli.options import AttackOptions, MachineOptions, PoolOptions
+from coreselect.cli.options import AttackOptions, ConditionOptions, MachineOptions, PoolOptions
 from coreselect.cli.processes import as_rank
 from coreselect.data.items import check_timeout
 from coreselect.errors import CoreselectError, MissingExtraError
@@ -25,7 +25,6 @@ from coreselect_integrations.cli.comparison_progress import ComparisonProgress
 from coreselect_integrations.cli.divided import asked_conditions, division_for
 from coreselect_integrations.cli.effort_options import EffortOptions
 from coreselect_integrations.cli.options import (
-    ConditionOptions,
     NetworkOptions,
     OwnOptions,
     ScheduleOptions,

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
-import typer
-
-from coreselect.cli.options import PoolOptions
+from coreselect.cli.divided_pool import beside, conditions_in
+from coreselect.cli.options import ConditionOptions, PoolOptions
 from coreselect.data.conditions import Conditions
 from coreselect.errors import DataError
 from coreselect_integrations.cli.checks_before_work import classes_in
-from coreselect_integrations.cli.options import ConditionOptions
 from coreselect_integrations.evaluation.generated import check_name
 from coreselect_integrations.pretraining.dataset_shape import count_classes
 from coreselect_integrations.pretraining.division import PLAIN, Division
@@ -24,9 +21,7 @@ def asked_conditions(asked: ConditionOptions, images: PoolOptions) -> Conditions
         RequirementError, UnknownNameError: they cannot be read.
         typer.BadParameter: there are two validation sets.
     """
-    if asked.validation_data is not None and images.validation is not None:
-        raise typer.BadParameter("--validation would be without effect: --validation-data names the validation set.")
-    conditions = None if asked.conditions is None else Conditions.parse(asked.conditions)
+    conditions = conditions_in(asked, images)
     if conditions is not None and conditions.shift is not None:
         check_name(conditions.shift)
     return conditions
@@ -49,9 +44,9 @@ def division_for(asked: ConditionOptions, images: PoolOptions, dataset: Any) -> 
         classes_in(dataset, images.data, "--pool")
     foreign = validation = None
     if conditions is not None and conditions.foreign_data is not None:
-        foreign = _beside(conditions.foreign_data, images, dataset)
+        foreign = beside(conditions.foreign_data, images, dataset)
     if asked.validation_data is not None:
-        validation = _beside(asked.validation_data, images, dataset)
+        validation = beside(asked.validation_data, images, dataset)
         try:
             known, found = count_classes(dataset), count_classes(validation)
         except DataError:
@@ -62,26 +57,3 @@ def division_for(asked: ConditionOptions, images: PoolOptions, dataset: Any) -> 
                 "validation set of the same classes."
             )
     return Division(conditions, foreign, validation)
-
-
-def _beside(data: str, images: PoolOptions, dataset: Any) -> Any:
-    """Read the training part of another dataset, resized to the images of `dataset` where they are of another size.
-
-    Raises:
-        DataError: the images have another shape all the same.
-    """
-    read = replace(images, data=data, rows=None)
-    needed, found = _shape(dataset), read.read("train", None)
-    if _shape(found)[1:] != needed[1:]:
-        found = replace(read, size=needed[-1]).read("train", None)
-    if _shape(found) != needed:
-        raise DataError(
-            f"{data} has images {list(_shape(found))}, {images.data} has {list(needed)}: channels and sides must be equal."
-        )
-    return found
-
-
-def _shape(dataset: Any) -> tuple[int, ...]:
-    """Return the shape of the first image."""
-    item = dataset[0]
-    return tuple((item[0] if isinstance(item, tuple | list) else item).shape)

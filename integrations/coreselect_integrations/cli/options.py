@@ -12,7 +12,6 @@ import typer
 from coreselect.cli.options import RUN, Arch, BatchSize, LossName, OwnModelOptions, Precision, ViewsName
 
 TRAINING, CORESET, OPTIMISER = "Training", "Coreset", "Optimiser"  # panels of the help
-CONDITIONS = "Pools as they are"
 SYSTEM_NAMES = ("standard", "sat", "trades", "fast-at", "cl", "moco", "byol", "acl", "dynacl", "acl-air", "dynacl-air")
 FULL = "full"  # of the steps of an attack
 MODE_NAMES = ("slf", "alf", "sff", "aff")
@@ -111,36 +110,6 @@ class OwnOptions(OwnModelAndViews):
     """A network, views and a loss of the user's."""
 
     loss: LossName = None
-
-
-@dataclass(frozen=True)
-class ConditionOptions:
-    """What is wrong with the pool, and a clean validation set of the user's."""
-
-    conditions: Annotated[
-        str | None,
-        typer.Option(
-            "--pool",
-            help="Make the pool impure: some of tail=20, labels-wrong=0.4, foreign=0.5:DATA, duplicates=10 and shift=fog:3 (of "
-            "validation and test), with commas.",
-            show_default="as it is",
-            rich_help_panel=CONDITIONS,
-        ),
-    ] = None
-    validation_data: Annotated[
-        str | None,
-        typer.Option(
-            help="Images for validation in place of held-out ones, as for --data; their training part is read.",
-            show_default="held out",
-            rich_help_panel=CONDITIONS,
-        ),
-    ] = None
-
-    @property
-    def given(self) -> dict[str, Any]:
-        """The options that were given, by name, for records and JSON."""
-        own = {"pool": self.conditions, "validation_data": self.validation_data}
-        return {name: value for name, value in own.items() if value is not None}
 
 
 @dataclass(frozen=True)

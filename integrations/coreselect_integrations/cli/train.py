@@ -6,12 +6,20 @@ from typing import Annotated, Any
 import typer
 
 from coreselect.cli.option_records import Shown, Smallest, takes_records
-from coreselect.cli.options import ANY_DEVICE, AttackOptions, Json, MachineOptions, PoolOptions, RcsOptions, Seed
+from coreselect.cli.options import (
+    ANY_DEVICE,
+    AttackOptions,
+    ConditionOptions,
+    Json,
+    MachineOptions,
+    PoolOptions,
+    RcsOptions,
+    Seed,
+)
 from coreselect.cli.select_options import WorkOptions
 from coreselect_integrations.cli.effort_options import EffortOptions
 from coreselect_integrations.cli.options import (
     SYSTEM_NAMES,
-    ConditionOptions,
     KeepEvery,
     NetworkOptions,
     OwnOptions,

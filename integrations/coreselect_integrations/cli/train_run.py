@@ -11,14 +11,14 @@ import typer
 from rich.console import Console
 
 from coreselect import Selection
-from coreselect.cli.options import MachineOptions, PoolOptions
+from coreselect.cli.options import ConditionOptions, MachineOptions, PoolOptions
 from coreselect.cli.processes import as_rank
 from coreselect.cli.select_options import WorkOptions
 from coreselect.data.items import check_timeout
 from coreselect.support import ranks
 from coreselect_integrations.cli.checks_before_work import check_folder, folder_of_run, held_out, network_at
 from coreselect_integrations.cli.divided import asked_conditions, division_for
-from coreselect_integrations.cli.options import ConditionOptions, OwnOptions
+from coreselect_integrations.cli.options import OwnOptions
 from coreselect_integrations.cli.own_network import check_own, own_settings, own_weights
 from coreselect_integrations.cli.run_progress import RunProgress, counted, duration
 from coreselect_integrations.cli.show_forecast import show_forecast

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from coreselect.data.conditions import shares_said
 from coreselect_integrations.comparison.statistics import Record
 
 POOL = "the pool"
@@ -47,6 +48,5 @@ def picks_said(pool: Any, records: Sequence[Mapping[str, Any]]) -> str:
     found = shares_of_picks(pool, records)
     if not found or found["picks"] is None:
         return ""
-    both = [(kind, found["picks"][kind], found["pool_picks"][kind]) for kind in KINDS]
-    told = [f"{kind} {100 * own:.1f} % ({100 * whole:.1f} % of the pool)" for kind, own, whole in both if own or whole]
-    return f"picks: {', '.join(told)}\n" if told else ""
+    told = shares_said(found["picks"], found["pool_picks"])
+    return f"picks: {told}\n" if told else ""

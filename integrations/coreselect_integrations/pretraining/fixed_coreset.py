@@ -74,8 +74,14 @@ def pool_of(
         RequirementError: the dataset is another one, or is split in another way.
     """
     made, n = selection.provenance, len(dataset)
+    if made.command.get("conditions"):
+        raise RequirementError(
+            f"{name} was made in a pool that was impure on purpose, and the data are not: select while training, by --pool and "
+            "--selector."
+        )
     held = made.validation_indices
-    if held is not None and len(held) and held.max() < n:
+    own = "data" in made.command.get("validation", {})  # then positions are those in a validation set of the user's
+    if held is not None and not own and len(held) and held.max() < n:
         kept = np.setdiff1d(np.arange(n), held)
         split = Subset(dataset, kept.tolist()), Subset(dataset, held.tolist())
     elif made.pool_size == n:

@@ -54,7 +54,7 @@ def test_a_comparison_in_an_impure_pool_shows_what_each_method_picked(tmp_path: 
     """The shares of the pool come first; a control that trains on the clean set picks nothing wrong, one that mixes half; the
     words of the pool are in the results, and other words are refused for the same folder.
     """
-    guided = "gradmatch:target=validation,acs_gradmatch:target=validation"
+    guided = "gradmatch:target=validation,acs_gradmatch:target=validation,craig:target=validation,acs_craig:target=validation"
     methods = f"rs2,validation_only,rs2+validation,rs2:filter=0.6:side=true,{guided}"
     words = ("--out", tmp_path, *STUDY[1:], "--validation", 40, "--selectors", methods)
     got = command("compare", *words, "--pool", "labels-wrong=0.5,shift=brightness:1")
