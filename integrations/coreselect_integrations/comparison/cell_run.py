@@ -46,10 +46,13 @@ def run_cell(
         "device": runtime.device, "progress": runtime.progress, "weights": study.start,
         "division": study.division.record(cell.seed),
     }  # fmt: skip
-    warm = runtime.folder / f"warm-seed{cell.seed}"
+    features = study.reads_features(settings)
+    warm = runtime.folder / (f"warm-seed{cell.seed}" + ("-features" if features else ""))
     plain = replace(study.settings, seed=cell.seed)
     with sole_use(warm, patient=True):  # processes that share a comparison read one warm model
-        result = warmed = pretrain(plain, pool, validation, warm, until=settings.warmup, **common)
+        result = warmed = pretrain(
+            plain, pool, validation, warm, until=settings.warmup, record_features=features, **common
+        )
     folder = warm
     if cell.method != WARM:
         folder = runtime.folder / cell.name

@@ -98,6 +98,10 @@ class Study:
     start: Saved | None = None
     division: Division = PLAIN
 
+    def reads_features(self, settings: Settings) -> bool:
+        """Say whether a method selects from features that training has recorded, so that the warm-up has to record them too."""
+        return any("recorded_features" in self.make(method, settings).requires for method in self.methods)
+
     def terms(self) -> dict[str, Any]:
         """Return the JSON values that every cell depends on; cells with other values cannot be compared."""
         own = asdict(self.settings)

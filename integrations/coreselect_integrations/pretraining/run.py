@@ -90,6 +90,7 @@ def pretrain(
     division: Mapping[str, Any] | None = None,
     snapshot_every: int | None = None,
     probe_every: int | None = None,
+    record_features: bool = False,
 ) -> Pretrained:
     """Train a network in a folder, or continue the run that is there.
 
@@ -123,6 +124,7 @@ def pretrain(
         snapshot_every: write the network to `snapshots/` after every so many epochs; None never.
         probe_every: measure a linear probe (see `pretraining.probe`) after every so many epochs and record it; None never. It
             changes neither weights nor random states.
+        record_features: keep what the head reads, for runs that `start` here; a selector that needs it has it anyway.
     Raises:
         RequirementError: the folder holds a run with other settings, or on other data; or there is no such device here; or the
             coreset was made from another pool; or the system's second encoder follows batches of one process, and there are
@@ -156,8 +158,8 @@ def pretrain(
     if isinstance(model, MomentumEncoder):
         model.attach(optimizer)
     schedule = Schedule(optimizer, settings.rate_curve())
-    features = selector is not None and "recorded_features" in selector.requires
-    history = History(n, features=features)  # of logits; of losses for networks without logits
+    record_features |= selector is not None and "recorded_features" in selector.requires
+    history = History(n, features=record_features)  # of logits; of losses for networks without logits
     recipe = Task.from_model(
         network, pool, validation if len(validation) else None,
         loss=settings.loss(0), attack=settings.select_attack, call=route_call,

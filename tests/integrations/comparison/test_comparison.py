@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -97,6 +98,19 @@ def test_every_method_begins_at_the_same_warm_model(done: Any) -> None:
     logs = [(folder / name / LOG).read_text().splitlines() for name in by_name(records)]
     assert len({log[0] for log in logs}) == 1
     assert [len(log) for log in logs] == [1, 3, 3, 3, 3]
+
+
+def test_a_method_on_recorded_features_finds_those_of_the_warm_up(done: Any, tmp_path: Path) -> None:
+    """The shared warm-up records them, which changes no weight, also where the folder's warm model has none yet."""
+    plan = few(methods=("rs2", "rcs:rows=recorded"), make=selector_for)
+    shutil.copytree(done[0], tmp_path / "begun")
+    records = [r for place in ("new", "begun") for r in run(tmp_path / place, plan)]
+    assert [r["error"] for r in records] == [None] * 6
+    accuracies = {r["method"]: r["accuracy"] for r in done[2]}
+    assert all(r["accuracy"] == accuracies[r["method"]] for r in records if r["method"] in accuracies)
+    recorded = next(r for r in records if r["method"] == "rcs:rows=recorded")
+    assert recorded["selection"]["greedy"] > 0
+    assert "attack" not in recorded["selection"]
 
 
 class Spy(Random):
