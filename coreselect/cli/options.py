@@ -20,7 +20,9 @@ Radius = Annotated[
     float | None,
     typer.Option(min=0.0, help="Radius of the attacks, l∞, for inputs in [0, 1].", rich_help_panel=ATTACKS),
 ]
-Selector = Annotated[str | None, typer.Option(help="Method. `coreselect methods` lists them.")]
+Selector = Annotated[
+    str | None, typer.Option(help="Method, such as rcs or rs2:balance=labels. `coreselect methods` lists the names.")
+]
 Arch = Annotated[
     str | None,
     typer.Option(help="Network: small, resnet18, resnet34, resnet50 or wrn28_10.", rich_help_panel=MODEL),

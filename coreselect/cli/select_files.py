@@ -1,5 +1,6 @@
 """The index files of `coreselect select`: one for each method."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -55,12 +56,13 @@ def files_of(out: Path | None, names: Sequence[str], *, several: bool) -> list[P
         raise ValueError(f"--selectors takes each method once, rcs,craig,k_center, got {','.join(names)!r}.")
     if out is None:
         return [None] * len(names)
+    plain = [re.sub(r"[^\w.+=@-]", "_", name) for name in names]  # valid in any file system
     if PLACE in str(out):
-        return [Path(str(out).replace(PLACE, name)) for name in names]
+        return [Path(str(out).replace(PLACE, name)) for name in plain]
     if not several:
         return [out]
     if out.suffix:
         raise ValueError(
             f"--selectors writes one file for each method: give a folder as --out, or {out.stem}-{PLACE}{out.suffix}, got {out}."
         )
-    return [out / f"{name}.npz" for name in names]
+    return [out / f"{name}.npz" for name in plain]

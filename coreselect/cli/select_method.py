@@ -11,22 +11,30 @@ from coreselect.errors import RequirementError
 from coreselect.gradients.sketch import Sketch
 from coreselect.objectives import objective_named
 from coreselect.protocols import Attack, Loss, Selector
-from coreselect.selectors import COMBINATORS, PerClass, get_selector
+from coreselect.selectors import Mixture, PerClass
 from coreselect.selectors.combinators.per_class import balanced
 from coreselect.selectors.combinators.windowed import in_windows
+from coreselect.selectors.words import made_from, parts_in
+
+OPTIONS = {  # words of `compare` and `train` for which select has options
+    "capture": "--capture", "select_attack_steps": "--attack-steps", "rd_steps": "--rd-steps",
+}  # fmt: skip
 
 
-def make_selector(name: str, method: MethodOptions, rcs: RcsOptions, radius: float) -> Selector:
-    """Make the named selector.
+def make_selector(words: str, method: MethodOptions, rcs: RcsOptions, radius: float) -> Selector:
+    """Make the selector that words describe (`coreselect.selectors.words`); options give the settings that the words leave out.
 
     Raises:
-        RequirementError: the objective is unknown, or the selector is made of other selectors.
+        RequirementError: the words cannot be read, or set what an option is for or sets too; or the objective is unknown, or a
+            part combines other selectors.
         ShapeError: --window or --balance has another form, or --window contradicts --group-size.
         UnknownNameError: no selector has that name.
     """
-    if name in {c.name for c in COMBINATORS}:
-        raise RequirementError(f"{name!r} combines other selectors: use it from Python, or --per-class or --window.")
-    made = get_selector(name, **_settings(name, method, rcs, radius))
+    parts = parts_in(words)
+    _refuse_words(words, parts, method)
+    attack = _pgd(radius, 3 if rcs.rd_steps is None else rcs.rd_steps)
+    every = [made_from(name, given, _settings(name, method, rcs, attack), attack) for name, given in parts]
+    made = every[0] if len(every) == 1 else Mixture(every)
     made = made if method.window is None else in_windows(made, method.window)
     if method.per_class and method.balance is not None:
         raise RequirementError(
@@ -47,10 +55,27 @@ def training_attack(loss: Loss, radius: float, steps: int | None) -> Attack | No
     return replace(own, radius=radius, step=own.step * radius / own.radius or 1.0) if isinstance(own, PGD) else own
 
 
-def _settings(name: str, method: MethodOptions, rcs: RcsOptions, radius: float) -> dict[str, Any]:
+def _refuse_words(words: str, parts: list[tuple[str, dict[str, Any]]], method: MethodOptions) -> None:
+    """Refuse words for what an option says.
+
+    Raises:
+        RequirementError: there are some.
+    """
+    twice = {"window": method.window, "balance": method.balance or (method.per_class or None)}
+    for name, given in parts:
+        for key in given:
+            if key in OPTIONS:
+                raise RequirementError(f"{words!r} sets {key}, which is an option of select: give {OPTIONS[key]}.")
+            if twice.get(key) is not None:
+                raise RequirementError(f"{words!r} sets {key}, and an option divides the pool too: give one.")
+        if given.get("side") is not None:
+            raise RequirementError(
+                f"{name}:filter with side=true trains a side model, which 'train' and 'compare' do: leave side=true out."
+            )
+
+
+def _settings(name: str, method: MethodOptions, rcs: RcsOptions, attack: Attack) -> dict[str, Any]:
     """Collect the settings that the named selector takes."""
-    steps = 3 if rcs.rd_steps is None else rcs.rd_steps
-    attack = _pgd(radius, steps)
     objective = objective_named(method.objective, method.divergence, attack=attack)
     if name == "rcs_sampled":
         return {"objective": objective}

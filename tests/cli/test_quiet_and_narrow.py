@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.table import Table
 from typer.testing import CliRunner
 
 from coreselect.cli.app import build
+from coreselect.cli.whole_tables import print_whole
 from coreselect.selectors.catalogue import list_selectors
 
 COMMANDS = {entry.name: entry for entry in entry_points(group="coreselect.commands")}
@@ -67,3 +69,17 @@ def test_forty_columns_keep_the_names(index: Path) -> None:
     assert all(word in shown for word in ("selection", "certificate", "provenance", "k_center"))
     shown = run("inspect", index, index, columns=40).stdout
     assert "[red]c.npz" in shown.replace("\n", "").replace(" ", "")
+
+
+def test_a_column_that_is_not_broken_keeps_its_widest_cell(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line is longer than 40 columns rather than a number with a spread cut off."""
+    monkeypatch.setenv("COLUMNS", "40")
+    table = Table(box=None)
+    for name in ("arm", "robust %", "behind"):
+        table.add_column(name, no_wrap=True)
+    table.add_row("craig:target=validation 0.3 1x1.5-nfgsm", "92.3 ± 1.5", "15.4 ± 10.3")
+    print_whole(table)
+    shown = capsys.readouterr().out
+    assert all(cell in shown for cell in ("craig:target=validation 0.3 1x1.5-nfgsm", "92.3 ± 1.5", "15.4 ± 10.3"))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from coreselect import Selector
-from coreselect_integrations.comparison.methods import OBJECTIVE_METHODS, names_of
+from coreselect.selectors.words import OBJECTIVE_METHODS
+from coreselect_integrations.comparison.methods import names_of
 from coreselect_integrations.pretraining.settings import SYSTEMS, Settings
 
 HasEffect = Callable[[Settings, Selector | None], bool]

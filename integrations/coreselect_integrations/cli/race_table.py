@@ -76,14 +76,14 @@ def _error(record: Mapping[str, Any]) -> float:
 
 def _table(places: Sequence[Place]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False)
-    for name in ("arm", "rung", "standard", "robust", "behind", "p", "time"):
+    for name in ("arm", "rung", "std %", "robust %", "behind", "p", "time"):
         table.add_column(name, justify="left" if name == "arm" else "right", no_wrap=True)
     for rank, o in enumerate(places):
         if o.robust is None or o.standard is None:
             table.add_row(o.arm, str(o.rung + 1), "failed")
             continue
         table.add_row(
-            o.arm, str(o.rung + 1), f"{o.standard:.1%}", f"{100 * o.robust:.1f} ± {100 * o.error:.1f}",
+            o.arm, str(o.rung + 1), f"{100 * o.standard:.1f}", f"{100 * o.robust:.1f} ± {100 * o.error:.1f}",
             "" if not rank else f"{100 * o.behind:.1f} ± {100 * o.behind_error:.1f}", "" if o.p is None else f"{o.p:.2g}",
             duration(o.seconds), style="bold" if not rank else None,
         )  # fmt: skip

@@ -1,34 +1,25 @@
-"""Selection methods written in words, for command lines and tables:
+"""Selection methods in words (`coreselect.selectors.words`), for runs of training:
 
-    method = part + part … [@ effort]   the parts share the budget equally, in order (`Mixture`)
+    method = part + part … [@ effort]
     part   = name : key=value …         key is a setting of the selector, or one of `RUN_SETTINGS` of the run
 
-`rcs`, `rcs:objective=adversarial_ce:eta=0.05`, `rcs:divergence=js`, `rcs:capture=all:sketch=512`,
-`importance:score=loss`, `rcs+redraw`, `rcs:window=100x512` (window by window, each of 100 batches of 512),
-`rs2:balance=labels`, `rs2:balance=clusters` (equal shares of the classes, or of clusters; `:weighted=true` weighs the picks back
-to the pool's shares), `rs2:filter=0.6` (among the share of each class that has the lowest loss of the model itself),
-`rs2:filter=0.6:side=true` (the lowest loss of a side model that is trained without attacks), `rs2@1x1.5` and `rcs@5` (the effort of
-the training attack: its steps, and its radius in judged radii, see `training.effort`).
+`rcs:capture=all:sketch=512`, `importance:score=loss`, `rcs:rows=recorded`, `rs2:filter=0.6:side=true` (among the share of each
+class that has the lowest loss of a side model, which is trained without attacks), `rs2@1x1.5` and `rcs@5` (the effort of the
+training attack: its steps, and its radius in judged radii, see `training.effort`).
 
 Two controls train on the validation set: `validation_only`, and `rs2+validation`, half of whose picks are drawn from it.
 """
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from coreselect import Selector, get_selector
+from coreselect import Selector
 from coreselect.errors import RequirementError
-from coreselect.gradients.sketch import Sketch
-from coreselect.objectives import objective_named
-from coreselect.selectors import COMBINATORS, Filtered, Mixture
-from coreselect.selectors.combinators.per_class import PerClass, balanced
-from coreselect.selectors.combinators.windowed import Windowed, in_windows
+from coreselect.selectors import Filtered, Mixture, PerClass, Windowed
+from coreselect.selectors.words import OBJECTIVE_METHODS, made_from, parts_in, share_kept
 from coreselect_integrations.pretraining.efforts import with_effort
 from coreselect_integrations.pretraining.settings import Settings
 from coreselect_integrations.pretraining.side_filter import SideFiltered
@@ -38,7 +29,6 @@ from coreselect_integrations.training.effort import Effort
 
 MAX_STEPS = 10_000  # of an attack
 RUN_SETTINGS = ("capture", "select_attack_steps", "rd_steps")
-OBJECTIVE_METHODS = ("rcs", "rcs_sampled")  # selectors that read an objective on held-out images
 
 
 def selector_for(words: str, settings: Settings) -> Selector:
@@ -53,7 +43,7 @@ def selector_for(words: str, settings: Settings) -> Selector:
             other selectors; or it reads classes, and the network of the run has none.
     """
     run, (without, _) = settings_for(words, settings), split_effort(words)
-    parts = list(_parts(without))
+    parts = parts_in(without)
     named = [(name, own) for name, own in parts if name not in (ONLY, WITH)]
     drawn = [part for part in parts if part[0] in (ONLY, WITH)]
     if drawn and drawn != [(WITH if named else ONLY, {})]:
@@ -81,7 +71,7 @@ def settings_for(words: str, settings: Settings) -> Settings:
     parts, effort = split_effort(words)
     if effort is not None and settings.attack is None:
         raise RequirementError(f"{words!r} has the effort of an attack, and {settings.system} has none: leave it out.")
-    for _, given in _parts(parts):
+    for _, given in parts_in(parts):
         for key in RUN_SETTINGS:
             if key in given and own.setdefault(key, given[key]) != given[key]:
                 why = f"{words!r} has {key} {own[key]!r} and {given[key]!r}: its parts share one sweep and need the same value."
@@ -113,55 +103,14 @@ def names_of(selector: Selector) -> tuple[str, ...]:
     return names_of(selector.selector) if around else (selector.name,)
 
 
-def _parts(words: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the name and the settings of each part."""
-    for part in re.split(r"\+(?!\d)", words):  # no name begins with a digit, but 1e+5 is a possible value
-        name, *given = (word.strip() for word in part.split(":"))
-        sides = [[side.strip() for side in word.partition("=")] for word in given]
-        pairs = [(key.replace("-", "_"), value) for key, _, value in sides]
-        wrong = [word for word, pair in zip(given, pairs, strict=True) if not all(pair)]
-        if wrong:
-            why = f"{words!r} contains {wrong[0]!r}: write key=value after the name and a colon, such as rcs:eta=0.05."
-            raise RequirementError(why)
-        keys = [key for key, _ in pairs]
-        if len(set(keys)) < len(keys):
-            raise RequirementError(f"{words!r} sets {max(keys, key=keys.count)} twice: leave one out.")
-        yield name, {key: _value(value) for key, value in pairs}
-
-
-def _value(text: str) -> Any:
-    """Read a number, true, false or null; anything else is a word."""
-    for read in (json.loads, float):  # .05 is not JSON
-        with suppress(ValueError, RecursionError):
-            return read(text)
-    return text
-
-
 def _made(name: str, given: Mapping[str, Any], settings: Settings) -> Selector:
     """Make the selector of one part."""
-    if name in {c.name for c in COMBINATORS}:
-        why = f"{name!r} combines other selectors: write a mixture as rcs+redraw, or use {name!r} from Python."
-        raise RequirementError(why)
     own = {key: value for key, value in given.items() if key not in RUN_SETTINGS}
-    if name in OBJECTIVE_METHODS:
-        which, divergence = str(own.pop("objective", "rd")), own.pop("divergence", None)
-        own["objective"] = objective_named(
-            which, None if divergence is None else str(divergence), attack=settings.rd.attack
-        )
-    window, balance = own.pop("window", None), own.pop("balance", None)
-    weighted = balance is not None and bool(own.pop("weighted", False))
-    keep = own.pop("filter", None)
-    side = keep is not None and bool(own.pop("side", False))
-    if keep is not None and (isinstance(keep, bool) or not isinstance(keep, int | float)):
-        raise RequirementError(
-            f"filter is the share of each class that is kept, such as {name}:filter=0.6, got {keep!r}."
-        )
-    if type(own.get("sketch")) is int:
-        own["sketch"] = Sketch(own["sketch"])
+    keep = own.pop("filter") if "filter" in own and bool(own.pop("side", False)) else None
     run: dict[str, Any] = {"eta": settings.eta} if name == "rcs" else {}
     if name == "rcs" and settings.group_size is not None:
         run["group_size"] = settings.group_size
-    made = get_selector(name, **run | own)
+    made = made_from(name, own, run, settings.rd.attack)
     reads = {
         "capture": "gradients" in made.requires,
         "select_attack_steps": settings.attack is not None and bool(made.requires & {"gradients", "inputs"}),
@@ -172,6 +121,4 @@ def _made(name: str, given: Mapping[str, Any], settings: Settings) -> Selector:
         raise RequirementError(
             f"{', '.join(lost)} would have no effect for {name!r} with {settings.system}: leave it out."
         )
-    made = made if window is None else in_windows(made, str(window))
-    made = made if balance is None else balanced(made, str(balance), weighted=weighted)
-    return made if keep is None else SideFiltered(made, keep) if side else Filtered(made, keep)
+    return made if keep is None else SideFiltered(made, share_kept(name, keep))
