@@ -64,12 +64,20 @@ _CHEAP = {  # the training attack of `cifar10-sat-fast`; a line that names its o
     "--attack-steps": 1, "--train-radius": "1.5x", "--lr": 0.1, "--clock": "cpu", "--no-full": None, "--also": "margin",
 }  # fmt: skip
 _EFFORT = {**_SAT, **_CHEAP, "--test-rows": 2500, "--seeds": 8, "--equal": "time"}
+_FASHION = {name: value for name, value in _EFFORT.items() if name != "--also"} | {"--test-rows": 2000}
 _AT_BEST = (
     "rs2@1x1.5", "rs2@1x1", "rs2@5x1", "redraw@1x1.5", "rcs@1x1.5", "craig@1x1.5", "facility_location@1x1.5",
     "importance:score=loss@1x1.5",
 )  # fmt: skip
 _EFFORTS_OF_ACL = ("rs2@5x1", "rs2@1x1", "rs2@1x1.5")
-_CONTRASTIVE_EFFORT = {**_CONTRASTIVE, "--seeds": 6, "--equal": "time", "--no-full": None, "--tuning-rows": 1000}
+_CONTRASTIVE_EFFORT = {
+    **_CONTRASTIVE,
+    "--seeds": 6,
+    "--equal": "time",
+    "--no-full": None,
+    "--tuning-rows": 1000,
+    "--tuning-epochs": 3,
+}
 _IMPURE = {**_SAT, **_CHEAP, "--seeds": 5, "--equal": "epochs,time"}
 _FREE = ("rs2", "rs2:balance=labels", "validation_only", "rs2+validation")
 _GUIDED = ("gradmatch:target=validation", "acs_gradmatch:target=validation")
@@ -118,11 +126,11 @@ COMPARISONS: Mapping[str, Comparison] = {
     "sat-recorded": Comparison(
         "sat-recorded",
         ("rs2", "redraw", "rcs", "rcs:rows=recorded"),
-        {**_SAT, "--fractions": 0.05, "--equal": "epochs", "--clock": "cpu", "--no-full": None, "--seeds": 5},
+        {**_SAT, "--fractions": 0.05, "--equal": "epochs", "--clock": "cpu", "--no-full": None},
     ),
     "sat-effort": Comparison("sat-effort", _AT_BEST, _EFFORT),
     "sat-effort-fashion": Comparison(
-        "sat-effort-fashion", (_AT_BEST[0], *_AT_BEST[2:]), {**_EFFORT, "--data": "DATA/fashion_mnist", "--radius": 0.1}
+        "sat-effort-fashion", (_AT_BEST[0], *_AT_BEST[2:]), {**_FASHION, "--data": "DATA/fashion_mnist", "--radius": 0.1}
     ),
     "acl-effort": Comparison("acl-effort", _EFFORTS_OF_ACL, {"--trainer": "acl", **_CONTRASTIVE_EFFORT}),
     "dynacl-air-effort": Comparison(

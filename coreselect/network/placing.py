@@ -21,10 +21,9 @@ def placed(network: Made, device: torch.device | str | None) -> Made:
     Args:
         device: None leaves the network where it is.
     """
-    network.to(device=device)
-    if not any(getattr(m, "keeps_layout", False) for m in network.modules()):
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return network
+    if any(getattr(m, "keeps_layout", False) for m in network.modules()):
+        return network.to(device=device)
+    return network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def memory_format(network: nn.Module) -> str:
