@@ -12,10 +12,10 @@ def print_whole(shown: RenderableType, *, highlight: bool = False, narrowest: Re
         narrowest: is measured in place of it, where words of it may be broken.
     """
     console = Console(highlight=highlight)
-    for table in (shown, narrowest):
-        if isinstance(table, Table):
-            _keep_cells_whole(table, console)
-    least = Measurement.get(console, console.options.update(max_width=1000), narrowest or shown).minimum
+    measured = narrowest or shown
+    if isinstance(measured, Table):
+        _keep_cells_whole(measured, console)
+    least = Measurement.get(console, console.options.update(max_width=1000), measured).minimum
     if least > console.width:
         console = Console(highlight=highlight, width=least)
     console.print(shown)
