@@ -159,11 +159,11 @@ COMPARISONS: Mapping[str, Comparison] = {
 
 
 def command(name: str, work: Path, data: str) -> list[str]:
-    """Return the words after `coreselect` that run a comparison."""
+    """Return the words after `coreselect` that run a comparison; without `data`, in the folder that holds the data."""
     what = COMPARISONS[name]
     words = ["compare", "--out", str(work / what.folder), "--selectors", ",".join(what.methods)]
     for option, value in what.options.items():
-        words += [option] if value is None else [option, str(value).replace("DATA", data)]
+        words += [option] if value is None else [option, str(value).replace("DATA/", data and f"{data}/")]
     return words
 
 
@@ -173,15 +173,14 @@ def run(name: str, work: Path, data: str, out: Path) -> bool:
     left = work / COMPARISONS[name].folder
     for part in KEPT:  # another comparison of this folder may have left its files
         (left / part).unlink(missing_ok=True)
+    words = [sys.executable, "-m", "coreselect.cli", *command(name, work.resolve(), "")]
     done = subprocess.run(
-        [sys.executable, "-m", "coreselect.cli", *command(name, work, data)], stdout=subprocess.DEVNULL
-    )
+        words, stdout=subprocess.DEVNULL, cwd=data
+    )  # so that neither results nor picture name a folder
     if (left / KEPT[0]).exists():
         (out / name).mkdir(parents=True, exist_ok=True)
         for part in (part for part in KEPT if (left / part).exists()):  # without matplotlib there is no picture
             shutil.copy(left / part, out / name / part)
-        text = (out / name / KEPT[0]).read_text(encoding="utf-8")
-        (out / name / KEPT[0]).write_text(text.replace(f"{data}/", ""), encoding="utf-8")
     return done.returncode == 0
 
 

@@ -62,7 +62,9 @@ def test_a_comparison_leaves_its_results_and_names_no_folder(
         folder = Path(words[words.index("--out") + 1])
         ran.append(folder.name)
         folder.mkdir(parents=True)
-        (folder / "results.json").write_text(json.dumps({"study": {"data": "some/data/cifar10"}, "records": []}))
+        assert more["cwd"] == "some/data"
+        study = {"data": words[words.index("--data") + 1]}
+        (folder / "results.json").write_text(json.dumps({"study": study, "records": []}))
         (folder / "pareto.png").write_bytes(b"picture")
         return type("Done", (), {"returncode": int(folder.name == "sat")})()
 
