@@ -71,13 +71,9 @@ _AT_BEST = (
 )  # fmt: skip
 _EFFORTS_OF_ACL = ("rs2@5x1", "rs2@1x1", "rs2@1x1.5")
 _CONTRASTIVE_EFFORT = {
-    **_CONTRASTIVE,
-    "--seeds": 6,
-    "--equal": "time",
+    **{name: value for name, value in _CONTRASTIVE.items() if name != "--transfer"}, "--seeds": 6, "--equal": "time",
     "--no-full": None,
-    "--tuning-rows": 1000,
-    "--tuning-epochs": 3,
-}
+}  # fmt: skip
 _IMPURE = {**_SAT, **_CHEAP, "--seeds": 5, "--equal": "epochs,time"}
 _FREE = ("rs2", "rs2:balance=labels", "validation_only", "rs2+validation")
 _GUIDED = ("gradmatch:target=validation", "acs_gradmatch:target=validation")
