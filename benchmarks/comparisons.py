@@ -239,6 +239,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         records = json.loads(args.table.read_text(encoding="utf-8"))["records"]
         print("\n\n".join(tables(records)))
         return 0
+    if args.name and not Path(data).is_dir():
+        parser.error(f"there is no folder {data}: --data is the folder that holds cifar10.")
     whole = [run(name, args.work, data, args.out) for name in args.name]
     return 0 if all(whole) else 1
 

@@ -1,5 +1,6 @@
 """The pool and the validation set that --pool and --validation-data ask for; what `select` cannot write as positions is refused."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -8,12 +9,13 @@ import typer
 from coreselect.budget import count_or_share
 from coreselect.cli.options import ConditionOptions, PoolOptions
 from coreselect.data.conditions import Conditions, ImpurePool, describe
-from coreselect.data.images import labels_of
+from coreselect.data.images import labels_of, names_of
 from coreselect.data.labels import why_unlabelled
 from coreselect.data.reading import read_labels
-from coreselect.data.subsets import holdout
+from coreselect.data.subsets import holdout, origin
 from coreselect.errors import DataError, RequirementError
 from coreselect.io.fingerprint import fingerprint
+from coreselect.types import Selection
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,40 @@ def divided(asked: ConditionOptions, images: PoolOptions, dataset: Any, share: f
             f"--pool needs labels, and {images.data} has none{why_unlabelled(dataset)}: items (x, y) with an integer y are needed."
         )
     return Divided(conditions.applied(pool, labels, seed=seed), held, record, describe(conditions, seed))
+
+
+def impure_again(selection: Selection, dataset: Any) -> ImpurePool | None:
+    """Return the impure pool of a selection as its record describes it; None where the pool was left as it is.
+
+    Args:
+        dataset: the images that `select` read.
+    Raises:
+        DataError: the dataset has no labels now.
+    """
+    command = selection.provenance.command
+    if not command.get("conditions"):
+        return None
+    held, (seed, conditions) = command["validation"], recorded_conditions(command["conditions"])
+    pool = holdout(dataset, count_or_share(held["size"]), held["seed"])[0] if "size" in held else dataset
+    labels = read_labels(pool, seed=seed)
+    if labels is None:
+        raise DataError("this selection was made in a pool of labelled images, and the dataset has no labels now.")
+    return conditions.applied(pool, labels, seed=seed)
+
+
+def recorded_conditions(record: Mapping[str, Any]) -> tuple[int, Conditions]:
+    """Read what `coreselect.data.conditions.describe` wrote."""
+    own = dict(record)
+    return own.pop("seed"), Conditions(**own)
+
+
+def classes_of(dataset: Any, impure: ImpurePool | None) -> dict[str, Any]:
+    """Return what a table of classes is made from: labels by position in the dataset, names, and the labels of an impure pool."""
+    labels = labels_of(dataset)
+    if labels is not None and impure is not None:
+        labels = labels.copy()
+        labels[origin(impure)[1]] = impure.targets
+    return {"labels": labels, "class_names": names_of(dataset), "pool": None if impure is None else impure.targets}
 
 
 def beside(data: str, images: PoolOptions, dataset: Any) -> Any:

@@ -9,16 +9,17 @@ import numpy as np
 import typer
 from rich.console import Console
 
+from coreselect.cli.divided_pool import classes_of, impure_again
 from coreselect.cli.options import DataOptions
 from coreselect.cli.plain_values import as_json
 from coreselect.cli.show import summary
 from coreselect.cli.side_by_side import as_json as all_as_json
 from coreselect.cli.side_by_side import comparison, letters
 from coreselect.cli.whole_tables import print_whole
-from coreselect.data import labels_of, names_of
 from coreselect.data.arrays import read_array
 from coreselect.errors import DataError
 from coreselect.io.atomic import check_target
+from coreselect.io.fingerprint import fingerprint
 from coreselect.report.agreement import check_same_pool
 from coreselect.report.summary import check_length, pool_positions, same_data
 from coreselect.support.array_checks import matrix
@@ -43,24 +44,25 @@ def run(
     names = [str(file) for file in files]
     check_same_pool(selections, names)
     dataset: Any = None
-    labels = class_names = None
+    known: dict[str, Any] = {"labels": None, "class_names": None}
     if data is not None:
         dataset = data.read("train", data.rows)
         for selection in selections:
             check_length(selection, len(dataset), data.data)
-        labels, class_names = labels_of(dataset), names_of(dataset)
-        if same_data(selections[0], dataset) is False:
+        impure = impure_again(selections[0], dataset)
+        known = classes_of(dataset, impure)
+        made = selections[0].provenance.fingerprint
+        if (same_data(selections[0], dataset) if impure is None else fingerprint(impure) == made) is False:
             talk.print(OTHER_DATA, style="yellow")
     if gallery is not None:
         if one:
             from coreselect.report.gallery import draw  # imports matplotlib, which is slow
 
-            draw(selections[0], dataset, gallery, labels=labels, class_names=class_names)
+            draw(selections[0], dataset, gallery, labels=known["labels"], class_names=known["class_names"])
         else:
             drawn = _draw_plane(selections, gallery, features, dataset)
             talk.print(f"projected {drawn}", markup=False, highlight=False)
         talk.print(f"wrote {gallery}", markup=False, highlight=False)
-    known: dict[str, Any] = {"labels": labels, "class_names": class_names}
     if json:
         out = as_json(selections[0], **known) if one else all_as_json(selections, names, **known)
         typer.echo(dumps(out, allow_nan=False))

@@ -105,7 +105,8 @@ def select(
             "--mean and --std go together and are for the network of --model: the built-in networks take images in [0, 1]."
         )
     if (method.sigma is not None or method.lipschitz is not None) and (
-        method.certify != "paper" or (selector or "rcs").partition(":")[0] != "rcs"
+        method.certify != "paper"
+        or "rcs" not in [part.partition(":")[0].strip() for part in (selector or "rcs").split("+")]
     ):
         raise typer.BadParameter(
             "--sigma and --lipschitz would be without effect: they are for rcs with --certify paper."

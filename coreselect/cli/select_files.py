@@ -14,6 +14,7 @@ from coreselect.io.sole_use import sole_writing
 from coreselect.support import ranks
 
 PLACE = "{selector}"  # where the name of the method goes
+LONGEST = 200  # characters of it; file systems allow 255
 
 
 @contextmanager
@@ -56,7 +57,12 @@ def files_of(out: Path | None, names: Sequence[str], *, several: bool) -> list[P
         raise ValueError(f"--selectors takes each method once, rcs,craig,k_center, got {','.join(names)!r}.")
     if out is None:
         return [None] * len(names)
-    plain = [re.sub(r"[^\w.+=@-]", "_", name) for name in names]  # valid in any file system
+    plain = [re.sub(r"[^\w.+=@-]", "_", re.sub(r"\s", "", name)) for name in names]  # valid in any file system
+    if several and (len({name.casefold() for name in plain}) < len(plain) or max(map(len, plain)) > LONGEST):
+        raise ValueError(
+            f"two of the methods would be one file, or its name is longer than {LONGEST} characters: write them in other words, "
+            f"or one at a time, got {','.join(names)!r}."
+        )
     if PLACE in str(out):
         return [Path(str(out).replace(PLACE, name)) for name in plain]
     if not several:

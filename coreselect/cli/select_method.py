@@ -9,7 +9,6 @@ from coreselect.cli.options import RcsOptions
 from coreselect.cli.select_options import MethodOptions
 from coreselect.errors import RequirementError
 from coreselect.gradients.sketch import Sketch
-from coreselect.objectives import objective_named
 from coreselect.protocols import Attack, Loss, Selector
 from coreselect.selectors import Mixture, PerClass
 from coreselect.selectors.combinators.per_class import balanced
@@ -33,7 +32,7 @@ def make_selector(words: str, method: MethodOptions, rcs: RcsOptions, radius: fl
     parts = parts_in(words)
     _refuse_words(words, parts, method)
     attack = _pgd(radius, 3 if rcs.rd_steps is None else rcs.rd_steps)
-    every = [made_from(name, given, _settings(name, method, rcs, attack), attack) for name, given in parts]
+    every = [made_from(name, given, _settings(name, method, rcs), attack) for name, given in parts]
     made = every[0] if len(every) == 1 else Mixture(every)
     made = made if method.window is None else in_windows(made, method.window)
     if method.per_class and method.balance is not None:
@@ -62,27 +61,23 @@ def _refuse_words(words: str, parts: list[tuple[str, dict[str, Any]]], method: M
         RequirementError: there are some.
     """
     twice = {"window": method.window, "balance": method.balance or (method.per_class or None)}
-    for name, given in parts:
+    for _, given in parts:
         for key in given:
             if key in OPTIONS:
                 raise RequirementError(f"{words!r} sets {key}, which is an option of select: give {OPTIONS[key]}.")
             if twice.get(key) is not None:
                 raise RequirementError(f"{words!r} sets {key}, and an option divides the pool too: give one.")
-        if given.get("side") is not None:
-            raise RequirementError(
-                f"{name}:filter with side=true trains a side model, which 'train' and 'compare' do: leave side=true out."
-            )
 
 
-def _settings(name: str, method: MethodOptions, rcs: RcsOptions, attack: Attack) -> dict[str, Any]:
+def _settings(name: str, method: MethodOptions, rcs: RcsOptions) -> dict[str, Any]:
     """Collect the settings that the named selector takes."""
-    objective = objective_named(method.objective, method.divergence, attack=attack)
+    objective = {"objective": method.objective, "divergence": method.divergence}
     if name == "rcs_sampled":
-        return {"objective": objective}
+        return objective
     if name != "rcs":
         return {}
     return {
-        "objective": objective,
+        **objective,
         "eta": rcs.eta,
         "group_size": method.group_size,
         "stratify": None if method.stratify == "none" else method.stratify,

@@ -12,7 +12,7 @@ from rich.console import Console
 from torch.utils.data import Subset
 
 from coreselect.choosing import plan, select_each
-from coreselect.cli.divided_pool import conditions_of_positions, divided
+from coreselect.cli.divided_pool import classes_of, conditions_of_positions, divided
 from coreselect.cli.model import PreparedModel, from_factory, known_of, normalised, registered, save_weights, warmed
 from coreselect.cli.plain_values import as_json
 from coreselect.cli.processes import as_rank
@@ -24,11 +24,9 @@ from coreselect.cli.select_request import Request, Work, without_warm_up
 from coreselect.cli.show import summary
 from coreselect.cli.show_plan import show_plans
 from coreselect.cli.whole_tables import print_whole
-from coreselect.data import labels_of, names_of
 from coreselect.data.arrays import read_array
 from coreselect.data.conditions import shares_said
 from coreselect.data.items import check_timeout
-from coreselect.data.subsets import origin
 from coreselect.errors import DataError, ShapeError
 from coreselect.gradients.row_store import FolderStore
 from coreselect.losses import loss as find_loss
@@ -107,14 +105,7 @@ def _choose(request: Request, device: torch.device, *, json: bool) -> None:
 
 def _classes(work: Work) -> dict[str, Any]:
     """Return what a table of classes is made from: labels by position in the dataset, names, and the labels of an impure pool."""
-    if work.dataset is None:
-        return {}
-    labels, impure = labels_of(work.dataset), work.impure
-    if labels is not None and impure is not None:
-        labels = labels.copy()
-        labels[origin(impure)[1]] = impure.targets
-    pool = None if impure is None else impure.targets
-    return {"labels": labels, "class_names": names_of(work.dataset), "pool": pool}
+    return {} if work.dataset is None else classes_of(work.dataset, work.impure)
 
 
 def work_of(request: Request, device: torch.device, report: Progress, talk: Console | None) -> Work:

@@ -30,6 +30,7 @@ def comparison(
     *,
     labels: Int64 | None = None,
     class_names: Sequence[str] | None = None,
+    pool: Int64 | None = None,
 ) -> RenderableType:
     """Return what selections have in common, for `rich` to print in 80 columns or more.
 
@@ -38,6 +39,7 @@ def comparison(
         files: the file of each selection.
         labels: int64 [n], of the dataset in which `source_indices` are positions; None leaves the class balance out.
         class_names: one name for each label value.
+        pool: int64 [N], the labels of the pool; None: those of `labels` that are not validation's.
     """
     found = pairs(selections)
     page = Table.grid(padding=(0, 2, 1, 0))
@@ -47,7 +49,7 @@ def comparison(
     page.add_row("overlap", _overlaps(found))
     page.add_row("order", _orders(found, selections))
     if labels is not None:
-        page.add_row("classes", _classes([balance(s, labels, class_names) for s in selections]))
+        page.add_row("classes", _classes([balance(s, labels, class_names, pool) for s in selections]))
     return page
 
 
@@ -57,12 +59,13 @@ def as_json(
     *,
     labels: Int64 | None = None,
     class_names: Sequence[str] | None = None,
+    pool: Int64 | None = None,
 ) -> dict[str, Any]:
     """Return the numbers of `comparison` for all classes, as plain values. `first` and `second` count from 0."""
     known = selections[0].provenance
     classes = None
     if labels is not None:
-        kept = [balance(s, labels, class_names) for s in selections]
+        kept = [balance(s, labels, class_names, pool) for s in selections]
         classes = [
             {"name": name, "pool": int(kept[0].pool[c]), "chosen": [int(counts.chosen[c]) for counts in kept]}
             for c, name in enumerate(kept[0].names)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any, cast
 
 import torch
@@ -42,11 +43,29 @@ class CallableLoss:
                 f"the loss {self.name} has reduction={self._reduction!r}, which is one value for a batch, and one for each "
                 f"example is needed: give {self._example()}."
             )
-
+        self._refuse_other_arguments()
         if isinstance(self.function, nn.Module):
             plain = {k: v for k, v in vars(self.function).items() if not k.startswith("_") and k != "training"}
             held = {k: v.tolist() for k, v in self.function.state_dict().items() if v.numel() <= 1000}
             object.__setattr__(self, "settings", {**plain, **held})
+
+    def _refuse_other_arguments(self) -> None:
+        """Refuse a function that cannot be called with outputs and targets.
+
+        Raises:
+            ShapeError: it takes other arguments.
+        """
+        try:
+            taken = signature(self.function.forward if isinstance(self.function, nn.Module) else self.function)
+        except (TypeError, ValueError):  # of a function that is not written in Python
+            return
+        try:
+            taken.bind(None, None)
+        except TypeError as why:
+            raise ShapeError(
+                f"the loss {self.name}{taken} is called with outputs [B, C] and targets, and takes other arguments ({why}): give a "
+                "function (outputs, targets) → [B], or an object with the members of coreselect.protocols.Loss."
+            ) from why
 
     @property
     def name(self) -> str:

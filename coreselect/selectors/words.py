@@ -54,28 +54,45 @@ def made_from(name: str, given: Mapping[str, Any], usual: Mapping[str, Any], att
 
     Args:
         given: its settings, as `parts_in` reads them.
-        usual: values of settings that `given` leaves out.
+        usual: values of settings that `given` leaves out; `objective` and `divergence` are names, as in `given`.
         attack: of an objective that the words name.
     Raises:
         UnknownNameError: no selector or objective has this name.
-        RequirementError: the selector has no such setting, or it combines other selectors, or `filter` is no share.
+        RequirementError: the selector has no such setting, or it combines other selectors, or `filter` is no share, or a side
+            model would be needed, or objective and divergence do not go together.
         ShapeError: `window` or `balance` has another form.
     """
     if name in {c.name for c in COMBINATORS}:
         why = f"{name!r} combines other selectors: write a mixture as rcs+redraw, or use {name!r} from Python."
         raise RequirementError(why)
-    own = dict(given)
+    own = {**usual, **given}
+    if flag(name, own, "side"):
+        raise RequirementError(
+            f"{name}:filter with side=true trains a side model, which 'train' and 'compare' do: leave side=true out."
+        )
     window, balance, keep = (own.pop(key, None) for key in ("window", "balance", "filter"))
-    weighted = balance is not None and bool(own.pop("weighted", False))
-    if name in OBJECTIVE_METHODS and (not {"objective", "divergence"}.isdisjoint(own) or "objective" not in usual):
+    weighted = balance is not None and flag(name, own, "weighted")
+    if name in OBJECTIVE_METHODS:
         which, divergence = str(own.pop("objective", "rd")), own.pop("divergence", None)
         own["objective"] = objective_named(which, None if divergence is None else str(divergence), attack=attack)
     if type(own.get("sketch")) is int:
         own["sketch"] = Sketch(own["sketch"])
-    made = get_selector(name, **{**usual, **own})
+    made = get_selector(name, **own)
     made = made if window is None else in_windows(made, str(window))
     made = made if balance is None else balanced(made, str(balance), weighted=weighted)
-    return made if keep is None else Filtered(made, share_kept(name, keep))
+    return made if "filter" not in given else Filtered(made, share_kept(name, keep))
+
+
+def flag(name: str, given: dict[str, Any], key: str) -> bool:
+    """Take a setting that is true or false out of `given`; without it, it is false.
+
+    Raises:
+        RequirementError: it has another value.
+    """
+    value = given.pop(key, False)
+    if not isinstance(value, bool):
+        raise RequirementError(f"{key} is true or false, such as {name}:{key}=true, got {value!r}.")
+    return value
 
 
 def share_kept(name: str, keep: Any) -> float:

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from coreselect.data.images import labels_of
 from coreselect.io.fingerprint import examine
 from coreselect.support.records import digest_of, settings_of, versions
 from coreselect.task.context import Context
@@ -16,12 +17,14 @@ def run_of(task: ModelRecipe, model: nn.Module, context: Context) -> dict[str, A
     """Describe one run by values that JSON can hold.
 
     Weights are parameters and all buffers. A model, a call and the form of items are known by their names and structure, not by
-    their code; the pool by its fingerprint. Validation counts where the sweep compares the pool with its hashes.
+    their code; the pool by its fingerprint, which reads some items only, and by all labels that it lists. Validation counts where
+    the sweep compares the pool with its hashes.
     """
     device = task.device or next((p.device for p in model.parameters()), torch.device("cpu"))
-    own = versions()
+    own, labels = versions(), labels_of(task.pool)
     return {
         "pool": context.fingerprint,
+        "labels": None if labels is None else digest_of({"labels": torch.from_numpy(labels)}),
         "weights": digest_of(dict(chain(model.named_parameters(), model.named_buffers()))),
         "model": digest_of({f"{type(model).__qualname__} {_structure(model)}": torch.empty(0)}, 8),
         "call": settings_of(task.call),

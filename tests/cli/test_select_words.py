@@ -92,3 +92,41 @@ def test_words_that_select_cannot_use_are_refused(words: str, more: tuple[str, .
     assert isinstance(got.exception, CoreselectError), got.output
     assert said in str(got.exception)
     assert not (features / "c.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "more", "said"),
+    [
+        ("rcs:divergence=js", ("--objective", "adversarial_ce"), "has no divergence 'js'"),
+        ("rcs:objective=adversarial_ce", ("--divergence", "js"), "has no divergence 'js'"),
+        ("rs2:balance=labels:weighted=no", (), "weighted is true or false"),
+        ("rs2:filter=0.5:side=no", (), "side is true or false"),
+        ("rs2:filter=null", (), "the share of each class that is kept"),
+    ],
+)
+def test_no_setting_is_lost_without_a_word(words: str, more: tuple[str, ...], said: str, features: Path) -> None:
+    """Options and words that contradict each other, and words that are neither true nor false, are refused."""
+    own = ("--features", features / "f.npy", "--labels", features / "y.npy", "--count", 12, "--out", features / "c.npz")
+    got = command("select", *own, "--selector", words, *more)
+    assert isinstance(got.exception, CoreselectError), got.output
+    assert said in str(got.exception)
+
+
+@pytest.mark.parametrize("names", ["rcs:eta=0.05,rcs:eta= 0.05", "semdedup:clusters=2,SEMDEDUP:clusters=2"])
+def test_two_methods_never_share_a_file(names: str, features: Path) -> None:
+    """Names that a file system could take for one are refused before any work."""
+    several = ("--selectors", names, "--out", features / "both")
+    got = command("select", "--features", features / "f.npy", "--count", 5, *several)
+    assert got.exit_code == 2
+    assert "would be one file" in " ".join(got.output.replace("│", " ").split()) or "each method once" in got.output
+    assert not (features / "both").exists()
+
+
+def test_an_option_of_the_objective_is_kept_beside_words(features: Path) -> None:
+    """A divergence by option serves an objective in words."""
+    from coreselect.cli.options import RcsOptions
+    from coreselect.cli.select_method import make_selector
+    from coreselect.cli.select_options import MethodOptions
+
+    made: Any = make_selector("rcs:objective=rd", MethodOptions(divergence="js"), RcsOptions(eta=0.1), 0.1)
+    assert made.objective.divergence == "js"

@@ -26,6 +26,7 @@ from coreselect.protocols import TaskLike
 from coreselect.selectors.gradient.example_gradients import (
     Compared,
     example_rows,
+    no_examples_in_arrays,
     validation_examples,
     with_attacked_loss,
     with_natural_loss,
@@ -154,6 +155,8 @@ class CRAIG:
 
     def costs(self, sizes: Sizes) -> tuple[Sweep, ...]:
         """Return the sweeps: over the pool, and over validation where its gradients are covered."""
+        if sizes.arrays and self.target == "validation":
+            raise no_examples_in_arrays(self.name)
         loss: Literal["own", "natural"] = "own" if "pool" in getattr(self, "attacks", ()) else "natural"
         swept = (sizes.n,) if self.target == "train" else (sizes.n, sizes.validation)
         return tuple(Sweep(n, loss, rows=n) for n in swept)

@@ -169,10 +169,7 @@ def validation_examples(compared: Compared, name: str) -> ModelSnapshot:
     """
     snapshot = compared.snapshot
     if not isinstance(snapshot, ModelSnapshot):
-        raise RequirementError(
-            f"{name!r} with target='validation' needs a gradient of every validation example, and arrays hold only their mean, "
-            "validation_gradient: give a model (Task.from_model), or choose 'gradmatch' with target='validation'."
-        )
+        raise no_examples_in_arrays(name)
     loss, targets = snapshot.task.loss, snapshot.task.validation_targets
     if loss.needs_labels and (targets is None or (reads_classes(loss) and not targets.classes)):
         why = why_no_classes(targets) or "validation's items have no labels"
@@ -181,6 +178,14 @@ def validation_examples(compared: Compared, name: str) -> ModelSnapshot:
             "labels by 'rcs'."
         )
     return of_validation(snapshot)
+
+
+def no_examples_in_arrays(name: str) -> RequirementError:
+    """Return the error of a method that needs what arrays have not."""
+    return RequirementError(
+        f"{name!r} with target='validation' needs a gradient of every validation example, and arrays hold only their mean, "
+        "validation_gradient: give a model (Task.from_model), or choose 'gradmatch' with target='validation'."
+    )
 
 
 def natural_gradients(snapshot: Any, name: str) -> tuple[Compared, Tensor, Rows, tuple[str, ...]]:

@@ -1,6 +1,6 @@
 """What a command line of `coreselect finetune` asks for, and the mode with the published settings that it means."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -104,11 +104,7 @@ def mode_of(request: Request, saved: Saved, classes: int) -> tuple[Mode | None, 
         system, post = before
         target = target_of(saved.spec, classes, request.images.data, _trained_on(saved))
     how = published(name, target, trained_by=system, post=post)
-    if own.loss is not None and is_spec(own.loss):
-        admitted = admit(own.loss, "loss")
-        how = with_own_loss(how, loss_of(admitted, attacked=how.attack is not None), admitted)
-    elif name == "aff" and own.loss is not None:
-        how = with_loss(how, own.loss)
+    how = _with_loss(how, own.loss)
     if how.attack is not None and own.loss != "fast-at":
         how = replace(how, attack=request.pgd)
     elif how.attack is not None:
@@ -125,6 +121,25 @@ def mode_of(request: Request, saved: Saved, classes: int) -> tuple[Mode | None, 
         raise typer.BadParameter(f"--milestones are below the number of epochs, {how.epochs}, got {own.milestones!r}.")
     said = f"settings of {target} after {system}{'++' if post else ''}, "
     return how, "" if request.mode.startswith("autolora") else said
+
+
+def check_losses(requests: Sequence[Request]) -> None:
+    """Refuse a loss that does not fit one of the modes, before any of them trains.
+
+    Raises:
+        RequirementError, ShapeError, UnknownNameError: see `mode_of`.
+    """
+    for request in requests:
+        if request.mode in MODES:
+            _with_loss(MODES[request.mode], request.tuning.loss)
+
+
+def _with_loss(how: Mode, given: str | None) -> Mode:
+    """Return the mode with the loss that --loss names: a loss of the user's, or for aff one of ours."""
+    if given is not None and is_spec(given):
+        name = admit(given, "loss")
+        return with_own_loss(how, loss_of(name, attacked=how.attack is not None), name)
+    return with_loss(how, given) if how.name == "aff" and given is not None else how
 
 
 def _pre_training(saved: Saved) -> tuple[str, bool]:

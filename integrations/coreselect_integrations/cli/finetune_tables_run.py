@@ -24,7 +24,7 @@ from coreselect.support.progress import progress
 from coreselect.support.records import digest_of
 from coreselect_integrations.cli.checks_before_work import classes_in, folder_of_run
 from coreselect_integrations.cli.finetune_options import EvaluationOptions
-from coreselect_integrations.cli.finetune_request import Request
+from coreselect_integrations.cli.finetune_request import Request, check_losses
 from coreselect_integrations.cli.finetune_run import tuned
 from coreselect_integrations.cli.finetune_table import table
 from coreselect_integrations.cli.run_progress import counted
@@ -59,6 +59,7 @@ def _run(requests: Sequence[Request], names: tuple[str, ...], options: Evaluatio
     data, out = first.images.data, first.out
     called = _names([r.from_ for r in requests if r.mode == first.mode])
     device_on(first.machine.device)
+    check_losses(requests)
     test = first.images.read("test", options.test_rows)
     sources = {r.from_: r for r in requests}
     for source, request in sources.items():  # refuse here, not a night later

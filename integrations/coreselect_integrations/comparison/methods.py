@@ -19,7 +19,7 @@ from typing import Any
 from coreselect import Selector
 from coreselect.errors import RequirementError
 from coreselect.selectors import Filtered, Mixture, PerClass, Windowed
-from coreselect.selectors.words import OBJECTIVE_METHODS, made_from, parts_in, share_kept
+from coreselect.selectors.words import OBJECTIVE_METHODS, flag, made_from, parts_in, share_kept
 from coreselect_integrations.pretraining.efforts import with_effort
 from coreselect_integrations.pretraining.settings import Settings
 from coreselect_integrations.pretraining.side_filter import SideFiltered
@@ -106,7 +106,8 @@ def names_of(selector: Selector) -> tuple[str, ...]:
 def _made(name: str, given: Mapping[str, Any], settings: Settings) -> Selector:
     """Make the selector of one part."""
     own = {key: value for key, value in given.items() if key not in RUN_SETTINGS}
-    keep = own.pop("filter") if "filter" in own and bool(own.pop("side", False)) else None
+    side = flag(name, own, "side")
+    keep = own.pop("filter", None) if side else None
     run: dict[str, Any] = {"eta": settings.eta} if name == "rcs" else {}
     if name == "rcs" and settings.group_size is not None:
         run["group_size"] = settings.group_size
@@ -121,4 +122,4 @@ def _made(name: str, given: Mapping[str, Any], settings: Settings) -> Selector:
         raise RequirementError(
             f"{', '.join(lost)} would have no effect for {name!r} with {settings.system}: leave it out."
         )
-    return made if keep is None else SideFiltered(made, share_kept(name, keep))
+    return SideFiltered(made, share_kept(name, keep)) if side else made

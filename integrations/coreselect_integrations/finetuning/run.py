@@ -99,7 +99,8 @@ def train_all_epochs(
         "curve": mode.shape, "nesterov": mode.nesterov, "loss": mode.own_loss or mode.loss.name,
     }  # fmt: skip
     parts = {"network": tuning.network, "optimizer": optimizer, "schedule": schedule}
-    old = {"curve": "stairs", "nesterov": True, "loss": settings["loss"]}  # of runs that did not write them down
+    # of runs that did not write them down
+    old = {"curve": "stairs", "nesterov": True, "loss": None if mode.own_loss else mode.loss.name}
     run = open_run(runtime, parts, settings, dataset, tuning.network, old)
 
     def epoch(e: int, batches: Batches) -> EpochLog:

@@ -117,6 +117,21 @@ def test_a_loss_that_does_not_fit_the_mode_is_refused(mode: str, loss: str, said
     assert not (tmp_path / "b" / "model.pt").exists()
 
 
+def test_several_modes_refuse_an_unfit_loss_before_the_first_trains(tmp_path: Path) -> None:
+    """slf could train by a natural loss, alf could not: neither begins. A function of other arguments is refused too."""
+    more = (
+        "from coreselect.losses import CE\n\nNatural = CE\n\n\ndef three(natural, attacked, labels):\n    return None\n"
+    )
+    file = own_file(tmp_path, more=more)
+    command("train", "standard", *DATA, "--epochs", 1, "--out", tmp_path / "a")
+    words = ("--from", tmp_path / "a", *DATA, "--epochs", 1, "--out", tmp_path / "b")
+    assert "reads natural inputs, and alf trains on attacked" in refused(
+        "finetune", "slf,alf", *words, "--loss", f"{file}:Natural"
+    )
+    assert "three(natural, attacked, labels)" in refused("finetune", "slf,sff", *words, "--loss", f"{file}:three")
+    assert not (tmp_path / "b" / "slf").exists()
+
+
 def test_a_comparison_takes_a_network_a_loss_and_a_loop(tmp_path: Path) -> None:
     """All cells finish; the study names the code by its digest; milestones and weight decay are its settings."""
     file = own_file(tmp_path)

@@ -14,7 +14,7 @@ from coreselect.cli.app import build
 from coreselect.data import labels_of, load
 from coreselect.data.conditions import Conditions
 from coreselect.data.subsets import holdout, origin
-from coreselect.errors import DataError, RequirementError
+from coreselect.errors import DataError, RequirementError, StoreError
 from coreselect.io.fingerprint import fingerprint
 from coreselect_integrations.pretraining.division import Division
 
@@ -142,3 +142,35 @@ def test_the_origin_of_an_impure_pool() -> None:
     foreign = Conditions(foreign=0.5, foreign_data="digits").applied(clean, labels, seed=1, foreign=clean)
     assert origin(copies)[0] is copies
     assert origin(foreign)[0] is foreign
+
+
+def test_inspect_counts_the_pool_that_the_picks_came_from(tmp_path: Path) -> None:
+    """Labels and class counts are those of the impure pool, and nothing is said to have changed."""
+    out = tmp_path / "c.npz"
+    made = json.loads(command(*SELECT, "--pool", WORDS, "--validation", 20, "--out", out, "--json").stdout)
+    shown = command("inspect", out, "--data", "digits", "--rows", 200, "--json")
+    assert shown.exit_code == 0, shown.output
+    assert json.loads(shown.stdout)["classes"] == made["classes"]
+    assert "fingerprint of the pool differs" not in shown.stderr
+    both = command("inspect", out, out, "--data", "digits", "--rows", 200, "--json")
+    assert both.exit_code == 0, both.output
+    assert [c["pool"] for c in json.loads(both.stdout)["classes"]] == [c["pool"] for c in made["classes"]]
+    other = command("inspect", out, "--data", "digits", "--rows", 300)
+    assert "fingerprint of the pool differs" in " ".join(other.stderr.split())
+
+
+def test_a_store_of_the_clean_pool_is_no_store_of_an_impure_one(tmp_path: Path) -> None:
+    """A fingerprint reads some items only; one wrong label that it does not see is another run all the same."""
+    one = "labels-wrong=0.002"
+    for seed in range(20):  # until the wrong label is one that the fingerprint does not read
+        pool = holdout(load("digits", "train", 600), 6, seed)[0]
+        impure, _ = Division(Conditions.parse(one)).split(load("digits", "train", 600), 6, seed)
+        if fingerprint(impure) == fingerprint(pool):
+            break
+    else:
+        pytest.fail("no seed hides the label")
+    words = ("select", "--rows", 600, "--selector", "craig", "--count", 20, "--warmup-epochs", 0, "--attack-steps", 1)
+    store = ("--validation", 6, "--seed", seed, "--store", tmp_path / "s", "--out", tmp_path / "c.npz")
+    assert command(*words, *store).exit_code == 0
+    assert command(*words, *store).exit_code == 0  # its own
+    assert isinstance(command(*words, *store, "--pool", one).exception, StoreError)
