@@ -71,7 +71,7 @@ _AT_BEST = (
 )  # fmt: skip
 _EFFORTS_OF_ACL = ("rs2@5x1", "rs2@1x1", "rs2@1x1.5")
 _CONTRASTIVE_EFFORT = {
-    **{name: value for name, value in _CONTRASTIVE.items() if name != "--transfer"}, "--seeds": 6, "--equal": "time",
+    **{name: value for name, value in _CONTRASTIVE.items() if name != "--transfer"}, "--seeds": 4, "--equal": "time",
     "--no-full": None,
 }  # fmt: skip
 _IMPURE = {**_SAT, **_CHEAP, "--seeds": 5, "--equal": "epochs,time"}
