@@ -62,14 +62,17 @@ def test_a_comparison_leaves_its_results_and_names_no_folder(
         folder = Path(words[words.index("--out") + 1])
         ran.append(folder.name)
         folder.mkdir(parents=True)
-        assert more["cwd"] == "some/data"
+        assert more["cwd"] == str(tmp_path)
         study = {"data": words[words.index("--data") + 1]}
         (folder / "results.json").write_text(json.dumps({"study": study, "records": []}))
         (folder / "pareto.png").write_bytes(b"picture")
         return type("Done", (), {"returncode": int(folder.name == "sat")})()
 
     monkeypatch.setattr(comparisons.subprocess, "run", fake)
-    words = ["--data", "some/data", "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out")]
+    with pytest.raises(SystemExit):
+        comparisons.main(["acl", "--data", str(tmp_path / "none")])
+    assert "there is no folder" in capsys.readouterr().err
+    words = ["--data", str(tmp_path), "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out")]
     assert comparisons.main(["sat-variants", "acl", *words]) == 1
     assert comparisons.main(["dynacl-air", *words]) == 0
     assert ran == ["sat", "acl", "dynacl-air"]
