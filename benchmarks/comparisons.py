@@ -170,9 +170,8 @@ def run(name: str, work: Path, data: str, out: Path) -> bool:
     for part in KEPT:  # another comparison of this folder may have left its files
         (left / part).unlink(missing_ok=True)
     words = [sys.executable, "-m", "coreselect.cli", *command(name, work.resolve(), "")]
-    done = subprocess.run(
-        words, stdout=subprocess.DEVNULL, cwd=data
-    )  # so that neither results nor picture name a folder
+    # there, so that neither results nor picture name a folder
+    done = subprocess.run(words, stdout=subprocess.DEVNULL, cwd=data)
     if (left / KEPT[0]).exists():
         (out / name).mkdir(parents=True, exist_ok=True)
         for part in (part for part in KEPT if (left / part).exists()):  # without matplotlib there is no picture

@@ -100,12 +100,20 @@ def divided(asked: ConditionOptions, images: PoolOptions, dataset: Any, share: f
         record = {"data": asked.validation_data, "fingerprint": fingerprint(held), "examples": len(held)}
     if conditions is None:
         return Divided(pool, held, record)
+    why = f"--pool needs labels, and {images.data} has none{why_unlabelled(dataset)}: items (x, y) with an integer y are needed."
+    return Divided(_applied(conditions, pool, seed, why), held, record, describe(conditions, seed))
+
+
+def _applied(conditions: Conditions, pool: Any, seed: int, why: str) -> ImpurePool:
+    """Put a pool under conditions.
+
+    Raises:
+        DataError: it has no labels, with the sentence `why`.
+    """
     labels = read_labels(pool, seed=seed)
     if labels is None:
-        raise DataError(
-            f"--pool needs labels, and {images.data} has none{why_unlabelled(dataset)}: items (x, y) with an integer y are needed."
-        )
-    return Divided(conditions.applied(pool, labels, seed=seed), held, record, describe(conditions, seed))
+        raise DataError(why)
+    return conditions.applied(pool, labels, seed=seed)
 
 
 def impure_again(selection: Selection, dataset: Any) -> ImpurePool | None:
@@ -121,10 +129,8 @@ def impure_again(selection: Selection, dataset: Any) -> ImpurePool | None:
         return None
     held, (seed, conditions) = command["validation"], recorded_conditions(command["conditions"])
     pool = holdout(dataset, count_or_share(held["size"]), held["seed"])[0] if "size" in held else dataset
-    labels = read_labels(pool, seed=seed)
-    if labels is None:
-        raise DataError("this selection was made in a pool of labelled images, and the dataset has no labels now.")
-    return conditions.applied(pool, labels, seed=seed)
+    why = "this selection was made in a pool of labelled images, and the dataset has no labels now."
+    return _applied(conditions, pool, seed, why)
 
 
 def recorded_conditions(record: Mapping[str, Any]) -> tuple[int, Conditions]:

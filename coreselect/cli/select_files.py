@@ -1,6 +1,5 @@
 """The index files of `coreselect select`: one for each method."""
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -10,11 +9,11 @@ from rich.console import Console
 from coreselect.gradients.row_store import FolderStore
 from coreselect.io import index_file
 from coreselect.io.atomic import check_target
+from coreselect.io.file_names import LONGEST, file_name
 from coreselect.io.sole_use import sole_writing
 from coreselect.support import ranks
 
 PLACE = "{selector}"  # where the name of the method goes
-LONGEST = 200  # characters of it; file systems allow 255
 
 
 @contextmanager
@@ -57,7 +56,7 @@ def files_of(out: Path | None, names: Sequence[str], *, several: bool) -> list[P
         raise ValueError(f"--selectors takes each method once, rcs,craig,k_center, got {','.join(names)!r}.")
     if out is None:
         return [None] * len(names)
-    plain = [re.sub(r"[^\w.+=@-]", "_", re.sub(r"\s", "", name)) for name in names]  # valid in any file system
+    plain = [file_name("".join(name.split())) for name in names]
     if several and (len({name.casefold() for name in plain}) < len(plain) or max(map(len, plain)) > LONGEST):
         raise ValueError(
             f"two of the methods would be one file, or its name is longer than {LONGEST} characters: write them in other words, "

@@ -11,11 +11,16 @@ from coreselect.errors import RequirementError, ShapeError
 from coreselect.gradients.inputs import refuse_labels
 from coreselect.planning.needs import OwnWork
 from coreselect.support.finite_checks import check_finite
-from coreselect.support.limits import Needs, refuse_beyond
+from coreselect.support.limits import Needs, read_within
 from coreselect.task.snapshot import Snapshot
 from coreselect.types import Float64, Int64
 
 LOGITS = 2**19  # that are widened to float64 at a time
+
+
+def no_needs(width: int) -> Needs:
+    """Return the needs of a method that says none."""
+    return Needs()
 
 
 def finite_features(
@@ -31,11 +36,8 @@ def finite_features(
         RequirementError: there are no features, or the method needs more than the limits allow.
         NonFiniteError: some hold NaN or infinity, or are too large.
     """
-    if needs is not None and snapshot.feature_width is not None:
-        refuse_beyond(name, needs(snapshot.feature_width), snapshot.n)
-    features = snapshot.features()
-    if needs is not None and snapshot.feature_width is None:
-        refuse_beyond(name, needs(features.shape[1]), snapshot.n)
+    needs = needs or no_needs
+    features = read_within(snapshot.features, snapshot.feature_width, needs, name, snapshot.n)
     features = features if features.dtype in (torch.float16, torch.float32, torch.float64) else features.float()
     check_finite(features, "features", snapshot.positions, limit=limit)
     return features
@@ -68,11 +70,8 @@ def finite_logits(
         ShapeError: there is only one output, so there are no classes.
         NonFiniteError: logits hold NaN or infinity.
     """
-    if needs is not None and snapshot.logit_width is not None:
-        refuse_beyond(name, needs(snapshot.logit_width), snapshot.n)
-    logits = (snapshot.attacked_logits() if attacked else snapshot.logits()).detach()
-    if needs is not None and snapshot.logit_width is None:
-        refuse_beyond(name, needs(logits.shape[1]), snapshot.n)
+    read = snapshot.attacked_logits if attacked else snapshot.logits
+    logits = read_within(read, snapshot.logit_width, needs or no_needs, name, snapshot.n).detach()
     check_finite(logits, "logits", snapshot.positions)
     if logits.shape[1] < 2:
         raise ShapeError(

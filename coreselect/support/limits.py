@@ -6,12 +6,18 @@ which is about what two cores do: products are multiply-adds in float32, and byt
 By default a method may need an hour and 8 GiB beside the arrays of the task.
 """
 
-from collections.abc import Iterator
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from coreselect.errors import RequirementError, ShapeError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 PRODUCTS_A_SECOND = 4e10
 BYTES_A_SECOND = 1e10
@@ -95,6 +101,26 @@ def refuse_beyond(name: str, needs: Needs, n: int) -> None:
         f"{name!r} needs about {_hours(needs.hours, '.2g')} of two cores and {needs.gib:.2g} GiB for {n:,} examples, and the "
         f"limits are {_hours(allowed.hours)} and {allowed.gib:g} GiB: {needs.way_out}, or allow more (coreselect.limits)."
     )
+
+
+def read_within(
+    read: Callable[[], Tensor], width: int | None, needs: Callable[[int], Needs], name: str, n: int
+) -> Tensor:
+    """Read a matrix [n, W] whose width says what a method needs, and refuse above the limits: before that if W is known.
+
+    Args:
+        width: W, or None.
+        needs: W → what the method needs.
+        name, n: see `refuse_beyond`.
+    Raises:
+        RequirementError: it needs more than the limits allow.
+    """
+    if width is not None:
+        refuse_beyond(name, needs(width), n)
+    found = read()
+    if width is None:
+        refuse_beyond(name, needs(found.shape[1]), n)
+    return found
 
 
 def _hours(hours: float, digits: str = "g") -> str:

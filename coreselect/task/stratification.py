@@ -1,10 +1,11 @@
 """The strata over which groups are balanced: classes, or k-means clusters of the natural features."""
 
+from functools import partial
 from typing import Literal
 
 from coreselect.errors import UnknownNameError
 from coreselect.search.kmeans import kmeans, kmeans_needs
-from coreselect.support.limits import Needs, refuse_beyond
+from coreselect.support.limits import Needs, read_within
 from coreselect.support.seeding import derive
 from coreselect.task.snapshot import Snapshot
 from coreselect.types import Int64
@@ -30,12 +31,8 @@ def strata_of(snapshot: Snapshot, stratify: Stratify, clusters: int = CLUSTERS) 
     if stratify is None or (stratify == "auto" and not snapshot.stratified_by_labels):
         return None
     if stratify == "clusters":
-        known = snapshot.feature_width
-        if known is not None:
-            refuse_beyond("clusters", strata_needs(snapshot.n, clusters, known), snapshot.n)
-        found = snapshot.features()
-        if known is None:
-            refuse_beyond("clusters", strata_needs(snapshot.n, clusters, found.shape[1]), snapshot.n)
+        needs = partial(strata_needs, snapshot.n, clusters)
+        found = read_within(snapshot.features, snapshot.feature_width, needs, "clusters", snapshot.n)
         features = found.double().cpu().numpy()  # [n, D]
         # always by scipy: the selection must not depend on whether FAISS is installed
         seed = derive(snapshot.draw_seed, "clusters", snapshot.round)

@@ -83,20 +83,6 @@ def test_a_selection_in_words_is_chosen_again_and_several_get_files_of_their_own
         ("craig:target=test", (), "target"),
         ("per_class", (), "combines other selectors"),
         ("kcenter", (), "no selector is called 'kcenter'"),
-    ],
-)
-def test_words_that_select_cannot_use_are_refused(words: str, more: tuple[str, ...], said: str, features: Path) -> None:
-    """One sentence says which word, and where it belongs."""
-    own = ("--features", features / "f.npy", "--labels", features / "y.npy", "--count", 12, "--out", features / "c.npz")
-    got = command("select", *own, "--selector", words, *more)
-    assert isinstance(got.exception, CoreselectError), got.output
-    assert said in str(got.exception)
-    assert not (features / "c.npz").exists()
-
-
-@pytest.mark.parametrize(
-    ("words", "more", "said"),
-    [
         ("rcs:divergence=js", ("--objective", "adversarial_ce"), "has no divergence 'js'"),
         ("rcs:objective=adversarial_ce", ("--divergence", "js"), "has no divergence 'js'"),
         ("rs2:balance=labels:weighted=no", (), "weighted is true or false"),
@@ -104,12 +90,13 @@ def test_words_that_select_cannot_use_are_refused(words: str, more: tuple[str, .
         ("rs2:filter=null", (), "the share of each class that is kept"),
     ],
 )
-def test_no_setting_is_lost_without_a_word(words: str, more: tuple[str, ...], said: str, features: Path) -> None:
-    """Options and words that contradict each other, and words that are neither true nor false, are refused."""
+def test_words_that_select_cannot_use_are_refused(words: str, more: tuple[str, ...], said: str, features: Path) -> None:
+    """One sentence says which word, and where it belongs; what contradicts an option is refused, and none is lost."""
     own = ("--features", features / "f.npy", "--labels", features / "y.npy", "--count", 12, "--out", features / "c.npz")
     got = command("select", *own, "--selector", words, *more)
     assert isinstance(got.exception, CoreselectError), got.output
     assert said in str(got.exception)
+    assert not (features / "c.npz").exists()
 
 
 @pytest.mark.parametrize("names", ["rcs:eta=0.05,rcs:eta= 0.05", "semdedup:clusters=2,SEMDEDUP:clusters=2"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 
 from coreselect import Selector
+from coreselect.io.file_names import file_name
 from coreselect.protocols import Progress
 from coreselect.support.records import digest_of
 from coreselect_integrations.comparison.methods import selector_for, settings_for
@@ -129,7 +129,7 @@ class Cell:
     @property
     def name(self) -> str:
         """The name of its folder, valid in any file system."""
-        method = re.sub(r"[^\w.+=@-]", "_", self.method)
+        method = file_name(self.method)
         part = "" if self.fraction is None else f"-{self.fraction:g}"
         return f"{method}{part}-seed{self.seed}" + ("" if self.equal == "epochs" else f"-{self.equal}")
 

@@ -16,6 +16,7 @@ import torch
 
 from coreselect.data.reading import unpack
 from coreselect.errors import DataError, RequirementError
+from coreselect.io.file_names import LONGEST
 from coreselect.io.fingerprint import fingerprint
 from coreselect.support.bounds import check_range
 from coreselect.support.devices import usable_device
@@ -29,7 +30,6 @@ from coreselect_integrations.comparison.record_checks import why_unbelievable
 from coreselect_integrations.comparison.statistics import WARM
 
 PARTS = ("train", "test")
-LONGEST = 200  # characters of a folder's name; file systems allow 255
 
 
 def compare(
