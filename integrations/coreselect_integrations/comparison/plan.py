@@ -100,7 +100,14 @@ class Study:
 
     def reads_features(self, settings: Settings) -> bool:
         """Say whether a method selects from features that training has recorded, so that the warm-up has to record them too."""
-        return any("recorded_features" in self.make(method, settings).requires for method in self.methods)
+
+        def reads(method: str) -> bool:
+            try:
+                return "recorded_features" in self.make(method, settings).requires
+            except Exception:  # its own cell fails and says why; the warm-up is of all methods
+                return False
+
+        return any(map(reads, self.methods))
 
     def terms(self) -> dict[str, Any]:
         """Return the JSON values that every cell depends on; cells with other values cannot be compared."""

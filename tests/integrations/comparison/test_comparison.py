@@ -205,6 +205,19 @@ def test_a_failed_cell_is_a_record_and_is_tried_again(tmp_path: Path) -> None:
     assert second["random-0.25-seed0"] == first["random-0.25-seed0"]
 
 
+def test_a_method_that_cannot_be_made_fails_in_its_own_cell(tmp_path: Path) -> None:
+    """The warm-up asks every method what it has to record; one that cannot answer does not stop the others."""
+
+    def make(name: str, settings: Settings) -> Any:
+        if name == "rs2":
+            raise ValueError("it cannot be made")
+        return selector_for(name, settings)
+
+    records = by_name(run(tmp_path, few(make=make)))
+    failed = {name: r["error"] for name, r in records.items() if r["error"] is not None}
+    assert failed == {"rs2-0.25-seed0": "ValueError: it cannot be made"}
+
+
 def test_a_killed_comparison_goes_on_and_ends_with_the_same_accuracies(done: Any, tmp_path: Path) -> None:
     """After a kill in the last epoch of a cell, finished epochs stay, and all numbers except times are those of a whole run."""
     _, plan, records = done
