@@ -74,6 +74,7 @@ class ValidationObjective:
         self._attacks = 0
         self.adversarial = self._craft(net.captured)  # [|U|, …] inputs x̃, or inputs with what is added inside the model
         self._attacked = self._prepare_attacked()
+        self._at_start = self.adversarial, self._attacked
 
     def query(self, theta: Tensor) -> Tensor:
         """Compute ∇L(U; θ′) [P] at θ′ [P], with the attacked inputs fixed."""
@@ -96,6 +97,11 @@ class ValidationObjective:
         """Attack again at θ′; later queries and values use the new inputs."""
         self.adversarial = self._craft(self._layout.unflatten(theta.detach()))
         self._attacked = self._prepare_attacked()
+
+    def return_to_start(self) -> None:
+        """Take the inputs attacked at θ again, as if none had been attacked after them."""
+        self.adversarial, self._attacked = self._at_start
+        self._attacks = 1
 
     def recrafted_value(self, theta: Tensor) -> float:
         """Compute L(U; θ′) with inputs that are attacked again at θ′, and keep the fixed inputs as they are."""

@@ -19,7 +19,7 @@ ENGINES = ("auto", "faiss", "torch")
 MARGIN = 8  # extra proposals, for distances that float32 cannot order
 BLOCK_BYTES = 16 << 20  # of a block of distances that torch computes at once
 WIDENED_BYTES = 256 << 20  # of points in float64
-CACHED_BYTES = 2 << 20  # of a block of differences on a CPU; larger blocks do not fit its cache
+CACHED_BYTES = 512 << 10  # of a block of differences on a CPU: it stays in the cache of a core
 
 Engine = Literal["auto", "faiss", "torch"]
 

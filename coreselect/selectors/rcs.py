@@ -143,9 +143,8 @@ class RCS:
             members = [rows.groups[m][:kept] for m, kept in zip(trace.order, trace.kept, strict=True)]
             picks = np.concatenate(members)
             sizes = np.array([len(m) for m in members])
-            if self.recraft != "once":
-                assert isinstance(self.objective, Objective)
-                problem = replace(problem, objective=snapshot.fresh_objective(self.objective))
+            if isinstance(problem.objective, ValidationObjective):
+                problem.objective.return_to_start()
             with snapshot.clock("diagnostics"):
                 diagnostics = diagnose(
                     snapshot,

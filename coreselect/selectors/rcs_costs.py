@@ -39,8 +39,7 @@ def costs_of_rcs(rcs: RCS, sizes: Sizes) -> tuple[Need, ...]:
     return (
         OnValidation(
             rcs.objective,
-            opened=1 if rcs.recraft == "once" else 2,
-            crafted=2 + recrafted + (rcs.recraft != "once"),  # one in the diagnostics
+            crafted=2 + recrafted,  # one in the diagnostics
             # and the values before, held and attacked again; of two rounds, a value at θ and one of each run
             queries=runs * -(-picks // rcs.refresh) + 3 + (runs + 1 if runs > 1 else 0),
             clean=1,

@@ -115,11 +115,6 @@ class Snapshot(ABC):
     def objective(self, spec: Objective) -> Any:
         """Open an objective on validation: an object with `query(θ′)`, `recraft(θ′)` and, for a model, values."""
 
-    def fresh_objective(self, spec: Objective) -> Any:
-        """Open an objective again, its inputs attacked at θ; the one that was open may have moved on with θ′."""
-        self.context.cache.pop(("objective", spec), None)
-        return self.objective(spec)
-
     def record(self) -> dict[str, Any]:
         """Describe the model, loss and attack that the rows came from; empty without a model."""
         return {}
