@@ -71,9 +71,10 @@ _AT_BEST = (
 )  # fmt: skip
 _EFFORTS_OF_ACL = ("rs2@5x1", "rs2@1x1", "rs2@1x1.5")
 _CONTRASTIVE_EFFORT = {
-    **{name: value for name, value in _CONTRASTIVE.items() if name != "--transfer"}, "--seeds": 4, "--equal": "time",
+    **{name: value for name, value in _CONTRASTIVE.items() if name != "--transfer"}, "--seeds": 6, "--equal": "time",
     "--no-full": None,
 }  # fmt: skip
+_CONTRASTIVE_FASHION = {**_CONTRASTIVE_EFFORT, "--data": "DATA/fashion_mnist", "--radius": 0.1}
 _IMPURE = {**_SAT, **_CHEAP, "--seeds": 5, "--equal": "epochs,time"}
 _FREE = ("rs2", "rs2:balance=labels", "validation_only", "rs2+validation")
 _GUIDED = ("gradmatch:target=validation", "acs_gradmatch:target=validation")
@@ -134,6 +135,12 @@ COMPARISONS: Mapping[str, Comparison] = {
         "sat-effort-fashion", (_AT_BEST[0], *_AT_BEST[2:]), {**_FASHION, "--data": "DATA/fashion_mnist", "--radius": 0.1}
     ),
     "acl-effort": Comparison("acl-effort", _EFFORTS_OF_ACL, {"--trainer": "acl", **_CONTRASTIVE_EFFORT}),
+    "acl-effort-fashion": Comparison("acl-effort-fashion", _EFFORTS_OF_ACL, {"--trainer": "acl", **_CONTRASTIVE_FASHION}),
+    "acl-tail": Comparison(
+        "acl-tail",
+        ("rs2", "rs2:balance=clusters", "rs2:balance=labels"),
+        {"--trainer": "acl", **_CONTRASTIVE_EFFORT, "--equal": "epochs", "--rows": 15_200, "--pool": "tail=20"},
+    ),
     "dynacl-air-effort": Comparison(
         "dynacl-air-effort", _EFFORTS_OF_ACL, {"--trainer": "dynacl-air", **_CONTRASTIVE_EFFORT}
     ),

@@ -1,6 +1,7 @@
 """The pool and the validation set that --pool and --validation-data ask for; what `select` cannot write as positions is refused."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from coreselect.data.images import labels_of, names_of
 from coreselect.data.labels import why_unlabelled
 from coreselect.data.reading import read_labels
 from coreselect.data.subsets import holdout, origin
-from coreselect.errors import DataError, RequirementError
+from coreselect.errors import BudgetError, DataError, RequirementError
 from coreselect.io.fingerprint import fingerprint
 from coreselect.types import Selection
 
@@ -89,10 +90,12 @@ def divided(asked: ConditionOptions, images: PoolOptions, dataset: Any, share: f
     Raises:
         RequirementError, typer.BadParameter: see `conditions_of_positions`.
         DataError: conditions need labels, and there are none; or the validation set does not fit.
+        BudgetError: --validation leaves one side empty.
     """
     conditions = conditions_of_positions(asked, images)
     if asked.validation_data is None:
-        pool, held = holdout(dataset, count_or_share(share), seed)
+        with naming_validation(share, len(dataset)):
+            pool, held = holdout(dataset, count_or_share(share), seed)
         record: dict[str, Any] = {"size": share, "seed": seed, "examples": len(held)}
     else:
         pool, held = dataset, beside(asked.validation_data, images, dataset)
@@ -102,6 +105,20 @@ def divided(asked: ConditionOptions, images: PoolOptions, dataset: Any, share: f
         return Divided(pool, held, record)
     why = f"--pool needs labels, and {images.data} has none{why_unlabelled(dataset)}: items (x, y) with an integer y are needed."
     return Divided(_applied(conditions, pool, seed, why), held, record, describe(conditions, seed))
+
+
+@contextmanager
+def naming_validation(size: float, n: int) -> Iterator[None]:
+    """Say which option is meant when n images cannot be divided by --validation.
+
+    Raises:
+        BudgetError: as the block does, in those words.
+    """
+    try:
+        yield
+    except BudgetError as error:
+        why = f"--validation {size:g} of {n:,} images leaves one side empty: give a count from 1 to {n - 1:,}."
+        raise BudgetError(why) from error
 
 
 def _applied(conditions: Conditions, pool: Any, seed: int, why: str) -> ImpurePool:

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coreselect.data.images import names_of
+from coreselect.data.labels import with_label
 from coreselect.data.subsets import MapStyle, Taken
 from coreselect.errors import DataError, RequirementError
 from coreselect.support.seeding import derive
@@ -177,7 +178,7 @@ class Truth:
 
 
 class ImpurePool(Taken):
-    """Items (x, y) of a pool under conditions.
+    """Items (x, y), or mappings, of a pool under conditions.
 
     Attributes:
         targets: int64 [n], the labels as given.
@@ -196,10 +197,10 @@ class ImpurePool(Taken):
     def __len__(self) -> int:
         return len(self._positions)
 
-    def __getitem__(self, index: int) -> tuple[Any, int]:
+    def __getitem__(self, index: int) -> Any:
         source = self._foreign if self.truth.foreign[index] else self._pool
         assert source is not None  # positions in it were drawn
-        return source[int(self._positions[index])][0], int(self.targets[index])
+        return with_label(source[int(self._positions[index])], int(self.targets[index]))
 
 
 def shares_said(picks: Mapping[str, float], pool: Mapping[str, float]) -> str:

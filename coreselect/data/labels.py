@@ -58,6 +58,13 @@ def why_unlabelled(dataset: Any) -> str:
     return f" ({said}; labels need at least two class folders)" if isinstance(said, str) and said else ""
 
 
+def with_label(item: Any, label: int) -> Any:
+    """Return an item with another label: (x, label), or a mapping with it under the name of its own, or `label`."""
+    if isinstance(item, Mapping):
+        return {**item, next((key for key in LABEL_KEYS if key in item), LABEL_KEYS[0]): label}
+    return (item[0] if isinstance(item, tuple | list) else item), label
+
+
 def label_of_item(item: Any) -> int | None:
     """Return the class number of one item, (x, y, …) or a mapping with usual names; None if it has no whole number."""
     label: Any = None

@@ -16,6 +16,7 @@ from coreselect.data.downsampled import downsampled_folder, is_downsampled
 from coreselect.data.hugging_face import hugging_face_folder, is_hugging_face
 from coreselect.data.image_folder import image_folder, is_image_folder
 from coreselect.data.images import ImageSet, check_rows
+from coreselect.data.own_items import with_images
 from coreselect.data.resizing import Resized, check_resize
 from coreselect.data.stl10 import is_stl10, stl10_folder
 from coreselect.data.svhn import is_svhn, svhn_folder
@@ -170,7 +171,7 @@ def _from_factory(spec: str, split: Split) -> Any:
         raise DataError(
             f"dataset {spec!r} returned a {type(dataset).__name__}: a map-style dataset, with a length, is needed."
         )
-    return dataset
+    return with_images(dataset)
 
 
 def _takes_split(factory: Callable[..., Any]) -> bool:

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from coreselect import Selection
 from coreselect.cli.app import build
-from coreselect.errors import DataError, HeadError, ShapeError
+from coreselect.errors import BudgetError, DataError, HeadError, ShapeError
 
 
 def command(*words: object):
@@ -298,3 +298,13 @@ def test_an_untrained_network_is_not_called_trained(tmp_path):
     assert got.exit_code == 0, got.output
     assert "without training" in got.stderr
     assert "trained adversarially" not in got.stderr
+
+
+@pytest.mark.parametrize(("share", "rows"), [(0.01, 60), (0, 60), (60, 60)])
+def test_a_holdout_that_leaves_one_side_empty_names_its_option(share, rows, tmp_path):
+    """The sentence is about --validation, not about the budget of the selection."""
+    pytest.importorskip("sklearn", reason="digits come with scikit-learn")
+    words = ("--rows", rows, "--fraction", 0.2, "--selector", "random", "--validation", share, "--warmup-epochs", 1)
+    got = command("select", *words, "--out", tmp_path / "a.npz")
+    assert isinstance(got.exception, BudgetError)
+    assert f"--validation {share} of 60 images leaves one side empty: give a count from 1 to 59" in str(got.exception)

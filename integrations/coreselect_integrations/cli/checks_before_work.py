@@ -11,6 +11,7 @@ from typing import Any
 import typer
 
 from coreselect.budget import resolve
+from coreselect.cli.divided_pool import naming_validation
 from coreselect.data.labels import SparseLabelsError, why_unlabelled
 from coreselect.errors import BudgetError, DataError
 from coreselect.io.sole_use import sole_use
@@ -89,11 +90,8 @@ def held_out(dataset: Any, size: float, seed: int, division: Division = PLAIN) -
     if n < 2:
         why = f"the data holds {n} images: at least two are needed, one of them held out."
         raise DataError(why)
-    try:
+    with naming_validation(size, n):
         return division.split(dataset, size, seed)
-    except BudgetError as error:
-        why = f"--validation {size:g} of {n:,} images leaves one side empty: give a count from 1 to {n - 1:,}."
-        raise BudgetError(why) from error
 
 
 def check_shares(fractions: Iterable[float], pool: int) -> None:

@@ -35,7 +35,7 @@ from coreselect_integrations.cli.train_settings import (
 )
 from coreselect_integrations.comparison.picks import picks_said
 from coreselect_integrations.pretraining.epoch import network_for
-from coreselect_integrations.pretraining.fixed_coreset import pool_of
+from coreselect_integrations.pretraining.fixed_coreset import made_of_arrays, pool_of
 from coreselect_integrations.pretraining.forecast import forecast
 from coreselect_integrations.pretraining.run import MODEL, Pretrained, pretrain
 from coreselect_integrations.pretraining.watch import guard_seconds
@@ -93,9 +93,11 @@ def _run(request: Request, device: torch.device, *, json: bool) -> None:
     start = None if request.start.from_ is None else network_at(request.start.from_)
     dataset = request.pool.read("train", request.pool.rows)
     division = division_for(request.conditions, request.pool, dataset)
-    images, held = held_out(dataset, settings.validation, settings.seed, division)
-    if coreset is not None:
-        images, held = pool_of(coreset, dataset, (images, held), str(request.coreset))
+
+    def divide() -> tuple[Any, Any]:
+        return held_out(dataset, settings.validation, settings.seed, division)
+
+    images, held = divide() if coreset is None else pool_of(coreset, dataset, divide, str(request.coreset))
     if request.own.checkpoint is not None:
         start = own_weights(request.own, network_for(settings, images))
     own_data = request.conditions.validation_data
@@ -108,6 +110,11 @@ def _run(request: Request, device: torch.device, *, json: bool) -> None:
     plan = "all of them"
     if coreset is not None:
         plan = f"the {len(coreset):,} of {request.coreset}"
+        if made_of_arrays(coreset):
+            talk.print(
+                f"{request.coreset} was made from arrays: row i is taken as image i, which cannot be checked",
+                style="yellow",
+            )
     elif method is not None:
         plan = f"{settings.fraction:.3g} by {request.selector} from epoch {settings.first_selection + 1} on"
     talk.print(f"{counted(settings.epochs, 'epoch')} on {device}, {plan}, in {out}")

@@ -1,6 +1,6 @@
 """scikit-learn: `CoresetTransformer`, a selection by arrays in the form of an estimator.
 
-    chosen = CoresetTransformer("craig", budget=0.2).fit(X, y)
+    chosen = CoresetTransformer("facility_location", budget=0.2).fit(X, y)
     model.fit(X[chosen.support_], y[chosen.support_], sample_weight=chosen.sample_weight_)
 
 A transformer of scikit-learn may not drop rows, so in a `Pipeline` `transform` gives every row back. `fit_resample` gives the

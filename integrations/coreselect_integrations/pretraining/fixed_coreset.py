@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -46,14 +47,19 @@ class FixedCoreset:
         return replace(self.selection, provenance=replace(self.selection.provenance, round=round))
 
 
+def made_of_arrays(selection: Selection) -> bool:
+    """Return whether a selection was made from arrays, such as features, so that it does not know the images of its pool."""
+    return not selection.provenance.task
+
+
 def check_pool(selection: Selection, fingerprint: str) -> None:
-    """Refuse a pool that a selection was not made from.
+    """Refuse a pool that a selection was not made from; for one made of arrays, only `pool_of` can compare, by the size.
 
     Raises:
         RequirementError: the fingerprints differ.
     """
     made_from = selection.provenance.fingerprint
-    if made_from != fingerprint:
+    if made_from != fingerprint and not made_of_arrays(selection):
         why = (
             f"the coreset was made from the pool {made_from}, this one is {fingerprint}: give the data, rows, size and held-out "
             "images that it was selected with."
@@ -61,14 +67,12 @@ def check_pool(selection: Selection, fingerprint: str) -> None:
         raise RequirementError(why)
 
 
-def pool_of(
-    selection: Selection, dataset: Any, split: tuple[Subset[Any], Subset[Any]], name: str
-) -> tuple[Subset[Any], Subset[Any]]:
+def pool_of(selection: Selection, dataset: Any, divide: Callable[[], tuple[Any, Any]], name: str) -> tuple[Any, Any]:
     """Divide a dataset into the pool that a selection was made from, and the images that were held out then.
 
     Args:
         dataset: as `coreselect select` read it.
-        split: (pool, held out) by the settings of the run, for methods that read no held-out images and do not know them.
+        divide: returns (pool, held out) by the settings of the run; it is called if the selection does not know them.
         name: of the file, in messages.
     Raises:
         RequirementError: the dataset is another one, or is split in another way.
@@ -86,6 +90,8 @@ def pool_of(
         split = Subset(dataset, kept.tolist()), Subset(dataset, held.tolist())
     elif made.pool_size == n:
         split = Subset(dataset, list(range(n))), Subset(dataset, [])
+    else:
+        split = divide()
     if len(split[0]) != made.pool_size:
         why = (
             f"{name} was made from a pool of {made.pool_size:,} images, and {len(split[0]):,} of the {n:,} given are the pool: "

@@ -44,6 +44,18 @@ def test_images_give_the_selection_of_a_tensor_dataset(kind: str) -> None:
     assert len(select(Task.from_model(net, pool, validation, loss="sat"), Random(), 4)) == 4
 
 
+def test_the_pool_of_a_holdout_gets_the_column_too() -> None:
+    """The rows are those of the held-out split's other side, in pick order, as a dataset of the library."""
+    rows = images("torch")
+    pool, _ = holdout(rows, 8)
+    selection = select(Task.from_model(stage.Net(), pool, loss="ce"), CRAIG(), 0.25)
+    chosen = with_weights(selection, pool)
+    assert isinstance(chosen, library.Dataset)
+    wanted = rows["label"]
+    assert [int(label) for label in chosen["label"]] == [int(wanted[i]) for i in selection.source_indices.tolist()]
+    assert float(np.mean(chosen["weight"])) == pytest.approx(1)
+
+
 def test_a_column_holds_the_weights() -> None:
     """The column has mean 1 and the weights of the picks, in pick order; a name that is taken and another length are refused."""
     rows = images("torch")

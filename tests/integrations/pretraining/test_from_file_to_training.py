@@ -10,13 +10,14 @@ import torch
 from tiny_runs import images, tiny
 from torch.utils.data import DataLoader, Dataset
 
-from coreselect import Selection, Task, select
+from coreselect import Selection, Task, holdout, select
 from coreselect.attacks import PGD
 from coreselect.errors import DataError, RequirementError
 from coreselect.objectives import RD
-from coreselect.selectors import CRAIG, RCS
+from coreselect.selectors import CRAIG, RCS, KCenter
 from coreselect_integrations.evaluation import evaluate
 from coreselect_integrations.networks import load_network, open_network, route_call
+from coreselect_integrations.pretraining.fixed_coreset import pool_of
 from coreselect_integrations.pretraining.probe import Probe
 from coreselect_integrations.pretraining.run import MODEL, Pretrained, pretrain
 from coreselect_integrations.pretraining.snapshots import snapshot_path
@@ -46,6 +47,29 @@ def chosen(tmp_path: Path, seed: int = 0) -> Selection:
     task = Task.from_model(made.network, images(N), images(20, seed=8), loss="ce", call=route_call)
     select(task, CRAIG(), 16, seed).save(tmp_path / "coreset.npz")
     return Selection.load(tmp_path / "coreset.npz")
+
+
+def test_a_file_that_knows_its_held_out_images_needs_no_other_division(tmp_path: Path) -> None:
+    """Pool and held-out images are those of the selection, whatever the settings of the run would hold out."""
+    everything = images(N)
+    pool, held = holdout(everything, 4, 7)
+    made = run(tmp_path / "maker", "sat", {"arch": "small", "seed": 3})
+    coreset = select(Task.from_model(made.network, pool, held, loss="sat", call=route_call), rcs(), 16)
+    got = pool_of(coreset, everything, pytest.fail, "coreset.npz")
+    assert [list(part.indices) for part in got] == [list(part.indices) for part in (pool, held)]
+
+
+def test_a_selection_of_features_is_trained_on_by_its_positions(tmp_path: Path) -> None:
+    """Features do not say which images they are of, so only their number is compared: row i is image i."""
+    features = np.random.default_rng(0).normal(size=(N, 5)).astype(np.float32)
+    coreset = select(Task.from_arrays(features=features), KCenter(), 16)
+    pool, held = pool_of(coreset, images(N), pytest.fail, "coreset.npz")
+    assert len(pool) == N
+    assert len(held) == 0
+    trained = run(tmp_path, "standard", {"arch": "small", "epochs": 1, "warmup": 0}, coreset=coreset)
+    assert trained.records[0]["examples"] == 16
+    with pytest.raises(RequirementError, match="made from a pool of 64 images"):
+        pool_of(coreset, images(N + 1), lambda: (images(N + 1), []), "coreset.npz")
 
 
 @pytest.mark.parametrize("system", ["standard", "acl"])
