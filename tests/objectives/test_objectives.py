@@ -152,6 +152,23 @@ def test_the_value_at_fixed_inputs_is_a_lower_bound_that_a_new_attack_raises() -
         assert not torch.equal(held.adversarial, kept)
 
 
+@pytest.mark.parametrize("make", TASKS.values(), ids=TASKS)
+def test_an_objective_that_returned_to_its_start_is_a_fresh_one(make: Any) -> None:
+    """After new attacks elsewhere it has the bits of an objective that was only opened, those of its next attack included."""
+    found = []
+    for moved in (False, True):
+        with make().snapshot(0, 0) as shot:
+            held, theta = shot.objective(cases.RD_WEAK), shot.theta()
+            away = theta + 0.1
+            if moved:
+                held.recraft(away)
+                held.recraft(theta - 0.1)
+                held.return_to_start()
+            found.append([held.query(theta), held.value(away), held.recrafted_value(away)])
+    assert torch.equal(found[0][0], found[1][0])
+    assert found[0][1:] == found[1][1:]
+
+
 def test_clean_value_is_the_gap_between_routes() -> None:
     """RD(x, x) is 0 with one route, and with two the KL between the outputs of the routes; with routes='one' it is 0 again."""
     single = cases.sat_task(6)
