@@ -24,7 +24,7 @@ def annotated(folder: Path, files: list[Path]) -> list[str]:
     path = folder / NAME
     classes: dict[str, str] = {}
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as why:
         raise DataError(f"{path} is not UTF-8 text: a line is the name of a file and its class, with a tab.") from why
     for number, line in enumerate(lines, 1):

@@ -155,7 +155,7 @@ def _part(base: Path, known: Sequence[str] | None) -> Part:
                 f"{base} has no image ({', '.join(sorted(ENDINGS))}): {base.name}/class/picture.png is needed."
             )
         where = f"only the class folder {classes[0].name!r}" if classes else "no class folders"
-        return Part(files, None, None, base, f"{base} has {where}")
+        return Part(files, None, None, base, f"{base} has {where}; labels need at least two")
     names = tuple(folder.name for folder in classes) if known is None else tuple(known)
     _refuse_unknown(base, [folder.name for folder in classes], names)
     files, labels = [], []

@@ -2,7 +2,8 @@
 
 A folder holds one dataset (`dataset_info.json`, `state.json`, arrow files), or one such folder for each split and
 `dataset_dict.json`. The column of images is of the type `Image`; the column of labels is of the type `ClassLabel`, or
-holds whole numbers.
+holds whole numbers, or words: these are the classes in sorted order, those of the training split. In which format the library
+would return rows, and whether it would decode images, makes no difference.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import struct
 import warnings
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,9 +19,9 @@ import numpy as np
 
 from coreselect.data.collate import IMAGE_KEYS
 from coreselect.data.decoding import as_rgb
-from coreselect.data.images import ImageSet, UInt8, check_rows, checked_labels, checked_names
+from coreselect.data.images import ImageSet, Int64, UInt8, check_rows, checked_labels, checked_names
 from coreselect.data.labels import LABEL_KEYS
-from coreselect.errors import CoreselectWarning, DataError, missing_extra
+from coreselect.errors import CoreselectWarning, DataError, first_few, missing_extra
 
 _SPLITS = {"train": ("train",), "test": ("test", "validation", "valid", "val")}
 
@@ -31,12 +33,16 @@ class HuggingFaceImages(ImageSet):
         table: a `datasets.Dataset`.
         name: of the dataset in messages.
         labels_from: the column of the labels; None finds it.
+        words: the class names, if the labels are words; None takes those that occur.
     Raises:
-        DataError: there is no column of images, or several columns could be the labels, or the labels are no class numbers.
+        DataError: there is no column of images, or several columns could be the labels, or the labels are no class numbers and
+            no words, or a word is no class.
     """
 
-    def __init__(self, table: Any, name: str, labels_from: str | None = None) -> None:
-        self.table, self.name, self.labels_from = table, name, labels_from
+    def __init__(
+        self, table: Any, name: str, labels_from: str | None = None, words: tuple[str, ...] | None = None
+    ) -> None:
+        self.name, self.labels_from = name, labels_from
         features = dict(table.features)
         self._images = _one(
             [c for c, kind in features.items() if type(kind).__name__ == "Image"],
@@ -44,12 +50,19 @@ class HuggingFaceImages(ImageSet):
             f"{name}: images",
             features,
         )
+        self.table = _decoding(table, self._images)
         column = labels_from or _label_column(features, name)
         if column is not None and column not in features:
             raise DataError(f"{name} has no column {column!r}: it has {', '.join(features)}.")
         self.labels, self.classes = None, None
         if column is None:
-            self.unlabelled = f"{name} has no column of labels"
+            self.unlabelled = (
+                f"none of its columns {', '.join(features)} is known to be labels; FOLDER@column names one"
+            )
+            return
+        if _is_text(features[column]):
+            self.classes = words or _words_in(table, column, name)
+            self.labels = _numbered(table, column, self.classes, name)
             return
         found = np.asarray(table.with_format("numpy")[column])  # [N]
         if found.dtype.kind in "iu" and len(found) and (found == -1).all():
@@ -80,7 +93,7 @@ class HuggingFaceImages(ImageSet):
     def first(self, n: int) -> HuggingFaceImages:
         """Return a dataset of the first `n` rows."""
         check_rows(n, len(self), self.name)
-        return HuggingFaceImages(self.table.select(range(n)), self.name, self.labels_from)
+        return HuggingFaceImages(self.table.select(range(n)), self.name, self.labels_from, self.classes)
 
 
 def is_hugging_face(folder: Path) -> bool:
@@ -118,21 +131,70 @@ def hugging_face_folder(folder: Path, split: Literal["train", "test"], part: str
         if split == "test":
             raise DataError(f"{folder} holds one dataset without splits: it has no test images, save a DatasetDict.")
         return HuggingFaceImages(held, name, part)
+    words = None if split == "train" or "train" not in held else _training_words(held["train"], folder, part)
     found = next((word for word in _SPLITS[split] if word in held), None)
     if found is None:
         raise DataError(f"{folder} has no {split} split: it has {', '.join(map(str, held)) or 'none'}.")
     if found not in ("train", "test"):
         warnings.warn(f"{folder} has no test split: {found} serves as the test split.", CoreselectWarning, stacklevel=4)
-    return HuggingFaceImages(held[found], name, part)
+    return HuggingFaceImages(held[found], name, part, words)
+
+
+def _words_in(table: Any, column: str, name: str) -> tuple[str, ...]:
+    """Return the different words of a column in sorted order, which are its classes.
+
+    Raises:
+        DataError: a row has none.
+    """
+    found = table.unique(column)
+    if None in found:
+        raise DataError(
+            f"{name} has rows without a word in the column {column!r} of labels: remove them, or name them."
+        )
+    return tuple(sorted(found))
+
+
+def _training_words(table: Any, folder: Path, part: str | None) -> tuple[str, ...] | None:
+    """Return the classes of the training split if its labels are words: they number those of every split."""
+    name, features = f"{folder.resolve().name} train", dict(table.features)
+    column = part or _label_column(features, name)
+    return _words_in(table, column, name) if column is not None and _is_text(features.get(column)) else None
+
+
+def _numbered(table: Any, column: str, words: tuple[str, ...], name: str) -> Int64:
+    """Return the number of each row's word, [N].
+
+    Raises:
+        DataError: a word is none of the classes.
+    """
+    unknown = sorted({*_words_in(table, column, name)} - {*words})
+    if unknown:
+        raise DataError(
+            f"{name} has classes that the training split does not have ({first_few(unknown, 3)}): its classes are "
+            f"{first_few(list(words), 3)}."
+        )
+    numbers = {word: i for i, word in enumerate(words)}
+    return np.array([numbers[word] for word in table.with_format(None)[column]], np.int64)
+
+
+def _is_text(kind: Any) -> bool:
+    """Return whether a column of this type holds words."""
+    return getattr(kind, "dtype", None) in ("string", "large_string")
+
+
+def _decoding(table: Any, images: str) -> Any:
+    """Return the table with rows of plain values and decoded images, whatever format it was saved with."""
+    plain, kind = table.with_format(None), table.features[images]
+    return plain if kind.decode else plain.cast_column(images, replace(kind, decode=True))
 
 
 def _label_column(features: dict[str, Any], name: str) -> str | None:
-    """Return the column of the labels; None if there is none."""
+    """Return the column of the labels: of the type ClassLabel, or a usual name with numbers, or with words; None if none is."""
     classes = [c for c, kind in features.items() if type(kind).__name__ == "ClassLabel"]
     whole = [c for c in LABEL_KEYS if str(getattr(features.get(c), "dtype", "")).startswith(("int", "uint"))]
-    if not classes and not whole:
-        return None
-    return _one(classes or whole[:1], LABEL_KEYS, f"{name}: labels", features)
+    text = [c for c in LABEL_KEYS if _is_text(features.get(c))]
+    found = classes or whole[:1] or text[:1]
+    return _one(found, LABEL_KEYS, f"{name}: labels", features) if found else None
 
 
 def _one(found: list[str], usual: tuple[str, ...], what: str, features: dict[str, Any]) -> str:

@@ -3,14 +3,17 @@
 The first of these that exists is read:
 
     LOC_val_solution.csv                       a line for each image: its name, a comma, its class, and boxes (Kaggle)
-    val.txt, val_labels.txt, val.csv, …        a line for each image: its name and its class or its number from 0 on
+    val.txt, val_labels.txt, val.csv, …        a line for each image: its name, a comma, tab or blank, and its class or its
+                                               number from 0 on
     ILSVRC2012_validation_ground_truth.txt     a number 1…1000 for each image in sorted order; `meta.mat` says which class
 
 The first and the last may also lie up to three folders above, as in the published archives, or in a folder of the devkit.
 Russakovsky et al., "ImageNet Large Scale Visual Recognition Challenge", IJCV 2015.
 """
 
-from collections.abc import Sequence
+import csv
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ from coreselect.data.mat_file import load_mat
 from coreselect.errors import DataError, first_few
 
 KAGGLE, TRUTH, META = "LOC_val_solution.csv", "ILSVRC2012_validation_ground_truth.txt", "meta.mat"
+_BOXES = re.compile(r"(\S+)(?:\s+\d+){4}(?:\s+\S+(?:\s+\d+){4})*")  # a class and its box, once or several times
 _DEVKIT = ("", "ILSVRC2012_devkit_t12/data", "devkit/data", "data")
 
 
@@ -53,7 +57,7 @@ def listed(path: Path, files: Sequence[Path], known: Sequence[str] | None) -> Li
         DataError: the list is damaged, does not match the files, or names a class that training does not have.
     """
     lines = _lines(path)
-    classes = _by_position(path, lines, files) if path.name == TRUTH else _by_name(path, lines, files)
+    classes = _by_position(path, lines, files) if path.name == TRUTH else _by_name(path, lines, files, known)
     if known is not None and set(classes) <= set(known):
         return Listed([known.index(name) for name in classes], tuple(known))
     if all(name.isdecimal() and len(name) < 10 for name in classes):
@@ -80,18 +84,19 @@ def _numbered(path: Path, labels: list[int], known: Sequence[str] | None) -> Lis
     return Listed(labels, None if known is None else tuple(known))
 
 
-def _by_name(path: Path, lines: list[str], files: Sequence[Path]) -> list[str]:
+def _by_name(path: Path, lines: list[str], files: Sequence[Path], known: Sequence[str] | None) -> list[str]:
     """Read lines with a file name and a class; the ending of the name may be missing, and the first line may be a heading."""
     wanted = {key for file in files for key in (file.name, file.stem)}
     found: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
-        name, *rest = line.replace(",", " ").replace("\t", " ").split()
-        key = name.rsplit("/", 1)[-1]
+        key, rest, by_blanks = _divided(line, wanted)
         if number == 1 and key not in wanted and len(lines) > 1:
             continue  # a heading, or a file that is missing: then one image has no line, or one line too few is counted below
-        if not rest or found.get(key, rest[0]) != rest[0]:
+        boxes = _BOXES.fullmatch(rest)
+        name = boxes[1] if boxes else _of_words(path, number, rest, known) if by_blanks else rest
+        if not name or found.get(key, name) != name:
             raise DataError(f"{path}, line {number}, is {line[:60]!r}: one file name and its class are needed.")
-        found[key] = rest[0]
+        found[key] = name
     classes = [found.get(file.name, found.get(file.stem)) for file in files]
     absent = [file.name for file, name in zip(files, classes, strict=True) if name is None]
     extra = sorted(found.keys() - wanted)
@@ -99,6 +104,45 @@ def _by_name(path: Path, lines: list[str], files: Sequence[Path]) -> list[str]:
         said = f"no class for {first_few(absent, 3)}" if absent else f"lines for missing files: {first_few(extra, 3)}"
         raise DataError(f"{path} does not match the images in {files[0].parent} ({said}): unpack the archive again.")
     return [name for name in classes if name is not None]
+
+
+def _divided(line: str, wanted: Collection[str]) -> tuple[str, str, bool]:
+    """Divide a line at its first comma, tab or blank, whichever leaves the name of an image in front.
+
+    Returns:
+        the name without its folder; what stands behind it, up to the next comma or tab; and whether a blank divides the line.
+    """
+    ways = [*([_unquoted(line)] if "," in line else []), *([line.split("\t")] if "\t" in line else [])]
+    ways += [line.split(maxsplit=1)]
+    divided = [
+        (way[0].strip().rsplit("/", 1)[-1], way[1].strip() if len(way) > 1 else "", way is ways[-1]) for way in ways
+    ]
+    return next((way for way in divided if way[0] in wanted), divided[0])
+
+
+def _unquoted(line: str) -> list[str]:
+    """Return the fields of a line with commas; a field in quotes may have commas of its own."""
+    try:
+        return next(csv.reader([line], skipinitialspace=True))
+    except csv.Error:  # a field of more than 131,072 characters
+        return [line]
+
+
+def _of_words(path: Path, number: int, words: str, known: Sequence[str] | None) -> str:
+    """Return the class in a line that blanks divide: all words behind the name if that is a class, else the first.
+
+    Raises:
+        DataError: there are several words, and neither is known to be a class.
+    """
+    first = words.split(maxsplit=1)[0] if words else ""
+    if words == first or words in (known or ()):
+        return words
+    if first in (known or ()) or first.isdecimal():
+        return first
+    raise DataError(
+        f"{path}, line {number}, has the class {first!r} or {words[:60]!r}, which is not clear: write a comma between the name "
+        "of the file and its class."
+    )
 
 
 def _by_position(path: Path, lines: list[str], files: Sequence[Path]) -> list[str]:
@@ -129,7 +173,7 @@ def _ids(path: Path) -> dict[int, str]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except UnicodeDecodeError as why:
         raise DataError(f"{path} is not UTF-8 text: a line is the name of a file and its class.") from why
     if not lines:

@@ -55,7 +55,7 @@ def why_unlabelled(dataset: Any) -> str:
     while isinstance(dataset, Subset):
         dataset = dataset.dataset
     said = getattr(dataset, "unlabelled", "")
-    return f" ({said}; labels need at least two class folders)" if isinstance(said, str) and said else ""
+    return f" ({said})" if isinstance(said, str) and said else ""
 
 
 def with_label(item: Any, label: int) -> Any:

@@ -58,6 +58,44 @@ def test_two_columns_of_labels_need_a_name(tmp_path: Path) -> None:
         load(f"{tmp_path}@other")
 
 
+@pytest.mark.parametrize("how", ["torch", "numpy", "without the labels", "undecoded"])
+def test_the_format_in_which_a_dataset_was_saved_makes_no_difference(tmp_path: Path, how: str) -> None:
+    """Rows as tensors or arrays, hidden columns, and images as bytes are read as decoded images with labels."""
+    held = datasets.DatasetDict({"train": table(label=LABELS.tolist())})
+    if how == "undecoded":
+        held = held.cast_column("img", datasets.Image(decode=False))
+    elif how == "without the labels":
+        held.set_format("numpy", columns=["img"])
+    else:
+        held.set_format(how)
+    held.save_to_disk(tmp_path)
+    check(load(tmp_path), PIXELS, LABELS)
+    check(load(tmp_path, rows=3), PIXELS[:3], LABELS[:3])
+
+
+def test_words_are_classes_in_the_sorted_order_of_the_training_split(tmp_path: Path) -> None:
+    """The same word has the same number in both splits and in a part; a word that training does not have, or none, is refused."""
+    words = ["dog", "cat", "golden retriever", "cat"]
+    for folder, test in (("a", ["golden retriever", "cat"]), ("b", ["cat", "wolf"])):
+        splits = {"train": table(4).add_column("label", words), "test": table(2).add_column("label", test)}
+        datasets.DatasetDict(splits).save_to_disk(tmp_path / folder)
+    check(load(tmp_path / "a"), PIXELS[:4], np.array([1, 0, 2, 0]))
+    check(load(tmp_path / "a", "test"), PIXELS[:2], np.array([2, 0]))
+    assert load(tmp_path / "a", "test").classes == ("cat", "dog", "golden retriever")
+    check(load(tmp_path / "a", rows=1), PIXELS[:1], np.array([1]))
+    with pytest.raises(DataError, match=r"training split does not have \(wolf\)"):
+        load(tmp_path / "b", "test")
+    table(2).add_column("label", ["cat", None]).save_to_disk(tmp_path / "c")
+    with pytest.raises(DataError, match="rows without a word in the column 'label'"):
+        load(tmp_path / "c")
+    table(2).add_column("kind", ["cat", "dog"]).save_to_disk(tmp_path / "d")
+    assert (
+        load(tmp_path / "d").unlabelled
+        == "none of its columns img, kind is known to be labels; FOLDER@column names one"
+    )
+    check(load(f"{tmp_path / 'd'}@kind"), PIXELS[:2], np.array([0, 1]))
+
+
 def test_what_is_no_image_dataset_is_refused(tmp_path: Path) -> None:
     """Tables without images, damaged files and images that cannot be decoded: one sentence with the folder's name."""
     datasets.Dataset.from_dict({"text": ["a", "b"]}).save_to_disk(tmp_path / "text")

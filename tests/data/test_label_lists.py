@@ -93,6 +93,57 @@ def test_numbers_alone_serve_without_training_images(tmp_path: Path) -> None:
     assert load(tmp_path, "test").labels.tolist() == TRUE
 
 
+ANIMALS = ("golden eagle", "golden retriever", "owl, great grey")
+
+
+@pytest.mark.parametrize("train", [True, False])
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda name, animal: f'{name},"{animal}",7',
+        lambda name, animal: f'"val/{name}", "{animal}"',
+        lambda name, animal: f"{name}\t{animal}\t7",
+    ],
+)
+def test_names_of_classes_may_have_blanks_and_commas(
+    tmp_path: Path, write: Callable[[str, str], str], train: bool
+) -> None:
+    """The class is the whole second field between commas or tabs, with a byte order mark in front and without."""
+    for animal in ANIMALS if train else ():
+        picture(tmp_path / "train" / animal / "1.JPEG")
+    for name in VAL:
+        picture(tmp_path / "val" / f"{name}.JPEG")
+    lines = [write(f"{f}.JPEG", ANIMALS[c]) for f, c in zip(VAL, TRUE, strict=True)]
+    for encoding in ("utf-8", "utf-8-sig"):
+        (tmp_path / "val.txt").write_text("\n".join(lines), encoding=encoding)
+        data = load(tmp_path, "test")
+        assert (data.labels.tolist(), data.classes) == (TRUE, ANIMALS)
+
+
+def test_a_name_and_a_class_divided_by_blanks_are_clear_or_refused(tmp_path: Path) -> None:
+    """All words behind the name are the class if training has it, the first word may be; otherwise a comma is asked for."""
+    for animal in ("golden eagle", "golden retriever", "owl, great grey", "owl"):
+        picture(tmp_path / "train" / animal / "1.JPEG")
+    for name in VAL:
+        picture(tmp_path / "val" / f"{name}.JPEG")
+    lines = ["golden retriever", "golden eagle", "owl, great grey", "owl of the north"]
+    text = "".join(f"{f}.JPEG {c}\n" for f, c in zip(VAL, lines, strict=True))
+    (tmp_path / "val.txt").write_text(text)
+    assert load(tmp_path, "test").labels.tolist() == [1, 0, 3, 2]
+    (tmp_path / "val.txt").write_text(text.replace("golden eagle", "golden hamster"))
+    with pytest.raises(DataError, match=r"line 2, has the class 'golden' or 'golden hamster', .* write a comma"):
+        load(tmp_path, "test")
+
+
+def test_boxes_are_no_part_of_a_class_in_any_list(tmp_path: Path) -> None:
+    """Kaggle's and Tiny-ImageNet's lines are read under another name, too: a class with four numbers, once or repeated."""
+    imagenet(tmp_path)
+    for divider in (",", "\t", " "):
+        text = "".join(f"{f}{divider}{c} 1 2 3 4 {c} 5 6 7 8 \n" for f, c in zip(VAL, NAMES, strict=True))
+        (tmp_path / "val.txt").write_text(text)
+        assert load(tmp_path, "test").labels.tolist() == TRUE
+
+
 def test_class_folders_count_more_than_a_list(tmp_path: Path) -> None:
     """Validation images that were sorted into class folders are read by them."""
     imagenet(tmp_path)

@@ -27,6 +27,7 @@ from coreselect_integrations.cli.finetune_options import EvaluationOptions
 from coreselect_integrations.cli.finetune_request import Request, check_losses
 from coreselect_integrations.cli.finetune_run import tuned
 from coreselect_integrations.cli.finetune_table import table
+from coreselect_integrations.cli.own_network import network_in_file
 from coreselect_integrations.cli.run_progress import counted
 from coreselect_integrations.comparison.record_checks import is_share
 from coreselect_integrations.evaluation.named import accuracies, under_corruptions
@@ -48,6 +49,7 @@ def run(requests: Sequence[Request], names: tuple[str, ...], options: Evaluation
         json: print the content of results.json.
     Raises:
         DataError: a file holds no network, or the images do not fit it.
+        typer.BadParameter: a file holds another network than that of --model.
     """
     with folder_of_run(requests[0].out):
         _run(requests, names, options, json=json)
@@ -64,7 +66,7 @@ def _run(requests: Sequence[Request], names: tuple[str, ...], options: Evaluatio
     sources = {r.from_: r for r in requests}
     for source, request in sources.items():  # refuse here, not a night later
         if not request.begins_with_own:  # whose shape is that of the images
-            saved, _ = open_network(network_file(source))
+            saved = network_in_file(source, request.own, lambda path: open_network(network_file(path))[0])
             check_images(test, saved.spec, data)
     classes_in(test, data, "an accuracy")
     rows: dict[str, dict[str, Any]] = {name: {} for name in called.values()}

@@ -1,6 +1,7 @@
 """The code of the user's that options name, for every command: one way to admit it, and one to open a network."""
 
 from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -105,17 +106,30 @@ def network_of(
         typer.BadParameter: neither is given, or the file holds another network than that of --model.
         DataError, RequirementError: it cannot be opened.
     """
-    arch = None if own.model is None else admit(own.model, "model")
     if from_ is not None:
-        saved = network_at(from_, dual=dual)
-        if arch is not None and saved.spec.arch != arch:
-            raise typer.BadParameter(f"{from_} holds the network {saved.spec.arch}, not that of --model {own.model}.")
-        return saved
-    if arch is None:
+        return network_in_file(from_, own, partial(network_at, dual=dual))
+    if own.model is None:
         raise typer.BadParameter("give --from, or --model with a network of yours.")
+    arch = admit(own.model, "model")
     channels, size = image_shape(dataset)
     spec = spec_for(arch, family, channels=channels, size=size, classes=classes(), projection=2, routes=own.routes)
     return own_weights(own, spec)
+
+
+def network_in_file(from_: Path, own: OwnModelOptions, read: Callable[[Path], Saved]) -> Saved:
+    """Open the network in a file after the code of --model, which it may be made by.
+
+    Args:
+        read: opens the file.
+    Raises:
+        typer.BadParameter: the file holds another network than that of --model.
+        DataError, RequirementError: it cannot be opened.
+    """
+    arch = None if own.model is None else admit(own.model, "model")
+    saved = read(from_)
+    if arch is not None and saved.spec.arch != arch:
+        raise typer.BadParameter(f"{from_} holds the network {saved.spec.arch}, not that of --model {own.model}.")
+    return saved
 
 
 def source_of(from_: Path | None, own: OwnModelOptions) -> str:

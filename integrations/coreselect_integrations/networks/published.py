@@ -5,7 +5,7 @@ the collection RobustSSL, torchvision's ResNet-50, and the files of RobustBench 
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
@@ -46,7 +46,7 @@ class Reading:
         order: the routes of `bn_list.0` and `bn_list.1`; None means natural first in a ResNet, adversarial first in a wide
             ResNet, as in the programs.
         size: H = W of the images; None means 32, with the stem for large images 96 (ResNet-18, 34) or 224 (ResNet-50).
-        mean, std: by which the network's own code normalises pixels, if they are not in the file; None means not at all.
+        mean, std: by which the network's own code normalises pixels; None means those in the file, or not at all.
     """
 
     part: str | None = None
@@ -79,25 +79,29 @@ def recognise(state: Mapping[str, Tensor], name: str, how: Reading = Reading()) 
         how: what the file does not say.
     Raises:
         DataError: the names are of no network here, or a tensor is missing, unknown or of another shape. The message has the
-            nearest names.
+            nearest names. Two tensors are one of ours, the prefix or the order fits nothing, or a std is not above 0.
     """
     prefix, family = _network_in(state, name, how.prefix)
     inner = {n.removeprefix(prefix): t for n, t in state.items() if n.startswith(prefix)}
     found = structure(list(inner), family)
+    if how.order is not None and found.sets == 1:
+        raise DataError(f"{name} has one set of normalisations, --routes would be without effect: leave it out.")
     order = how.order or (ROUTES if family == "resnet" else (ROUTES[1], ROUTES[0]))
-    mean, std, taken = _normalisation(state, prefix, how)
-    names = {n: renamed(n, found, order) for n in inner if prefix + n not in taken}
+    pixels = _normalisation(state, prefix, how)
+    names = {n: renamed(n, found, order) for n in inner if prefix + n not in pixels.held}
     unknown = [n for n, ours in names.items() if ours is None and not UNUSED.match(n) and not HEAD.match(n)]
     _refuse(unknown, names, prefix, name)
+    _refuse_twins(names, prefix, name)
     weights = {ours: _plain(inner[n]) for n, ours in names.items() if ours is not None}
     spec, head = _spec(weights, found, name, how.size)
-    weights["normalise.mean"] = _per_channel(mean, spec.channels, name)
-    weights["normalise.std"] = _per_channel(std, spec.channels, name)
+    double = {t.dtype for t in weights.values() if t.is_floating_point()} == {torch.float64}
+    dtype = torch.float64 if double else torch.float32
+    weights |= _buffers(pixels, spec.channels, dtype, name)
     needed = empty_network(spec).state_dict()
     _refuse([n for n, o in names.items() if o and o not in needed and not o.startswith("head.")], names, prefix, name)
     if not head:
         weights = {n: t for n, t in weights.items() if not n.startswith("head.")}
-        weights |= {n: torch.zeros(t.shape) for n, t in needed.items() if n.startswith("head.")}
+        weights |= {n: torch.zeros(t.shape, dtype=dtype) for n, t in needed.items() if n.startswith("head.")}
     counters = [n for n in needed if n.endswith("num_batches_tracked") and n not in weights]
     weights |= {
         n: torch.zeros((), dtype=torch.int64) for n in counters
@@ -109,9 +113,9 @@ def recognise(state: Mapping[str, Tensor], name: str, how: Reading = Reading()) 
         )
     used = {
         prefix + n for n, ours in names.items() if ours is not None and (head or not ours.startswith("head."))
-    } | taken
+    } | pixels.used
     left = Counter(_part(n, prefix) for n in state if n not in used)
-    lines = _lines(spec, found, order, len(used), left, prefix, bool(taken) or how.mean is not None, head)
+    lines = _lines(spec, found, order, len(used), left, prefix, pixels.said, head)
     return Recognised({n: weights[n] for n in needed}, spec, lines, head)
 
 
@@ -124,35 +128,74 @@ def _network_in(state: Mapping[str, Tensor], name: str, wanted: str | None) -> t
             f"{name} holds no network that is known here ({said}): the names {' or '.join(FIRST.values())} are looked for. "
             "Build the network in your own code, and give it with --model."
         )
-    choices = [p for p in found if wanted is None or p.removesuffix(".") == wanted.removesuffix(".")]
-    choices = [p for p in choices if p.endswith(EXPORTED)] or choices
-    if len(choices) != 1:
-        said = ", ".join(repr(p.removesuffix(".")) for p in found)
-        raise DataError(f"{name} holds the networks {said}: choose one with `coreselect convert --prefix`.")
-    return choices[0], found[choices[0]]
+    choices = _chosen(list(found), wanted)
+    if len(choices) == 1:
+        return choices[0], found[choices[0]]
+    if choices:
+        raise DataError(f"{name} holds the networks {_quoted(choices)}: choose one with `coreselect convert --prefix`.")
+    if list(found) == [""]:
+        raise DataError(f"{name} holds one network, whose names have no prefix: leave out --prefix {wanted}.")
+    raise DataError(f"{name} holds no network {wanted!r}: give --prefix one of {_quoted(found)}.")
 
 
-def _normalisation(
-    state: Mapping[str, Tensor], prefix: str, how: Reading
-) -> tuple[Pixels | Tensor, Pixels | Tensor, set[str]]:
-    """Return mean and std, and the names in the file that hold them."""
+def _chosen(found: Sequence[str], wanted: str | None) -> list[str]:
+    """Return the prefixes that may be meant: the wanted one, else those that end in it, so that `module.` may be left out."""
+    if wanted is None:
+        return [p for p in found if p.endswith(EXPORTED)] or [*found]
+    whole = wanted.removesuffix(".")
+    return [p for p in found if p.removesuffix(".") == whole] or [p for p in found if p.endswith(f".{whole}.")]
+
+
+def _quoted(found: Iterable[str]) -> str:
+    """Name networks by their prefixes."""
+    return ", ".join(repr(p.removesuffix(".")) for p in found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pixels:
+    """How pixels are normalised: by `mean` and `std`; the names in the file that are `held`, and `used`; what is to be `said`."""
+
+    mean: Pixels | Tensor
+    std: Pixels | Tensor
+    held: frozenset[str] = frozenset()
+    used: frozenset[str] = frozenset()
+    said: str | None = None
+
+
+def _normalisation(state: Mapping[str, Tensor], prefix: str, how: Reading) -> _Pixels:
+    """Return how pixels are normalised: numbers that are given count more than those in the file."""
     parent = prefix.removesuffix(".").rpartition(".")[0]
-    for before in (prefix, f"{parent}." if parent else ""):
-        for first, second in NORMALISATIONS:
-            if before + first in state and before + second in state:
-                names = {before + first, before + second}
-                return state[before + first].flatten(), state[before + second].flatten(), names
-    return how.mean or (0.0,), how.std or (1.0,), set()
+    places = [(b + m, b + s) for b in (prefix, f"{parent}." if parent else "") for m, s in NORMALISATIONS]
+    names = next((both for both in places if both[0] in state and both[1] in state), ())
+    held: list[Pixels | Tensor] = [state[n].flatten() for n in names] or [(0.0,), (1.0,)]
+    given = (how.mean, how.std)
+    mean, std = (h if g is None else g for g, h in zip(given, held, strict=True))
+    used = frozenset(n for n, g in zip(names, given, strict=False) if g is None)
+    said = None if names else "pixels are not normalised, as the file has no mean and std"
+    if given != (None, None):
+        said = "pixels are normalised by the numbers given" + (", not by those in the file" if names else "")
+    return _Pixels(mean, std, frozenset(names), used, said)
 
 
-def _per_channel(values: Pixels | Tensor, channels: int, name: str) -> Tensor:
-    """Return the numbers in the shape of our buffers, float32 [channels, 1, 1]."""
-    numbers = torch.as_tensor(values, dtype=torch.float32).flatten()
-    if len(numbers) not in (1, channels):
-        raise DataError(
-            f"{name} has {channels} channels, and its mean or std {len(numbers)} numbers: one each is needed."
-        )
-    return numbers.expand(channels).reshape(-1, 1, 1).clone()
+def _buffers(pixels: _Pixels, channels: int, dtype: torch.dtype, name: str) -> dict[str, Tensor]:
+    """Return mean and std as our buffers, [channels, 1, 1].
+
+    Raises:
+        DataError: they are not one number for each channel or for all, or not finite, or a std is not above 0.
+    """
+    found = {}
+    for word, values in (("mean", pixels.mean), ("std", pixels.std)):
+        numbers = torch.as_tensor(values, dtype=dtype).flatten()
+        if len(numbers) not in (1, channels):
+            raise DataError(
+                f"{name} has {channels} channels, and its {word} {len(numbers)} numbers: one each is needed."
+            )
+        if not numbers.isfinite().all() or (word == "std" and not (numbers > 0).all()):
+            kind = "finite numbers above 0" if word == "std" else "finite numbers"
+            got = ", ".join(f"{x:g}" for x in numbers.tolist())
+            raise DataError(f"{name} would be read with the {word} {got} of pixels: give {kind} as --mean and --std.")
+        found[f"normalise.{word}"] = numbers.expand(channels).reshape(-1, 1, 1).clone()
+    return found
 
 
 def _plain(tensor: Tensor) -> Tensor:
@@ -206,6 +249,21 @@ def _refuse(unknown: Sequence[str], names: Mapping[str, str | None], prefix: str
     raise DataError(why)
 
 
+def _refuse_twins(names: Mapping[str, str | None], prefix: str, file: str) -> None:
+    """Refuse two tensors that would be the same one of ours.
+
+    Raises:
+        DataError: there are two.
+    """
+    first: dict[str, str] = {}
+    for name, ours in names.items():
+        if ours is not None and first.setdefault(ours, name) != name:
+            raise DataError(
+                f"{file} holds both {prefix + first[ours]!r} and {prefix + name!r}, and a network here has one of them: take the "
+                "one that is not used out of the file, or build the network in your own code, and give it with --model."
+            )
+
+
 def _part(name: str, prefix: str) -> str:
     """Return the part of the file that a tensor belongs to, for counting."""
     inside = name.removeprefix(prefix) if name.startswith(prefix) else name.removeprefix("module.")
@@ -214,7 +272,7 @@ def _part(name: str, prefix: str) -> str:
 
 def _lines(
     spec: NetworkSpec, found: Structure, order: Sequence[str], used: int, left: Counter[str], prefix: str,
-    normalised: bool, head: bool,
+    normalisation: str | None, head: bool,
 ) -> tuple[str, ...]:  # fmt: skip
     """Say what was recognised."""
     there = f" below {prefix.removesuffix('.')}" if prefix else ""
@@ -225,6 +283,6 @@ def _lines(
         lines.append(f"the first set of normalisations is taken for {order[0]} images, the second for {order[1]} ones")
     if left:
         lines.append("left out: " + ", ".join(f"{part} ({n} tensors)" for part, n in sorted(left.items())))
-    if not normalised:
-        lines.append("pixels are not normalised, as the file has no mean and std")
+    if normalisation is not None:
+        lines.append(normalisation)
     return tuple(lines)

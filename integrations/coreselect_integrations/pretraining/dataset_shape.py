@@ -12,6 +12,7 @@ from coreselect.data.labels import refuse_sparse, why_unlabelled
 from coreselect.errors import DataError
 from coreselect.types import Int64
 from coreselect_integrations.networks import NetworkSpec
+from coreselect_integrations.own_code import is_own
 
 
 def image_shape(dataset: Any) -> tuple[int, int]:
@@ -20,6 +21,30 @@ def image_shape(dataset: Any) -> tuple[int, int]:
     Raises:
         DataError: it is not a float image [C, H, W].
     """
+    channels, height, width = _first_shape(dataset)
+    return channels, min(height, width)
+
+
+def square_shape(dataset: Any, name: str) -> tuple[int, int]:
+    """Return the channels and the side of the first item's image, for a network of ours: these take square images.
+
+    Args:
+        name: whose images they are, in messages.
+    Raises:
+        DataError: it is not a float image [C, H, H].
+    """
+    channels, height, width = _first_shape(dataset)
+    if height != width:
+        why = (
+            f"{name} has images of {height}×{width} pixels, and this network takes square ones: give --size, or resize them in "
+            "a dataset of your own."
+        )
+        raise DataError(why)
+    return channels, height
+
+
+def _first_shape(dataset: Any) -> tuple[int, int, int]:
+    """Return the shape (C, H, W) of the first item's image, which is read once."""
     item = dataset[0]
     x = item[0] if isinstance(item, tuple | list) else item
     if not isinstance(x, Tensor) or x.dim() != 3 or not x.is_floating_point():
@@ -28,19 +53,21 @@ def image_shape(dataset: Any) -> tuple[int, int]:
             f"a network needs images as float [C, H, W] in [0, 1], the first item is {got}: convert it in the dataset."
         )
         raise DataError(why)
-    return x.shape[0], min(x.shape[1:])
+    channels, height, width = x.shape
+    return channels, height, width
 
 
 def check_images(dataset: Any, spec: NetworkSpec, name: str) -> None:
     """Refuse images whose shape does not fit the network.
 
     Raises:
-        DataError: there are no images, or they do not have the shape in the spec.
+        DataError: there are no images, or they do not have the shape in the spec. A network of the user's may take images that
+            are not square; its size is the shorter side.
     """
     if not len(dataset):
         why = f"{name} holds no images: at least one is needed."
         raise DataError(why)
-    channels, size = image_shape(dataset)
+    channels, size = image_shape(dataset) if is_own(spec.arch) else square_shape(dataset, name)
     if (channels, size) != (spec.channels, spec.size):
         why = (
             f"{name} has images of {channels} channels and {size} pixels, the network takes {spec.channels} and "

@@ -13,8 +13,8 @@ from coreselect.errors import RequirementError
 from coreselect.history import History
 from coreselect.protocols import Loss
 from coreselect_integrations.networks import NetworkSpec, route_call, spec_for
-from coreselect_integrations.own_code import admitted
-from coreselect_integrations.pretraining.dataset_shape import count_classes, image_shape
+from coreselect_integrations.own_code import admitted, is_own
+from coreselect_integrations.pretraining.dataset_shape import count_classes, image_shape, square_shape
 from coreselect_integrations.pretraining.own_parts import EpochJob
 from coreselect_integrations.pretraining.settings import Settings
 from coreselect_integrations.pretraining.systems import SYSTEMS
@@ -26,8 +26,12 @@ from coreselect_integrations.training.workers import Worker
 
 
 def network_for(settings: Settings, pool: Any, num_workers: int = 0) -> NetworkSpec:
-    """Describe the network that the settings ask for on this data."""
-    channels, size = image_shape(pool)
+    """Describe the network that the settings ask for on this data.
+
+    Raises:
+        DataError: the images are not square, and the network is one of ours.
+    """
+    channels, size = image_shape(pool) if is_own(settings.arch) else square_shape(pool, "the pool")
     system = SYSTEMS[settings.system]
     supervised = system.supervised
     family = "sat" if supervised else "acl" if system.attacked else "cl"

@@ -72,6 +72,20 @@ def test_weights_of_ones_own_begin_training_and_tuning_and_are_measured(tmp_path
     command("fidelity", *weights, "--data", "digits", "--rows", 150, *measured)
 
 
+def test_several_modes_fine_tune_a_trained_network_of_ones_own(tmp_path: Path) -> None:
+    """--from with --model serves several modes as it serves one, and other code is refused before the first mode trains."""
+    file = own_file(tmp_path)
+    command("train", "standard", *DATA, "--epochs", 1, "--model", f"{file}:make", "--out", tmp_path / "a")
+    tables = ("--epochs", 1, "--eval", "none", "--test-rows", 20)
+    words = ("--from", tmp_path / "a", *DATA, *tables, "--out", tmp_path / "b")
+    for other in ((), ("--model", f"{file}:near")):
+        assert "code of yours, nets.py:make" in refused("finetune", "slf,sff", *words, *other)
+    assert not (tmp_path / "b" / "slf").exists()
+    command("finetune", "slf,sff", *words, "--model", f"{file}:make")
+    kept = json.loads((tmp_path / "b" / "results.json").read_text())
+    assert {*kept["networks"][0]["accuracy"]} == {"slf", "sff"}
+
+
 def test_fine_tuning_by_a_loss_of_ones_own(tmp_path: Path) -> None:
     """The function's loss is minimised in each mode, an equal loss gives equal weights, and a run keeps its loss by digest."""
     file = own_file(tmp_path)

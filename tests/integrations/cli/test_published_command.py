@@ -78,7 +78,8 @@ def test_a_converted_network_has_the_published_tensors_and_says_where_it_comes_f
     saved = load_network(place / "other.pt")
     assert torch.equal(saved.weights["blocks.7.norm2.natural.bias"], published["layer4.1.bn2.bn_list.1.bias"])
     assert saved.about["system"] == "dynacl"
-    assert saved.weights["normalise.mean"].flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])  # the file's own
+    assert saved.weights["normalise.mean"].flatten().tolist() == [0.5] * 3
+    assert "pixels are normalised by the numbers given, not by those in the file" in got.stderr
 
 
 def test_a_converted_network_is_selected_from_under_the_loss_of_its_run(place: Path, converted: Path) -> None:
@@ -137,6 +138,8 @@ def test_commands_read_published_files_themselves(place: Path) -> None:
         (("encoder.pt", "o.pt", "--routes", "pgd,normal"), "--routes is natural,adversarial"),
         (("encoder.pt", "o.pt", "--mean", "0.5"), "--mean and --std go together"),
         (("encoder.pt", "o.pt", "--mean", "a", "--std", "b"), "--mean are numbers"),
+        (("encoder.pt", "o.pt", "--mean", "0.5", "--std", "0"), "the std 0 of pixels: give finite numbers above 0"),
+        (("classifier.pt", "o.pt", "--routes", "adversarial,natural"), "--routes would be without effect"),
         (("encoder.pt", "o.pt", "--preset", "cifar10-sat"), "--preset cifar10-sat trains resnet18 as a classifier"),
         (("encoder.pt", "o.pt", "--preset", "none"), "no preset is called"),
         (("encoder.pt", "o.pt", "--part", "ema"), "not under 'ema'"),

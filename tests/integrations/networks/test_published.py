@@ -114,6 +114,82 @@ def test_normalisation_is_read_from_the_file_or_said() -> None:
 
 
 @torch.no_grad()
+def test_numbers_that_are_given_count_more_than_those_in_the_file() -> None:
+    """Mean, std or both are those given, the other one is the file's, and the lines say whose numbers were taken."""
+    model, x = at_random(PublishedResNet(classes=10, normalised=False)), images(n=1)
+    state = {**names_of("", model), "mu": torch.tensor([0.3] * 3), "sigma": torch.tensor([0.2] * 3)}
+    for how, mean, std in (
+        (Reading(mean=(0.5,), std=(0.25,)), 0.5, 0.25),
+        (Reading(mean=(0.5,)), 0.5, 0.2),
+        (Reading(std=(0.25,)), 0.3, 0.25),
+    ):
+        torch.testing.assert_close(ours(state, how)(x), model((x - mean) / std))
+        assert "by the numbers given, not by those in the file" in " ".join(recognise(state, "f.pt", how).lines)
+    given = recognise(names_of("", model), "f.pt", Reading(mean=(0.5,), std=(0.25,))).lines
+    assert given[-1] == "pixels are normalised by the numbers given"
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "said"),
+    [
+        (0.5, 0.0, "the std 0 of pixels: give finite numbers above 0"),
+        (0.5, -0.5, "the std -0.5 of pixels"),
+        (0.5, float("nan"), "the std nan of pixels"),
+        (float("inf"), 0.5, "the mean inf of pixels: give finite numbers as"),
+    ],
+)
+def test_numbers_that_normalise_nothing_are_refused(mean: float, std: float, said: str) -> None:
+    """A std is finite and above 0, a mean is finite, whether they are given or the file has them."""
+    state = names_of("", PublishedResNet(classes=10, normalised=False))
+    for held, how in (
+        (state, Reading(mean=(mean,), std=(std,))),
+        ({**state, "mu": torch.tensor([mean]), "sigma": torch.tensor([std])}, Reading()),
+    ):
+        with pytest.raises(DataError, match=said):
+            recognise(held, "file.pt", how)
+
+
+@torch.no_grad()
+def test_a_file_in_float64_gives_the_published_outputs_in_float64() -> None:
+    """All tensors keep their precision, with numbers of the file, numbers given, or none, and also without a head."""
+    x = images(n=1).double()
+    for normalised, how in ((True, Reading()), (False, Reading()), (False, Reading(mean=(0.0,), std=(1.0,)))):
+        model = at_random(PublishedResNet(classes=10, normalised=normalised)).double()
+        network = ours(names_of("", model), how)
+        assert {t.dtype for t in network.state_dict().values() if t.is_floating_point()} == {torch.float64}
+        assert torch.equal(network(x), model(x))
+    bare = {n: t for n, t in names_of("", model).items() if not n.startswith("fc.")}
+    assert {t.dtype for t in ours(bare).parameters()} == {torch.float64}
+
+
+def test_a_network_is_chosen_by_the_end_of_its_prefix() -> None:
+    """`encoder_q` means module.encoder_q, a whole prefix comes first, and what fits none or several is refused by name."""
+    model = PublishedResNet(classes=10)
+    both = {**names_of("module.encoder_q.", model), **names_of("module.encoder_k.", model)}
+    for wanted in ("encoder_q", "encoder_q.", "module.encoder_q"):
+        assert "below module.encoder_q" in recognise(both, "f.pt", Reading(prefix=wanted)).lines[0]
+    one = names_of("module.encoder_q.", model)
+    assert "below module.encoder_q" in recognise(one, "f.pt", Reading(prefix="encoder_q")).lines[0]
+    whole = {**names_of("q.", model), **names_of("a.q.", model), **names_of("b.q.", model)}
+    assert "below q" in recognise(whole, "f.pt", Reading(prefix="q")).lines[0]
+    for state, wanted, said in (
+        (both, "encoder", "holds no network 'encoder': give --prefix one of 'module.encoder_q', 'module.encoder_k'"),
+        ({n: t for n, t in whole.items() if n[0] != "q"}, "q", "holds the networks 'a.q', 'b.q': choose one"),
+        (names_of("", model), "q", "holds one network, whose names have no prefix: leave out --prefix q"),
+    ):
+        with pytest.raises(DataError) as why:
+            recognise(state, "f.pt", Reading(prefix=wanted))
+        assert said in str(why.value)
+
+
+def test_an_order_of_one_set_of_normalisations_is_refused() -> None:
+    """There is nothing to order: whoever gives --routes took the file for another."""
+    state = names_of("", PublishedResNet(classes=10))
+    with pytest.raises(DataError, match="has one set of normalisations, --routes would be without effect"):
+        recognise(state, "f.pt", Reading(order=("adversarial", "natural")))
+
+
+@torch.no_grad()
 def test_names_of_the_first_programs_are_recognised() -> None:
     """Two sets as bn1 and bn1_adv, counters of batches missing, tensors in half precision."""
     model, x = at_random(PublishedResNet(names=DUAL)), images(n=1)
@@ -162,6 +238,14 @@ def test_what_is_left_out_is_said_and_the_key_encoder_is_taken() -> None:
         (
             {**names_of("", PublishedResNet()), "layer1.0.conv7.weight": torch.zeros(64)},
             "'layer1.0.conv7.weight' (nearest: 'layer1.0.conv",
+        ),
+        (
+            {**names_of("", PublishedResNet(classes=10)), "linear.weight": torch.zeros(10, 512)},
+            "holds both 'fc.weight' and 'linear.weight', and a network here has one of them",
+        ),
+        (
+            {**names_of("model.", PublishedResNet()), "model.bn1.bn_list.0.bias": torch.zeros(64)},
+            "holds both 'model.bn1.bias' and 'model.bn1.bn_list.0.bias'",
         ),
         (names_of("", PublishedResNet((1, 1, 1, 1))), "a ResNet with (1, 1, 1, 1) blocks: there are resnet18"),
         (names_of("", PublishedWide(16, 1, classes=10)), "holds WRN-16-1: there are"),
