@@ -149,6 +149,7 @@ def test_wrong_usage_is_exit_code_2(words: tuple[Any, ...], tmp_path: Path) -> N
         (("--preset", "cifar12-sat"), "no preset is called"),
         (("sat", "--selector", "rsc", "--warmup", 0), "no selector is called 'rsc'"),
         (("sat", "--selector", "per_class"), "combines other selectors"),
+        (("sat", "--pool", "shift=fog:2", "--validation-data", "digits"), "--pool shift=fog would be without effect"),
         (("sat", "--arch", "resnet19"), "no architecture is called 'resnet19'"),
         (("sat", "--optimiser", "adam"), "optimiser is one of sgd and lars"),
         (("sat", "--curve", "square"), "no curve is called 'square'"),
