@@ -82,7 +82,7 @@ def test_over_the_rounds_every_class_gets_its_exact_share(inner: Selector, k: in
     """A budget below or beside the number of classes is met in every round, and is divided exactly over as many as it takes."""
     sizes = np.tile([1, 3, 6, 10], 10)
     y = np.repeat(np.arange(40), sizes)
-    quotas = levels(k, sizes.tolist(), None if shares == "equal" else sizes if shares == "pool" else shares)
+    quotas = levels(k, sizes.tolist(), None if shares == "equal" else sizes.tolist() if shares == "pool" else shares)
     task, selector = Task.from_arrays(labels=y), PerClass(inner, shares=shares)
     rounds = lcm(*(q.denominator for q in quotas))
     had = np.zeros(len(y), int)
