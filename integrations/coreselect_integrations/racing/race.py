@@ -90,10 +90,16 @@ def check_hours(race: Race, costs: Mapping[Arm, Cost], spent: float) -> None:
             f"{1 - MARGIN:g}, such as 0.5."
         )
     if needed > race.budget.seconds:
+        # the largest share, in hundredths, that leaves enough for the last training
+        share = math.floor(100 * (1 - MARGIN - least[slowest] / race.budget.seconds)) / 100
+        does = (
+            share > 0 and replace(race.budget, share=share).needed(least[slowest], sizes, spent) <= race.budget.seconds
+        )
         raise RequirementError(
             f"{race.budget.seconds / 3600:.2g} hours are too short: with {len(race.arms)} arms and {race.budget.share:g} of the "
             f"hours for the rungs, the shortest training of {slowest.name!r} takes {least[slowest]:.3g} s, so "
-            f"{rounded_up(needed):.3g} hours are needed; give these, or leave out the slowest arms."
+            f"{rounded_up(needed):.3g} hours are needed; give these, {f'or --race-share {share:g}, ' if does else ''}"
+            "or leave out the slowest arms."
         )
 
 

@@ -209,7 +209,13 @@ def test_a_share_that_leaves_no_last_training_is_refused(digits: Any, tmp_path: 
     clock = Clock()
     with pytest.raises(RequirementError, match=r"with 0\.99 of the hours leaves no time .* below 0\.98, such as 0\.5"):
         run_race(race(budget=Budget(HOURS, 0.99)), digits, place(tmp_path, clock))
+    with pytest.raises(
+        RequirementError, match=r"hours are needed; give these, or --race-share 0\.\d+, or leave out"
+    ) as why:
+        run_race(race(budget=Budget(HOURS, 0.97)), digits, place(tmp_path, clock))
     assert clock.calls == []
+    share = float(str(why.value).split("--race-share ")[1].split(",")[0])
+    assert run_race(race(budget=Budget(HOURS, share)), digits, place(tmp_path, clock)).final["error"] is None
 
 
 def test_a_last_training_that_would_be_shorter_than_a_rung_keeps_the_network_of_the_rung(
@@ -275,7 +281,7 @@ def test_every_system_can_race(system: str, tmp_path: Path) -> None:
         settings = replace(settings, own_epoch=admit(f"{own_file(tmp_path)}:train", "trainer"))
     arms = [Arm("rs2", 0.5, Effort(1)), Arm("rcs", 0.5, Effort(1))]
     outcome = run_race(
-        Race(settings, arms, Budget(100.0, SHARE), judged=16), images(72), place(tmp_path / "race", Clock())
+        Race(settings, arms, Budget(110.0, SHARE), judged=16), images(72), place(tmp_path / "race", Clock())
     )  # fmt: skip
     assert [r["n"] for r in outcome.records] == [16, 16]
     assert all(r["error"] is None for r in (*outcome.records, outcome.final)), outcome
