@@ -63,17 +63,25 @@ def largest_remainder(k: int, sizes: Sequence[int | Fraction]) -> list[int]:
 
 
 def fill(k: int, sizes: Sequence[int], shares: Sequence[float] | None = None) -> list[int]:
-    """Divide `k` picks between parts by given shares; what a part is too small to give is given by the others.
+    """Divide `k` picks between parts by given shares: the levels of `levels`, rounded by largest remainder, ties to the first part.
 
-    Part s gets min(n_s, r·share_s), the same r for all parts: the level of water in vessels of the parts' sizes and widths. Counts
-    are rounded by largest remainder, ties to the first part.
+    Returns:
+        One count for each part, at most its size; they sum to k.
+    """
+    return largest_remainder(k, levels(k, sizes, shares)) if k else [0] * len(sizes)
+
+
+def levels(k: int, sizes: Sequence[int], shares: Sequence[float] | None = None) -> list[Fraction]:
+    """Divide `k` exactly between parts by given shares; what a part is too small to give is given by the others.
+
+    Part s gets min(n_s, r·share_s), the same r for all parts: the level of water in vessels of the parts' sizes and widths.
 
     Args:
         k: in 0…Σ sizes.
         sizes: n_s ≥ 0, the size of each part.
         shares: ≥ 0, relative to each other; None: equal shares.
     Returns:
-        One count for each part, at most its size; they sum to k.
+        One number for each part, at most its size; they sum to k.
     Raises:
         BudgetError: the shares are not one finite number ≥ 0 for each part, or the parts with a share hold fewer than k.
     """
@@ -86,18 +94,17 @@ def fill(k: int, sizes: Sequence[int], shares: Sequence[float] | None = None) ->
         raise BudgetError(
             f"the parts with a share hold {room} examples, and the budget is {k}: give other parts a share."
         )
-    out = [0] * len(sizes)
+    out = [Fraction(0)] * len(sizes)
     free = [i for i, w in enumerate(width) if w]
     while free:
         total = sum(width[i] for i in free)
         full = [i for i in free if sizes[i] * total <= k * width[i]]
         if not full:
+            for i in free:
+                out[i] = k * width[i] / total
             break
         for i in full:
-            out[i] = sizes[i]
+            out[i] = Fraction(sizes[i])
         k -= sum(sizes[i] for i in full)
         free = [i for i in free if i not in set(full)]
-    if free:
-        for i, count in zip(free, largest_remainder(k, [width[i] for i in free]), strict=True):
-            out[i] = count
     return out

@@ -300,12 +300,12 @@ def best_of_all_subsets(gains: Tensor, curve: Tensor, k: int) -> float:
     return best
 
 
-def rs2_draws(n: int, k: int, rounds: int, permutation: Callable[[int], Sequence[int]]) -> list[list[int]]:
-    """Draw element by element: the first card of the deck that is not in the hand; after an empty deck comes the next."""
+def rs2_draws(counts: Sequence[int], permutation: Callable[[int], Sequence[int]]) -> list[list[int]]:
+    """Draw hands of these sizes, card by card: the first of the deck that is not in the hand; after an empty deck the next."""
     deck = [int(i) for i in permutation(0)]
     cycle = 0
     hands = []
-    for _ in range(rounds):
+    for k in counts:
         hand: list[int] = []
         while len(hand) < k:
             at = next((j for j, card in enumerate(deck) if card not in hand), None)

@@ -167,7 +167,7 @@ class Truth:
         i = np.asarray(picks, np.int64)
         own = self.label >= 0
         counts = np.bincount(self.label[own], minlength=1)
-        rare = counts < counts[counts > 0].mean() / 2
+        rare = counts < counts.sum() / max(1, (counts > 0).sum()) / 2
         seen = np.unique(np.stack([self.foreign[i], self.source[i]]), axis=1).shape[1]
         return {
             "wrong": float(self.wrong[i].mean()),

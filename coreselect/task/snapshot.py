@@ -24,6 +24,7 @@ from coreselect.objectives.objective import Objective
 from coreselect.protocols import Loss
 from coreselect.support.ranks import Work
 from coreselect.support.seeding import derive
+from coreselect.support.turns import Schedule
 from coreselect.task.context import Context, missing
 from coreselect.task.provenance import provenance
 from coreselect.types import Certificate, Diagnostics, Float64, Int64, Selection
@@ -35,6 +36,7 @@ class Snapshot(ABC):
     Attributes:
         positions: int64 [n], the pool position of each example.
         draw_seed: seed of a selector's own draws; each part of a pool has another one.
+        schedule: how many picks each round has here; None: as many as this one.
         needs_sketch: whether rows are too long to be stored in full.
         batch_loss: whether a row needs a whole group (the loss has no value for one example).
         stratified_by_labels: whether `stratify="auto"` balances groups over the classes.
@@ -58,6 +60,7 @@ class Snapshot(ABC):
         self.context, self.positions = context, positions
         self.seed, self.round, self.clock, self.progress = context.seed, context.round, context.clock, context.progress
         self.draw_seed = context.seed
+        self.schedule: Schedule | None = None
 
     @property
     def n(self) -> int:
@@ -185,14 +188,15 @@ class Snapshot(ABC):
         """Return the gradient of the training loss on validation, [P], if cached features allow it; else None."""
         return None
 
-    def restrict(self, indices: Sequence[int] | Int64, part: int = 0) -> Self:
+    def restrict(self, indices: Sequence[int] | Int64, part: int = 0, *, schedule: Schedule | None = None) -> Self:
         """Return the same snapshot over some of its examples, numbered 0…n−1 in the order given.
 
         Args:
             part: number of this part of the pool; selectors inside draw independently in each part.
+            schedule: how many picks each round has there, if not all have the same number.
         """
         inner = self._restricted_to(self.positions[np.asarray(indices, dtype=np.int64)])
-        inner.draw_seed = derive(self.draw_seed, "part", part)
+        inner.draw_seed, inner.schedule = derive(self.draw_seed, "part", part), schedule
         return inner
 
     @abstractmethod

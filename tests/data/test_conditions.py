@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch.utils.data import TensorDataset
 
 from coreselect import Task, select
-from coreselect.data.conditions import Conditions, describe
+from coreselect.data.conditions import Conditions, Truth, describe
 from coreselect.errors import DataError, RequirementError
 from coreselect.selectors import Redraw
 
@@ -93,6 +93,14 @@ def test_shares_of_picks_are_counted() -> None:
     tail = Conditions(tail=20).applied(POOL, LABELS, seed=0).truth
     rarest = int(np.argmin(np.bincount(tail.label)))
     assert tail.shares(np.flatnonzero(tail.label == rarest))["rare"] == 1
+
+
+def test_a_pool_of_foreign_images_alone_has_shares_too() -> None:
+    """No class is left, so no pick is of a rare one, and nothing warns."""
+    truth = Conditions.parse("foreign=0.999:x").applied(POOL, LABELS, seed=0, foreign=FOREIGN).truth
+    picks = np.flatnonzero(truth.foreign)
+    none = Truth(truth.wrong[picks], truth.foreign[picks], truth.label[picks], truth.source[picks])
+    assert none.shares(np.arange(len(picks)))["rare"] == 0.0
 
 
 def test_such_a_pool_is_selected_from_like_any_other() -> None:

@@ -81,7 +81,8 @@ class Filtered:
                 raise BudgetError(
                     f"the filter leaves {len(left)} of {snapshot.n} examples, and the budget is {k}: raise keep={self.keep}."
                 )
-            inner = self.selector.select(snapshot.restrict(left), k, generator=generator, round=round)
+            inside = snapshot.restrict(left, schedule=snapshot.schedule)
+            inner = self.selector.select(inside, k, generator=generator, round=round)
             return merge(snapshot, self, [Part(left, inner)])
 
     def _losses(self, snapshot: Snapshot) -> Float64:

@@ -1,24 +1,28 @@
 """Run any selector class by class, or cluster by cluster, with the shares of the pool, equal shares or given ones.
 
-    Σ_s k_s = k;   pool: k_s ≈ k·n_s/N;   equal: k_s = min(n_s, r), r so that they sum to k
+    Σ_s q_s = k;   pool: q_s = k·n_s/N;   equal: q_s = min(n_s, r), r so that they sum to k
 
-In an unbalanced pool equal shares re-balance what is trained on: with `RS2` this is a class-balanced re-draw of every epoch,
-without repetition inside a class until the class is used up.
+A class gets q_s picks, rounded. With a selector that renews, the picks that rounding leaves over go round, so that over the
+rounds each class gets exactly q_s, also where that is less than one (`coreselect.support.turns`). In an unbalanced pool equal
+shares re-balance what is trained on: with `RS2` this is a class-balanced re-draw of every epoch, without repetition inside a
+class until the class is used up.
 """
 
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from functools import partial
 from typing import Literal
 
 import numpy as np
 import torch
 
-from coreselect.budget import Budget, fill, largest_remainder, resolve
+from coreselect.budget import Budget, levels, resolve
 from coreselect.errors import ShapeError
 from coreselect.planning.derived import of_parts
 from coreselect.planning.needs import NaturalPass, Need, OwnWork, Sizes
 from coreselect.protocols import Selector, TaskLike
 from coreselect.selectors.combinators.merge import Part, merge
+from coreselect.support.turns import Turns, turns
 from coreselect.task.snapshot import Snapshot
 from coreselect.task.stratification import CLUSTERS, strata_needs, strata_of
 from coreselect.types import Int64, Selection
@@ -36,7 +40,7 @@ class PerClass:
             ascending order, relative to each other. Classes that are too small give all they have, and the others give the rest.
         clusters: how many clusters, ≥ 1.
         weighted: weigh each pick by (n_s/N)·(k/k_s), its class's share of the pool ÷ its share of the picks, so that the mean loss
-            of the picks stays an estimate of the pool's mean loss.
+            of the picks stays an estimate of the pool's mean loss; over the rounds, where a class has no pick in some of them.
     """
 
     selector: Selector
@@ -64,7 +68,7 @@ class PerClass:
         """Return what the selector needs in all classes; the whole pool counts as one where their sizes are not known yet."""
         known = list(sizes.classes) if self.by == "labels" else []
         classes = known or [sizes.n]
-        shares = self._counts(sizes.k, classes) if known else [sizes.k]
+        shares = self._turns(sizes.k, classes).counts(0) if known else [sizes.k]
         inside = [replace(sizes, n=n, k=k, classes=(n,)) for n, k in zip(classes, shares, strict=True) if k]
         clustered = OwnWork("features", partial(strata_needs, sizes.n, self.clusters))
         clusters = (NaturalPass(sizes.n), clustered) if self.by == "clusters" else ()
@@ -75,23 +79,39 @@ class PerClass:
             n, k = snapshot.n, resolve(budget, snapshot.n)
             strata = self._strata(snapshot)
             members = [np.flatnonzero(strata == s) for s in np.unique(strata)]
-            shares = self._counts(k, [len(m) for m in members])
+            shares = self._turns(k, [len(m) for m in members])
+            renews = self.renew != "never"
+            counts = shares.counts(round if renews else 0)
+            if not renews:
+                self._note_lost(snapshot, k, shares, counts)
             parts: list[Part] = []
-            for number, (m, own) in enumerate(zip(members, shares, strict=True)):
+            for number, (m, own) in enumerate(zip(members, counts, strict=True)):
                 if not own:
                     continue
-                chosen = self.selector.select(snapshot.restrict(m, number), own, generator=generator, round=round)
+                inside = snapshot.restrict(m, number, schedule=shares.of(number) if renews else None)
+                chosen = self.selector.select(inside, own, generator=generator, round=round)
                 if self.weighted:
                     weights = np.ones(own) if chosen.weights is None else chosen.weights
-                    chosen = replace(chosen, weights=weights * ((len(m) / n) * (k / own)))
+                    mean = float(shares.quotas[number]) if renews and shares.quotas[number] < 1 else own
+                    chosen = replace(chosen, weights=weights * ((len(m) / n) * (k / mean)))
                 parts.append(Part(m, chosen))
             return merge(snapshot, self, parts)
 
-    def _counts(self, k: int, sizes: list[int]) -> list[int]:
-        """Return how many picks each class gets."""
+    def _turns(self, k: int, sizes: list[int]) -> Turns:
+        """Return how many picks each class gets in each round."""
         if self.shares == "pool":
-            return largest_remainder(k, sizes)
-        return fill(k, sizes, None if self.shares == "equal" else self.shares)
+            n = sum(sizes)
+            return turns(tuple(Fraction(k * size, n) for size in sizes))
+        return turns(tuple(levels(k, sizes, None if self.shares == "equal" else self.shares)))
+
+    def _note_lost(self, snapshot: Snapshot, k: int, shares: Turns, counts: list[int]) -> None:
+        """Note how many classes with a share get no pick in any round."""
+        lost = sum(not own and q > 0 for own, q in zip(counts, shares.quotas, strict=True))
+        if lost:
+            parts = ("cluster", "clusters") if self.by == "clusters" else ("class", "classes")
+            snapshot.context.note(
+                f"{lost} {parts[lost > 1]} {'get' if lost > 1 else 'gets'} no pick of a budget of {k}: raise it"
+            )
 
     def _strata(self, snapshot: Snapshot) -> Int64:
         """Return the class or cluster of each example, int64 [n]."""

@@ -9,6 +9,7 @@ import typer
 from coreselect.cli.options import ATTACKS
 
 STARTS = ("uniform", "nfgsm")
+WHOLE = 0.999  # of a radius: a walk of so much is a whole one, rounded
 TrainRadius = Annotated[
     str | None,
     typer.Option(
@@ -27,7 +28,7 @@ class EffortOptions:
         str | None,
         typer.Option(
             help="Size of an attack step: a number for inputs in [0, 1], or in training radii, such as 1.25x.",
-            show_default="as published, scaled with the radius",
+            show_default="as published, scaled with the radius; longer where few steps would not reach it",
             rich_help_panel=ATTACKS,
         ),
     ] = None
@@ -59,7 +60,8 @@ def attack_settings(base: Any, given: Mapping[str, Any], *, usual: bool = False)
     Args:
         base: the settings (`Settings`) that hold where nothing is given.
         given: some of radius, train_radius, step, attack_steps, start and guard.
-        usual: whether a number of steps decides their size too (`usual_step`); else it is that of `base`.
+        usual: whether a number of steps decides their size too (`usual_step`); else it is that of `base`, unless such steps would
+            walk less than the radius.
     Raises:
         typer.BadParameter: a value cannot be read.
     """
@@ -78,13 +80,15 @@ def attack_settings(base: Any, given: Mapping[str, Any], *, usual: bool = False)
         if train_radius is not None:
             own["train_radius"] = train_radius
         reach = radius if train_radius is None else train_radius
-        changed = own.get("start", base.start) != base.start or (usual and "attack_steps" in given)
+        steps = own.get("attack_steps", base.attack_steps)
+        scaled = base.step * reach / base.attack_radius if base.attack_radius else base.step
+        again = "attack_steps" in given and (usual or steps * scaled < WHOLE * reach)
         if "step" in given:
             own["step"] = in_radii(given["step"], reach, "--step")
-        elif changed:
-            own["step"] = usual_step(reach, own.get("attack_steps", base.attack_steps), own.get("start", base.start))
+        elif again or own.get("start", base.start) != base.start:
+            own["step"] = usual_step(reach, steps, own.get("start", base.start))
         elif reach != base.attack_radius:
-            own["step"] = base.step * reach / base.attack_radius or 1.0  # a radius of 0 is refused elsewhere
+            own["step"] = scaled or 1.0  # a radius of 0 is refused elsewhere
     except RequirementError as why:
         raise typer.BadParameter(str(why)) from why
     return own

@@ -155,7 +155,11 @@ def checked_race(request: Request) -> Race:
         efforts = [Effort.parse(word) for word in words_in(options.efforts)]
     except CoreselectError as why:
         raise typer.BadParameter(f"--efforts: {why}") from why
-    arms = arms_of(words_in(options.arms), shares(options.fractions), efforts)
+    fractions = shares(options.fractions)
+    try:
+        arms = arms_of(words_in(options.arms), fractions, efforts)
+    except CoreselectError as why:
+        raise typer.BadParameter(f"--arms: {why}") from why
     if not arms:
         raise typer.BadParameter("--arms and --efforts name what is raced: rs2,rcs and 1x1.5,5 are a start.")
     for arm in arms:

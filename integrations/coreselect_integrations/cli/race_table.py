@@ -29,7 +29,10 @@ def forecast_lines(budget: Budget, costs: Mapping[Arm, Cost], spent: float) -> l
         + (f"; {_epochs(costs, seconds)}" if rung == 0 else "")
         for rung, (arms, seconds) in enumerate(zip(sizes, each, strict=True))
     ]
-    return [*found, f"last training: {duration(last)} for the winner; {duration(budget.seconds)} in all"]
+    told = f"{duration(last)} for the winner"
+    if each and last < each[-1]:
+        told += ", less than a run of the last rung, whose network is kept if it is longer"
+    return [*found, f"last training: {told}; {duration(budget.seconds)} in all"]
 
 
 def _epochs(costs: Mapping[Arm, Cost], seconds: float) -> str:
@@ -61,6 +64,8 @@ def show(outcome: Outcome, files: Sequence[Path]) -> None:
         console.print(_verdict(places, outcome.final["n"] or places[0].rung))
     final = outcome.final
     early = ", ended early to keep the time" if final["cut"] else ""
+    if "kept" in final:
+        early += f", kept from {final['kept']}, as what was left of the hours was too short for a longer training"
     console.print(
         f"{outcome.winner.name}, {counted(final['done'], 'epoch')} in {duration(final['seconds'])}{early}: "
         f"{final['standard']:.1%}, attacked {final['robust']:.1%} ± {100 * _error(final):.1f} on {final['n']:,} held-out images; "

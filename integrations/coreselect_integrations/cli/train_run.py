@@ -77,7 +77,12 @@ def _run(request: Request, device: torch.device, *, json: bool) -> None:
     check_timeout(machine.read_timeout, machine.workers(device))
     check_own(request.own, request.start.from_, request.given.get("arch"))
     check_beside_coreset(request.coreset, request.selector, {**request.given, **request.conditions.given})
-    asked_conditions(request.conditions, request.pool)
+    conditions = asked_conditions(request.conditions, request.pool)
+    if conditions is not None and conditions.shift is not None and request.conditions.validation_data is not None:
+        raise typer.BadParameter(
+            f"--pool shift={conditions.shift} would be without effect: it corrupts images that are held out, and --validation-data "
+            "gives others. Leave one of them out."
+        )
     coreset = None if request.coreset is None else Selection.load(request.coreset)
     given = {**request.given, **own_settings(request.own)}
     settings = settings_from(given, request.preset)

@@ -17,9 +17,11 @@ import torch
 
 from coreselect import Plan, Selector, plan
 from coreselect.budget import resolve
+from coreselect.selectors import Filtered, PerClass
 from coreselect.types import Selection
 from coreselect_integrations.pretraining.run import pretrain
 from coreselect_integrations.pretraining.settings import Settings
+from coreselect_integrations.pretraining.side_filter import SideFiltered
 from coreselect_integrations.training.batches import NonSingletonBatches
 
 TIMED_BATCHES = 3  # the first warms up
@@ -100,7 +102,17 @@ def updates_of(lengths: Sequence[int], settings: Settings) -> int:
 def _rounds(selector: Selector, settings: Settings) -> int:
     """Return how many selections the run makes."""
     chosen = settings.epochs - settings.first_selection  # epochs on a coreset
-    return {"never": 1, "round": -(-chosen // settings.every), "epoch": chosen}[selector.renew]
+    return {"never": 1, "round": -(-chosen // settings.every), "epoch": chosen}[how_often(selector)]
+
+
+def how_often(selector: Selector) -> str:
+    """Return when a selector reads the model or the pool anew: `never`, in each `round` of the sampler, or in each `epoch`.
+
+    A balance by clusters and a filter by losses keep what they have read for a round, also around draws of every epoch.
+    """
+    around = isinstance(selector, PerClass | Filtered | SideFiltered)
+    drawn = around and not selector.selector.requires - {"labels"}
+    return "round" if selector.renew == "epoch" and selector.requires - {"labels"} and drawn else selector.renew
 
 
 class _Enough(Exception):

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 
 from coreselect import Selector
 from coreselect.budget import resolve
-from coreselect_integrations.comparison.methods import selector_for, settings_for
+from coreselect_integrations.comparison.methods import selector_for, settings_for, split_effort
 from coreselect_integrations.comparison.statistics import FULL
 from coreselect_integrations.pretraining.efforts import with_effort
+from coreselect_integrations.pretraining.forecast import how_often
 from coreselect_integrations.pretraining.settings import Settings
 from coreselect_integrations.racing.plan import Cost, Length
 from coreselect_integrations.training.effort import Effort
@@ -39,11 +40,11 @@ class Arm:
 
     def selector(self, template: Settings) -> Selector | None:
         """Make its method; None trains on the whole pool."""
-        return None if self.method == FULL else selector_for(self.method, with_effort(template, self.effort))
+        return None if self.method == FULL else selector_for(self.method, attacked(template, self.effort))
 
     def settings(self, template: Settings, length: Length, seed: int) -> Settings:
         """Return the settings of a run: those of the template, with curve and schedule of this length."""
-        own = with_effort(template.scaled_to(length.epochs), self.effort)
+        own = attacked(template.scaled_to(length.epochs), self.effort)
         if self.method != FULL:
             own = settings_for(self.method, own)
         warmup, every = (length.epochs, 1) if self.method == FULL else (length.warmup, length.every)
@@ -66,16 +67,29 @@ class Arm:
         rounds = max(1, round((template.epochs - template.warmup) / template.every))
         return Cost(
             pool, resolve(self.fraction, pool), image, selection,
-            {"never": 1, "round": rounds, "epoch": None}[selector.renew],
+            {"never": 1, "round": rounds, "epoch": None}[how_often(selector)],
             WARM if selector.requires - {"labels"} else 0.0, judging,
         )  # fmt: skip
 
 
+def attacked(template: Settings, effort: Effort) -> Settings:
+    """Return the settings with the attack of an arm, which is within the judged radius where the effort has no factor."""
+    return with_effort(template, replace(effort, factor=effort.factor or 1.0))
+
+
 def arms_of(methods: Sequence[str], fractions: Sequence[float], efforts: Sequence[Effort]) -> list[Arm]:
-    """Return every combination, the cheaper attacks first; at fraction 1 all methods are one arm, which is called `full`."""
+    """Return every combination, each once, the cheaper attacks first; at fraction 1 all methods are one arm, called `full`.
+
+    A method with an effort of its own, such as `rs2@1x1.5`, is raced with that alone.
+
+    Raises:
+        RequirementError: the effort of a method cannot be read.
+    """
     found = []
     for effort in sorted(efforts, key=lambda e: e.steps):
         for fraction in sorted(fractions):
-            names = [FULL] if fraction == 1 else methods
-            found += [Arm(name, fraction, effort) for name in names]
-    return list(dict.fromkeys(found))
+            for plain, own in map(split_effort, methods):
+                told = own or effort
+                told = replace(told, factor=None) if told.factor == 1 else told  # `5x1` and `5` are one attack
+                found.append(Arm(FULL if fraction == 1 else plain, fraction, told))
+    return sorted(dict.fromkeys(found), key=lambda arm: arm.effort.steps)

@@ -9,10 +9,9 @@ from typing import Any
 from coreselect.errors import RequirementError
 from coreselect_integrations.comparison.cell_files import read_json, write_json
 from coreselect_integrations.comparison.statistics import FULL
-from coreselect_integrations.pretraining.efforts import with_effort
 from coreselect_integrations.pretraining.forecast import forecast, seconds_of_an_image
 from coreselect_integrations.pretraining.settings import Settings
-from coreselect_integrations.racing.arms import Arm
+from coreselect_integrations.racing.arms import Arm, attacked
 from coreselect_integrations.racing.dealt import dealt
 from coreselect_integrations.racing.judging import STEPS
 from coreselect_integrations.racing.plan import Cost
@@ -50,7 +49,7 @@ def _kind(arm: Arm) -> str:
 def _measured(race: Race, images: Images, place: Place) -> Mapping[str, Any]:
     """Time the first batches of each effort, and the selections."""
     efforts = {arm.effort.words: arm.effort for arm in race.arms}
-    image = {words: _seconds(with_effort(race.settings, effort), images, place) for words, effort in efforts.items()}
+    image = {words: _seconds(attacked(race.settings, effort), images, place) for words, effort in efforts.items()}
     selection: dict[str, float] = {}
     for arm in race.arms:
         if arm.method == FULL or _kind(arm) in selection:
@@ -58,7 +57,7 @@ def _measured(race: Race, images: Images, place: Place) -> Mapping[str, Any]:
         selector = arm.selector(race.settings)
         selection[_kind(arm)] = 0.0
         if selector is not None and selector.requires - {"labels"} and place.image_seconds is None:
-            own = replace(with_effort(race.settings, arm.effort), fraction=arm.fraction)
+            own = replace(attacked(race.settings, arm.effort), fraction=arm.fraction)
             known = forecast(
                 own, images.pool, images.validation, selector=selector, image_seconds=image[arm.effort.words],
                 **place.where,

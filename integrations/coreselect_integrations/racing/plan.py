@@ -5,6 +5,8 @@
     T_r / ⌈n_r / P⌉                                seconds of each of its runs, where P processes share the race
     (1 − m)·H − t                                  seconds of the winner's last training, at time t; m is a margin
 
+Where that is shorter than the winner's run of the last rung, the network of that run is kept.
+
 t_r is the time spent before rung r, probes included. So what a rung spends too much or too little is taken from, or given to,
 the rungs after it and the last training. In Jamieson and Talwalkar the arms of a rung go on with one training each. Here every
 rung begins anew, because a run has a learning-rate curve of its own length.
@@ -61,9 +63,12 @@ class Budget:
         return each, self.of_last(spent)
 
     def needed(self, each: float, sizes: Sequence[int], spent: float) -> float:
-        """Return the seconds H with which every run of rung 0, and the last training, has `each` seconds."""
-        racing = (each * self.waves(sizes[0]) * len(sizes) + spent) / self.share if sizes else 0.0
-        return max(racing, (each + spent) / (1 - MARGIN))
+        """Return the seconds H with which every run of rung 0, and the last training, has `each`; ∞ if the rungs take all."""
+        if not sizes:
+            return (each + spent) / (1 - MARGIN)
+        racing = (each * self.waves(sizes[0]) * len(sizes) + spent) / self.share
+        left = 1 - MARGIN - self.share  # of the hours, for the last training
+        return max(racing, each / left) if left > 0 else math.inf
 
 
 def sizes_of(arms: int, halving: int = 2) -> list[int]:

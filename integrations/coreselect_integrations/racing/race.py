@@ -11,20 +11,23 @@ Everything that was decided is in the folder of the race, so a race that is kill
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from coreselect.errors import RequirementError
+from coreselect.io.atomic import atomic_file
 from coreselect_integrations.comparison.cell_files import check_terms, read_json, write_json
+from coreselect_integrations.networks import MODEL
 from coreselect_integrations.racing.arms import Arm
 from coreselect_integrations.racing.costs import COSTS, costs_of
 from coreselect_integrations.racing.dealt import dealt
 from coreselect_integrations.racing.elapsed import SESSIONS, Elapsed
 from coreselect_integrations.racing.judging import Judge
-from coreselect_integrations.racing.plan import Cost, Length, rounded_up, sizes_of, survivors
-from coreselect_integrations.racing.run_arm import Run, read_record
+from coreselect_integrations.racing.plan import MARGIN, Cost, Length, rounded_up, sizes_of, survivors
+from coreselect_integrations.racing.run_arm import RECORD, Run, read_record
 from coreselect_integrations.racing.setting import Images, Place, Race
 
 TERMS, PLAN, FINAL = "terms.json", "plan.json", "final"
@@ -38,7 +41,7 @@ class Outcome:
     Attributes:
         winner: the arm that was trained for what was left of the time.
         records: of all runs, rung by rung.
-        final: of the last training.
+        final: of the last training; with `kept`, the name of a rung, if that had more time.
         seconds: that the race has taken, by its clock.
     """
 
@@ -56,8 +59,8 @@ def run_race(race: Race, train: Any, place: Place) -> Outcome:
         train: labelled images; test images take no part.
         place: where.
     Raises:
-        RequirementError: the folder holds another race, the hours are too short for one epoch of one of the arms, or all arms
-            failed.
+        RequirementError: the folder holds another race, the hours or what the rungs leave of them are too short for one epoch
+            of one of the arms, or all arms failed.
         DataError: the images have no labels, or the folder cannot be used.
     """
     check_terms(place.folder, race.terms(train), name=TERMS, what="race")
@@ -72,7 +75,7 @@ def run_race(race: Race, train: Any, place: Place) -> Outcome:
 
 
 def check_hours(race: Race, costs: Mapping[Arm, Cost], spent: float) -> None:
-    """Refuse hours in which an arm could not be trained for an epoch in rung 0.
+    """Refuse hours in which an arm could not be trained for an epoch in rung 0 and in the last training.
 
     Raises:
         RequirementError: it could not.
@@ -81,11 +84,22 @@ def check_hours(race: Race, costs: Mapping[Arm, Cost], spent: float) -> None:
     least = {arm: cost.seconds(cost.shortest) for arm, cost in costs.items()}
     slowest = max(least, key=lambda arm: least[arm])
     needed = race.budget.needed(least[slowest], sizes, spent)
-    if needed > race.budget.seconds:
+    if needed == math.inf:
         raise RequirementError(
-            f"{race.budget.seconds / 3600:.2g} hours are too short: with {len(race.arms)} arms, the shortest training of "
-            f"{slowest.name!r} takes {least[slowest]:.3g} s, so {rounded_up(needed):.3g} hours are needed; give these, or leave "
-            "out the slowest arms."
+            f"a race with {race.budget.share:g} of the hours leaves no time for the last training: give --race-share below "
+            f"{1 - MARGIN:g}, such as 0.5."
+        )
+    if needed > race.budget.seconds:
+        # the largest share, in hundredths, that leaves enough for the last training
+        share = math.floor(100 * (1 - MARGIN - least[slowest] / race.budget.seconds)) / 100
+        does = (
+            share > 0 and replace(race.budget, share=share).needed(least[slowest], sizes, spent) <= race.budget.seconds
+        )
+        raise RequirementError(
+            f"{race.budget.seconds / 3600:.2g} hours are too short: with {len(race.arms)} arms and {race.budget.share:g} of the "
+            f"hours for the rungs, the shortest training of {slowest.name!r} takes {least[slowest]:.3g} s, so "
+            f"{rounded_up(needed):.3g} hours are needed; give these, {f'or --race-share {share:g}, ' if does else ''}"
+            "or leave out the slowest arms."
         )
 
 
@@ -196,7 +210,7 @@ def _last(
     judge: Judge,
     elapsed: Elapsed,
 ) -> Outcome:
-    """Train the winner for what is left of the time."""
+    """Train the winner for what is left of the time, or keep the network of its last rung if that had more."""
     folder = place.folder / FINAL
 
     def done(_: str) -> bool:
@@ -205,8 +219,12 @@ def _last(
     for _ in dealt(["last"], place.folder, done, place.pause):
         if not (folder / PLAN).exists():
             seconds = race.budget.of_last(elapsed.seconds)
-            length = cost.longest(seconds) or cost.shortest
-            write_json(folder / PLAN, {"length": asdict(length), "seconds": seconds})
+            length = cost.longest(seconds)
+            kept = next((r for r in reversed(records) if r["arm"] == winner.name), None)
+            if kept is not None and (length is None or length.epochs < kept["done"]):
+                _keep(place.folder / f"rung{kept['rung'] + 1}" / winner.folder, folder, kept)
+                continue
+            write_json(folder / PLAN, {"length": asdict(length or cost.shortest), "seconds": seconds})
         told = read_json(folder / PLAN)
         run = Run(
             winner, None, Length(**told["length"]), race.settings.seed, folder, told["seconds"], cost.judging,
@@ -222,3 +240,11 @@ def _last(
                 f"the last training failed with {record['error']!r}: look at {folder}, and start the same command again."
             )
     return Outcome(winner, tuple(records), read_record(folder) or {}, elapsed.seconds)
+
+
+def _keep(run: Path, folder: Path, record: Mapping[str, Any]) -> None:
+    """Make the network and the record of a rung's run those of the last training; the record says so in `kept`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_file(folder / MODEL) as file:
+        file.write((run / MODEL).read_bytes())
+    write_json(folder / RECORD, {**record, "kept": run.parent.name})

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer import BadParameter
 from typer.testing import CliRunner
 
 from coreselect.cli.app import build
@@ -73,6 +74,24 @@ def test_the_attack_of_a_selection_has_one_step_or_that_of_training() -> None:
         assert make_settings("sat", StudyOptions(), *common).select_attack_steps == steps
     assert settings_from({}, "cifar10-sat").select_attack_steps is None
     assert settings_from(one.given, "cifar10-sat").select_attack_steps == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "step"),
+    [
+        ({}, 2), ({"attack_steps": 10}, 2), ({"attack_steps": 5}, 2), ({"attack_steps": 4}, 2), ({"attack_steps": 3}, 20 / 3),
+        ({"attack_steps": 1}, 10), ({"attack_steps": 1, "step": "2/255"}, None), ({"attack_steps": 1, "step": "0.25x"}, 2),
+        ({"attack_steps": 5, "train_radius": "1.5x"}, 3), ({"attack_steps": 1, "train_radius": "1.5x"}, 15),
+        ({"attack_steps": 1, "radius": 4 / 255}, 5),
+    ],
+)  # fmt: skip
+def test_train_keeps_the_published_step_unless_it_would_not_reach_the_radius(given: dict, step: float | None) -> None:
+    """Fewer steps than walk the radius are made as long as those of `compare`; a step that is given is taken."""
+    if step is None:
+        with pytest.raises(BadParameter, match="--step is a number"):
+            settings_from({"system": "sat", **given}, None)
+        return
+    assert 255 * settings_from({"system": "sat", **given}, None).step == pytest.approx(step)
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,14 @@ def test_a_first_multiple_after_the_last_epoch_is_wrong_usage(tmp_path: Path) ->
     assert "the first multiple of --every 10 from --warmup 3 on is 10" in " ".join(got.stderr.split())
 
 
+def test_a_shift_of_validation_images_of_ones_own_is_wrong_usage(tmp_path: Path) -> None:
+    """It corrupts held-out images, and there are none; nothing is written."""
+    got = command("train", "sat", "--pool", "shift=fog:2", "--validation-data", "digits", "--out", tmp_path / "run")
+    assert got.exit_code == 2
+    assert "--pool shift=fog would be without effect" in " ".join(got.stderr.split())
+    assert not (tmp_path / "run").exists()
+
+
 def test_every_arm_of_a_comparison_takes_the_same_plan() -> None:
     """A named `full` is accepted with the options of the schedule and ignores them; without a name they are refused."""
     assert without_effect(SCHEDULE, defaults("sat"), None, named=True) is None

@@ -103,6 +103,11 @@ def test_the_hours_that_are_needed_are_enough_and_fewer_are_not() -> None:
             budget = Budget(seconds, 0.5, 2, processes)
             each, last = budget.expected(sizes, 11.0)
             assert (all(s >= 7.0 for s in (*each[:1], last))) == fits
+    for share in (0.9, 0.97):  # the rungs leave little
+        enough = Budget(1.0, share).needed(7.0, sizes_of(2), 11.0)
+        assert Budget(enough * (1 + 1e-9), share).expected(sizes_of(2), 11.0)[1] >= 7.0
+        assert Budget(enough * 0.99, share).expected(sizes_of(2), 11.0)[1] < 7.0
+    assert Budget(1.0, 0.99).needed(7.0, sizes_of(2), 0.0) == math.inf
     assert rounded_up(3601) == pytest.approx(1.1)
     assert rounded_up(36.0) == pytest.approx(0.01)
 
@@ -121,6 +126,40 @@ def test_arms_are_every_combination_and_the_whole_pool_is_one_arm() -> None:
         "rs2 0.1 1x1.5", "rcs 0.1 1x1.5", "full 1x1.5", "rs2 0.1 5", "rcs 0.1 5", "full 5",
     ]  # fmt: skip
     assert Arm("rcs:eta=0.1", 0.05, Effort(2)).folder == "rcs_eta=0.1_0.05_2"
+
+
+def test_a_method_with_an_effort_of_its_own_is_one_arm_with_that_effort() -> None:
+    """It is raced once, under its plain name, however many efforts there are; equal arms are one."""
+    arms = arms_of(["rs2@1x1.5", "rs2", "rs2@5"], [0.1], [Effort(5), Effort(1), Effort(1, 1.0)])
+    assert [arm.name for arm in arms] == ["rs2 0.1 1x1.5", "rs2 0.1 1", "rs2 0.1 5"]
+    assert [arm.name for arm in arms_of(["rs2@1x1.5", "rcs@1x1.5"], [1.0], [Effort(5)])] == ["full 1x1.5"]
+    with pytest.raises(RequirementError, match="an effort is the steps"):
+        arms_of(["rs2@x"], [0.1], [Effort(5)])
+
+
+def test_an_effort_without_a_factor_is_within_the_judged_radius() -> None:
+    """Also where the settings train within another one, as those of a preset may."""
+    from tiny_runs import tiny
+
+    wide = tiny("sat", radius=0.1, train_radius=0.15)
+    run = Arm("rs2", 0.5, Effort(5)).settings(wide, Length(3, 0, 1), 0)
+    assert (run.attack_radius, run.step) == pytest.approx((0.1, 0.05))
+    assert Arm("rs2", 0.5, Effort(1, 1.5)).settings(wide, Length(3, 0, 1), 0).attack_radius == pytest.approx(0.15)
+
+
+@pytest.mark.parametrize(
+    ("words", "rounds"),
+    [
+        ("rs2", None), ("rs2:balance=labels", None), ("rs2:balance=clusters", 4), ("rs2:filter=0.6", 4), ("redraw", 4),
+        ("el2n:filter=0.6", 4), ("random", 1), ("random:balance=clusters", 1), ("el2n+rs2", None), ("importance", None),
+    ],
+)  # fmt: skip
+def test_a_race_is_charged_for_what_a_run_reads(words: str, rounds: int | None) -> None:
+    """Clusters and losses are read in each round, as in `train`; a mixture with draws of every epoch reads in each epoch."""
+    from tiny_runs import tiny
+
+    template = tiny("sat", radius=0.1, epochs=21, warmup=1, every=5)
+    assert Arm(words, 0.5, Effort(1)).cost(template, 100, 0.01, 1.0, 0.0).rounds == rounds
 
 
 @pytest.mark.parametrize(

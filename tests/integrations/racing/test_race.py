@@ -204,6 +204,36 @@ def test_hours_that_are_too_short_are_refused_with_what_would_do(digits: Any, tm
     assert outcome.seconds <= 1.05 * 3600 * hours
 
 
+def test_a_share_that_leaves_no_last_training_is_refused(digits: Any, tmp_path: Path) -> None:
+    """Nothing is trained, and the sentence names the share that is too large and one that would do."""
+    clock = Clock()
+    with pytest.raises(RequirementError, match=r"with 0\.99 of the hours leaves no time .* below 0\.98, such as 0\.5"):
+        run_race(race(budget=Budget(HOURS, 0.99)), digits, place(tmp_path, clock))
+    with pytest.raises(
+        RequirementError, match=r"hours are needed; give these, or --race-share 0\.\d+, or leave out"
+    ) as why:
+        run_race(race(budget=Budget(HOURS, 0.97)), digits, place(tmp_path, clock))
+    assert clock.calls == []
+    share = float(str(why.value).split("--race-share ")[1].split(",")[0])
+    assert run_race(race(budget=Budget(HOURS, share)), digits, place(tmp_path, clock)).final["error"] is None
+
+
+def test_a_last_training_that_would_be_shorter_than_a_rung_keeps_the_network_of_the_rung(
+    digits: Any, tmp_path: Path
+) -> None:
+    """The winner's run of the last rung is the result, the record says so, and the same command trains nothing more."""
+    clock, arms = Clock(), arms_of(["rs2"], [0.5, 1.0], EFFORTS[:1])
+    greedy = race(budget=Budget(HOURS, 0.9), arms=arms)
+    outcome = run_race(greedy, digits, place(tmp_path, clock))
+    assert clock.calls == [arm.name for arm in arms]
+    best = next(r for r in outcome.records if r["arm"] == outcome.winner.name)
+    assert outcome.final == {**best, "kept": "rung1"}
+    files, _ = write_report(tmp_path, outcome, as_json(greedy, outcome, {}))
+    assert files[0].read_bytes() == (tmp_path / "rung1" / outcome.winner.folder / "model.pt").read_bytes()
+    again = run_race(greedy, digits, place(tmp_path, clock))
+    assert (again.final, clock.calls) == (outcome.final, [arm.name for arm in arms])
+
+
 def test_processes_share_a_race(digits: Any, tmp_path: Path) -> None:
     """An arm that another process has is left to it: the others are trained first, and the rung waits for it."""
     folder = tmp_path / "rung1"
@@ -251,7 +281,7 @@ def test_every_system_can_race(system: str, tmp_path: Path) -> None:
         settings = replace(settings, own_epoch=admit(f"{own_file(tmp_path)}:train", "trainer"))
     arms = [Arm("rs2", 0.5, Effort(1)), Arm("rcs", 0.5, Effort(1))]
     outcome = run_race(
-        Race(settings, arms, Budget(100.0, SHARE), judged=16), images(72), place(tmp_path / "race", Clock())
+        Race(settings, arms, Budget(110.0, SHARE), judged=16), images(72), place(tmp_path / "race", Clock())
     )  # fmt: skip
     assert [r["n"] for r in outcome.records] == [16, 16]
     assert all(r["error"] is None for r in (*outcome.records, outcome.final)), outcome

@@ -2,6 +2,8 @@
 
 import io
 from collections import Counter
+from math import lcm
+from typing import Any
 
 import cases
 import numpy as np
@@ -12,10 +14,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 from coreselect import CoresetSampler, Task, select
-from coreselect.budget import fill
+from coreselect.budget import fill, levels
 from coreselect.errors import BudgetError, RequirementError, ScheduleError, ShapeError
+from coreselect.protocols import Selector
 from coreselect.selectors import RS2, PerClass, Random, Redraw
 from coreselect.selectors.combinators.per_class import balanced
+from coreselect.support.turns import turns
 
 Y = np.repeat([0, 1, 2], [60, 25, 5])
 
@@ -70,6 +74,56 @@ def test_a_balanced_rs2_repeats_nothing_inside_a_class_until_it_is_used_up() -> 
         for c in range(3):
             counts = [seen[int(i)] for i in np.flatnonzero(c == Y)]
             assert max(counts) - min(counts) <= 2 - (sum(counts) % len(counts) == 0)
+
+
+@pytest.mark.parametrize(("k", "shares"), [(7, "equal"), (30, "equal"), (7, "pool"), (31, "pool"), (5, (3, 1) * 20)])
+@pytest.mark.parametrize("inner", [Redraw(), RS2()])
+def test_over_the_rounds_every_class_gets_its_exact_share(inner: Selector, k: int, shares: Any) -> None:
+    """A budget below or beside the number of classes is met in every round, and is divided exactly over as many as it takes."""
+    sizes = np.tile([1, 3, 6, 10], 10)
+    y = np.repeat(np.arange(40), sizes)
+    quotas = levels(k, sizes.tolist(), None if shares == "equal" else sizes.tolist() if shares == "pool" else shares)
+    task, selector = Task.from_arrays(labels=y), PerClass(inner, shares=shares)
+    rounds = lcm(*(q.denominator for q in quotas))
+    had = np.zeros(len(y), int)
+    for r in range(rounds):
+        picks = select(task, selector, k, 3, round=r).indices
+        assert len(set(picks.tolist())) == k
+        counts = np.bincount(y[picks], minlength=40)
+        assert all(int(q) <= c <= -(-q // 1) for q, c in zip(quotas, counts.tolist(), strict=True))
+        had[picks] += 1
+        if inner.name == "rs2":  # nothing comes again before its class is used up
+            assert all(np.ptp(had[y == c]) <= 2 - (had[y == c].sum() % sizes[c] == 0) for c in range(40))
+    assert [int(had[y == c].sum()) for c in range(40)] == [q * rounds for q in quotas]
+
+
+def test_the_picks_of_a_round_do_not_depend_on_the_rounds_before() -> None:
+    """Round 5 of a balanced draw is the same when asked for first and last."""
+    task, selector = Task.from_arrays(labels=Y), PerClass(RS2(), shares="equal")
+    turns.cache_clear()
+    first = select(task, selector, 7, 1, round=5).indices.tolist()
+    for r in (9, 0, 3):
+        select(task, selector, 7, 1, round=r)
+    assert select(task, selector, 7, 1, round=5).indices.tolist() == first
+
+
+def test_a_method_that_never_renews_notes_the_classes_that_it_leaves_out() -> None:
+    """Two of three classes get none of one pick, which is said; a method that renews, and a class of share 0, say nothing."""
+    task = Task.from_arrays(labels=Y)
+    chosen = select(task, PerClass(Random(), shares="equal"), 1, round=2)
+    assert "2 classes get no pick of a budget of 1: raise it" in chosen.provenance.notes
+    assert Y[chosen.indices].tolist() == [0]
+    for selector, k in ((PerClass(Redraw(), shares="equal"), 1), (PerClass(Random(), shares=(1, 1, 0)), 2)):
+        assert not any("no pick" in note for note in select(task, selector, k).provenance.notes)
+
+
+def test_weights_of_rare_picks_bring_back_the_shares_of_the_pool_over_the_rounds() -> None:
+    """With one pick of three classes a round, the weights of three rounds sum to each class's share of the pool."""
+    total = np.zeros(3)
+    for r in range(3):
+        chosen = select(Task.from_arrays(labels=Y), PerClass(Redraw(), shares="equal", weighted=True), 1, round=r)
+        total += np.bincount(Y[chosen.indices], chosen.weights, minlength=3) / 3
+    assert np.allclose(total, [60 / 90, 25 / 90, 5 / 90])
 
 
 def test_given_shares_are_those_of_the_classes_in_ascending_order() -> None:
