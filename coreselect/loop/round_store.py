@@ -4,6 +4,7 @@ Training changes the weights, so rows of an earlier round are of no more use, an
 round that is selected again from a checkpoint finds its rows, if the weights are the same bits; if they are not, it begins anew.
 """
 
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 from coreselect.gradients.row_store import FolderStore, OtherRunError
 from coreselect.types import Selection
 
-PREFIX = "round-"
+NAME = re.compile(r"round-[0-9]{6,}")
 
 
 class RoundStore:
@@ -32,8 +33,8 @@ class RoundStore:
         Raises:
             StoreError: another process is selecting with this folder, it cannot be written, or it holds another run's rows.
         """
-        own = self.folder / f"{PREFIX}{round:06d}"
-        for other in sorted(self.folder.glob(f"{PREFIX}*")):
+        own = self.folder / f"round-{round:06d}"
+        for other in self._rounds():
             if other != own:
                 FolderStore(other).delete()
                 with suppress(OSError):  # other ranks may have rows in it
@@ -46,3 +47,8 @@ class RoundStore:
                 raise
             store.delete()  # training went on from an earlier state, and came here with other weights
             return select(store)
+
+    def _rounds(self) -> list[Path]:
+        """Return the folders of rounds; whatever else has a name that begins like theirs is somebody's own."""
+        there = sorted(self.folder.iterdir()) if self.folder.is_dir() else []
+        return [p for p in there if NAME.fullmatch(p.name) and p.is_dir() and not p.is_symlink()]

@@ -181,6 +181,23 @@ def test_a_training_run_that_died_in_a_selection_goes_on(tmp_path: Path) -> None
         other.set_epoch(1)
 
 
+def test_only_the_folders_of_rounds_are_touched(tmp_path: Path) -> None:
+    """What has a name that merely begins like a round's stays, also inside, and so does a stranger's file in a round's folder."""
+    own = [tmp_path / name for name in ("round-2-results/thesis.txt", "round-notes.txt", "round-000007/thesis.txt")]
+    for path in own:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("precious")
+    (tmp_path / "round-000008").write_text("precious")
+    (tmp_path / "round-000009").symlink_to(tmp_path / "round-000007")
+    task = cases.sat_task(N, u=12, batch_size=8)
+    sampler = CoresetSampler(task, cases.rcs(), K, warmup=0, every=1, store=tmp_path)
+    for epoch in range(3):
+        sampler.set_epoch(epoch)
+    assert [path.read_text() for path in own] == ["precious"] * 3
+    rounds = sorted(p.name for p in tmp_path.glob("round-0*"))
+    assert rounds == ["round-000002", "round-000007", "round-000008", "round-000009"]
+
+
 WORDS = ["select", "--data", "digits", "--rows", "240", "--fraction", "0.1", "--warmup-epochs", "0", "--attack-steps", "15",
          "--batch-size", "8", "--group-size", "4"]  # fmt: skip
 
