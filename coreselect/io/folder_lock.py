@@ -1,11 +1,14 @@
 """A folder that one process at a time may use: a lock that ends with the process, however it ends.
 
 It is an advisory lock of the system (`flock`) on a file in the folder; the file names who holds it, for the message to others.
-The file is removed when the lock is released; one that a killed process left behind is in nobody's way.
+The file is removed when the lock is released; one that a killed process left behind is in nobody's way. A file with any other
+content, or a link, is somebody's own, and stays as it is.
 """
 
 import os
+import re
 import socket
+import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,8 @@ from weakref import WeakSet
 from coreselect.errors import CoreselectError, StoreError
 from coreselect.io.system_lock import NoLocksError, is_at, try_lock
 
-NAME = "lock"
+NAME = ".coreselect.lock"
+CONTENT = re.compile(r"process [0-9]+ on [^\n]*\n?")
 
 
 class FolderLock:
@@ -27,8 +31,8 @@ class FolderLock:
         shown: what is in use, for messages; None: the folder.
         error: the class of the refusals.
     Raises:
-        CoreselectError: another process holds the lock, the folder cannot be written, or there are no locks, which is caused
-            by a `NoLocksError`; of the class `error`.
+        CoreselectError: another process holds the lock, its file is not ours, the folder cannot be written, or there are no
+            locks, which is caused by a `NoLocksError`; of the class `error`.
     """
 
     def __init__(
@@ -45,6 +49,11 @@ class FolderLock:
             self._made = [p for p in (folder, *folder.parents) if not p.exists()]
             folder.mkdir(parents=True, exist_ok=True)
             handle, holder = _taken(self._path)
+        except FileExistsError as why:
+            raise error(
+                f"{self._path} is no lock of ours, and {folder} needs one there to be used as {what}: move it away, or give "
+                "another folder."
+            ) from why
         except NoLocksError as why:
             raise error(
                 f"{folder} has no file locks ({why.strerror}), and {what} needs them: give a folder on another file system."
@@ -57,8 +66,14 @@ class FolderLock:
             raise error(f"{shown or folder} is in use by {holder}: wait until it is done, or give another place.")
         self._handle = handle
         _held.add(self)
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        try:
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        except OSError as why:
+            self.release()
+            raise error(
+                f"{self._path} cannot be written ({why.strerror}), and {what} needs it: make space, or give another folder."
+            ) from why
 
     def release(self) -> None:
         """Let others use the folder."""
@@ -77,21 +92,51 @@ def _taken(path: Path) -> tuple[int | None, str]:
     """Open the file of a lock and lock it: its handle; or None, and who holds it.
 
     Raises:
+        FileExistsError: there is something else under this name.
         OSError: the file cannot be made, or there are no locks.
     """
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        handle = _opened(path)
         try:
-            if not try_lock(handle):
-                holder = os.pread(handle, 200, 0).decode(errors="replace").strip() or "another process"
-                os.close(handle)
-                return None, holder
+            locked, holder = try_lock(handle), _content(handle, path)
         except BaseException:
             os.close(handle)
             raise
+        if not locked:
+            os.close(handle)
+            return None, holder or "another process"
         if is_at(handle, path):
             return handle, ""
         os.close(handle)  # the process before has just removed it
+
+
+def _opened(path: Path) -> int:
+    """Open the file of a lock, made if it is missing; never what a link names.
+
+    Raises:
+        FileExistsError: there is a link under this name.
+        OSError: the file cannot be made.
+    """
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
+    except OSError as why:
+        if path.is_symlink():
+            raise FileExistsError(str(path)) from why
+        raise
+
+
+def _content(handle: int, path: Path) -> str:
+    """Return what the file of a lock says, without the end of its line; "" is said by one whose holder was killed early.
+
+    Raises:
+        FileExistsError: it is no file of a lock.
+    """
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        raise FileExistsError(str(path))
+    said = os.pread(handle, 1000, 0).decode(errors="replace")
+    if said and not CONTENT.fullmatch(said):
+        raise FileExistsError(str(path))
+    return said.strip()
 
 
 _held: WeakSet[Any] = WeakSet()

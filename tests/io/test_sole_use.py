@@ -59,7 +59,7 @@ def test_a_second_process_is_refused_until_the_first_is_killed(tmp_path: Path) -
     finally:
         end(first)
     with sole_use(folder):
-        assert (folder / "lock").exists()
+        assert (folder / ".coreselect.lock").exists()
     assert list(folder.iterdir()) == []
 
 
@@ -83,8 +83,8 @@ def test_a_process_may_use_its_place_twice(tmp_path: Path) -> None:
         inner = SoleUse(tmp_path)
         inner.release()
         inner.release()
-        assert (tmp_path / "lock").exists()
-    assert not (tmp_path / "lock").exists()
+        assert (tmp_path / ".coreselect.lock").exists()
+    assert not (tmp_path / ".coreselect.lock").exists()
 
 
 def test_an_index_file_has_one_writer(tmp_path: Path) -> None:
@@ -125,5 +125,5 @@ def test_temporary_files_of_killed_writers_are_swept(tmp_path: Path) -> None:
         end(writer)
     time.sleep(0.01)
     with sole_use(tmp_path):
-        assert [p.name for p in tmp_path.iterdir()] == ["lock"]
+        assert [p.name for p in tmp_path.iterdir()] == [".coreselect.lock"]
     assert list(tmp_path.iterdir()) == []
