@@ -17,14 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from coreselect.errors import RequirementError
-from coreselect_integrations.comparison.cell_files import check_terms, read_json, write_json
+from coreselect.io.sole_use import shared_use
+from coreselect_integrations.comparison.cell_files import check_terms, write_json
 from coreselect_integrations.racing.arms import Arm
 from coreselect_integrations.racing.costs import COSTS, costs_of
 from coreselect_integrations.racing.dealt import dealt
 from coreselect_integrations.racing.elapsed import SESSIONS, Elapsed
 from coreselect_integrations.racing.judging import Judge
 from coreselect_integrations.racing.plan import Cost, Length, rounded_up, sizes_of, survivors
-from coreselect_integrations.racing.run_arm import Run, read_record
+from coreselect_integrations.racing.record_checks import believed, why_no_plan, why_no_told
+from coreselect_integrations.racing.run_arm import Run
 from coreselect_integrations.racing.setting import Images, Place, Race
 
 TERMS, PLAN, FINAL = "terms.json", "plan.json", "final"
@@ -58,8 +60,14 @@ def run_race(race: Race, train: Any, place: Place) -> Outcome:
     Raises:
         RequirementError: the folder holds another race, the hours are too short for one epoch of one of the arms, or all arms
             failed.
-        DataError: the images have no labels, or the folder cannot be used.
+        DataError: the images have no labels, the folder cannot be used, another work uses it, or a file in it cannot be believed.
     """
+    with shared_use(place.folder, "the folder of a race"):
+        return _begun(race, train, place)
+
+
+def _begun(race: Race, train: Any, place: Place) -> Outcome:
+    """Race in a folder that is used for nothing else."""
     check_terms(place.folder, race.terms(train), name=TERMS, what="race")
     images = Images.of(race, train)
     judge = Judge.of(race.settings, images.pool, images.judged)
@@ -157,7 +165,11 @@ def _plan(
             if fits and (length := lengths[n := arm.name]) is not None
         }
         write_json(path, plan)
-    return read_json(path)
+
+    def why(held: Mapping[str, Any]) -> str | None:
+        return why_no_plan(held, [arm.name for arm in alive]) if held or not rung else None
+
+    return believed(path, why, f"remove {folder}, and the rung runs again")
 
 
 def _rung(
@@ -171,19 +183,21 @@ def _rung(
     elapsed: Elapsed,
 ) -> dict[Arm, dict[str, Any]]:
     """Run the arms of a rung with the other processes, and return the record of each."""
-    arms = {arm.folder: arm for arm in race.arms if arm.name in plan}
-    for name in dealt(list(arms), folder, lambda n: read_record(folder / n) is not None, place.pause):
-        told = plan[arms[name].name]
-        run = Run(
-            arms[name], rung, Length(**told["length"]), race.settings.seed + rung, folder / name, told["seconds"],
-            told["judging"], LATEST * race.budget.seconds,
-        )  # fmt: skip
+    told = {arm: plan[arm.name] for arm in race.arms if arm.name in plan}
+    runs = {
+        arm.folder: Run(
+            arm, rung, Length(**own["length"]), race.settings.seed + rung, folder / arm.folder, own["seconds"],
+            own["judging"], LATEST * race.budget.seconds,
+        )
+        for arm, own in told.items()
+    }  # fmt: skip
+    for name in dealt(list(runs), folder, lambda n: runs[n].record(images) is not None, place.pause):
         if place.began is not None:
-            place.began(rung, arms[name].name)
-        record = run(race, images, place, judge, elapsed)
+            place.began(rung, runs[name].arm.name)
+        record = runs[name](race, images, place, judge, elapsed)
         if place.ended is not None:
             place.ended(record)
-    return {arm: read_record(folder / name) or {} for name, arm in arms.items()}
+    return {run.arm: run.record(images) or {} for run in runs.values()}
 
 
 def _last(
@@ -199,26 +213,29 @@ def _last(
     """Train the winner for what is left of the time."""
     folder = place.folder / FINAL
 
-    def done(_: str) -> bool:
-        return (read_record(folder) or {"error": ""})["error"] is None
+    def planned() -> Run:
+        told = believed(folder / PLAN, why_no_told, f"remove {folder}, and the last training begins anew")
+        return Run(
+            winner, None, Length(**told["length"]), race.settings.seed, folder, told["seconds"], cost.judging,
+            LATEST * race.budget.seconds,
+        )  # fmt: skip
 
-    for _ in dealt(["last"], place.folder, done, place.pause):
+    def ended() -> dict[str, Any] | None:
+        record = planned().record(images) if (folder / PLAN).exists() else None
+        return None if record is None or record["error"] is not None else record
+
+    for _ in dealt(["last"], place.folder, lambda _: ended() is not None, place.pause):
         if not (folder / PLAN).exists():
             seconds = race.budget.of_last(elapsed.seconds)
             length = cost.longest(seconds) or cost.shortest
             write_json(folder / PLAN, {"length": asdict(length), "seconds": seconds})
-        told = read_json(folder / PLAN)
-        run = Run(
-            winner, None, Length(**told["length"]), race.settings.seed, folder, told["seconds"], cost.judging,
-            LATEST * race.budget.seconds,
-        )  # fmt: skip
         if place.began is not None:
             place.began(None, winner.name)
-        record = run(race, images, place, judge, elapsed)
+        record = planned()(race, images, place, judge, elapsed)
         if place.ended is not None:
             place.ended(record)
         if record["error"] is not None:
             raise RequirementError(
                 f"the last training failed with {record['error']!r}: look at {folder}, and start the same command again."
             )
-    return Outcome(winner, tuple(records), read_record(folder) or {}, elapsed.seconds)
+    return Outcome(winner, tuple(records), ended() or {}, elapsed.seconds)
