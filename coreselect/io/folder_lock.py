@@ -29,6 +29,7 @@ class FolderLock:
         name: of the lock's file in the folder.
         what: what the folder is used as, for messages.
         shown: what is in use, for messages; None: the folder.
+        shared: hold it with others that share it: it only keeps those out who need the folder alone.
         error: the class of the refusals.
     Raises:
         CoreselectError: another process holds the lock, its file is not ours, the folder cannot be written, or there are no
@@ -43,12 +44,13 @@ class FolderLock:
         what: str = "a store",
         shown: Path | None = None,
         error: type[CoreselectError] = StoreError,
+        shared: bool = False,
     ) -> None:
-        self.folder, self._path, self._handle = folder, folder / name, -1
+        self.folder, self._path, self._handle, self._shared = folder, folder / name, -1, shared
         try:
             self._made = [p for p in (folder, *folder.parents) if not p.exists()]
             folder.mkdir(parents=True, exist_ok=True)
-            handle, holder = _taken(self._path)
+            handle, holder = _taken(self._path, shared=shared)
         except FileExistsError as why:
             raise error(
                 f"{self._path} is no lock of ours, and {folder} needs one there to be used as {what}: move it away, or give "
@@ -79,7 +81,8 @@ class FolderLock:
         """Let others use the folder."""
         if self._handle >= 0:
             with suppress(OSError):
-                self._path.unlink()
+                if not self._shared or try_lock(self._handle):  # nobody else holds it
+                    self._path.unlink()
             os.close(self._handle)
             self._handle = -1
             _held.discard(self)
@@ -88,7 +91,7 @@ class FolderLock:
                     folder.rmdir()
 
 
-def _taken(path: Path) -> tuple[int | None, str]:
+def _taken(path: Path, *, shared: bool) -> tuple[int | None, str]:
     """Open the file of a lock and lock it: its handle; or None, and who holds it.
 
     Raises:
@@ -98,7 +101,7 @@ def _taken(path: Path) -> tuple[int | None, str]:
     while True:
         handle = _opened(path)
         try:
-            locked, holder = try_lock(handle), _content(handle, path)
+            locked, holder = try_lock(handle, shared=shared), _content(handle, path)
         except BaseException:
             os.close(handle)
             raise

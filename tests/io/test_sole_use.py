@@ -13,7 +13,8 @@ import pytest
 from coreselect.errors import DataError
 from coreselect.io import system_lock
 from coreselect.io.atomic import atomic_file, sweep
-from coreselect.io.sole_use import NoLocksWarning, SoleUse, sole_use, sole_writing
+from coreselect.io.folder_lock import FolderLock
+from coreselect.io.sole_use import NoLocksWarning, SoleUse, shared_use, sole_use, sole_writing
 
 HOLD = """
 import sys, time
@@ -87,6 +88,21 @@ def test_a_process_may_use_its_place_twice(tmp_path: Path) -> None:
     assert not (tmp_path / ".coreselect.lock").exists()
 
 
+def test_a_folder_is_shared_or_used_alone(tmp_path: Path) -> None:
+    """Several share it, and the last of them lets one in that needs it alone; that one keeps them all out."""
+    folder = tmp_path / "race"
+    with shared_use(folder, "a race"):
+        with shared_use(folder, "a race"), pytest.raises(DataError, match="in use by process"):
+            SoleUse(folder)
+        with pytest.raises(DataError, match="in use by process"):
+            SoleUse(folder)
+    assert list(tmp_path.iterdir()) == []
+    other = FolderLock(folder)
+    with pytest.raises(DataError, match=r"race is in use by process .+: wait"), shared_use(folder, "a race"):
+        pass
+    other.release()
+
+
 def test_an_index_file_has_one_writer(tmp_path: Path) -> None:
     """The lock is of the file, not of its folder, and leaves no trace."""
     with sole_writing(tmp_path / "new" / "a.npz"), sole_writing(tmp_path / "new" / "b.npz"):
@@ -97,7 +113,7 @@ def test_an_index_file_has_one_writer(tmp_path: Path) -> None:
 def test_a_system_without_locks_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The work goes on with a note, and files are still written whole."""
 
-    def none(handle: int) -> bool:
+    def none(handle: int, *, shared: bool = False) -> bool:
         raise system_lock.NoLocksError(95, "Operation not supported")
 
     monkeypatch.setattr("coreselect.io.folder_lock.try_lock", none)
