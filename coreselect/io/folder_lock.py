@@ -18,6 +18,7 @@ from coreselect.errors import CoreselectError, StoreError
 from coreselect.io.system_lock import NoLocksError, is_at, try_lock
 
 NAME = ".coreselect.lock"
+TRIES = 20  # of making a folder that others may remove at the same time
 CONTENT = re.compile(r"process [0-9]+ on [^\n]*\n?")
 
 
@@ -48,9 +49,7 @@ class FolderLock:
     ) -> None:
         self.folder, self._path, self._handle, self._shared = folder, folder / name, -1, shared
         try:
-            self._made = [p for p in (folder, *folder.parents) if not p.exists()]
-            folder.mkdir(parents=True, exist_ok=True)
-            handle, holder = _taken(self._path, shared=shared)
+            handle, holder = self._first_taken()
         except FileExistsError as why:
             raise error(
                 f"{self._path} is no lock of ours, and {folder} needs one there to be used as {what}: move it away, or give "
@@ -76,6 +75,19 @@ class FolderLock:
             raise error(
                 f"{self._path} cannot be written ({why.strerror}), and {what} needs it: make space, or give another folder."
             ) from why
+
+    def _first_taken(self) -> tuple[int | None, str]:
+        """Make the folder and take the lock in it; see `_taken`."""
+        tries = TRIES
+        while True:
+            tries -= 1
+            self._made = [p for p in (self.folder, *self.folder.parents) if not p.exists()]
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                return _taken(self._path, shared=self._shared)
+            except FileNotFoundError:  # another process, which had made the folder, has just removed it
+                if not tries:
+                    raise
 
     def release(self) -> None:
         """Let others use the folder."""
