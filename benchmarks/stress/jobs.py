@@ -94,6 +94,4 @@ READERS: dict[str, Callable[[Path], object]] = {
 
 def leftovers(folder: Path) -> list[str]:
     """Return temporary files and locks that a finished work has left."""
-    return [
-        str(p.relative_to(folder)) for p in folder.rglob("*") if p.name == "lock" or p.name.endswith((".tmp", ".lock"))
-    ]
+    return [str(p.relative_to(folder)) for p in folder.rglob("*") if p.name.endswith((".tmp", ".lock"))]

@@ -1,6 +1,7 @@
 """A group of commands that are imported when they are called; their lines in the help are read from their sources."""
 
 from collections.abc import Callable
+from functools import wraps
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -67,7 +68,24 @@ class DeferredCommand(TyperCommand):
             raise CoreselectError(
                 f"the command {entry.name!r} cannot be loaded ({type(why).__name__}: {why}): install its package again."
             ) from why
-        return command_of(entry.name, can_be_quiet(function))
+        return command_of(entry.name, can_be_quiet(_ending_itself(function)))
+
+
+def _ending_itself(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a command that code of the user's, which it calls, cannot end as if its work were done."""
+
+    @wraps(function)
+    def called(*words: Any, **given: Any) -> Any:
+        try:
+            return function(*words, **given)
+        except SystemExit as why:
+            if why.code:
+                raise
+            raise CoreselectError(
+                "code that this command called ended the program before the work was done: look for sys.exit in your own files."
+            ) from why
+
+    return called
 
 
 class CommandGroup(TyperGroup):

@@ -1,9 +1,14 @@
-"""Output on terminals and pipes that are not UTF-8: a character that they lack is written in plain letters, and nothing fails."""
+"""Output on terminals and pipes that lack a character: it is written in plain letters, and nothing fails.
+
+UTF-8 lacks only the bytes of paths that are no UTF-8: these are written as codes.
+"""
 
 import codecs
 import sys
 import unicodedata
 from typing import TextIO
+
+from coreselect.support.printable import code
 
 HANDLER = "coreselect-plain"
 PLAIN = {
@@ -22,9 +27,8 @@ def plain_streams() -> None:
 
 
 def _prepare(stream: TextIO) -> None:
-    encoding = (getattr(stream, "encoding", None) or "utf-8").lower().replace("_", "-")
     reconfigure = getattr(stream, "reconfigure", None)
-    if reconfigure is not None and not encoding.startswith("utf"):
+    if reconfigure is not None:
         reconfigure(errors=HANDLER)
 
 
@@ -38,6 +42,8 @@ def _plain(error: UnicodeError) -> tuple[str, int]:
 def _letters(character: str) -> str:
     if "\u2500" <= character <= "\u257f":  # lines of tables
         return "-" if "HORIZONTAL" in unicodedata.name(character) else "|"
+    if unicodedata.category(character) == "Cs":
+        return code(character)
     if character in PLAIN:
         return PLAIN[character]
     return unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode() or "?"

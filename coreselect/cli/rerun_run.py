@@ -18,6 +18,7 @@ from coreselect.cli.select_record import WRITTEN, inputs_of, recorded
 from coreselect.cli.select_request import Request
 from coreselect.cli.select_run import pickers_of, work_of
 from coreselect.errors import IndexFileError, RequirementError
+from coreselect.support.printable import all_printable, printable
 from coreselect.support.progress import progress
 from coreselect.types import Selection
 
@@ -57,11 +58,12 @@ def _run(file: Path, old: Selection, out: Path | None, device: str | None, *, js
     if device is not None:
         request = replace(request, machine=replace(request.machine, device=device))
     talk = Console(stderr=True, highlight=False)
-    talk.print(str(command.get("line") or "coreselect select …"), markup=False, soft_wrap=True)
+    talk.print(printable(str(command.get("line") or "coreselect select …")), markup=False, soft_wrap=True)
     inputs = inputs_of(command["options"])
     early = [c for c in compared_inputs(command, inputs) if not c.same]
     for one in early:
-        talk.print(f"{one.what} changed: {one.then} then, {one.now} now", markup=False, soft_wrap=True)
+        said = f"{one.what} changed: {one.then} then, {one.now} now"
+        talk.print(printable(said), markup=False, soft_wrap=True)
     with progress() as report:
         work = work_of(request, device_on(request.machine.device), report, None)
         pickers = pickers_of(request, work.radius)
@@ -174,6 +176,6 @@ def _table(found: list[Compared]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("", "then", "now"):
         table.add_column(name, overflow="fold")
-    for one in found:
+    for one in all_printable(found):
         table.add_row(one.what, one.then, "same" if one.same else one.now, style=None if one.same else "yellow")
     return table

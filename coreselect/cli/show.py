@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from coreselect.report.summary import Balance, balance, group_gains
+from coreselect.support.printable import all_printable, printable
 from coreselect.types import Certificate, Float64, Int64, Provenance, Selection
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -36,6 +37,7 @@ def summary(
     Raises:
         IndexFileError: a pick lies outside `labels`.
     """
+    selection, class_names = all_printable(selection), class_names and [printable(name) for name in class_names]
     page = Table.grid(padding=(0, 2, 1, 0))
     page.add_column(style="bold", no_wrap=True)
     page.add_column(ratio=1)

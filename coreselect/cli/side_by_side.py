@@ -12,6 +12,7 @@ from rich.text import Text
 from coreselect.cli.show import bar
 from coreselect.report.agreement import Pair, pairs
 from coreselect.report.summary import Balance, balance
+from coreselect.support.printable import all_printable, printable
 from coreselect.types import Int64, Selection
 
 _MANY = 20  # of more classes than this those are shown in which the selections differ most
@@ -41,6 +42,8 @@ def comparison(
         class_names: one name for each label value.
         pool: int64 [N], the labels of the pool; None: those of `labels` that are not validation's.
     """
+    selections, files = [all_printable(s) for s in selections], [printable(file) for file in files]
+    class_names = class_names and [printable(name) for name in class_names]
     found = pairs(selections)
     page = Table.grid(padding=(0, 2, 1, 0))
     page.add_column(style="bold", no_wrap=True)

@@ -161,6 +161,8 @@ def _from_factory(spec: str, split: Split) -> Any:
         dataset = factory(split=split) if takes_split else factory()
     except CoreselectError:
         raise
+    except SystemExit as why:
+        raise DataError(f"dataset {spec!r} ends the program, and is to return a dataset: raise an error.") from why
     except Exception as why:  # code of the user, which may raise anything
         said = " ".join(str(why).split())[:200]
         raise DataError(f"dataset {spec!r}: calling it failed ({type(why).__name__}: {said}).") from why

@@ -8,7 +8,7 @@ import re
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,10 +21,13 @@ from coreselect.gradients.described import described, differences, plain
 from coreselect.gradients.parts import Batches, Key, Make, Parts, Record
 from coreselect.gradients.record_bytes import decoded, encoded
 from coreselect.io import strict_json
+from coreselect.io.atomic import sweep
 from coreselect.io.folder_lock import FolderLock
 from coreselect.io.record_log import RecordLog
 
 ENDING = ".rows"
+OWN = re.compile(rf"[a-z-]+-[0-9a-f]{{16}}{re.escape(ENDING)}")  # names that `_Folder` gives
+OF_A_RANK = re.compile(r"rank-[0-9]+-of-[0-9]+")
 
 
 class DamagedStoreWarning(CoreselectWarning):
@@ -64,15 +67,17 @@ class FolderStore:
         return self._given
 
     def delete(self) -> None:
-        """Delete what this process has kept.
+        """Delete what this process has kept, or what every rank has, where this is no rank; other people's files stay.
 
         Raises:
             StoreError: another process is using it.
         """
-        if self.folder.exists():
-            lock = FolderLock(self.folder)
-            shutil.rmtree(self.folder, ignore_errors=True)
-            lock.release()
+        folders = [self.folder]
+        if self.folder == self._given and self._given.is_dir():
+            folders = [*(f for f in self._given.iterdir() if OF_A_RANK.fullmatch(f.name)), self._given]
+        for folder in folders:
+            if folder.is_dir() and not folder.is_symlink():
+                _empty(folder)
 
     @contextmanager
     def opened(self, run: Mapping[str, Any], device: torch.device) -> Iterator[Parts]:
@@ -109,6 +114,25 @@ class FolderStore:
 
     def _files(self) -> list[Path]:
         return sorted(self.folder.glob(f"*{ENDING}"))
+
+
+def _empty(folder: Path) -> None:
+    """Delete the rows in a folder, and the folder if nothing else is in it.
+
+    Raises:
+        StoreError: another process is using it.
+    """
+    lock = FolderLock(folder)
+    try:
+        for path in folder.iterdir():
+            if OWN.fullmatch(path.name):
+                with suppress(OSError):  # it is a folder, or closed to this user
+                    path.unlink()
+        sweep(folder)
+    finally:
+        lock.release()
+    with suppress(OSError):  # somebody's files are in it, or another process has just begun here
+        folder.rmdir()
 
 
 class _Folder:

@@ -1,16 +1,30 @@
 """Complete files: after a crash at any moment there is the old file or the new file, never a part of one."""
 
+import io
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from coreselect.errors import DataError
 from coreselect.io.system_lock import NoLocksError, is_at, try_lock
 
 TEMPORARY = ".coreselect-*.tmp"
+
+
+class _Writes(io.FileIO):
+    """A file that remembers why it could not be written: libraries that write raise errors of their own in place of that."""
+
+    failed: OSError | None = None
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except OSError as why:
+            self.failed = why
+            raise
 
 
 @contextmanager
@@ -26,15 +40,16 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
     Args:
         path: the name of the file.
     Raises:
-        OSError: the folder cannot be made or written, or the disk is full.
+        OSError: the folder cannot be made or written, or the disk is full; it names the file, whatever the block raised then.
     """
     target = Path(os.path.realpath(path))
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.parent / TEMPORARY.replace("*", secrets.token_hex(8))
-    guard = -1
+    guard, raw = -1, None
     try:
         guard = _guard(temporary)
-        with open(temporary, "wb") as file:
+        raw = _Writes(temporary, "wb")
+        with io.BufferedWriter(raw) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -45,6 +60,10 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
         if why.filename in (None, str(temporary)):  # a user knows the file by its final name
             why.filename, why.filename2 = str(target), None
         raise
+    except Exception as why:
+        if raw is None or raw.failed is None:
+            raise
+        raise OSError(raw.failed.errno, raw.failed.strerror, str(target)) from why
     finally:
         temporary.unlink(missing_ok=True)
         if guard >= 0:

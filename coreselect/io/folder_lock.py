@@ -1,11 +1,14 @@
 """A folder that one process at a time may use: a lock that ends with the process, however it ends.
 
 It is an advisory lock of the system (`flock`) on a file in the folder; the file names who holds it, for the message to others.
-The file is removed when the lock is released; one that a killed process left behind is in nobody's way.
+The file is removed when the lock is released; one that a killed process left behind is in nobody's way. A file with any other
+content, or a link, is somebody's own, and stays as it is.
 """
 
 import os
+import re
 import socket
+import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,9 @@ from weakref import WeakSet
 from coreselect.errors import CoreselectError, StoreError
 from coreselect.io.system_lock import NoLocksError, is_at, try_lock
 
-NAME = "lock"
+NAME = ".coreselect.lock"
+TRIES = 20  # of making a folder that others may remove at the same time
+CONTENT = re.compile(r"process [0-9]+ on [^\n]*\n?")
 
 
 class FolderLock:
@@ -25,10 +30,11 @@ class FolderLock:
         name: of the lock's file in the folder.
         what: what the folder is used as, for messages.
         shown: what is in use, for messages; None: the folder.
+        shared: hold it with others that share it: it only keeps those out who need the folder alone.
         error: the class of the refusals.
     Raises:
-        CoreselectError: another process holds the lock, the folder cannot be written, or there are no locks, which is caused
-            by a `NoLocksError`; of the class `error`.
+        CoreselectError: another process holds the lock, its file is not ours, the folder cannot be written, or there are no
+            locks, which is caused by a `NoLocksError`; of the class `error`.
     """
 
     def __init__(
@@ -39,12 +45,16 @@ class FolderLock:
         what: str = "a store",
         shown: Path | None = None,
         error: type[CoreselectError] = StoreError,
+        shared: bool = False,
     ) -> None:
-        self.folder, self._path, self._handle = folder, folder / name, -1
+        self.folder, self._path, self._handle, self._shared = folder, folder / name, -1, shared
         try:
-            self._made = [p for p in (folder, *folder.parents) if not p.exists()]
-            folder.mkdir(parents=True, exist_ok=True)
-            handle, holder = _taken(self._path)
+            handle, holder = self._first_taken()
+        except FileExistsError as why:
+            raise error(
+                f"{self._path} is no lock of ours, and {folder} needs one there to be used as {what}: move it away, or give "
+                "another folder."
+            ) from why
         except NoLocksError as why:
             raise error(
                 f"{folder} has no file locks ({why.strerror}), and {what} needs them: give a folder on another file system."
@@ -57,14 +67,34 @@ class FolderLock:
             raise error(f"{shown or folder} is in use by {holder}: wait until it is done, or give another place.")
         self._handle = handle
         _held.add(self)
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        try:
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        except OSError as why:
+            self.release()
+            raise error(
+                f"{self._path} cannot be written ({why.strerror}), and {what} needs it: make space, or give another folder."
+            ) from why
+
+    def _first_taken(self) -> tuple[int | None, str]:
+        """Make the folder and take the lock in it; see `_taken`."""
+        tries = TRIES
+        while True:
+            tries -= 1
+            self._made = [p for p in (self.folder, *self.folder.parents) if not p.exists()]
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                return _taken(self._path, shared=self._shared)
+            except FileNotFoundError:  # another process, which had made the folder, has just removed it
+                if not tries:
+                    raise
 
     def release(self) -> None:
         """Let others use the folder."""
         if self._handle >= 0:
             with suppress(OSError):
-                self._path.unlink()
+                if not self._shared or try_lock(self._handle):  # nobody else holds it
+                    self._path.unlink()
             os.close(self._handle)
             self._handle = -1
             _held.discard(self)
@@ -73,25 +103,55 @@ class FolderLock:
                     folder.rmdir()
 
 
-def _taken(path: Path) -> tuple[int | None, str]:
+def _taken(path: Path, *, shared: bool) -> tuple[int | None, str]:
     """Open the file of a lock and lock it: its handle; or None, and who holds it.
 
     Raises:
+        FileExistsError: there is something else under this name.
         OSError: the file cannot be made, or there are no locks.
     """
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        handle = _opened(path)
         try:
-            if not try_lock(handle):
-                holder = os.pread(handle, 200, 0).decode(errors="replace").strip() or "another process"
-                os.close(handle)
-                return None, holder
+            locked, holder = try_lock(handle, shared=shared), _content(handle, path)
         except BaseException:
             os.close(handle)
             raise
+        if not locked:
+            os.close(handle)
+            return None, holder or "another process"
         if is_at(handle, path):
             return handle, ""
         os.close(handle)  # the process before has just removed it
+
+
+def _opened(path: Path) -> int:
+    """Open the file of a lock, made if it is missing; never what a link names.
+
+    Raises:
+        FileExistsError: there is a link under this name.
+        OSError: the file cannot be made.
+    """
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
+    except OSError as why:
+        if path.is_symlink():
+            raise FileExistsError(str(path)) from why
+        raise
+
+
+def _content(handle: int, path: Path) -> str:
+    """Return what the file of a lock says, without the end of its line; "" is said by one whose holder was killed early.
+
+    Raises:
+        FileExistsError: it is no file of a lock.
+    """
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        raise FileExistsError(str(path))
+    said = os.pread(handle, 1000, 0).decode(errors="replace")
+    if said and not CONTENT.fullmatch(said):
+        raise FileExistsError(str(path))
+    return said.strip()
 
 
 _held: WeakSet[Any] = WeakSet()

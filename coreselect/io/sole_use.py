@@ -1,7 +1,7 @@
 """The sole use of a place where a command writes: the folder of a run, or an index file.
 
 A second process is refused with one sentence. What killed writers left there is swept. A process may take a place that it has
-already: a command and the training that it calls share one lock.
+already: a command and the training that it calls share one lock. Processes that do one work together share a place.
 """
 
 import os
@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from coreselect.errors import CoreselectWarning, DataError
 from coreselect.io.atomic import sweep
@@ -43,18 +44,10 @@ class SoleUse:
         self._key: Path | None = None
         key = Path(os.path.realpath(folder)) / name
         if key not in _locks:
-            try:
-                _locks[key] = FolderLock(folder, name=name, what=what, shown=shown, error=DataError)
-            except DataError as why:
-                if not isinstance(why.__cause__, NoLocksError):
-                    raise
-                warnings.warn(
-                    f"{folder} has no file locks ({why.__cause__.strerror}), so nothing keeps two processes apart there: run "
-                    "one at a time.",
-                    NoLocksWarning,
-                    stacklevel=2,
-                )
+            lock = _lock(folder, name=name, what=what, shown=shown)
+            if lock is None:
                 return
+            _locks[key] = lock
             sweep(folder)
         _users[key] = _users.get(key, 0) + 1
         self._key = key
@@ -72,6 +65,41 @@ class SoleUse:
     def __del__(self) -> None:
         with suppress(Exception):  # at the end of the interpreter, anything may be gone
             self.release()
+
+
+def _lock(folder: Path, **settings: Any) -> FolderLock | None:
+    """Take a lock; None with a warning where there are no locks."""
+    try:
+        return FolderLock(folder, error=DataError, **settings)
+    except DataError as why:
+        if not isinstance(why.__cause__, NoLocksError):
+            raise
+        warnings.warn(
+            f"{folder} has no file locks ({why.__cause__.strerror}), so nothing keeps two processes apart there: run one at a "
+            "time.",
+            NoLocksWarning,
+            stacklevel=3,
+        )
+        return None
+
+
+@contextmanager
+def shared_use(folder: Path, what: str) -> Iterator[None]:
+    """Keep processes that need a folder alone out of it while the block runs; those that share it too are let in.
+
+    Args:
+        what: what the folder is used as, for messages.
+    Raises:
+        DataError: a process uses it alone, or it cannot be written.
+    Warns:
+        NoLocksWarning: there are no locks here.
+    """
+    lock = _lock(folder, what=what, shared=True)
+    try:
+        yield
+    finally:
+        if lock is not None:
+            lock.release()
 
 
 def _waited_for(folder: Path) -> SoleUse:

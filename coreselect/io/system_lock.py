@@ -11,9 +11,11 @@ class NoLocksError(OSError):
     """The operating system, or the file system of the file, has no such locks."""
 
 
-def try_lock(handle: int) -> bool:
+def try_lock(handle: int, *, shared: bool = False) -> bool:
     """Take the lock of an open file if it is free, and return whether it was.
 
+    Args:
+        shared: with others that share it, and with nobody who has it alone.
     Raises:
         NoLocksError: there are no locks here; `strerror` says why.
     """
@@ -22,7 +24,7 @@ def try_lock(handle: int) -> bool:
     except ImportError as why:
         raise NoLocksError(errno.ENOTSUP, "this system has no flock") from why
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError as why:
         if why.errno in HELD:
             return False

@@ -56,7 +56,7 @@ class CoresetSampler(EpochSampler):
         rank, world_size: this process's share of the epoch; all shares have the same length, padded from the front. None
             means those of the torch process group. Under a wrapper that deals batches out itself, give 0 and 1.
         store: a folder in which the sweep of the current round is kept batch by batch, so that a run that is killed while it
-            selects goes on from there. Rows of earlier rounds are deleted.
+            selects goes on from there. Rows of earlier rounds are deleted. One run at a time uses it, from its first epoch on.
         progress: of each selection, as for `coreselect.select`.
         share: whether the ranks of a process group share the sweeps of a selection, under rank 0's model (see
             `coreselect.select`); else every rank makes the whole selection by itself, under its own model.
@@ -130,6 +130,9 @@ class CoresetSampler(EpochSampler):
     def _prepare(self, epoch: int) -> bool:
         """Select, if the schedule needs a selection that does not exist yet."""
         round, before = self.round_of(epoch), self.selection
+        if self.store is not None and not self.store.begun:  # a folder that cannot be used is found before the warm-up
+            begin = self.store.begin
+            ranks.together(lambda _: begin(), "open its store")
         if round is not None:
             self.kept.begin((epoch - self._first()) // self.every)
             self.selection = self._known(round) or self._select(round)

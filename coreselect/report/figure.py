@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from coreselect.errors import DataError, IndexFileError, missing_extra
 from coreselect.io.atomic import atomic_file
+from coreselect.support.printable import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,5 +80,5 @@ def whole_number_ticks(axes: Axes) -> None:
 
 
 def literal(text: str) -> str:
-    """Return the text with dollar signs escaped, so that matplotlib does not read it as mathematics."""
-    return text.replace("$", r"\$")
+    """Return the text so that matplotlib can draw it, with dollar signs escaped: it does not read them as mathematics."""
+    return printable(text).replace("$", r"\$")

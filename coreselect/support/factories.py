@@ -5,6 +5,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -32,7 +33,7 @@ def resolve(spec: str, what: str) -> Callable[..., Any]:
         spec: `package.module:factory`, `package.module:Class.method` or `path/to/file.py:factory`.
         what: what the object is for, named in messages: "model" or "dataset".
     Raises:
-        DataError: the spec has another form, or the module cannot be found or imported.
+        DataError: the spec has another form, or the module cannot be found or imported, or ends the program.
         UnknownNameError: the module has no such name, or it is not callable.
     """
     if not is_spec(spec):
@@ -42,6 +43,10 @@ def resolve(spec: str, what: str) -> Callable[..., Any]:
         module = _from_file(Path(where), what) if where.endswith(".py") else _from_name(where)
     except DataError:
         raise
+    except SystemExit as why:
+        raise DataError(
+            f"{what} {spec!r}: {where} ends the program when it is imported: put that under if __name__ == '__main__'."
+        ) from why
     except Exception as why:  # the code of the user may raise anything
         said = " ".join(str(why).split())[:200]
         raise DataError(f"{what} {spec!r}: importing {where} failed ({type(why).__name__}: {said}).") from why
@@ -58,14 +63,23 @@ def resolve(spec: str, what: str) -> Callable[..., Any]:
 
 
 def called_with(function: Callable[..., Any], known: Mapping[str, Any]) -> Any:
-    """Call a function with those of the known arguments that it names; it may name none."""
+    """Call a function of the user's with those of the known arguments that it names; it may name none.
+
+    Raises:
+        DataError: it ends the program.
+    """
     try:
         named = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
-        return function()
-    if any(p.kind is p.VAR_KEYWORD for p in named):
-        return function(**known)
-    return function(**{p.name: known[p.name] for p in named if p.name in known})
+        given: dict[str, Any] = {}
+    else:
+        every = any(p.kind is p.VAR_KEYWORD for p in named)
+        given = dict(known) if every else {p.name: known[p.name] for p in named if p.name in known}
+    try:
+        return function(**given)
+    except SystemExit as why:
+        name = getattr(function, "__qualname__", type(function).__name__)
+        raise DataError(f"the function {name} ends the program, and is to return something: raise an error.") from why
 
 
 def source_of(spec: str) -> Path | None:
@@ -89,7 +103,9 @@ def _from_name(where: str) -> ModuleType:
 def _from_file(path: Path, what: str) -> ModuleType:
     try:
         path = path.resolve()
-        digest = hashlib.blake2b(str(path).encode() + b"\0" + path.read_bytes(), digest_size=6).hexdigest()
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise DataError(f"{what}: {path} is no ordinary file, and one of Python code is needed: give its name.")
+        digest = hashlib.blake2b(os.fsencode(path) + b"\0" + path.read_bytes(), digest_size=6).hexdigest()
     except OSError as why:
         raise DataError(f"{what}: {path} cannot be read ({why.strerror}).") from why
     name = f"coreselect_file_{digest}_{path.stem}"

@@ -100,8 +100,8 @@ def test_half_files_and_leftovers_are_found(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text("{")
     (tmp_path / "last.pt").write_bytes(b"PK\3\4")
     (tmp_path / ".coreselect-0.tmp").write_bytes(b"half")
-    (tmp_path / "lock").write_bytes(b"")
+    (tmp_path / ".coreselect.lock").write_bytes(b"")
     assert [words.split(":")[0] for words in half_files(tmp_path)] == ["last.pt", "results.json"]
-    assert sorted(leftovers(tmp_path)) == [".coreselect-0.tmp", "lock"]
+    assert sorted(leftovers(tmp_path)) == [".coreselect-0.tmp", ".coreselect.lock"]
     assert set(JOBS) == {"select", "sweep", "train", "finetune", "compare"}
     assert kills.MOST >= 2

@@ -216,3 +216,19 @@ def test_convert_writes_the_other_format(folder: Path) -> None:
     assert isinstance(run("convert", folder / "a.csv", folder / "b.npz").exception, IndexFileError)
     assert isinstance(run("convert", folder / "a.npz", folder / "b.pt").exception, IndexFileError)
     assert run("convert", folder / "a.npz").exit_code == 2
+
+
+def test_texts_of_a_file_cannot_steer_the_terminal(folder: Path, tmp_path: Path) -> None:
+    """Control characters in class names, and in what an index file says of itself, are shown as codes, by one file and by two."""
+    evil = "\x1b[31m\x9b2J\u202eabc\x00\r"
+    (folder / "class_names.txt").write_text("\n".join(f"{i}\x1b[2J" for i in range(10)))
+    made = fakes.selection()
+    known = replace(made.provenance, selector=evil, notes=(evil,), settings={evil: evil}, versions={evil: "1"})
+    files = [tmp_path / "a.npz", tmp_path / "b.npz"]
+    for file in files:
+        replace(made, provenance=known).save(file)
+    for words in (files[:1], [*files, "--data", folder], [files[0], "--data", folder]):
+        got = run("inspect", *words)
+        assert got.exit_code == 0, got.output
+        assert "\\u001b[31m" in got.output
+        assert not [c for c in got.output if c != "\n" and (ord(c) < 32 or 127 <= ord(c) < 160 or c == "\u202e")]

@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import subprocess
 import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from coreselect.cli import command_group
 from coreselect.cli.app import main
-from coreselect.cli.plain_output import HANDLER, PLAIN, plain_streams
+from coreselect.cli.plain_output import PLAIN, plain_streams
 from coreselect.io.atomic import atomic_file
 
 FAULTS = {
@@ -85,6 +86,47 @@ def test_a_failed_write_names_the_file_that_was_asked_for(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
+NO_SPACE = """
+import resource, sys
+import numpy as np, torch
+from coreselect.cli.last_resort import explained
+from coreselect.io.atomic import atomic_file
+writers = {
+    "torch": lambda file: torch.save({"weights": torch.zeros(300_000)}, file),
+    "numpy": lambda file: np.savez(file, rows=np.zeros(300_000)),
+    "own": lambda file: file.write(b"0" * 10**6),
+}
+resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, 2**16))
+try:
+    with atomic_file(sys.argv[1]) as file:
+        writers[sys.argv[2]](file)
+except OSError as why:
+    print(explained(why))
+"""
+
+
+@pytest.mark.parametrize("writer", ["torch", "numpy", "own"])
+def test_a_full_disk_is_told_by_its_own_name_whoever_writes(writer: str, tmp_path: Path) -> None:
+    """Libraries raise other errors when a write fails; a user reads which file, and why, and finds nothing left of it."""
+    path = tmp_path / "last.pt"
+    got = subprocess.run([sys.executable, "-c", NO_SPACE, path, writer], capture_output=True, text=True, check=True)
+    assert got.stdout.startswith(f"{path} cannot be read or written (File too large): raise the limit on file sizes")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_that_no_write_caused_stays_what_it_is(tmp_path: Path) -> None:
+    """A block that fails for its own reasons raises these, also with an error of another file behind them."""
+
+    def fails() -> None:
+        try:
+            (tmp_path / "missing").read_bytes()
+        except OSError as why:
+            raise RuntimeError("own") from why
+
+    with pytest.raises(RuntimeError, match="own"), atomic_file(tmp_path / "a"):
+        fails()
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "cp437"])
 def test_output_in_old_encodings_is_plain(encoding: str, ours: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A table and every character that we print are written, and the command succeeds."""
@@ -105,9 +147,22 @@ def test_output_in_old_encodings_is_plain(encoding: str, ours: Any, monkeypatch:
     assert "?" in written  # the Chinese character alone
 
 
-def test_utf8_streams_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where everything can be written, nothing is replaced."""
-    stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_path_that_is_no_utf8_can_be_printed(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its bytes are written as codes, on every stream, and what the encoding has is written as it is."""
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     monkeypatch.setattr(sys, "stdout", stream)
     plain_streams()
-    assert stream.errors != HANDLER
+    print(f"wrote η {os.fsdecode(bytes([0xFE]))}.npz")
+    stream.flush()
+    written = stream.buffer.getvalue().decode(encoding)  # type: ignore[attr-defined]
+    assert written.rstrip() == f"wrote {'η' if encoding == 'utf-8' else 'eta'} \\xfe.npz"
+
+
+def test_code_of_the_users_cannot_end_a_command_as_done(ours: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Wherever it calls sys.exit, the exit code is 1, and one line says so; another exit code stays."""
+    assert ours("raise SystemExit(0)") == 1
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert "ended the program before the work was done" in err
+    assert ours("raise SystemExit(3)") == 3

@@ -215,3 +215,31 @@ def test_ranks_keep_what_they_make_apart(tmp_path: Path, monkeypatch: Any) -> No
     assert sorted(p.name for p in tmp_path.iterdir()) == ["rank-0-of-2", "rank-1-of-2"]
     FolderStore(tmp_path).delete()
     assert [p.name for p in tmp_path.iterdir()] == ["rank-0-of-2"]
+
+
+def test_only_what_the_store_wrote_is_deleted(tmp_path: Path) -> None:
+    """Other people's files and folders stay in a store that is deleted, and without them the folder goes too."""
+    for folder in (tmp_path / "mixed", tmp_path / "pure"):
+        swept(FolderStore(folder), Maker())
+    own = [tmp_path / "mixed" / "thesis.txt", tmp_path / "mixed" / "notes.rows", tmp_path / "mixed" / "more" / "a.rows"]
+    own[2].parent.mkdir()
+    for path in own:
+        path.write_text("precious")
+    for folder in (tmp_path / "mixed", tmp_path / "pure"):
+        FolderStore(folder).delete()
+    assert sorted(p for p in tmp_path.rglob("*") if p.is_file()) == sorted(own)
+    assert not (tmp_path / "pure").exists()
+
+
+def test_one_process_deletes_the_rows_of_all_ranks(tmp_path: Path, monkeypatch: Any) -> None:
+    """A run that goes on with one process leaves no rows of the ranks before it, and keeps a file beside them."""
+    with monkeypatch.context() as group:
+        group.setattr("torch.distributed.is_initialized", lambda: True)
+        group.setattr("torch.distributed.get_world_size", lambda: 2)
+        for rank in (0, 1):
+            group.setattr("torch.distributed.get_rank", lambda rank=rank: rank)
+            swept(FolderStore(tmp_path / "store"), Maker())
+    (tmp_path / "store" / "rank-1-of-2" / "notes.txt").write_text("precious")
+    FolderStore(tmp_path / "store").delete()
+    left = [str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()]
+    assert left == ["store/rank-1-of-2/notes.txt"]

@@ -13,7 +13,8 @@ import pytest
 from coreselect.errors import DataError
 from coreselect.io import system_lock
 from coreselect.io.atomic import atomic_file, sweep
-from coreselect.io.sole_use import NoLocksWarning, SoleUse, sole_use, sole_writing
+from coreselect.io.folder_lock import FolderLock
+from coreselect.io.sole_use import NoLocksWarning, SoleUse, shared_use, sole_use, sole_writing
 
 HOLD = """
 import sys, time
@@ -59,7 +60,7 @@ def test_a_second_process_is_refused_until_the_first_is_killed(tmp_path: Path) -
     finally:
         end(first)
     with sole_use(folder):
-        assert (folder / "lock").exists()
+        assert (folder / ".coreselect.lock").exists()
     assert list(folder.iterdir()) == []
 
 
@@ -83,8 +84,23 @@ def test_a_process_may_use_its_place_twice(tmp_path: Path) -> None:
         inner = SoleUse(tmp_path)
         inner.release()
         inner.release()
-        assert (tmp_path / "lock").exists()
-    assert not (tmp_path / "lock").exists()
+        assert (tmp_path / ".coreselect.lock").exists()
+    assert not (tmp_path / ".coreselect.lock").exists()
+
+
+def test_a_folder_is_shared_or_used_alone(tmp_path: Path) -> None:
+    """Several share it, and the last of them lets one in that needs it alone; that one keeps them all out."""
+    folder = tmp_path / "race"
+    with shared_use(folder, "a race"):
+        with shared_use(folder, "a race"), pytest.raises(DataError, match="in use by process"):
+            SoleUse(folder)
+        with pytest.raises(DataError, match="in use by process"):
+            SoleUse(folder)
+    assert list(tmp_path.iterdir()) == []
+    other = FolderLock(folder)
+    with pytest.raises(DataError, match=r"race is in use by process .+: wait"), shared_use(folder, "a race"):
+        pass
+    other.release()
 
 
 def test_an_index_file_has_one_writer(tmp_path: Path) -> None:
@@ -97,7 +113,7 @@ def test_an_index_file_has_one_writer(tmp_path: Path) -> None:
 def test_a_system_without_locks_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The work goes on with a note, and files are still written whole."""
 
-    def none(handle: int) -> bool:
+    def none(handle: int, *, shared: bool = False) -> bool:
         raise system_lock.NoLocksError(95, "Operation not supported")
 
     monkeypatch.setattr("coreselect.io.folder_lock.try_lock", none)
@@ -125,5 +141,5 @@ def test_temporary_files_of_killed_writers_are_swept(tmp_path: Path) -> None:
         end(writer)
     time.sleep(0.01)
     with sole_use(tmp_path):
-        assert [p.name for p in tmp_path.iterdir()] == ["lock"]
+        assert [p.name for p in tmp_path.iterdir()] == [".coreselect.lock"]
     assert list(tmp_path.iterdir()) == []

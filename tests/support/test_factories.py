@@ -1,13 +1,15 @@
 """Claims about naming an object on the command line."""
 
 import dataclasses
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
+from coreselect.data import load
 from coreselect.errors import DataError, UnknownNameError
-from coreselect.support.factories import is_spec, resolve
+from coreselect.support.factories import called_with, is_spec, resolve
 
 CODE = """
 from dataclasses import dataclass
@@ -106,3 +108,35 @@ def test_missing_modules_and_files_are_refused(tmp_path: Path) -> None:
         resolve("a_module_nobody_has.inner:make", "model")
     with pytest.raises(DataError, match=r"none\.py cannot be read"):
         resolve(f"{tmp_path / 'none.py'}:make", "model")
+
+
+@pytest.mark.parametrize("stop", ["import sys; sys.exit(0)", "raise SystemExit", "quit()"])
+def test_code_that_ends_the_program_is_refused(tmp_path: Path, stop: str) -> None:
+    """Neither importing a file nor calling its function ends a command as if its work were done."""
+    (tmp_path / "ends.py").write_text(stop)
+    with pytest.raises(DataError, match=r"ends the program when it is imported: put that under if __name__"):
+        resolve(f"{tmp_path / 'ends.py'}:make", "model")
+    (tmp_path / "later.py").write_text(f"def make(split='train'):\n    {stop}\n")
+    with pytest.raises(DataError, match="the function make ends the program"):
+        called_with(resolve(f"{tmp_path / 'later.py'}:make", "model"), {})
+    with pytest.raises(DataError, match="ends the program, and is to return a dataset"):
+        load(f"{tmp_path / 'later.py'}:make")
+
+
+@pytest.mark.parametrize("what", ["pipe", "folder"])
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path, what: str) -> None:
+    """A pipe that nobody writes to, and a folder, are refused by name."""
+    path = tmp_path / "code.py"
+    os.mkfifo(path) if what == "pipe" else path.mkdir()
+    with pytest.raises(DataError, match=r"code\.py is no ordinary file"):
+        resolve(f"{path}:make", "model")
+
+
+def test_a_file_may_have_a_name_that_is_no_utf_8(tmp_path: Path) -> None:
+    """Paths are bytes on most systems; such a file is loaded as any other."""
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/\xfe.py")
+    try:
+        Path(path).write_text("def make(): return 3")
+    except OSError:
+        pytest.skip("the file system has no such names")
+    assert resolve(f"{path}:make", "model")() == 3

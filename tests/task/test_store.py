@@ -1,5 +1,6 @@
 """Claims about selections with a store: the same bits as without, also after a death, and no pass is made twice."""
 
+import copy
 import json
 import os
 import random
@@ -22,6 +23,7 @@ from coreselect import CoresetSampler, Selection, get_selector, plan, select, se
 from coreselect.cli.app import build
 from coreselect.errors import RequirementError, StoreError
 from coreselect.gradients.row_store import FolderStore
+from coreselect.io.folder_lock import FolderLock
 
 N, K = 40, 8
 
@@ -179,6 +181,47 @@ def test_a_training_run_that_died_in_a_selection_goes_on(tmp_path: Path) -> None
     other = CoresetSampler(cases.sat_task(N + 1, batch_size=8, model=later), cases.rcs(), K, 0, 1, store=tmp_path)
     with pytest.raises(StoreError, match="differs in pool"):
         other.set_epoch(1)
+
+
+def test_only_the_folders_of_rounds_are_touched(tmp_path: Path) -> None:
+    """What has a name that merely begins like a round's stays, also inside, and so does a stranger's file in a round's folder."""
+    own = [tmp_path / name for name in ("round-2-results/thesis.txt", "round-notes.txt", "round-000007/thesis.txt")]
+    for path in own:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("precious")
+    (tmp_path / "round-000008").write_text("precious")
+    (tmp_path / "round-000009").symlink_to(tmp_path / "round-000007")
+    task = cases.sat_task(N, u=12, batch_size=8)
+    sampler = CoresetSampler(task, cases.rcs(), K, warmup=0, every=1, store=tmp_path)
+    for epoch in range(3):
+        sampler.set_epoch(epoch)
+    assert [path.read_text() for path in own] == ["precious"] * 3
+    rounds = sorted(p.name for p in tmp_path.glob("round-0*"))
+    assert rounds == ["round-000002", "round-000007", "round-000008", "round-000009"]
+
+
+def test_a_store_is_held_from_the_first_epoch_on(tmp_path: Path) -> None:
+    """Another run is refused before its warm-up, and let in when the first is over; a copy of a sampler holds it by itself."""
+
+    def sampler() -> CoresetSampler:
+        return CoresetSampler(cases.sat_task(N, batch_size=8), cases.rcs(), K, warmup=3, every=1, store=tmp_path / "s")
+
+    first, other = sampler(), FolderLock(tmp_path / "s")
+    with pytest.raises(StoreError, match="in use by process"):
+        first.set_epoch(0)
+    other.release()
+    first.set_epoch(0)
+    assert first.store is not None
+    copy.deepcopy(first.store).close()
+    with pytest.raises(StoreError, match="in use by process"):
+        FolderLock(tmp_path / "s")
+    first.store.close()
+    FolderLock(tmp_path / "s" / "round-000003").release()
+    held = FolderLock(tmp_path / "s" / "round-000003")
+    with pytest.raises(StoreError, match="round-000003 is in use by process"):
+        sampler().set_epoch(0)
+    held.release()
+    assert list(tmp_path.iterdir()) == []
 
 
 WORDS = ["select", "--data", "digits", "--rows", "240", "--fraction", "0.1", "--warmup-epochs", "0", "--attack-steps", "15",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from coreselect.cli.divided_pool import naming_validation
 from coreselect.data.labels import SparseLabelsError, why_unlabelled
 from coreselect.errors import BudgetError, DataError
 from coreselect.io.sole_use import sole_use
+from coreselect.loop.round_store import RoundStore
 from coreselect.support import ranks
 from coreselect_integrations.cli.run_progress import counted
 from coreselect_integrations.networks import Saved, network_file, open_network
@@ -45,6 +46,26 @@ def folder_of_run(out: Path, *, locked: bool = True) -> Iterator[None]:
     """
     check_folder(out)
     with sole_use(out) if locked and ranks.rank() == 0 else nullcontext():
+        yield
+
+
+@contextmanager
+def store_of_run(folder: Path | None, *, locked: bool = True) -> Iterator[None]:
+    """Keep other processes out of the store of a run while the block runs, and see that rows can be written to it.
+
+    Args:
+        folder: None is no store.
+        locked: whether anything is written.
+    Raises:
+        DataError, StoreError: it cannot be written to, or another process uses it.
+    """
+    if folder is not None:
+        check_folder(folder, "--store")
+    if folder is None or not locked:
+        yield
+        return
+    with closing(RoundStore(folder)) as store:
+        store.begin()
         yield
 
 

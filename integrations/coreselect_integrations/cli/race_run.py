@@ -2,6 +2,7 @@
 
 import json as json_
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +17,7 @@ from coreselect.cli.options import AttackOptions, MachineOptions, PoolOptions
 from coreselect.cli.processes import as_rank
 from coreselect.data.items import check_timeout
 from coreselect.errors import CoreselectError
+from coreselect.io.sole_use import shared_use
 from coreselect_integrations.cli.checks_before_work import check_folder, check_shares, classes_in, held_out
 from coreselect_integrations.cli.compare_options import StudyOptions
 from coreselect_integrations.cli.compare_study import make_settings, shares, words_in
@@ -62,7 +64,8 @@ def run(request: Request, *, json: bool) -> None:
     with as_rank(request.machine.device, group=False) as device:
         race = checked_race(request)
         check_folder(request.out)
-        _run(request, race, device, json=json)
+        with nullcontext() if request.dry_run else shared_use(request.out, "the folder of a race"):
+            _run(request, race, device, json=json)
 
 
 def _run(request: Request, race: Race, device: torch.device, *, json: bool) -> None:

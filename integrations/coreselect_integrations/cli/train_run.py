@@ -16,7 +16,7 @@ from coreselect.cli.processes import as_rank
 from coreselect.cli.select_options import WorkOptions
 from coreselect.data.items import check_timeout
 from coreselect.support import ranks
-from coreselect_integrations.cli.checks_before_work import check_folder, folder_of_run, held_out, network_at
+from coreselect_integrations.cli.checks_before_work import folder_of_run, held_out, network_at, store_of_run
 from coreselect_integrations.cli.divided import asked_conditions, division_for
 from coreselect_integrations.cli.options import OwnOptions
 from coreselect_integrations.cli.own_network import check_own, own_settings, own_weights
@@ -64,7 +64,8 @@ def run(request: Request, *, json: bool) -> None:
     """Train with the options that were given, and print the last record or a summary; or print only what that would cost."""
 
     def train(_: Any) -> None:
-        with folder_of_run(request.out, locked=not request.work.dry_run):
+        written = not request.work.dry_run
+        with folder_of_run(request.out, locked=written), store_of_run(request.work.store, locked=written):
             _run(request, device, json=json)
 
     with as_rank(request.machine.device) as device:
@@ -91,10 +92,8 @@ def _run(request: Request, device: torch.device, *, json: bool) -> None:
     check_probe(settings, request.start.probe_every)
     if method is not None:
         settings = with_settings_of_selector(request.selector or "", method, settings, given)
-    if request.work.store is not None:
-        if method is None:
-            raise typer.BadParameter("--store keeps the sweeps of selections, and there are none: give --selector.")
-        check_folder(request.work.store, "--store")
+    if request.work.store is not None and method is None:
+        raise typer.BadParameter("--store keeps the sweeps of selections, and there are none: give --selector.")
     start = None if request.start.from_ is None else network_at(request.start.from_)
     dataset = request.pool.read("train", request.pool.rows)
     division = division_for(request.conditions, request.pool, dataset)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -11,12 +11,14 @@ from coreselect_integrations.comparison.cell_run import EMPTY_RECORD
 from coreselect_integrations.comparison.plan import Cell
 
 
-def why_unbelievable(record: Any, cell: Cell) -> str | None:
+def why_unbelievable(record: Any, cell: Cell, tested: Mapping[str, int], also: Collection[str] = ()) -> str | None:
     """Return what is wrong with the record of a finished cell, or None.
 
     Args:
         record: what was read from the cell's file.
         cell: which cell it should be of.
+        tested: the evaluations that every cell has, each with its number of test images.
+        also: the accuracies that every evaluation has too, see `Study.also`.
     """
     if not isinstance(record, Mapping):
         return f"it holds a {type(record).__name__}"
@@ -32,11 +34,31 @@ def why_unbelievable(record: Any, cell: Cell) -> str | None:
     accuracies = record["accuracy"]
     if not isinstance(accuracies, Mapping) or not all(isinstance(found, Mapping) for found in accuracies.values()):
         return "its accuracies are no table"
-    for evaluation, found in accuracies.items():
-        for name, value in found.items():
-            if not (_count(value) if name == "n" else is_share(value)):
-                return f"its accuracy {evaluation}, {name}, is {value!r}, a share from 0 to 1 is needed"
+    if accuracies.keys() != tested.keys():
+        return f"its accuracies are of {_named(accuracies)}, and those of {_named(tested)} are needed"
+    said = (_why_no_accuracies(found, tested[evaluation], also) for evaluation, found in accuracies.items())
+    return next((f"its accuracy {name}, {why}" for name, why in zip(accuracies, said, strict=True) if why), None)
+
+
+def _why_no_accuracies(found: Mapping[str, Any], n: int, also: Collection[str]) -> str | None:
+    """Return what is wrong with the accuracies of one evaluation on n images, or None."""
+    needed = ("standard", "robust", "n", *also)
+    if found.keys() != set(needed):
+        return f"has {_named(found)}, and {_named(needed)} are needed"
+    for name, value in found.items():
+        if name != "n" and not is_share(value):
+            return f"{name}, is {value!r}, a share from 0 to 1 is needed"
+    if not _count(found["n"]) or found["n"] != n:
+        return f"n, is {found['n']!r}, and there are {n:,} test images"
+    # another attack measures `standard` again, which may differ by an image where a device does not repeat itself
+    if not {"margin", "autoattack"} & set(also) and found["robust"] > found["standard"]:
+        return f"robust, is {found['robust']!r}, above standard, {found['standard']!r}, of the same images"
     return None
+
+
+def _named(names: Collection[str]) -> str:
+    """Write the names of a table."""
+    return ", ".join(sorted(map(str, names)))[:120] or "nothing"
 
 
 def is_share(value: Any) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from coreselect.io.atomic import atomic_file
+from coreselect.support.printable import printable
 from coreselect_integrations.comparison.page import as_html
 from coreselect_integrations.comparison.statistics import MEASURES, Record
 
@@ -42,8 +43,8 @@ def write(
     """
     files = {
         "results.json": json.dumps({"study": about, "records": list(records)}, indent=1).encode(),
-        "results.csv": as_csv(records).encode(),
-        "report.html": as_html(about, records, picture, made).encode(),
+        "results.csv": as_csv(records).encode(errors="backslashreplace"),
+        "report.html": as_html(about, records, picture, made).encode(errors="backslashreplace"),
     }
     pictures = {"pareto.png": picture, "pareto.pdf": pdf, "pareto.svg": svg}
     files |= {name: drawn for name, drawn in pictures.items() if drawn is not None}
@@ -79,4 +80,4 @@ def caption(about: Mapping[str, Any], records: Sequence[Record]) -> str:
         else "1 seed"
     )
     attack = f"robust: PGD-20, l∞ {255 * about['radius']:.3g}/255"
-    return f"{about['system']}, {about['arch']}, {about['data']}; {said}; {attack}; n = {n} test images"
+    return printable(f"{about['system']}, {about['arch']}, {about['data']}; {said}; {attack}; n = {n} test images")

@@ -119,7 +119,8 @@ def _finish(
     record, fresh = None, False
     try:
         record = finished(folder / RECORD)
-        if record is not None and (wrong := why_unbelievable(record, cell)) is not None:
+        tested = {name: len(sets[EvaluationMode.parse(name).where][1]) for name in study.judged}
+        if record is not None and (wrong := why_unbelievable(record, cell, tested, study.also)) is not None:
             said = f"{folder / RECORD} is damaged or edited: {wrong}; the next call measures the cell again."
             raise DataError(said)
         settings = settings_of(cell, study, before)
@@ -129,7 +130,7 @@ def _finish(
         fresh, said = True, " ".join(str(why).split())
         record = {**asdict(cell), **EMPTY_RECORD, "error": f"{type(why).__name__}: {said}"}
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / TRACEBACK).write_text(traceback.format_exc(), encoding="utf-8")
+        (folder / TRACEBACK).write_text(traceback.format_exc(), encoding="utf-8", errors="backslashreplace")
     if fresh:
         write_record(folder, record)
     return record, fresh

@@ -7,6 +7,7 @@ selection), if asked for `snapshots/`, and, at the end, `model.pt`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter, process_time
@@ -194,12 +195,10 @@ def pretrain(
         folder, snapshot_every if writes else None,
         lambda path, epoch: save_network(path, trained, spec, {**about, EPOCH: epoch}, names),
     )  # fmt: skip
-    with rng_kept(), other_ranks_named():
+    with rng_kept(), other_ranks_named(), nullcontext() if sampler.store is None else closing(sampler.store):
         run = Run.open(
             folder, parts, about, start=start, optional=("history",),
-            not_from_start=(
-                "sampler", "schedule", "seen", "watch", *(("history",) if isinstance(selector, TrustedDraws) else ())
-            ),
+            not_from_start=("sampler", "schedule", "seen", "watch", *(("history",) if isinstance(selector, TrustedDraws) else ())),
             old_defaults={**OLD_DEFAULTS, **NOT_DIVIDED}, writes=writes, keep_every=keep_every,
         )  # fmt: skip
         worker = Worker() if ranks.world_size() == 1 else DataParallel(model)

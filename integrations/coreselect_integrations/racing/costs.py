@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from coreselect.errors import RequirementError
-from coreselect_integrations.comparison.cell_files import read_json, write_json
+from coreselect_integrations.comparison.cell_files import write_json
 from coreselect_integrations.comparison.statistics import FULL
 from coreselect_integrations.pretraining.forecast import forecast, seconds_of_an_image
 from coreselect_integrations.pretraining.settings import Settings
@@ -15,6 +15,7 @@ from coreselect_integrations.racing.arms import Arm, attacked
 from coreselect_integrations.racing.dealt import dealt
 from coreselect_integrations.racing.judging import STEPS
 from coreselect_integrations.racing.plan import Cost
+from coreselect_integrations.racing.record_checks import believed, why_no_costs
 from coreselect_integrations.racing.setting import Images, Place, Race
 
 COSTS = "costs.json"
@@ -27,11 +28,14 @@ def costs_of(race: Race, images: Images, place: Place) -> dict[Arm, Cost]:
 
     Raises:
         RequirementError: the pool is a single batch, so nothing can be timed.
+        DataError: the file cannot be believed.
     """
     path = place.folder / COSTS
     for _ in dealt(["costs"], place.folder, lambda _: path.exists(), place.pause):
         write_json(path, _measured(race, images, place))
-    known = read_json(path)
+    efforts = sorted({arm.effort.words for arm in race.arms})
+    kinds = sorted({_kind(arm) for arm in race.arms if arm.method != FULL})
+    known = believed(path, lambda held: why_no_costs(held, efforts, kinds), "remove it, and the costs are timed again")
     return {
         arm: arm.cost(
             race.settings, len(images.pool), OVERHEAD * known["image"][arm.effort.words],

@@ -10,9 +10,11 @@ import secrets
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from coreselect_integrations.comparison.cell_files import read_json, write_json
+from coreselect_integrations.comparison.cell_files import write_json
+from coreselect_integrations.racing.record_checks import believed, why_no_session
 
 SESSIONS = "sessions"
+WAY = "remove it, and its seconds no longer count"
 BEAT = 5.0  # seconds between two signs of life
 
 
@@ -39,6 +41,7 @@ class Elapsed:
         self.folder, self.clock, self.began = folder / SESSIONS, clock, clock()
         self._mine = self.folder / f"{secrets.token_hex(8)}.json"
         self._written = float("-inf")
+        self._others()
         self.beat()
 
     def beat(self) -> None:
@@ -55,6 +58,9 @@ class Elapsed:
     @property
     def seconds(self) -> float:
         """The time that the race has taken until now."""
-        others = [read_json(path) for path in self.folder.glob("*.json") if path != self._mine]
-        spans = [(o["began"], o["last"]) for o in others]
-        return union_length([*spans, (self.began, max(self.began, self.clock()))])
+        return union_length([*self._others(), (self.began, max(self.began, self.clock()))])
+
+    def _others(self) -> list[tuple[float, float]]:
+        """Read when the other processes have worked."""
+        others = [believed(p, why_no_session, WAY) for p in self.folder.glob("*.json") if p != self._mine]
+        return [(o["began"], o["last"]) for o in others]

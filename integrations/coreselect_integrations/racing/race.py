@@ -19,6 +19,7 @@ from typing import Any
 
 from coreselect.errors import RequirementError
 from coreselect.io.atomic import atomic_file
+from coreselect.io.sole_use import shared_use
 from coreselect_integrations.comparison.cell_files import check_terms, read_json, write_json
 from coreselect_integrations.networks import MODEL
 from coreselect_integrations.racing.arms import Arm
@@ -27,7 +28,8 @@ from coreselect_integrations.racing.dealt import dealt
 from coreselect_integrations.racing.elapsed import SESSIONS, Elapsed
 from coreselect_integrations.racing.judging import Judge
 from coreselect_integrations.racing.plan import MARGIN, Cost, Length, rounded_up, sizes_of, survivors
-from coreselect_integrations.racing.run_arm import RECORD, Run, read_record
+from coreselect_integrations.racing.record_checks import believed, why_no_plan, why_no_told
+from coreselect_integrations.racing.run_arm import Run
 from coreselect_integrations.racing.setting import Images, Place, Race
 
 TERMS, PLAN, FINAL = "terms.json", "plan.json", "final"
@@ -61,8 +63,14 @@ def run_race(race: Race, train: Any, place: Place) -> Outcome:
     Raises:
         RequirementError: the folder holds another race, the hours or what the rungs leave of them are too short for one epoch
             of one of the arms, or all arms failed.
-        DataError: the images have no labels, or the folder cannot be used.
+        DataError: the images have no labels, the folder cannot be used, another work uses it, or a file in it cannot be believed.
     """
+    with shared_use(place.folder, "the folder of a race"):
+        return _begun(race, train, place)
+
+
+def _begun(race: Race, train: Any, place: Place) -> Outcome:
+    """Race in a folder that is used for nothing else."""
     check_terms(place.folder, race.terms(train), name=TERMS, what="race")
     images = Images.of(race, train)
     judge = Judge.of(race.settings, images.pool, images.judged)
@@ -171,7 +179,11 @@ def _plan(
             if fits and (length := lengths[n := arm.name]) is not None
         }
         write_json(path, plan)
-    return read_json(path)
+
+    def why(held: Mapping[str, Any]) -> str | None:
+        return why_no_plan(held, [arm.name for arm in alive]) if held or not rung else None
+
+    return believed(path, why, f"remove {folder}, and the rung runs again")
 
 
 def _rung(
@@ -185,19 +197,21 @@ def _rung(
     elapsed: Elapsed,
 ) -> dict[Arm, dict[str, Any]]:
     """Run the arms of a rung with the other processes, and return the record of each."""
-    arms = {arm.folder: arm for arm in race.arms if arm.name in plan}
-    for name in dealt(list(arms), folder, lambda n: read_record(folder / n) is not None, place.pause):
-        told = plan[arms[name].name]
-        run = Run(
-            arms[name], rung, Length(**told["length"]), race.settings.seed + rung, folder / name, told["seconds"],
-            told["judging"], LATEST * race.budget.seconds,
-        )  # fmt: skip
+    told = {arm: plan[arm.name] for arm in race.arms if arm.name in plan}
+    runs = {
+        arm.folder: Run(
+            arm, rung, Length(**own["length"]), race.settings.seed + rung, folder / arm.folder, own["seconds"],
+            own["judging"], LATEST * race.budget.seconds,
+        )
+        for arm, own in told.items()
+    }  # fmt: skip
+    for name in dealt(list(runs), folder, lambda n: runs[n].record(images) is not None, place.pause):
         if place.began is not None:
-            place.began(rung, arms[name].name)
-        record = run(race, images, place, judge, elapsed)
+            place.began(rung, runs[name].arm.name)
+        record = runs[name](race, images, place, judge, elapsed)
         if place.ended is not None:
             place.ended(record)
-    return {arm: read_record(folder / name) or {} for name, arm in arms.items()}
+    return {run.arm: run.record(images) or {} for run in runs.values()}
 
 
 def _last(
@@ -212,39 +226,57 @@ def _last(
 ) -> Outcome:
     """Train the winner for what is left of the time, or keep the network of its last rung if that had more."""
     folder = place.folder / FINAL
+    best = next((r for r in reversed(records) if r["arm"] == winner.name), None)
 
-    def done(_: str) -> bool:
-        return (read_record(folder) or {"error": ""})["error"] is None
-
-    for _ in dealt(["last"], place.folder, done, place.pause):
-        if not (folder / PLAN).exists():
-            seconds = race.budget.of_last(elapsed.seconds)
-            length = cost.longest(seconds)
-            kept = next((r for r in reversed(records) if r["arm"] == winner.name), None)
-            if kept is not None and (length is None or length.epochs < kept["done"]):
-                _keep(place.folder / f"rung{kept['rung'] + 1}" / winner.folder, folder, kept)
-                continue
-            write_json(folder / PLAN, {"length": asdict(length or cost.shortest), "seconds": seconds})
-        told = read_json(folder / PLAN)
-        run = Run(
+    def planned() -> Run:
+        told = believed(folder / PLAN, why_no_told, f"remove {folder}, and the last training begins anew")
+        return Run(
             winner, None, Length(**told["length"]), race.settings.seed, folder, told["seconds"], cost.judging,
             LATEST * race.budget.seconds,
         )  # fmt: skip
+
+    def ended() -> dict[str, Any] | None:
+        if (folder / PLAN).exists() and "kept" in read_json(folder / PLAN):
+            return _kept(best, folder)
+        record = planned().record(images) if (folder / PLAN).exists() else None
+        return None if record is None or record["error"] is not None else record
+
+    for _ in dealt(["last"], place.folder, lambda _: ended() is not None, place.pause):
+        if not (folder / PLAN).exists():
+            seconds = race.budget.of_last(elapsed.seconds)
+            length = cost.longest(seconds)
+            if best is not None and (length is None or length.epochs < best["done"]):
+                _keep(place.folder / f"rung{best['rung'] + 1}" / winner.folder, folder)
+                continue
+            write_json(folder / PLAN, {"length": asdict(length or cost.shortest), "seconds": seconds})
         if place.began is not None:
             place.began(None, winner.name)
-        record = run(race, images, place, judge, elapsed)
+        record = planned()(race, images, place, judge, elapsed)
         if place.ended is not None:
             place.ended(record)
         if record["error"] is not None:
             raise RequirementError(
                 f"the last training failed with {record['error']!r}: look at {folder}, and start the same command again."
             )
-    return Outcome(winner, tuple(records), read_record(folder) or {}, elapsed.seconds)
+    return Outcome(winner, tuple(records), ended() or {}, elapsed.seconds)
 
 
-def _keep(run: Path, folder: Path, record: Mapping[str, Any]) -> None:
-    """Make the network and the record of a rung's run those of the last training; the record says so in `kept`."""
+def _keep(run: Path, folder: Path) -> None:
+    """Make the network of a rung's run that of the last training, and write down which it is in place of a plan."""
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_file(folder / MODEL) as file:
         file.write((run / MODEL).read_bytes())
-    write_json(folder / RECORD, {**record, "kept": run.parent.name})
+    write_json(folder / PLAN, {"kept": run.parent.name})
+
+
+def _kept(best: Mapping[str, Any] | None, folder: Path) -> dict[str, Any]:
+    """Return the record of the rung's run whose network was kept, with the name of the rung.
+
+    Raises:
+        DataError: another run than the winner's last one is named.
+    """
+    name = None if best is None else f"rung{best['rung'] + 1}"
+    wrong = f"it keeps another run than that of {name}"
+    way = f"remove {folder}, and the last training begins anew"
+    told = believed(folder / PLAN, lambda held: None if held == {"kept": name} else wrong, way)
+    return {**(best or {}), **told}

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from coreselect.data import names_of
-from coreselect_integrations.comparison.cell_files import TRACEBACK, read_json, write_json
+from coreselect_integrations.comparison.cell_files import TRACEBACK, write_json
 from coreselect_integrations.networks import MODEL, save_network
 from coreselect_integrations.pretraining.run import Pretrained, pretrain
 from coreselect_integrations.pretraining.trained import EPOCH
@@ -19,6 +19,7 @@ from coreselect_integrations.racing.arms import Arm
 from coreselect_integrations.racing.elapsed import Elapsed
 from coreselect_integrations.racing.judging import Judge
 from coreselect_integrations.racing.plan import Length
+from coreselect_integrations.racing.record_checks import believed, why_no_record, why_no_spent
 from coreselect_integrations.racing.setting import Images, Place, Race
 
 RECORD, SPENT = "arm.json", "spent.json"
@@ -55,8 +56,8 @@ class Run:
         record has `cut`. The folder has a `model.pt` in any case.
         """
         about = {
-            "arm": self.arm.name, "rung": self.rung, "seed": self.seed, **asdict(self.length), "planned": self.seconds,
-            "done": 0, "examples": 0, "robust": None, "standard": None, "n": 0, "right": "", "cut": False, "error": None,
+            **self.given, "done": 0, "examples": 0, "robust": None, "standard": None, "n": 0, "right": "", "cut": False,
+            "error": None,
         }  # fmt: skip
         since = place.clock() - self._spent()
         try:
@@ -72,15 +73,35 @@ class Run:
         except Exception as why:  # whatever a method does, the others race on
             about["error"] = f"{type(why).__name__}: {' '.join(str(why).split())}"
             self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / TRACEBACK).write_text(traceback.format_exc(), encoding="utf-8")
+            (self.folder / TRACEBACK).write_text(traceback.format_exc(), encoding="utf-8", errors="backslashreplace")
         about["seconds"] = place.clock() - since
         write_json(self.folder / RECORD, about)
         return about
 
+    @property
+    def given(self) -> dict[str, Any]:
+        """What the run was given, by the names of its record."""
+        return {
+            "arm": self.arm.name, "rung": self.rung, "seed": self.seed, **asdict(self.length), "planned": self.seconds,
+        }  # fmt: skip
+
+    def record(self, images: Images) -> dict[str, Any] | None:
+        """Read the record of the run; None if it has not ended.
+
+        Raises:
+            DataError: it cannot be believed.
+        """
+        path = self.folder / RECORD
+        if not path.exists():
+            return None
+        n, way = len(images.judged), "remove it, and the arm is trained or judged again"
+        return believed(path, lambda held: why_no_record(held, self.given, n), way)
+
     def _spent(self) -> float:
         """Return the seconds that earlier sessions spent on the epochs that are kept."""
         path = self.folder / SPENT
-        return float(read_json(path)["seconds"]) if path.exists() else 0.0
+        way = "remove it, and the seconds before no longer count"
+        return float(believed(path, why_no_spent, way)["seconds"]) if path.exists() else 0.0
 
     def _save(self, result: Pretrained, race: Race, pool: Any) -> None:
         """Write the network of a run that ended early, as `pretrain` writes that of a whole run."""
@@ -122,9 +143,3 @@ def _alive(place: Place, elapsed: Elapsed) -> Any:
         elapsed.beat()
 
     return report
-
-
-def read_record(folder: Path) -> dict[str, Any] | None:
-    """Read the record of a run; None if it has not ended."""
-    path = folder / RECORD
-    return read_json(path) if path.exists() else None

@@ -14,7 +14,8 @@ from coreselect.io.folder_lock import FolderLock
 from coreselect_integrations.training.runs import Run
 
 COMMANDS = {
-    "train": ("train", "sat"), "compare": ("compare",), "finetune": ("finetune", "slf", "--from", "no.pt"),
+    "train": ("train", "sat"), "compare": ("compare",), "race": ("race",),
+    "finetune": ("finetune", "slf", "--from", "no.pt"),
     "tables": ("finetune", "slf,alf", "--from", "no.pt"),
 }  # fmt: skip
 
@@ -58,3 +59,24 @@ def test_a_run_of_the_library_holds_its_folder(tmp_path: Path) -> None:
         sole_use.FolderLock(tmp_path, error=DataError)
     del run
     FolderLock(tmp_path).release()
+
+
+def test_a_store_in_use_is_refused_before_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where only the folder of one round is held; what cannot be a store is refused as early, and nothing stays."""
+
+    def read(*args: Any, **settings: Any) -> None:
+        raise DataError("data were read")
+
+    monkeypatch.setattr(DataOptions, "read", read)
+    words = ["train", "sat", "--selector", "rcs", "--out", str(tmp_path / "run"), "--store"]
+    for held in (tmp_path / "rows", tmp_path / "rows" / "round-000004"):
+        other = FolderLock(held)
+        got = CliRunner().invoke(build(), [*words, str(tmp_path / "rows")])
+        assert f"{held} is in use by process " in str(got.exception)
+        other.release()
+    got = CliRunner().invoke(build(), [*words, str(tmp_path / "rows")])
+    assert "data were read" in str(got.exception)
+    (tmp_path / "file").write_text("")
+    got = CliRunner().invoke(build(), [*words, str(tmp_path / "file" / "rows")])
+    assert "--store" in str(got.exception)
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,7 +29,7 @@ from coreselect_integrations.comparison.methods import selector_for
 from coreselect_integrations.comparison.page import as_html, sentence
 from coreselect_integrations.comparison.picture import looks_of, on_front, pareto
 from coreselect_integrations.comparison.plan import cells
-from coreselect_integrations.comparison.report import as_csv, write
+from coreselect_integrations.comparison.report import as_csv, caption, write
 from coreselect_integrations.comparison.statistics import FULL, WARM, MeanStd, lines, paired
 from coreselect_integrations.comparison.tables import NARROW, WIDE, blocks, nonempty_columns
 from coreselect_integrations.networks import load_network
@@ -549,6 +550,15 @@ def test_all_files_are_written(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "results.json").read_text()) == {"study": ABOUT, "records": RECORDS}
     assert (tmp_path / "pareto.png").read_bytes().startswith(b"\x89PNG")
     assert len(write(tmp_path / "none", ABOUT, RECORDS, None)) == 3
+
+
+def test_paths_that_are_no_utf_8_end_no_report(tmp_path: Path) -> None:
+    """Their bytes are written as codes: on the page, and below the picture."""
+    path = os.fsdecode(b"/\xff")
+    made = {"command": f"coreselect compare --out {path}"}
+    files = write(tmp_path, {**ABOUT, "data": path}, RECORDS, None, made=made)
+    assert "compare --out /\\udcff" in files[2].read_text()
+    assert "/\\xff;" in caption({**ABOUT, "data": path}, RECORDS)
 
 
 @pytest.mark.parametrize(
