@@ -222,7 +222,7 @@ class InfoBatchSampler(EpochSampler):
             raise ScheduleError(
                 f"positions are integers, got {indices.dtype}: give the indices that come with the batch, as Indexed yields them."
             )
-        at = given.real.astype(np.int64)  # of an empty batch, any kind has no numbers to lose
+        at = given.astype(np.int64) if len(given) else np.empty(0, np.int64)
         if len(at) and not (at.min() >= 0 and at.max() < self.n):
             raise ScheduleError(f"positions lie in 0…{self.n - 1}, got {at.min()} to {at.max()}.")
         return at

@@ -164,4 +164,5 @@ def test_seeds_that_are_no_whole_numbers_are_refused(seed: Any) -> None:
     data = TensorDataset(torch.arange(20))
     with pytest.raises(RequirementError, match="seed must be a whole number"):
         holdout(data, 4, seed)
-    assert holdout(data, 4, np.int64(3))[0].indices == holdout(data, 4, 3)[0].indices
+    of_numpy: Any = np.int64(3)
+    assert holdout(data, 4, of_numpy)[0].indices == holdout(data, 4, 3)[0].indices

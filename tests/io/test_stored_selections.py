@@ -14,7 +14,6 @@ from coreselect import CoresetSampler, InfoBatchSampler, Selection, get_selector
 from coreselect.cli.inspect_run import run
 from coreselect.errors import IndexFileError, ScheduleError
 from coreselect.io import index_formats, read, read_indices
-from coreselect.loop.epoch_sampler import EpochSampler
 from coreselect.loop.plain_state import as_tensors
 from coreselect.types import Certificate
 
@@ -187,7 +186,7 @@ def test_a_state_with_a_part_missing_or_replaced_is_refused(entry: str, value: A
         assert plain(sampler) == before
 
 
-def two_samplers(epoch: int = 1) -> tuple[EpochSampler, EpochSampler]:
+def two_samplers(epoch: int = 1) -> tuple[CoresetSampler, InfoBatchSampler]:
     """One of each kind, in an epoch that sees a part of the pool."""
     chosen = CoresetSampler(cases.array_task(N), get_selector("rs2"), K, warmup=0)
     dropped = InfoBatchSampler(N, 10)
@@ -197,6 +196,6 @@ def two_samplers(epoch: int = 1) -> tuple[EpochSampler, EpochSampler]:
     return chosen, dropped
 
 
-def plain(sampler: EpochSampler) -> str:
+def plain(sampler: CoresetSampler | InfoBatchSampler) -> str:
     """The state as text, and what the epoch sees."""
     return f"{sampler.state_dict()} {list(sampler)}"
