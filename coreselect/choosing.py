@@ -1,6 +1,6 @@
 """The functions `select` and `select_each`, which check the request and the selection, and `plan`, which says the cost before."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,23 +19,12 @@ from coreselect.protocols import Progress, Selector, TaskLike
 from coreselect.support import collectives, ranks
 from coreselect.support.bounds import bounds_of, check_range
 from coreselect.support.records import settings_of
+from coreselect.support.requirements import refuse_no_selector, require
 from coreselect.support.type_checks import LARGEST_SEED, whole
 from coreselect.task.recipe import ModelRecipe, Recipe, no_progress
 from coreselect.types import Selection
 
 Store = RowStore | str | Path | None
-_REMEDIES = {  # for each requirement of a selector, how a user can provide it
-    "labels": "give a pool whose items are (x, y), or labels",
-    "features": "give a model, or features",
-    "logits": "give a model and a supervised loss, or logits",
-    "gradients": "give a model, or gradients",
-    "example_gradients": "give a loss of single examples, or use rcs, which chooses groups",
-    "inputs": "give a model and its pool (Task.from_model)",
-    "validation": "give validation inputs (coreselect.holdout splits some off), or a validation gradient",
-    "validation_labels": "give validation items that are (x, y)",
-    "history": "give a history in which training recorded logits of classes (coreselect.history)",
-    "losses": "give a history in which training recorded losses or logits (coreselect.history)",
-}
 
 
 def select(
@@ -204,33 +193,12 @@ def check_selector(selector: Selector, task: TaskLike) -> None:
     """Refuse a selector that cannot work on a task, by what is known without reading anything more.
 
     Raises:
-        RequirementError: the selector needs something that the task does not provide.
+        RequirementError: it is no selector, or needs something that the task does not provide.
         OutOfBoundsError: the first inputs lie outside the bounds of an attack that will act on them.
     """
+    refuse_no_selector(selector)
     require(selector, task.provides, getattr(task, "lacks", {}))
     check_ranges(selector, task)
-
-
-def require(selector: Selector, provides: Iterable[str], lacks: Mapping[str, str] | None = None) -> None:
-    """Raise RequirementError if the selector needs something that is not in `provides`.
-
-    Args:
-        lacks: why the task does not provide something, if there is more to say than that it has none.
-    """
-    provides = set(provides)
-    missing = sorted(set(selector.requires) - provides)
-    if missing and not getattr(selector, "or_else", {missing[0]}) <= provides:
-        what = missing[0]
-        why = (lacks or {}).get(what)
-        if why:
-            raise RequirementError(
-                f"the selector {selector.name!r} needs {what.replace('_', ' ')} of classes, and {why}: "
-                "give items that are (x, class number), or choose a method that needs no classes, such as 'rcs' or 'rs2'."
-            )
-        remedy = _REMEDIES.get(what, "provide it")
-        raise RequirementError(
-            f"the selector {selector.name!r} needs {what.replace('_', ' ')}, and this task has none: {remedy}."
-        )
 
 
 def check_ranges(selector: Selector, task: TaskLike) -> None:

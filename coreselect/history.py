@@ -31,7 +31,7 @@ from scipy.special import log_softmax
 from torch import Tensor
 
 from coreselect.errors import NonFiniteError, RequirementError, ShapeError, first_few
-from coreselect.support.array_checks import integers
+from coreselect.support.array_checks import integers, real_numbers
 from coreselect.support.collectives import gathered
 from coreselect.support.recorded_features import RecordedFeatures
 from coreselect.support.training_record import Record, columns_of_state, empty_columns, state_of_columns
@@ -87,7 +87,7 @@ class History:
                 f"a batch needs indices [B], logits [B, C] and labels [B], got {list(i.shape)}, {list(logits.shape)} and "
                 f"{list(y.shape)}."
             )
-        z = logits.detach().to("cpu", torch.float64).numpy()  # [B, C]
+        z = real_numbers("logits", logits, torch.float64)  # [B, C]
         width = self.classes or z.shape[1]
         if z.shape[1] != width or width < 2 or (len(y) and not 0 <= y.min() <= y.max() < width):
             raise ShapeError(
@@ -185,7 +185,7 @@ class History:
 
     def _values(self, indices: Integers, values: Tensor, name: str, what: str) -> tuple[Int64, Float64]:
         """Return the positions [B] and their values [B], float64, after checking both."""
-        i, array = self._positions(indices), values.detach().to("cpu", torch.float64).numpy()
+        i, array = self._positions(indices), real_numbers(name, values, torch.float64)
         if array.shape != i.shape:
             raise ShapeError(f"indices {list(i.shape)} need as many {name}, got {list(array.shape)}.")
         bad = i[~np.isfinite(array)].tolist()

@@ -14,7 +14,7 @@ from torch.utils.data import Subset
 from coreselect.data.picked import files_at, labels_at
 from coreselect.errors import IndexFileError
 from coreselect.io import index_file
-from coreselect.support.selection_checks import check_selection
+from coreselect.support.selection_checks import check_selection, record
 
 Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
@@ -240,21 +240,15 @@ class Selection:
         """Make a selection from the result of `dataclasses.asdict`; lists may replace tuples.
 
         Raises:
-            KeyError, TypeError: a field is missing or unknown.
+            KeyError, TypeError: a field is missing or unknown, or of another type.
             ValueError: the arrays are not those of k picks of a pool of N examples.
         """
         fields = dict(fields)
         if "signs" in fields:  # files of version 0.1 use this name for the diagnostics
             fields["diagnostics"] = fields.pop("signs")
-        certificate, diagnostics, provenance = fields["certificate"], fields["diagnostics"], fields["provenance"]
-        check_selection(fields, provenance["pool_size"], provenance["budget"])
-        return cls(
-            **{
-                **fields,
-                "files": fields.get("files") and tuple(fields["files"]),
-                "certificate": certificate
-                and Certificate(**{**certificate, "assumptions": tuple(certificate["assumptions"])}),
-                "diagnostics": diagnostics and Diagnostics(**diagnostics),
-                "provenance": Provenance(**{**provenance, "notes": tuple(provenance["notes"])}),
-            }
-        )
+        made = record(Provenance, fields["provenance"])
+        check_selection(fields, made)
+        certificate, diagnostics, files = fields["certificate"], fields["diagnostics"], fields.get("files")
+        fields["certificate"] = None if certificate is None else record(Certificate, certificate)
+        fields["diagnostics"] = None if diagnostics is None else record(Diagnostics, diagnostics)
+        return cls(**{**fields, "files": None if files is None else tuple(files), "provenance": made})

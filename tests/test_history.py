@@ -123,9 +123,19 @@ def test_continues_from_its_state() -> None:
         assert np.array_equal(column, second.state_dict()[name]), name
 
 
-@pytest.mark.parametrize("change", [{"n": 8}, {"seen": torch.zeros(8)}, {"margin_sum": None}])
+@pytest.mark.parametrize("change", [
+    {"n": 8},
+    {"seen": torch.zeros(8)},
+    {"seen": torch.full((9,), 1.5)},
+    {"learned": torch.ones(9)},
+    {"p_sum": torch.ones(9, 2)},
+    {"margin_sum": None},
+    {"classes": "three"},
+    {"classes": 1},
+    {"attacked": 2},
+])  # fmt: skip
 def test_a_state_of_another_size_is_refused(change: dict[str, Any]) -> None:
-    """A state of another number of examples, or with a missing column, is refused and changes nothing."""
+    """A state of another number of examples, or with a column missing or of another kind, is refused and changes nothing."""
     history = cases.history(9)
     before = history.state_dict()
     with pytest.raises(ShapeError, match="not of a history of 9"):
@@ -248,6 +258,20 @@ def test_a_refused_batch_changes_nothing(
         history.record(indices, logits, labels, attacked=attacked)
     assert str(caught.value).count("\n") == 0
     assert all(np.array_equal(column, history.state_dict()[name]) for name, column in before.items())
+
+
+def test_complex_numbers_are_refused() -> None:
+    """Logits, losses, norms and features are real: an imaginary part is not left out in silence."""
+    history = History(2, 2, features=True)
+    one = torch.ones(1, dtype=torch.complex64)
+    for record in (
+        lambda: history.record([0], one.repeat(1, 2), [0]),
+        lambda: history.record_losses([0], one),
+        lambda: history.record_input_norms([0], one),
+        lambda: history.record_features([0], one[None]),
+    ):
+        with pytest.raises(ShapeError, match="must be real numbers"):
+            record()
 
 
 def test_impossible_sizes_are_refused() -> None:

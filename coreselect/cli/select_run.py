@@ -161,7 +161,7 @@ def _over_model(request: Request, device: torch.device, report: Progress, talk: 
             early = without_warm_up(request)
             early = replace(early, passes=replace(early.passes, precision=None))  # nothing is attacked, or timed
             ready = _model(early, loss, pool, device, no_progress)  # a wrong name is found before the warm-up
-            dry_probe(_task(early, loss, attack, ready, pool, held, device, None), {"gradients"})
+            dry_probe(_task(early, loss, attack, ready, pool, held, device, None), {"features"})
         ready = _model(request, loss, pool, device, report)
     else:
         ready = PreparedModel(trained.model, trained.call, trained.views, trained.said, trained.record)

@@ -9,9 +9,10 @@ from torch.utils.data import Dataset, Subset
 
 from coreselect.budget import Budget, resolve
 from coreselect.data.items import refuse_stream
-from coreselect.errors import BudgetError, DataError, OverlapError, first_few
+from coreselect.errors import BudgetError, DataError, OverlapError, RequirementError, first_few
 from coreselect.support.devices import host_array
 from coreselect.support.seeding import generator
+from coreselect.support.type_checks import whole
 
 
 class MapStyle(Protocol):
@@ -34,7 +35,9 @@ def holdout(dataset: Any, size: Budget = 0.01, seed: int = 0) -> tuple[Subset[An
     Raises:
         BudgetError: the pool or the validation set would be empty.
         DataError: the dataset has no items by position, or is a Subset with a wrong or repeated position.
+        RequirementError: the seed is no whole number from 0 on.
     """
+    seed = whole("seed", seed, RequirementError)
     refuse_stream(dataset, "dataset")
     refuse_positions(dataset, "dataset")
     n = len(dataset)

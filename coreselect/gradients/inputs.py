@@ -8,8 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from coreselect.data.labels import one_based
-from coreselect.errors import NonFiniteError, ShapeError, first_few
+from coreselect.data.labels import one_based, why_unlabelled
+from coreselect.errors import NonFiniteError, RequirementError, ShapeError, first_few
+from coreselect.losses.targets import for_loss
+from coreselect.protocols import Loss
 from coreselect.support.devices import moved
 from coreselect.support.late_checks import check_late
 from coreselect.support.structure import described, leaves, mapped
@@ -107,6 +109,30 @@ def refuse_attack(x: Any, where: str = "pool", *, inside: bool = True) -> None:
             f"or {ways}."
         )
     raise ShapeError(f"{where} inputs are {described(x)}, and an attack changes one floating-point tensor: {ways}.")
+
+
+def targets_for(loss: Loss, given: Any, n: int, dataset: Any, where: str = "pool") -> Any:
+    """Return the targets of n items as the loss reads them; None for a loss without labels, if there are none.
+
+    Args:
+        given: as the items carry them.
+        dataset: what the items come from; `where` is its name in a message.
+    Raises:
+        RequirementError: the loss needs labels and there are none, or class numbers and the targets are something else.
+        DataError: the loss needs class numbers, and they are fractions.
+    """
+    labels = for_loss(loss, given, n)
+    if not loss.needs_labels or labels is not None:
+        return labels
+    if given is None:
+        raise RequirementError(
+            f"the loss {loss.name!r} needs labels and the {where}'s items have none{why_unlabelled(dataset)}: give (x, y) items, "
+            "or unpack=."
+        )
+    raise RequirementError(
+        f"the loss {loss.name!r} needs class numbers, and the {where}'s targets are {described(given)}: "
+        "give items that are (x, class number), or a loss that reads these targets."
+    )
 
 
 def out_of_range(labels: Tensor, outputs: int) -> Tensor:

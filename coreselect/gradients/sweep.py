@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from coreselect.data.labels import why_unlabelled
 from coreselect.data.reading import Unpack, read
 from coreselect.data.reading import unpack as default_unpack
 from coreselect.errors import OverlapError, RequirementError, first_few
@@ -26,11 +25,12 @@ from coreselect.gradients.inputs import (
     refuse_features,
     refuse_inputs,
     refuse_labels,
+    targets_for,
     to_device,
 )
 from coreselect.gradients.parts import Batches
 from coreselect.gradients.starts import Starts
-from coreselect.losses.targets import for_loss, reads_classes
+from coreselect.losses.targets import reads_classes
 from coreselect.network.attack_at import Point
 from coreselect.network.network import Network
 from coreselect.network.precision import at_least, without_autocast
@@ -38,7 +38,7 @@ from coreselect.protocols import Attack, Call, Loss, MakeViews, Stream, Views
 from coreselect.support import seeding
 from coreselect.support.clock import Clock
 from coreselect.support.late_checks import LateChecks
-from coreselect.support.structure import described, joined, taken
+from coreselect.support.structure import joined, taken
 
 
 @dataclass(frozen=True)
@@ -115,20 +115,10 @@ class Sweeper:
             with self.clock("read"):
                 positions, x, labels, *drawn = next(source)
                 self._refuse_overlap(positions, x)
-                x, given = in_precision(x, self.dtype), labels
-                labels = for_loss(self.loss, given, len(positions))
+                x = in_precision(x, self.dtype)
+                labels = targets_for(self.loss, labels, len(positions), self.dataset, self.part)
                 with checks.collecting():  # on the host, before the copy: its checks wait for nothing
                     refuse_inputs(positions, x, self.part)
-            if self.loss.needs_labels and labels is None:
-                if given is None:
-                    raise RequirementError(
-                        f"the loss {self.loss.name!r} needs labels and the {self.part}'s items have none"
-                        f"{why_unlabelled(self.dataset)}: give (x, y) items, or unpack=."
-                    )
-                raise RequirementError(
-                    f"the loss {self.loss.name!r} needs class numbers, and the {self.part}'s targets are {described(given)}: "
-                    "give items that are (x, class number), or a loss that reads these targets."
-                )
             if reads_classes(self.loss) and labels is not None:
                 refuse_labels(positions, labels, self.net.outputs, self.part)
             with self.clock("read"):

@@ -9,6 +9,8 @@ from operator import length_hint
 from typing import TYPE_CHECKING, Any, cast
 
 from coreselect.errors import ScheduleError
+from coreselect.loop.state_checks import checked_epoch, entry
+from coreselect.support.type_checks import whole
 
 if TYPE_CHECKING:
     from coreselect.loop.epoch_sampler import EpochSampler
@@ -42,9 +44,14 @@ class EpochIterator(chain):
 
         A stateful loader loads its state only when it is iterated, so this comes after `set_epoch` whatever the order of the
         calls was. An epoch that `set_epoch` has told counts.
+
+        Raises:
+            ScheduleError: it is no such state.
         """
-        same = self._pass.sampler.settle(state["epoch"])
-        self._pass.start, self._pass.restored = state["position"] if same else 0, True
+        epoch = checked_epoch(state, {})
+        position = whole("position of the state", entry(state, "position"), ScheduleError)
+        same = self._pass.sampler.settle(epoch)
+        self._pass.start, self._pass.restored = position if same else 0, True
 
 
 class _Pass:

@@ -241,15 +241,8 @@ class EpochSampler(Sampler[int]):
         """Return how many of `count` positions each rank gets."""
         return -(-count // self.world_size)
 
-    def _check_state(self, state: dict[str, Any]) -> None:
-        """Raise ScheduleError if a state was saved with another schedule."""
-        for name, here in self._schedule().items():
-            if state.get(name) != here:
-                raise ScheduleError(f"the state has {name} {state.get(name)!r}, and this sampler has {here!r}.")
-
     def _loaded(self, epoch: int | None) -> None:
-        """Make the epoch of a state the one that is due."""
-        epoch = None if epoch is None else whole("epoch of the state", epoch, ScheduleError)
+        """Make the epoch of a state, which was checked, the one that is due."""
         self._told_before_load = self.epoch if self._told else None
         self._turn()
         self.epoch = self._unread = epoch

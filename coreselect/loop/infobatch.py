@@ -19,7 +19,9 @@ from torch import Tensor
 
 from coreselect.errors import NonFiniteError, ScheduleError, ShapeError, first_few
 from coreselect.loop.epoch_sampler import EpochSampler
+from coreselect.loop.state_checks import checked_epoch
 from coreselect.support import ranks
+from coreselect.support.array_checks import real_numbers
 from coreselect.support.seeding import seeds
 from coreselect.support.type_checks import whole
 from coreselect.types import Float64, Int64
@@ -83,7 +85,8 @@ class InfoBatchSampler(EpochSampler):
         seen = ~np.isnan(self.losses)
         self._easy = np.zeros(self.n, dtype=bool)
         if self.drops(epoch) and seen.any():
-            self._easy[seen] = self.losses[seen] < self.losses[seen].mean()
+            known = self.losses[seen]
+            self._easy[seen] = known < min(known.mean(), known.max())  # the mean of equal numbers may be rounded up
         self._kept = ~self._easy
         easy = np.flatnonzero(self._easy)
         draws = seeds(self.seed, "infobatch", epoch, indices=easy).astype(np.float64) / 2.0**63  # uniform in [0, 1]
@@ -109,7 +112,7 @@ class InfoBatchSampler(EpochSampler):
         1/(1 − r) for examples whose loss was below the mean at the start of the epoch, else 1; not scaled to mean 1.
 
         Raises:
-            ScheduleError: the current epoch has dropped a position, or it is outside the pool.
+            ScheduleError: the current epoch has dropped a position, or it is outside the pool, or no integer.
         """
         self._weights_asked = True
         at = self._check_positions(indices)
@@ -125,9 +128,9 @@ class InfoBatchSampler(EpochSampler):
             indices: int64 [B], positions in the pool.
             losses: [B], the per-example losses without weights, on any device; gradients are not stored.
         Raises:
-            ShapeError: the shapes differ (one number for a whole batch is not enough).
+            ShapeError: the shapes differ (one number for a whole batch is not enough), or losses are complex.
             NonFiniteError: a loss is NaN or infinite; no loss of the batch is stored.
-            ScheduleError: a position is outside the pool.
+            ScheduleError: a position is outside the pool, or no integer.
         """
         if losses.shape != indices.shape:
             raise ShapeError(
@@ -135,7 +138,7 @@ class InfoBatchSampler(EpochSampler):
                 "compute the loss with reduction='none'."
             )
         at = self._check_positions(indices)
-        values = losses.detach().to("cpu", torch.float64).reshape(-1).numpy()
+        values = real_numbers("losses", losses, torch.float64).reshape(-1)
         bad = at[~np.isfinite(values)]
         if len(bad):
             raise NonFiniteError(
@@ -185,14 +188,19 @@ class InfoBatchSampler(EpochSampler):
         """Continue where a run stopped: in the same epoch, with the same drops from here on.
 
         Raises:
-            ScheduleError: the state was saved with another schedule or pool, or it is damaged.
+            ScheduleError: the state was saved with another schedule or pool, or it is damaged. Nothing changes.
         """
-        self._check_state(state)
-        self.losses, self._new, self._easy, self._kept = (
+        epoch = checked_epoch(state, self._schedule())
+        losses, new, easy, kept = (
             self._from_state(name, state.get(name)) for name in ("losses", "since", "easy", "kept")
         )
-        self._exchanged = state.get("exchanged", _digest(self.losses))  # states of version 0.1 have none
-        self._loaded(state["epoch"])
+        exchanged = state.get("exchanged", _digest(losses))  # states of version 0.1 have none
+        if not kept.any() or not (kept | easy).all() or not isinstance(exchanged, str):
+            raise ScheduleError(
+                "the state is damaged or edited: an epoch keeps some examples, and drops none but easy ones: load another state."
+            )
+        self.losses, self._new, self._easy, self._kept, self._exchanged = losses, new, easy, kept, exchanged
+        self._loaded(epoch)
 
     def _from_state(self, name: str, value: Any) -> Any:
         """Return an array [N] of a state; raise ScheduleError if it is none."""
@@ -208,8 +216,13 @@ class InfoBatchSampler(EpochSampler):
         return {"pool_size": self.n, "epochs": self.epochs, "r": self.r, "delta": self.delta, "seed": self.seed}
 
     def _check_positions(self, indices: Tensor) -> Int64:
-        """Flatten indices; raise ScheduleError if one is outside the pool."""
-        at = indices.detach().cpu().reshape(-1).numpy().astype(np.int64)
+        """Flatten indices; raise ScheduleError if one is outside the pool, or if they are no integers."""
+        given = indices.detach().cpu().reshape(-1).numpy()
+        if len(given) and given.dtype.kind not in "iu":  # an empty list makes a tensor of floats
+            raise ScheduleError(
+                f"positions are integers, got {indices.dtype}: give the indices that come with the batch, as Indexed yields them."
+            )
+        at = given.astype(np.int64) if len(given) else np.empty(0, np.int64)
         if len(at) and not (at.min() >= 0 and at.max() < self.n):
             raise ScheduleError(f"positions lie in 0…{self.n - 1}, got {at.min()} to {at.max()}.")
         return at

@@ -34,11 +34,11 @@ class Kept:
         """Continue from a state.
 
         Raises:
-            ScheduleError: it is damaged, or not of a pool of n examples.
+            ScheduleError: it is damaged, or not of a pool of n examples; what was kept stays.
         """
-        self.arrays.clear()
-        self._interval = None
         if state is None:
+            self.arrays.clear()
+            self._interval = None
             return
         arrays = state.get("arrays") if isinstance(state, dict) else None
         good = isinstance(arrays, dict) and all(
@@ -48,5 +48,6 @@ class Kept:
             raise ScheduleError(
                 f"what the state keeps for the selector is damaged, or not of a pool of {n} examples: load another state."
             )
+        self.arrays.clear()
         self.arrays.update({str(name): a.numpy().copy() for name, a in arrays.items()})
         self._interval = state["interval"]

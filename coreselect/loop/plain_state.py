@@ -40,5 +40,5 @@ def as_tensors(value: Any) -> Any:
 def as_arrays(value: Any) -> Any:
     """Replace tensors by arrays."""
     if isinstance(value, Tensor):
-        return value.cpu().numpy()
+        return value.detach().cpu().numpy()
     return {k: as_arrays(v) for k, v in value.items()} if isinstance(value, dict) else value

@@ -25,10 +25,11 @@ from coreselect.choosing import check_selector, select
 from coreselect.errors import ScheduleError
 from coreselect.gradients.row_store import FolderStore
 from coreselect.loop.epoch_sampler import EpochSampler
-from coreselect.loop.factors import factors_of
+from coreselect.loop.factors import factors_at, factors_of
 from coreselect.loop.kept import Kept
 from coreselect.loop.plain_state import as_tensors, selection_from_state
 from coreselect.loop.round_store import RoundStore
+from coreselect.loop.state_checks import checked_epoch, entry
 from coreselect.protocols import Progress, Selector
 from coreselect.support import collectives, ranks
 from coreselect.support.records import settings_of
@@ -207,13 +208,7 @@ class CoresetSampler(EpochSampler):
             return torch.ones(indices.shape, device=indices.device)
         if self._factors is None or self._factors[0] is not selection:
             self._factors = selection, factors_of(selection, self.task.n)
-        asked = indices.detach().cpu().numpy()
-        at = asked.astype(np.int64, copy=False)
-        found = np.asarray(self._factors[1].take(at, mode="clip"))  # NaN outside the selection
-        inside = not at.size or 0 <= at.min() <= at.max() < self.task.n
-        if not inside or np.isnan(found).any() or (at is not asked and not np.array_equal(at, asked)):
-            raise ScheduleError("an index is not in the current selection: ask for weights of the batch's own indices.")
-        return torch.from_numpy(found).to(indices.device)
+        return factors_at(self._factors[1], indices)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the epoch, the schedule and the selection as plain values and tensors (safe for weights-only loading)."""
@@ -228,10 +223,13 @@ class CoresetSampler(EpochSampler):
         """Continue where a run stopped: in the same epoch, with the same subset, without selecting again.
 
         Raises:
-            ScheduleError: the state was saved with another schedule, selector, budget or pool, or it is damaged.
+            ScheduleError: the state was saved with another schedule, selector, budget or pool, or it is damaged. Nothing changes.
         """
-        self._check_state({"align": "warmup", **state})  # states of version 0.1 have no align
-        kept = None if state["selection"] is None else selection_from_state(state["selection"], self.k, self.task.n)
+        epoch = checked_epoch(state, self._schedule(), align="warmup")  # states of version 0.1 have no align
+        plain = entry(state, "selection")
+        kept = None if plain is None else selection_from_state(plain, self.k, self.task.n)
+        if kept is None and epoch is not None and self.round_of(epoch) is not None:
+            raise ScheduleError(f"the state is of epoch {epoch}, and lacks its selection: load another state.")
         if kept is not None:
             pool = self.task.fingerprint()
             if kept.provenance.fingerprint != pool:
@@ -241,7 +239,7 @@ class CoresetSampler(EpochSampler):
                 )
         self.kept.load(state.get("kept"), self.task.n)
         self._replaced, self._restored, self.selection = self.selection, kept, kept
-        self._loaded(state["epoch"])
+        self._loaded(epoch)
 
     def _schedule(self) -> dict[str, Any]:
         settings = settings_of(self.selector)

@@ -20,7 +20,7 @@ class Trace:
         call: (model, x, route) → output [B, C].
         x: inputs [B, …].
     Raises:
-        HeadError: the output is not one tensor [B, C].
+        HeadError: the output is not one floating-point tensor [B, C].
         ShapeError: the model fails on inputs that are not one floating-point tensor.
     """
 
@@ -45,15 +45,7 @@ class Trace:
                 f"the model cannot be run on inputs that are {described(x)} ({type(why).__name__}: "
                 f"{' '.join(str(why).split())[:160]}): convert images to floating-point in [0, 1], or say with call= how it is run."
             ) from why
-        if not isinstance(output, Tensor):
-            raise HeadError(
-                f"the model's output is a {type(output).__name__}, not one tensor: choose the tensor with "
-                "call=lambda model, x, route: …"
-            )
-        if output.dim() != 2 or len(output) != size(x):
-            raise HeadError(
-                f"the model's output must be [B, C], got {list(output.shape)} for {size(x)} inputs: flatten it in call=."
-            )
+        refuse_output(output, size(x))
         self.output = output
 
     def made_output(self, name: str) -> bool:
@@ -83,3 +75,25 @@ class Trace:
                 f"the head {name!r} must take the features as its first and only tensor: name another with head=."
             )
         return HeadArguments(args[1:], kwargs)
+
+
+def refuse_output(output: Any, n: int) -> None:
+    """Refuse what a model has returned for n inputs, unless it is one floating-point tensor [n, C].
+
+    Raises:
+        HeadError: it is anything else.
+    """
+    if not isinstance(output, Tensor):
+        raise HeadError(
+            f"the model's output is a {type(output).__name__}, not one tensor: choose the tensor with "
+            "call=lambda model, x, route: …"
+        )
+    if output.dim() != 2 or len(output) != n:
+        raise HeadError(
+            f"the model's output must be [B, C], got {list(output.shape)} for {n} inputs: flatten it in call=."
+        )
+    if not output.is_floating_point():
+        raise HeadError(
+            f"the model's output is {output.dtype}, and floating-point logits or features are needed: return what comes before "
+            "argmax."
+        )

@@ -3,7 +3,9 @@
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
 from coreselect.errors import NonFiniteError, ShapeError, first_few
 from coreselect.support.devices import host_array
@@ -56,6 +58,19 @@ def integers(name: str, values: ArrayLike | None) -> NDArray[np.int64] | None:
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise ShapeError(f"{name} must be a vector of integers, got {array.dtype} {list(array.shape)}.")
     return array.astype(np.int64)
+
+
+def real_numbers(name: str, values: Tensor, dtype: torch.dtype) -> NDArray[Any]:
+    """Return a tensor's numbers on the CPU, without gradient.
+
+    Args:
+        dtype: a floating-point one.
+    Raises:
+        ShapeError: they are complex, of which a conversion keeps the real part alone.
+    """
+    if values.is_complex():
+        raise ShapeError(f"{name} must be real numbers, got {values.dtype}: give their absolute values or real parts.")
+    return values.detach().to("cpu", dtype).numpy()
 
 
 def as_array(name: str, values: ArrayLike) -> NDArray[Any]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from coreselect.errors import NonFiniteError, RequirementError, ShapeError, first_few
+from coreselect.support.array_checks import real_numbers
 
 Int64 = NDArray[np.int64]
 
@@ -32,7 +33,7 @@ class RecordedFeatures:
             ShapeError: there are not B of them, or they have another shape than before.
             NonFiniteError: they are not finite in half precision.
         """
-        values = features.detach().to("cpu", torch.float16).numpy()
+        values = real_numbers("features", features, torch.float16)
         shape = values.shape[1:] if self._values is None else self._values.shape[1:]
         if len(values) != len(i) or values.ndim < 2 or values.shape[1:] != shape:
             raise ShapeError(

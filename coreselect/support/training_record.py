@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from coreselect.errors import RequirementError, ShapeError, first_few
+from coreselect.support.type_checks import accepts
 
 COLUMNS: dict[str, Any] = {
     "seen": np.int64,
@@ -45,16 +46,26 @@ def columns_of_state(state: Mapping[str, Any], n: int) -> Columns:
     Raises:
         ShapeError: the state is of another number of examples, or not the state of a history.
     """
-    lengths = {name: len(state[name]) for name in COLUMNS if isinstance(state.get(name), Tensor)}
+    fitting = {name for name, dtype in COLUMNS.items() if _fits(state.get(name), dtype, n)}
     wanted = set(COLUMNS) - (_LATER - state.keys())
-    if state.get("n") != n or set(lengths) != wanted or set(lengths.values()) != {n}:
+    classes, attacked = state.get("classes", 0), state.get("attacked", "")
+    described = accepts(int | None, classes) and (classes is None or classes > 1) and accepts(bool | None, attacked)
+    if state.get("n") != n or fitting != wanted or not described:
         raise ShapeError(
-            f"this state is not of a history of {n} examples (n = {state.get('n')}): load it into a history of its own size."
+            f"this state is not of a history of {n} examples (n = {state.get('n')}), or it is damaged: load it into a history of "
+            "its own size."
         )
     columns: Columns = {name: state[name].cpu().numpy().astype(COLUMNS[name]) for name in wanted}
     if "last_el2n" not in columns:
         columns["last_el2n"] = columns["el2n_sum"] / np.maximum(columns["seen"], 1)
     return {name: columns.get(name, empty) for name, empty in empty_columns(n).items()}
+
+
+def _fits(column: Any, dtype: Any, n: int) -> bool:
+    """Return whether a column of a state holds n numbers of the kind that the history keeps: nothing is rounded."""
+    if not isinstance(column, Tensor) or column.shape != (n,) or column.is_complex():
+        return False
+    return ("f" if column.is_floating_point() else "b" if column.dtype == torch.bool else "i") == np.dtype(dtype).kind
 
 
 def state_of_columns(columns: Columns) -> dict[str, Tensor]:

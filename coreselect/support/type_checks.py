@@ -11,6 +11,8 @@ from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from coreselect.errors import RequirementError
+
 LARGEST_SEED = (1 << 63) - 1  # that `torch.Generator.manual_seed` takes on every platform
 
 
@@ -61,3 +63,16 @@ def whole(name: str, value: Any, error: type[Exception], *, least: int = 0, most
         need = f"{least} or more" if most is None else f"in {least}…{most}"
         raise error(f"{name} must be a whole number, {need}, got {value!r}.")
     return number
+
+
+def refuse_uncallable(**given: Any) -> None:
+    """Refuse values that would be called later and cannot be; None stands for the usual one.
+
+    Raises:
+        RequirementError: one is neither callable nor None.
+    """
+    for name, value in given.items():
+        if value is not None and not callable(value):
+            raise RequirementError(
+                f"{name}={value!r:.60} cannot be called: give a function or an object, or leave it out."
+            )

@@ -27,7 +27,8 @@ from coreselect.network.routes import check_routes, routed_call
 from coreselect.network.split import existing_head
 from coreselect.objectives.following import unbounded
 from coreselect.protocols import Attack, Call, Loss, MakeViews
-from coreselect.support.devices import device_of
+from coreselect.support.devices import device_of, usable_device
+from coreselect.support.type_checks import refuse_uncallable, whole
 from coreselect.task.arrays import check_arrays
 from coreselect.task.datasets import check_history, length_of
 from coreselect.task.first_look import first_look
@@ -122,16 +123,20 @@ class Task(Recipe):
             HeadError: the model has no such head, or no submodule `attack_at`; or `routes` are not two names, or the model
                 takes none.
             ShapeError: the history is about another number of examples, or the loss gives one value for a batch.
-            RequirementError: a timeout without workers, PyTorch knows no such device, `attack_at` without an attack for the
-                loss, or FSDP holds the model without its own parameters.
+            RequirementError: a timeout without workers, there is no such device, what is called is no callable, `attack_at`
+                without an attack for the loss, or FSDP holds the model without its own parameters.
         Warns:
             CoreselectWarning: a dataset lists other labels than its items carry (then the items count); or two reads of an
                 item differ, and there are ids.
         """
         loss_object = find_loss(loss)
-        if batch_size < 1:
-            raise ShapeError(f"batch_size must be at least 1, got {batch_size}.")
+        batch_size = whole("batch_size", batch_size, ShapeError, least=1)
+        num_workers = whole("num_workers", num_workers, RequirementError)
+        refuse_uncallable(attack=attack, call=call, views=views, unpack=unpack)
         check_timeout(timeout, num_workers)
+        place = None if device is None else device_of(device)
+        if place is not None:
+            usable_device(place)
         at = AttackAt(attack_at) if isinstance(attack_at, str) else attack_at
         refuse_flat(model)
         read_items = unpack or default_unpack
@@ -165,7 +170,7 @@ class Task(Recipe):
             batch_size=batch_size,
             num_workers=num_workers,
             timeout=timeout,
-            device=None if device is None else device_of(device),
+            device=place,
             ids=ids,
             fold=fold,
             pool_targets=in_pool.targets,

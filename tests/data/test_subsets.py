@@ -10,11 +10,11 @@ import torch
 from contract import random_states
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.utils.data import Subset
+from torch.utils.data import Subset, TensorDataset
 
 from coreselect import Indexed, Selection, Task, get_selector, holdout, select
 from coreselect.data.subsets import origin, provably_disjoint
-from coreselect.errors import BudgetError, IndexFileError, OverlapError
+from coreselect.errors import BudgetError, IndexFileError, OverlapError, RequirementError
 from coreselect.selectors import Random
 
 
@@ -156,3 +156,13 @@ def test_a_selection_of_a_holdout_points_into_the_first_dataset(tmp_path: Any) -
         assert torch.equal(pool[int(i)][0], data[int(s)][0])
     chosen.save(tmp_path / "c.json")
     assert Selection.load(tmp_path / "c.json").source_indices.tolist() == chosen.source_indices.tolist()
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, True, "1", None])
+def test_seeds_that_are_no_whole_numbers_are_refused(seed: Any) -> None:
+    """A seed is a whole number from 0 on, of Python or numpy; no other value makes a split that cannot be told from its own."""
+    data = TensorDataset(torch.arange(20))
+    with pytest.raises(RequirementError, match="seed must be a whole number"):
+        holdout(data, 4, seed)
+    of_numpy: Any = np.int64(3)
+    assert holdout(data, 4, of_numpy)[0].indices == holdout(data, 4, 3)[0].indices

@@ -239,6 +239,54 @@ def test_refusals() -> None:
             other.load_state_dict(sampler.state_dict())
 
 
+@pytest.mark.parametrize("kind", ["drops everything", "drops what is not easy", "a digest by number"])
+def test_a_state_that_no_epoch_leaves_is_refused(kind: str) -> None:
+    """Every epoch keeps some examples, and drops none but easy ones; a state that says otherwise changes nothing."""
+    sampler = primed()
+    sampler.set_epoch(1)
+    state, before = sampler.state_dict(), list(sampler)
+    none = torch.zeros(N, dtype=torch.bool)
+    changes = {
+        "drops everything": {"kept": none, "easy": ~none},
+        "drops what is not easy": {"easy": none},
+        "a digest by number": {"exchanged": 5},
+    }
+    with pytest.raises(ScheduleError, match="damaged or edited"):
+        sampler.load_state_dict({**state, **changes[kind]})
+    assert list(sampler) == before
+
+
+@pytest.mark.parametrize("n", [3, 7, 10, 33])
+def test_equal_losses_drop_nothing(n: int) -> None:
+    """No loss lies below the mean of equal losses, however the mean is rounded."""
+    for value in (0.1, 0.7, 1.1, 2.3):
+        sampler = InfoBatchSampler(n, 10, r=0.9)
+        sampler.update(torch.arange(n), torch.full((n,), value, dtype=torch.float64))
+        sampler.set_epoch(1)
+        assert sorted(sampler) == list(range(n))
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.bool, torch.complex64])
+def test_positions_that_are_no_integers_are_refused(kind: torch.dtype) -> None:
+    """Fractions and masks are never taken for the positions that they would be cut to; an empty batch has none."""
+    sampler = primed()
+    before = sampler.losses.copy()
+    with pytest.raises(ScheduleError, match="positions are integers"):
+        sampler.update(torch.tensor([0.9, 1.9]).to(kind), torch.ones(2))
+    with pytest.raises(ScheduleError, match="positions are integers"):
+        sampler.weights(torch.tensor([1.0, 1.0]).to(kind))
+    sampler.update(torch.tensor([]).to(kind), torch.tensor([]))
+    assert sampler.weights(torch.tensor([]).to(kind)).shape == (0,)
+    assert np.array_equal(sampler.losses, before)
+
+
+def test_complex_losses_are_refused() -> None:
+    """A loss is a real number; the imaginary part is not left out in silence."""
+    sampler = primed()
+    with pytest.raises(ShapeError, match="losses must be real numbers"):
+        sampler.update(torch.arange(2), torch.ones(2, dtype=torch.complex64))
+
+
 def _losses_and_epoch_1(rank: int) -> tuple[list[float], list[int]]:
     """Give a rank its share of epoch 0's losses, and return the losses it knows and the positions it sees in epoch 1."""
     sampler = InfoBatchSampler(N, 10, rank=rank, world_size=2)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from samplers import Counting, sampler
 
-from coreselect import CoresetSampler, select
+from coreselect import CoresetSampler, get_selector, select
 from coreselect.errors import BudgetError, RequirementError, ScheduleError
 from coreselect.loop import sampler as sampler_module
 from coreselect.selectors import RCSSampled
@@ -202,6 +202,15 @@ class TestWeights:
         for bad in ([left_out], [inside, left_out], wrong, [inside, *wrong]):
             with pytest.raises(ScheduleError, match="not in the current selection"):
                 s.weights(torch.tensor(bad))
+
+    @pytest.mark.parametrize("kind", [torch.bool, torch.complex64])
+    def test_of_a_mask_are_refused(self, kind: torch.dtype) -> None:
+        """A mask, or complex numbers, are never taken for the positions that they would be cut to."""
+        s = CoresetSampler(cases.array_task(30), get_selector("gradmatch"), 30, warmup=0)
+        s.set_epoch(0)
+        assert len(s.weights(torch.tensor([0, 1]))) == 2
+        with pytest.raises(ScheduleError, match="not in the current selection"):
+            s.weights(torch.tensor([0, 1]).to(kind))
 
     def test_are_one_for_the_pool_and_for_unweighted_methods(self) -> None:
         """Before warmup, and for methods without weights, every factor is 1."""

@@ -1,19 +1,30 @@
 """What a selection would refuse after the warm-up is refused when the task, the sampler or the command is made."""
 
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from contract import random_states
 from torch import nn
-from torch.utils.data import Subset
+from torch.utils.data import Subset, TensorDataset
 from typer.testing import CliRunner
 
-from coreselect import CoresetSampler, Task
+from coreselect import CoresetSampler, Task, holdout
 from coreselect.cli import select_run
 from coreselect.cli.app import build
-from coreselect.errors import HeadError, OverlapError, ScheduleError, ShapeError
-from coreselect.selectors import RCS, Random
+from coreselect.errors import (
+    CoreselectError,
+    DataError,
+    HeadError,
+    OverlapError,
+    RequirementError,
+    ScheduleError,
+    ShapeError,
+)
+from coreselect.selectors import RCS, KCenter, Random
 
 
 class Labelled(torch.utils.data.Dataset[Any]):
@@ -74,6 +85,116 @@ def test_a_model_that_cannot_run_yet_is_left_to_the_selection() -> None:
     net = nn.Sequential(nn.Linear(5, 2))
     task = Task.from_model(net, GOOD, Labelled([0, 1]), loss="ce")
     CoresetSampler(task, RCS(group_size=2), 4, warmup=100)
+
+
+def test_labels_of_a_tensor_dataset_are_looked_at() -> None:
+    """They are listed too, where the loss reads them: a method that needs features alone does not ask."""
+    for labels in (torch.arange(20) % 9, torch.arange(20) % 2 - 1):
+        pool, held = holdout(TensorDataset(torch.rand(20, 3), labels), 4)
+        task = Task.from_model(model(), pool, held, loss="ce")
+        with pytest.raises(ShapeError, match="pool labels lie outside 0…1, the model's outputs"):
+            CoresetSampler(task, RCS(group_size=2), 4, warmup=100)
+        CoresetSampler(task, KCenter(), 4, warmup=100)
+
+
+TARGETS = {
+    "none": (),
+    "fractions": (torch.linspace(0.1, 0.9, 20),),
+    "one-hot": (torch.eye(2).repeat(10, 1),),
+}
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+def test_targets_that_the_loss_cannot_read_are_refused_when_the_sampler_is_made(kind: str) -> None:
+    """Where the method needs the loss of the pool; one that needs features alone does not ask."""
+    pool, held = holdout(TensorDataset(torch.rand(20, 3), *TARGETS[kind]), 4)
+    task = Task.from_model(model(), pool, held, loss="ce")
+    with pytest.raises((RequirementError, DataError), match=r"labels|class numbers"):
+        CoresetSampler(task, RCS(group_size=2), 4, warmup=100)
+    CoresetSampler(task, KCenter(), 4, warmup=100)
+
+
+class Ending(nn.Module):
+    """A network whose output is changed at the end."""
+
+    def __init__(self, end: Any) -> None:
+        super().__init__()
+        self.linear, self.end = nn.Linear(3, 2), end
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.end(self.linear(x))
+
+
+OUTPUTS = {
+    "a dictionary": lambda out: {"logits": out},
+    "a vector": lambda out: out[:, 0],
+    "class numbers": lambda out: out.argmax(1, keepdim=True),
+}
+
+
+@pytest.mark.parametrize("kind", OUTPUTS)
+@pytest.mark.parametrize("method", [RCS(group_size=2), KCenter()], ids=["rcs", "k_center"])
+def test_an_output_that_is_no_matrix_is_refused_when_the_sampler_is_made(kind: str, method: Any) -> None:
+    """Logits [B, C] are needed by every method that reads the model."""
+    task = Task.from_model(Ending(OUTPUTS[kind]), GOOD, Labelled([0, 1]), loss="ce")
+    with pytest.raises(HeadError, match="the model's output"):
+        CoresetSampler(task, method, 4, warmup=100)
+    CoresetSampler(task, Random(), 4, warmup=100)
+
+
+def test_validation_inputs_on_which_the_model_fails_are_refused_when_the_sampler_is_made() -> None:
+    """Both shapes are named; a method that reads no validation does not ask."""
+    task = Task.from_model(model(), GOOD, TensorDataset(torch.rand(4, 5), torch.arange(4) % 2), loss="ce")
+    with pytest.raises(ShapeError, match=r"fails on validation inputs \[N, 5\].*runs on pool inputs \[N, 3\]"):
+        CoresetSampler(task, RCS(group_size=2), 4, warmup=100)
+    CoresetSampler(task, KCenter(), 4, warmup=100)
+
+
+def test_the_look_leaves_everything_as_it_was() -> None:
+    """Random states, the training mode, running statistics and lazy modules are those of before."""
+    net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(), nn.Linear(4, 2)).train()
+    task = Task.from_model(net, GOOD, Labelled([0, 1]), loss="ce")
+    before, states = {n: t.clone() for n, t in net.state_dict().items()}, random_states()
+    CoresetSampler(task, RCS(group_size=2), 4, warmup=100)
+    assert all(torch.equal(t, before[n]) for n, t in net.state_dict().items())
+    assert str(random_states()) == str(states)
+    assert net.training
+    lazy = nn.LazyLinear(2)
+    CoresetSampler(Task.from_model(lazy, GOOD, Labelled([0, 1]), loss="ce"), RCS(group_size=2), 4, warmup=100)
+    assert isinstance(lazy.weight, nn.parameter.UninitializedParameter)
+
+
+SETTINGS = [
+    *({"attack": value} for value in (5, "pgd")),
+    {"views": 5},
+    {"call": 5},
+    {"unpack": "xy"},
+    *({"batch_size": value} for value in (2.5, True, 0, "8")),
+    *({"num_workers": value} for value in (1.5, True, -1)),
+    {"device": "cuda:99"},
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_settings_that_cannot_work_are_refused_when_the_task_is_made(settings: dict[str, Any]) -> None:
+    """What is called must be callable, numbers whole, and the device one of this machine; the sentence says what was got."""
+    (value,) = settings.values()
+    with pytest.raises(CoreselectError, match=re.escape(str(value))):
+        Task.from_model(model(), GOOD, Labelled([0, 1]), loss="ce", **settings)
+
+
+def test_integers_of_numpy_are_batch_sizes() -> None:
+    """They become ints."""
+    task = Task.from_model(model(), GOOD, loss="ce", batch_size=np.int64(8), num_workers=np.int32(0))  # type: ignore[arg-type]
+    assert (type(task.batch_size), task.num_workers) == (int, 0)
+
+
+@pytest.mark.parametrize("method", [KCenter, RCS, "rcs", 5, None])
+def test_what_is_no_selector_is_refused_when_the_sampler_is_made(method: Any) -> None:
+    """The class of a selector is not one yet, and neither is its name."""
+    task = Task.from_model(model(), GOOD, Labelled([0, 1]), loss="ce")
+    with pytest.raises(RequirementError, match=r"class, and an object is needed|is no selector"):
+        CoresetSampler(task, method, 4, warmup=100)
 
 
 def test_a_negative_seed_is_refused_when_the_sampler_is_made() -> None:

@@ -33,7 +33,7 @@ from coreselect.support.seeding import rng_state, set_rng_state
 from coreselect.support.type_checks import whole
 from coreselect_integrations.training import beside
 from coreselect_integrations.training.beside import size_of, wait_for
-from coreselect_integrations.training.run_checks import all_finite, differences
+from coreselect_integrations.training.run_checks import all_finite, check_part, checked, differences, fitting
 from coreselect_integrations.training.states import on_cpu
 
 CHECKPOINT, GOOD, LOG = "last.pt", "good.pt", "log.jsonl"
@@ -121,16 +121,19 @@ class Run:
         for name, part in parts.items():
             saved = name in state["parts"] or name not in optional
             if saved and not (fresh and name in not_from_start):
-                try:
+                with fitting(path, name):
                     part.load_state_dict(state["parts"][name])
-                except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError) as why:
-                    reason = " ".join(str(why).split())[:160]
-                    said = f"{path} holds no state of {name} that fits ({reason}): remove it to begin anew."
-                    raise DataError(said) from why
+                    check_part(part, None if fresh else len(state["records"]))
+        if restore_rng:
+            before = rng_state()
+            try:
+                with fitting(path, "the random numbers"):
+                    set_rng_state(state["rng"])
+            except DataError:
+                set_rng_state(before)
+                raise
         run.records = list(state["records"])
         run.saved = 0 if fresh else run.done
-        if restore_rng:
-            set_rng_state(state["rng"])
         if writes:
             run._write_log()
         return run
@@ -246,7 +249,7 @@ def _read(path: Path) -> dict[str, Any]:
     """Load a checkpoint; no code in it is run, and its checksums are verified."""
     try:
         state = load_verified(path)
-        return {k: state[k] for k in ("settings", "parts", "records", "rng")}
-    except (DataError, TypeError, KeyError, IndexError) as why:
+        return checked({k: state[k] for k in ("settings", "parts", "records", "rng")})
+    except (DataError, TypeError, ValueError, KeyError, IndexError) as why:
         said = f"{path} is damaged, edited or no checkpoint of a run ({' '.join(str(why).split())[:160]}): remove it to begin anew."
         raise DataError(said) from why

@@ -2,13 +2,17 @@
 
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from contract import random_states
 from torch import nn
 
+from coreselect import InfoBatchSampler
 from coreselect.errors import DataError, RequirementError
 from coreselect_integrations.training.runs import CHECKPOINT, LOG, Run
 
@@ -96,3 +100,55 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
     (tmp_path / CHECKPOINT).write_bytes(b"not a checkpoint")
     with pytest.raises(DataError, match="remove it to begin anew"):
         Run.open(tmp_path, parts(), {})
+
+
+def put(*path: Any) -> Callable[[dict[str, Any]], None]:
+    """Replace an entry of a checkpoint; the last of `path` is the new value."""
+    *way, last, value = path
+
+    def change(state: dict[str, Any]) -> None:
+        inner: Any = state
+        for name in way:
+            inner = inner[name]
+        inner[last] = value
+
+    return change
+
+
+MOMENTUM = ("parts", "optimizer", "state", 0, "momentum_buffer")
+EDITS: dict[str, Callable[[dict[str, Any]], None]] = {
+    **{f"records {value!r}": put("records", value) for value in ("abc", 5, [1, 2], [{}, {}], None)},
+    "records without the first": lambda state: state.update(records=state["records"][1:]),
+    "records many times": lambda state: state.update(records=state["records"] * 33),
+    **{f"settings {value!r}": put("settings", value) for value in ([], None, "x")},
+    **{f"parts {value!r}": put("parts", value) for value in (None, [], "model optimizer sampler")},
+    **{f"random states {value!r}": put("rng", value) for value in (None, {}, {"python": 5})},
+    "a random state of one generator": put("rng", "numpy", ["MT19937", torch.zeros(3), 0, 0, 0.0]),
+    "a random state in words": put("rng", "torch", "x"),
+    "no state of the optimiser": put("parts", "optimizer", "x"),
+    "a state of a parameter in words": put("parts", "optimizer", "state", 0, "x"),
+    "a momentum in words": put(*MOMENTUM, "x"),
+    "a momentum of another shape": put(*MOMENTUM, torch.zeros(3)),
+    "no epoch of the sampler": put("parts", "sampler", "epoch", None),
+    "another epoch of the sampler": put("parts", "sampler", "epoch", 0),
+}
+
+
+@pytest.mark.parametrize("kind", EDITS)
+def test_an_edited_checkpoint_is_refused(tmp_path: Path, kind: str) -> None:
+    """Whatever was put into it: one sentence says to remove it, and the random states are those of before."""
+    kept = {**parts(), "sampler": InfoBatchSampler(4, 5)}
+    run = Run.open(tmp_path, kept, {})
+    for epoch in range(2):
+        kept["sampler"].set_epoch(epoch)
+        run.keep({"loss": one_epoch(kept)})
+    del run
+    state = torch.load(tmp_path / CHECKPOINT, weights_only=True)
+    assert Run.open(tmp_path, {**parts(), "sampler": InfoBatchSampler(4, 5)}, {}).done == 2
+    EDITS[kind](state)
+    torch.save(state, tmp_path / CHECKPOINT)
+    states = random_states()
+    with pytest.raises(DataError, match="remove it to begin anew") as refusal:
+        Run.open(tmp_path, {**kept, "sampler": InfoBatchSampler(4, 5)}, {})
+    assert "\n" not in str(refusal.value)
+    assert random_states() == states
