@@ -92,10 +92,12 @@ def test_all_views_are_looked_at_and_an_empty_batch_passes() -> None:
     assert attacked(PGD(0.1, 0.05, 0, random_start=False), inside[:0]).shape == (0, 1, 6, 6)
 
 
-@pytest.mark.parametrize(("mean", "std"), [((0.5, 0.5), (0.2,)), ((0.5,), (0.0,)), (0.5, -1.0)])
+@pytest.mark.parametrize(
+    ("mean", "std"), [((0.5, 0.5), (0.2,)), ((0.5,), (0.0,)), (0.5, -1.0), (float("nan"), 0.2), (0.5, float("inf"))]
+)
 def test_a_normalisation_that_cannot_be_is_refused(mean: Any, std: Any) -> None:
-    """Means and stds are equally many, and stds are above 0."""
-    with pytest.raises(ShapeError, match="as many stds above 0"):
+    """Means and stds are equally many and finite, and stds are above 0."""
+    with pytest.raises(ShapeError, match="as many finite stds above 0"):
         Normalized(torch.nn.Identity(), mean, std)
 
 

@@ -19,7 +19,7 @@ class Normalized(nn.Module):
         mean: C numbers, one for each channel, or one number for all.
         std: C numbers > 0, one for each channel, or one number for all.
     Raises:
-        ShapeError: the lengths of mean and std differ, a std is not positive, or inputs have another number of channels.
+        ShapeError: the lengths of mean and std differ, one is not finite, a std is not above 0, or inputs have another number of channels.
     """
 
     mean: Tensor
@@ -30,9 +30,11 @@ class Normalized(nn.Module):
         self.model = model
         self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.get_default_dtype()).reshape(-1))
         self.register_buffer("std", torch.as_tensor(std, dtype=torch.get_default_dtype()).reshape(-1))
-        if len(self.mean) != len(self.std) or not bool((self.std > 0).all() & self.std.isfinite().all()):
+        finite = bool(self.mean.isfinite().all() & self.std.isfinite().all())
+        if len(self.mean) != len(self.std) or not finite or not bool((self.std > 0).all()):
             raise ShapeError(
-                f"Normalized needs as many stds above 0 as means, got mean {self.mean.tolist()} and std {self.std.tolist()}."
+                f"Normalized needs finite means, and as many finite stds above 0, got mean {self.mean.tolist()} and std "
+                f"{self.std.tolist()}."
             )
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
