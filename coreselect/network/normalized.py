@@ -19,7 +19,8 @@ class Normalized(nn.Module):
         mean: C numbers, one for each channel, or one number for all.
         std: C numbers > 0, one for each channel, or one number for all.
     Raises:
-        ShapeError: the lengths of mean and std differ, one is not finite, a std is not above 0, or inputs have another number of channels.
+        ShapeError: the lengths of mean and std differ, one is not finite, a std is not above 0, or inputs have another number of
+            channels.
     """
 
     mean: Tensor

@@ -172,7 +172,7 @@ def test_batches_go_to_the_model_where_no_device_is_named(device: PretendDevice)
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "another number": (lambda: answer(DEVICE, device=OTHER), "device=pretend:1 and the model is on pretend:0"),
     "another kind": (lambda: answer(DEVICE, device="cpu"), "device=cpu and the model is on pretend:0"),
-    "no such number": (lambda: answer("cpu", device="cuda:99"), "device=cuda:99 and the model is on cpu"),
+    "no such number": (lambda: answer("cpu", device="cuda:99"), "there is no device cuda:99 here"),
     "no such name": (lambda: answer("cpu", device="foo"), "device='foo' is no device"),
     "a model on two": (
         lambda: select(cases.sat_task(N, model=OnTwo()), cases.rcs(), 6), "select with the whole model on one device",

@@ -1,9 +1,11 @@
 """Claims about damaged index files: they are refused in one sentence and never read wrongly."""
 
+import io
 import os
 import pickle
 import stat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -145,24 +147,12 @@ def test_a_crash_leaves_the_old_file(
         raise failure
 
     if broken == "write":
-        real = open
 
-        class Full:
-            def __init__(self, *args: object) -> None:
-                self.file = real(*args)  # type: ignore[call-overload]  # the arguments of open, passed on
+        def half(file: Any, data: Any) -> None:
+            io.FileIO.write(file, bytes(data)[: len(data) // 2])
+            raise failure
 
-            def __enter__(self) -> "Full":
-                return self
-
-            def __exit__(self, *_: object) -> None:
-                self.file.close()
-
-            def write(self, data: bytes) -> None:
-                self.file.write(data[: len(data) // 2])
-                self.file.flush()
-                raise failure
-
-        monkeypatch.setattr(atomic, "open", Full, raising=False)
+        monkeypatch.setattr(atomic._Writes, "write", half)
     else:
         monkeypatch.setattr(os, broken, fail)
     with pytest.raises(IndexFileError if isinstance(failure, OSError) else KeyboardInterrupt):

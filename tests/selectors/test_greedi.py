@@ -72,8 +72,13 @@ def test_parts_hold_every_group_once() -> None:
 def test_one_part_picks_as_greedy_does(where: str) -> None:
     """With one part, picks, gains, scores and diagnostics are those of the exact search."""
     greedi, exact = (asdict(select(TASKS[where](), _rcs(1, search=s), 9, 3)) for s in ("greedi=1", "exact"))
-    for name in ("indices", "groups", "gains", "scores", "diagnostics"):
+    for name in ("indices", "groups", "gains", "scores"):
         np.testing.assert_equal(greedi[name], exact[name], err_msg=name)
+    for name, value in exact[
+        "diagnostics"
+    ].items():  # a sum that begins at another address may be rounded in another way
+        got = greedi["diagnostics"][name]
+        assert got == (pytest.approx(value, rel=1e-12) if isinstance(value, float) else value), name
 
 
 @pytest.mark.parametrize("partitions", [2, 5])

@@ -12,7 +12,7 @@ from coreselect_integrations.networks.files import Saved, load_network, restore,
 from coreselect_integrations.networks.heads import Projection
 from coreselect_integrations.networks.network_spec import NetworkSpec
 from coreselect_integrations.networks.opening import HEADLESS, MODEL, PUBLISHED, classes_of, network_file, open_network
-from coreselect_integrations.networks.published import Reading
+from coreselect_integrations.networks.published_reading import Reading
 from coreselect_integrations.networks.resnet import ResNet, resnet18, resnet34, resnet50
 from coreselect_integrations.networks.routes import ROUTES, DualNorm, Normalise, RoutedNetwork, route_call
 from coreselect_integrations.networks.small import SmallConv, small_conv, small_conv_contrastive

@@ -9,7 +9,8 @@ from coreselect.errors import DataError
 from coreselect.io.weights_file import choose_weights
 from coreselect_integrations.networks.checkpoint import DUAL, read_checkpoint
 from coreselect_integrations.networks.files import Saved, is_ours, network_in
-from coreselect_integrations.networks.published import Reading, recognise
+from coreselect_integrations.networks.published import recognise
+from coreselect_integrations.networks.published_reading import Reading
 
 MODEL = "model.pt"  # in the folder of a run
 PUBLISHED = "published"  # the key in `Saved.about` of networks that were recognised

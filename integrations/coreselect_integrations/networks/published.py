@@ -17,13 +17,13 @@ from coreselect_integrations.networks.network_spec import NetworkSpec
 from coreselect_integrations.networks.published_names import (
     FIRST,
     HEAD,
-    NORMALISATIONS,
     UNUSED,
     Structure,
     prefixes,
     renamed,
     structure,
 )
+from coreselect_integrations.networks.published_reading import Reading, buffers, normalisation_of
 from coreselect_integrations.networks.routes import ROUTES
 from coreselect_integrations.networks.weights import describe, empty_network, mismatch
 
@@ -33,28 +33,6 @@ RESNETS: Mapping[tuple[tuple[int, ...], bool], str] = {
     ((3, 4, 6, 3), True): "resnet50",
 }
 EXPORTED = "encoder_k."  # of an encoder with a momentum copy, the authors of DynACL evaluate the copy
-Pixels = Sequence[float]  # one number for each channel, or one for all
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """How to read a published file, where the file itself does not say it.
-
-    Args:
-        part: the state dict in the file, such as `state_dict_dual`; None takes the usual ones in turn.
-        prefix: of the network, if the file holds several; None takes `encoder_k.`, or the only one.
-        order: the routes of `bn_list.0` and `bn_list.1`; None means natural first in a ResNet, adversarial first in a wide
-            ResNet, as in the programs.
-        size: H = W of the images; None means 32, with the stem for large images 96 (ResNet-18, 34) or 224 (ResNet-50).
-        mean, std: by which the network's own code normalises pixels; None means those in the file, or not at all.
-    """
-
-    part: str | None = None
-    prefix: str | None = None
-    order: tuple[str, str] | None = None
-    size: int | None = None
-    mean: Pixels | None = None
-    std: Pixels | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +65,7 @@ def recognise(state: Mapping[str, Tensor], name: str, how: Reading = Reading()) 
     if how.order is not None and found.sets == 1:
         raise DataError(f"{name} has one set of normalisations, --routes would be without effect: leave it out.")
     order = how.order or (ROUTES if family == "resnet" else (ROUTES[1], ROUTES[0]))
-    pixels = _normalisation(state, prefix, how)
+    pixels = normalisation_of(state, prefix, how)
     names = {n: renamed(n, found, order) for n in inner if prefix + n not in pixels.held}
     unknown = [n for n, ours in names.items() if ours is None and not UNUSED.match(n) and not HEAD.match(n)]
     _refuse(unknown, names, prefix, name)
@@ -96,7 +74,7 @@ def recognise(state: Mapping[str, Tensor], name: str, how: Reading = Reading()) 
     spec, head = _spec(weights, found, name, how.size)
     double = {t.dtype for t in weights.values() if t.is_floating_point()} == {torch.float64}
     dtype = torch.float64 if double else torch.float32
-    weights |= _buffers(pixels, spec.channels, dtype, name)
+    weights |= buffers(pixels, spec.channels, dtype, name)
     needed = empty_network(spec).state_dict()
     _refuse([n for n, o in names.items() if o and o not in needed and not o.startswith("head.")], names, prefix, name)
     if not head:
@@ -149,53 +127,6 @@ def _chosen(found: Sequence[str], wanted: str | None) -> list[str]:
 def _quoted(found: Iterable[str]) -> str:
     """Name networks by their prefixes."""
     return ", ".join(repr(p.removesuffix(".")) for p in found)
-
-
-@dataclass(frozen=True, slots=True)
-class _Pixels:
-    """How pixels are normalised: by `mean` and `std`; the names in the file that are `held`, and `used`; what is to be `said`."""
-
-    mean: Pixels | Tensor
-    std: Pixels | Tensor
-    held: frozenset[str] = frozenset()
-    used: frozenset[str] = frozenset()
-    said: str | None = None
-
-
-def _normalisation(state: Mapping[str, Tensor], prefix: str, how: Reading) -> _Pixels:
-    """Return how pixels are normalised: numbers that are given count more than those in the file."""
-    parent = prefix.removesuffix(".").rpartition(".")[0]
-    places = [(b + m, b + s) for b in (prefix, f"{parent}." if parent else "") for m, s in NORMALISATIONS]
-    names = next((both for both in places if both[0] in state and both[1] in state), ())
-    held: list[Pixels | Tensor] = [state[n].flatten() for n in names] or [(0.0,), (1.0,)]
-    given = (how.mean, how.std)
-    mean, std = (h if g is None else g for g, h in zip(given, held, strict=True))
-    used = frozenset(n for n, g in zip(names, given, strict=False) if g is None)
-    said = None if names else "pixels are not normalised, as the file has no mean and std"
-    if given != (None, None):
-        said = "pixels are normalised by the numbers given" + (", not by those in the file" if names else "")
-    return _Pixels(mean, std, frozenset(names), used, said)
-
-
-def _buffers(pixels: _Pixels, channels: int, dtype: torch.dtype, name: str) -> dict[str, Tensor]:
-    """Return mean and std as our buffers, [channels, 1, 1].
-
-    Raises:
-        DataError: they are not one number for each channel or for all, or not finite, or a std is not above 0.
-    """
-    found = {}
-    for word, values in (("mean", pixels.mean), ("std", pixels.std)):
-        numbers = torch.as_tensor(values, dtype=dtype).flatten()
-        if len(numbers) not in (1, channels):
-            raise DataError(
-                f"{name} has {channels} channels, and its {word} {len(numbers)} numbers: one each is needed."
-            )
-        if not numbers.isfinite().all() or (word == "std" and not (numbers > 0).all()):
-            kind = "finite numbers above 0" if word == "std" else "finite numbers"
-            got = ", ".join(f"{x:g}" for x in numbers.tolist())
-            raise DataError(f"{name} would be read with the {word} {got} of pixels: give {kind} as --mean and --std.")
-        found[f"normalise.{word}"] = numbers.expand(channels).reshape(-1, 1, 1).clone()
-    return found
 
 
 def _plain(tensor: Tensor) -> Tensor:

@@ -11,8 +11,9 @@ from coreselect.errors import MissingExtraError
 from coreselect.io.atomic import atomic_file
 from coreselect_integrations.comparison.cell_files import write_json
 from coreselect_integrations.networks import MODEL
+from coreselect_integrations.racing.last_training import FINAL
 from coreselect_integrations.racing.picture import draw_race
-from coreselect_integrations.racing.race import FINAL, Outcome
+from coreselect_integrations.racing.race import Outcome
 from coreselect_integrations.racing.ranking import Place, ranking
 from coreselect_integrations.racing.setting import Race
 

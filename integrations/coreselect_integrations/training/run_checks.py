@@ -18,6 +18,7 @@ from coreselect.loop.epoch_sampler import EpochSampler
 ELEMENTWISE = frozenset({
     "acc_delta", "exp_avg", "exp_avg_sq", "exp_inf", "grad_avg", "max_exp_avg_sq", "momentum_buffer", "prev", "square_avg", "sum",
 })  # fmt: skip
+BEGUN = "begun"  # in a checkpoint: how many epochs were done when the run began from another; files of older versions lack it
 COMPARED_FIRST = ("system", "mode", "selector")  # these tell most about a run: their difference is reported first
 
 
@@ -51,6 +52,8 @@ def checked(state: dict[str, Any]) -> dict[str, Any]:
     for number, record in enumerate(records):
         if not isinstance(record, Mapping) or type(record.get("epoch")) is not int or record["epoch"] != number:
             raise ValueError(f"its record of epoch {number} is missing or another")
+    if type(state[BEGUN]) is not int or not 0 <= state[BEGUN] <= len(records):
+        raise ValueError(f"it began after {state[BEGUN]!r:.60} epochs, and has {len(records)}")
     return state
 
 
@@ -68,17 +71,23 @@ def fitting(path: Path, name: str) -> Iterator[None]:
         raise DataError(f"{path} holds no state of {name} that fits ({reason}): remove it to begin anew.") from why
 
 
-def check_part(part: object, done: int | None) -> None:
+def check_part(part: object, done: int | None, begun: int) -> None:
     """Check what a restored part does not check itself.
 
     An optimiser takes tensors of any shape, and a sampler the state of any epoch.
 
     Args:
         done: how many epochs the run has done; None: the part is of another run.
+        begun: how many of them another run has done, from which it began: its sampler may not have seen these.
     Raises:
         ValueError: the state is not of this part, or not of that epoch.
     """
-    if isinstance(part, EpochSampler) and done and part.epoch != done - 1:
+    if (
+        isinstance(part, EpochSampler)
+        and done
+        and part.epoch != done - 1
+        and not (part.epoch is None and done == begun)
+    ):
         raise ValueError(f"it is of epoch {part.epoch}, and the last record of epoch {done - 1}")
     if not isinstance(part, Optimizer):
         return

@@ -33,7 +33,7 @@ from coreselect.support.seeding import rng_state, set_rng_state
 from coreselect.support.type_checks import whole
 from coreselect_integrations.training import beside
 from coreselect_integrations.training.beside import size_of, wait_for
-from coreselect_integrations.training.run_checks import all_finite, check_part, checked, differences, fitting
+from coreselect_integrations.training.run_checks import BEGUN, all_finite, check_part, checked, differences, fitting
 from coreselect_integrations.training.states import on_cpu
 
 CHECKPOINT, GOOD, LOG = "last.pt", "good.pt", "log.jsonl"
@@ -62,6 +62,7 @@ class Run:
     use: SoleUse | None = None
     keep_every: int = 1
     saved: int = 0  # epochs in the checkpoint
+    begun: int = 0  # epochs that were done when this run began from another
 
     @classmethod
     def open(
@@ -123,7 +124,7 @@ class Run:
             if saved and not (fresh and name in not_from_start):
                 with fitting(path, name):
                     part.load_state_dict(state["parts"][name])
-                    check_part(part, None if fresh else len(state["records"]))
+                    check_part(part, None if fresh else len(state["records"]), state[BEGUN])
         if restore_rng:
             before = rng_state()
             try:
@@ -133,6 +134,7 @@ class Run:
                 set_rng_state(before)
                 raise
         run.records = list(state["records"])
+        run.begun = run.done if fresh else state[BEGUN]
         run.saved = 0 if fresh else run.done
         if writes:
             run._write_log()
@@ -223,6 +225,7 @@ class Run:
             "parts": {name: on_cpu(part, known) for name, part in parts.items()},
             "records": list(self.records),
             "rng": rng_state(),
+            BEGUN: self.begun,
         }
         self.saved = self.done
 
@@ -249,7 +252,7 @@ def _read(path: Path) -> dict[str, Any]:
     """Load a checkpoint; no code in it is run, and its checksums are verified."""
     try:
         state = load_verified(path)
-        return checked({k: state[k] for k in ("settings", "parts", "records", "rng")})
+        return checked({**{k: state[k] for k in ("settings", "parts", "records", "rng")}, BEGUN: state.get(BEGUN, 0)})
     except (DataError, TypeError, ValueError, KeyError, IndexError) as why:
         said = f"{path} is damaged, edited or no checkpoint of a run ({' '.join(str(why).split())[:160]}): remove it to begin anew."
         raise DataError(said) from why

@@ -20,8 +20,9 @@ from coreselect_integrations.own_code import admit
 from coreselect_integrations.pretraining.settings import Settings
 from coreselect_integrations.racing import judging, run_arm
 from coreselect_integrations.racing.arms import Arm, arms_of
+from coreselect_integrations.racing.last_training import LATEST
 from coreselect_integrations.racing.plan import Budget
-from coreselect_integrations.racing.race import LATEST, Outcome, run_race
+from coreselect_integrations.racing.race import Outcome, run_race
 from coreselect_integrations.racing.ranking import ranking
 from coreselect_integrations.racing.report import PICTURE, RECORD, as_json, write_report
 from coreselect_integrations.racing.setting import Place, Race

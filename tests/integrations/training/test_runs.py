@@ -131,6 +131,8 @@ EDITS: dict[str, Callable[[dict[str, Any]], None]] = {
     "a momentum of another shape": put(*MOMENTUM, torch.zeros(3)),
     "no epoch of the sampler": put("parts", "sampler", "epoch", None),
     "another epoch of the sampler": put("parts", "sampler", "epoch", 0),
+    "more epochs before it began than there are": put("begun", 3),
+    "epochs before it began in words": put("begun", "x"),
 }
 
 
@@ -152,3 +154,21 @@ def test_an_edited_checkpoint_is_refused(tmp_path: Path, kind: str) -> None:
         Run.open(tmp_path, {**kept, "sampler": InfoBatchSampler(4, 5)}, {})
     assert "\n" not in str(refusal.value)
     assert random_states() == states
+
+
+def test_a_run_that_began_from_another_goes_on_before_its_first_epoch(tmp_path: Path) -> None:
+    """Its sampler has seen none of the epochs that the other run has done; after one of its own, it has to have."""
+    other = Run.open(tmp_path / "other", parts(), {})
+    other.keep({"loss": 1.0})
+    kept = {**parts(), "sampler": InfoBatchSampler(4, 5)}
+    began = {"start": tmp_path / "other", "not_from_start": ("sampler",)}
+    run = Run.open(tmp_path / "run", kept, {}, **began)
+    run.mark()
+    del run
+    fresh = {**parts(), "sampler": InfoBatchSampler(4, 5)}
+    run = Run.open(tmp_path / "run", fresh, {}, **began)
+    assert (run.done, fresh["sampler"].epoch) == (1, None)
+    run.keep({"loss": 1.0})
+    del run
+    with pytest.raises(DataError, match="of epoch None"):
+        Run.open(tmp_path / "run", {**parts(), "sampler": InfoBatchSampler(4, 5)}, {}, **began)
