@@ -139,7 +139,9 @@ COMPARISONS: Mapping[str, Comparison] = {
     "acl-tail": Comparison(
         "acl-tail",
         ("rs2", "rs2:balance=clusters", "rs2:balance=labels"),
-        {"--trainer": "acl", **_CONTRASTIVE_EFFORT, "--equal": "epochs", "--rows": 15_200, "--pool": "tail=20"},
+        {
+            "--trainer": "acl", **_CONTRASTIVE_EFFORT, "--seeds": 4, "--equal": "epochs", "--rows": 15_200, "--pool": "tail=20",
+        },
     ),
     "dynacl-air-effort": Comparison(
         "dynacl-air-effort", _EFFORTS_OF_ACL, {"--trainer": "dynacl-air", **_CONTRASTIVE_EFFORT}
