@@ -60,12 +60,7 @@ def as_pair(item: Any, position: int) -> Any:
     Raises:
         DataError: the item holds no image that can be converted.
     """
-    if isinstance(item, Mapping):
-        key = next((k for k in IMAGE_KEYS if k in item), None)
-        label = [item[k] for k in LABEL_KEYS if k in item][:1]
-        parts = [] if key is None else [item[key], *label]
-    else:
-        parts = list(item[:2]) if isinstance(item, tuple | list) else [item]
+    parts = _parts(item)
     made = Collate()([(position, parts[0])]) if parts else None
     if isinstance(made, Failure):
         raise DataError(f"item {made.position} {made.said}.") from made.cause
@@ -75,16 +70,23 @@ def as_pair(item: Any, position: int) -> Any:
     return image if len(parts) == 1 else (image, parts[1])
 
 
+def _parts(item: Any) -> list[Any]:
+    """Return the input of an item, and its label if it has one; nothing of a mapping without an image."""
+    if isinstance(item, Mapping):
+        key = next((k for k in IMAGE_KEYS if k in item), None)
+        return [] if key is None else [item[key], *[item[k] for k in LABEL_KEYS if k in item][:1]]
+    return list(item[:2]) if isinstance(item, tuple | list) else [item]
+
+
 def _needs_conversion(item: Any) -> bool:
     """Return whether an item holds an image, and is not (float image, label) or a float image already."""
-    held = item
-    if isinstance(item, Mapping):
-        held = None if "input_ids" in item else next((item[k] for k in IMAGE_KEYS if k in item), None)
-    elif isinstance(item, tuple | list):
-        held = item[0] if item else None
+    parts, mapping = _parts(item), isinstance(item, Mapping)
+    if not parts or (mapping and "input_ids" in item):
+        return False
+    held = parts[0]
     if isinstance(held, Tensor):
-        return isinstance(item, Mapping) and held.is_floating_point() and held.dim() == 3
-    if held is None or (isinstance(held, np.ndarray) and held.dtype != np.uint8):
+        return mapping and held.is_floating_point() and held.dim() == 3
+    if isinstance(held, np.ndarray) and held.dtype != np.uint8:
         return False
     made = Collate()([(0, held)])
     return isinstance(made, Tensor) and made.is_floating_point() and made.dim() == 4

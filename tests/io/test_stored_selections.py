@@ -87,15 +87,21 @@ RECORD_CHANGES: dict[str, Change] = {
 }
 
 
+def changed(folder: Path, ending: str, change: Callable[[Any, Any], None]) -> Path:
+    """Save a selection, change its arrays or its meta, and write it with the checksum of the changed content."""
+    path = folder / f"coreset{ending}"
+    select(cases.array_task(N), get_selector("gradmatch"), K).save(path)
+    arrays, meta = read(path)
+    change(arrays, meta)
+    path.write_bytes(index_formats.pack(ending, arrays, meta))
+    return path
+
+
 @pytest.mark.parametrize("kind", CHANGES)
 @pytest.mark.parametrize("ending", [".npz", ".json"])
 def test_a_file_is_refused(kind: str, ending: str, tmp_path: Path) -> None:
     """The sentence names the file; nothing is loaded."""
-    path = tmp_path / f"coreset{ending}"
-    select(cases.array_task(N), get_selector("gradmatch"), K).save(path)
-    arrays, meta = read(path)
-    CHANGES[kind](arrays)
-    path.write_bytes(index_formats.pack(ending, arrays, meta))  # the checksum is that of the changed content
+    path = changed(tmp_path, ending, lambda arrays, _: CHANGES[kind](arrays))
     with pytest.raises(IndexFileError, match=r"coreset.* is damaged or edited"):
         Selection.load(path)
     if kind.startswith("a source index"):
@@ -107,11 +113,7 @@ def test_a_file_is_refused(kind: str, ending: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("ending", [".npz", ".json"])
 def test_a_file_with_records_of_other_types_is_refused(kind: str, ending: str, tmp_path: Path) -> None:
     """What a certificate, diagnostics or provenance hold is of the types that these records say, or `inspect` refuses the file."""
-    path = tmp_path / f"coreset{ending}"
-    select(cases.array_task(N), get_selector("gradmatch"), K).save(path)
-    arrays, meta = read(path)
-    RECORD_CHANGES[kind](meta)
-    path.write_bytes(index_formats.pack(ending, arrays, meta))  # the checksum is that of the changed content
+    path = changed(tmp_path, ending, lambda _, meta: RECORD_CHANGES[kind](meta))
     with pytest.raises(IndexFileError, match=r"coreset.* is damaged or edited"):
         run([path], None, None, None, json=False)
 
