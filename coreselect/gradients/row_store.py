@@ -22,6 +22,7 @@ from coreselect.gradients.parts import Batches, Key, Make, Parts, Record
 from coreselect.gradients.record_bytes import decoded, encoded
 from coreselect.io import strict_json
 from coreselect.io.atomic import sweep
+from coreselect.io.folder_contents import found_in
 from coreselect.io.folder_lock import FolderLock
 from coreselect.io.record_log import RecordLog
 
@@ -73,8 +74,8 @@ class FolderStore:
             StoreError: another process is using it.
         """
         folders = [self.folder]
-        if self.folder == self._given and self._given.is_dir():
-            folders = [*(f for f in self._given.iterdir() if OF_A_RANK.fullmatch(f.name)), self._given]
+        if self.folder == self._given:
+            folders = [*(f for f in found_in(self._given) if OF_A_RANK.fullmatch(f.name)), self._given]
         for folder in folders:
             if folder.is_dir() and not folder.is_symlink():
                 _empty(folder)
@@ -113,7 +114,7 @@ class FolderStore:
         return out
 
     def _files(self) -> list[Path]:
-        return sorted(self.folder.glob(f"*{ENDING}"))
+        return found_in(self.folder, f"*{ENDING}")
 
 
 def _empty(folder: Path) -> None:
@@ -124,7 +125,7 @@ def _empty(folder: Path) -> None:
     """
     lock = FolderLock(folder)
     try:
-        for path in folder.iterdir():
+        for path in found_in(folder):
             if OWN.fullmatch(path.name):
                 with suppress(OSError):  # it is a folder, or closed to this user
                     path.unlink()
@@ -174,7 +175,7 @@ class _Folder:
 
     def _refuse_unfinished(self, wanted: Mapping[str, Any]) -> None:
         """Refuse to begin a sweep beside one that is not done: most likely a setting differs by mistake."""
-        for path in sorted(set(self._folder.glob(f"*{ENDING}")) - self._done):
+        for path in sorted(set(found_in(self._folder, f"*{ENDING}")) - self._done):
             with RecordLog(path, write=False) as log:
                 done, header = len(log), log.header
             if done == header["batches"]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from coreselect.errors import DataError
+from coreselect.io.folder_contents import found_in
 from coreselect.io.system_lock import NoLocksError, is_at, try_lock
 
 TEMPORARY = ".coreselect-*.tmp"
@@ -73,7 +74,11 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
 
 def sweep(folder: str | Path) -> None:
     """Delete the temporary files of killed writers in a folder; those of living ones are locked, and stay."""
-    for path in Path(folder).glob(TEMPORARY):
+    try:
+        left = found_in(Path(folder), TEMPORARY)
+    except PermissionError:  # names in it cannot be read, so nothing is known
+        return
+    for path in left:
         with suppress(OSError):  # it is gone by now, or there are no locks here: then nothing is known, and all stay
             handle = os.open(path, os.O_RDWR)
             try:

@@ -13,6 +13,7 @@ from typing import Any
 
 from coreselect.errors import DataError, StoreError
 from coreselect.gradients.row_store import FolderStore, OtherRunError
+from coreselect.io.folder_contents import found_in
 from coreselect.io.sole_use import SoleUse
 from coreselect.support import ranks
 from coreselect.types import Selection
@@ -89,5 +90,4 @@ class RoundStore:
 
     def _rounds(self) -> list[Path]:
         """Return the folders of rounds; whatever else has a name that begins like theirs is somebody's own."""
-        there = sorted(self.folder.iterdir()) if self.folder.is_dir() else []
-        return [p for p in there if NAME.fullmatch(p.name) and p.is_dir() and not p.is_symlink()]
+        return [p for p in found_in(self.folder) if NAME.fullmatch(p.name) and p.is_dir() and not p.is_symlink()]
