@@ -91,6 +91,20 @@ class RanksCase:
 
 
 @dataclass(frozen=True)
+class TrainingRanksCase:
+    """An epoch of SAT by several ranks with one thread each, compared with the same epoch by one of them."""
+
+    kind: ClassVar[str] = "training ranks"
+    pool: int
+    rounds: int
+    ranks: int = 2
+    batch_size: int = 128
+    attack: PGD = field(default=PGD(EPSILON, 10 / 255, 1))  # with one step, the share of what is sent is largest
+    seed: int = 0
+    thresholds: tuple[Threshold, ...] = (Threshold("ratio", "at least", 1.5), Threshold("same", "at least", 1.0))
+
+
+@dataclass(frozen=True)
 class SelectionCase:
     """A whole `select` compared with a plain program of the paper's procedure, in time and in quality of the selection."""
 
@@ -212,6 +226,7 @@ Case = (
     | FoldingCase
     | ViewsCase
     | RanksCase
+    | TrainingRanksCase
     | SelectionCase
     | SearchCase
     | PassesCase

@@ -22,6 +22,7 @@ from benchmarks.case_types import (
     StoreCase,
     SweepCase,
     Threshold,
+    TrainingRanksCase,
     ViewsCase,
     WarmUp,
 )
@@ -67,6 +68,8 @@ CASES: dict[str, Case] = {
     "views-full": ViewsCase(pool=4096, rounds=3),
     "ranks-small": RanksCase(pool=512, rounds=3),
     "ranks-full": RanksCase(pool=5000, rounds=3),
+    "training-ranks-small": TrainingRanksCase(pool=256, rounds=3),
+    "training-ranks-full": TrainingRanksCase(pool=2560, rounds=2),
     # 10,000 images, |U| = 500, groups of 64, 1 + 3 attack steps, a tenth: 16 picks, |U| is a twentieth of the pool.
     # The small case has the same number of picks and the same |U| / N, which decide the ratio.
     "selection-small": SelectionCase(

@@ -39,6 +39,7 @@ from benchmarks.case_types import (
     StartupCase,
     StoreCase,
     SweepCase,
+    TrainingRanksCase,
     ViewsCase,
 )
 from benchmarks.cases import CASES, SETS
@@ -119,7 +120,7 @@ def measured(case: Case, args: argparse.Namespace) -> dict[str, Any]:
             return folding.run(case, data=args.data, device=device)
         case ViewsCase():
             return views.run(case, device)
-        case RanksCase():
+        case RanksCase() | TrainingRanksCase():
             return ranks.run(case, data=args.data)
         case SelectionCase():
             return selection.run(case, data=args.data, work=args.work, device=device)

@@ -133,7 +133,8 @@ def test_every_kind_has_a_small_and_a_full_case_and_full_ones_can_fail() -> None
     kinds = {size: {CASES[name].kind for name in names} for size, names in SETS.items()}
     assert kinds["small"] == kinds["full"] == {
         "sweep", "selection", "search", "sampler", "attack", "facility", "graph", "gradmatch", "kcenter", "startup",
-        "checks", "passes", "store", "loop", "large", "ranks", "views", "folding",
+        "checks", "passes", "store", "loop", "large", "ranks", "training ranks", "views",
+        "folding",
     }  # fmt: skip
     assert all(CASES[name].thresholds for name in SETS["full"])
 
