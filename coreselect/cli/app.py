@@ -28,7 +28,7 @@ def _main(
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """Choose the training examples that keep a model robust, and report what is known about the choice."""
+    """Choose a small part of the training data, train on it, and measure what that costs and buys."""
     if isinstance(context.obj, dict):
         context.obj["debug"] = debug
 

@@ -85,8 +85,8 @@ def convert(
 ) -> None:
     """Write an index file in another format, which the ending of the new name chooses.
 
-    A network file (.pt, .pth, .tar, .ckpt, .bin, .safetensors) with published names
-    becomes a model.pt that every command reads. What was recognised is printed.
+    A network file (.pt, .pth, .tar, .ckpt, .bin, .safetensors) with published
+    names becomes a model.pt that every command reads. What was recognised is printed.
     """
     given = {name: value for name, value in vars(reading).items() if value is not None}
     if column not in (None, *COLUMNS):

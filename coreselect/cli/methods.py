@@ -13,7 +13,7 @@ _BUILT_IN = {entry.name: entry for entry in CATALOGUE}
 
 
 def methods(json: Json = False) -> None:
-    """List the selectors: what each needs, and when another call gives another answer."""
+    """List the selectors: what each needs, and how often it renews its choice."""
     found = [_describe(name) for name in list_selectors()]
     if json:
         typer.echo(json_.dumps(found, indent=2))

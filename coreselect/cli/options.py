@@ -13,7 +13,7 @@ import typer
 from coreselect.support.type_checks import LARGEST_SEED
 
 MODEL, METHOD, ATTACKS, RUN = "Model", "Method", "Attacks", "Run"  # panels of the help
-CONDITIONS = "Pools as they are"
+CONDITIONS = "Pool and validation"
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Radius = Annotated[
@@ -42,8 +42,8 @@ def _precision(names: tuple[str, ...]) -> Any:
         return value
 
     return typer.Option(
-        help="Precision of passes through the network: fp32, bf16 or (select) auto, the faster one here. In a selection it is for "
-        "the attack only.",
+        help="Precision of passes through the network: fp32, bf16, or (select) auto, the faster one on this machine. "
+        "In a selection only the attack uses it.",
         callback=check,
         rich_help_panel=RUN,
     )
@@ -72,7 +72,7 @@ def _seed(value: int | None) -> int | None:
 
 Seed = Annotated[int | None, typer.Option(help="Seed of every random draw.", callback=_seed, rich_help_panel=RUN)]
 NumThreads = Annotated[int | None, typer.Option(min=1, help="CPU threads of PyTorch.", rich_help_panel=RUN)]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1, for example.", rich_help_panel=RUN)]
+Device = Annotated[str | None, typer.Option(help="Device: cpu, cuda or cuda:1, for example.", rich_help_panel=RUN)]
 FROM = typer.Option(
     "--from", help="model.pt (or folder) of `coreselect train` or `coreselect finetune`, or a published checkpoint."
 )
@@ -101,12 +101,12 @@ class DataOptions:
             "module:factory. FOLDER@unlabelled names a part."
         ),
     ] = "digits"
-    rows: Annotated[int | None, typer.Option(min=2, help="Use only the first so many images.")] = None
+    rows: Annotated[int | None, typer.Option(min=2, help="Use only the first N images.")] = None
     size: Annotated[int | None, typer.Option(min=1, help="Side to which images are resized, in pixels.")] = None
     resize: Annotated[
         str | None,
         typer.Option(
-            help="How: fit (centred square), stretch (whole image), imagenet (its usual evaluation) or box.",
+            help="How: fit (centred square), stretch (whole image), imagenet (its usual evaluation) or box (averages).",
             show_default="fit",
         ),
     ] = None
@@ -133,7 +133,10 @@ class PoolOptions(DataOptions):
 
     validation: Annotated[
         float | None,
-        typer.Option(min=0.0, help="Images held out to measure RD: a share below 1, or a count."),
+        typer.Option(
+            min=0.0,
+            help="Images held out to measure RD, how far an attack moves the outputs: a share below 1, or a count.",
+        ),
     ] = None
 
 
@@ -145,8 +148,8 @@ class ConditionOptions:
         str | None,
         typer.Option(
             "--pool",
-            help="Make the pool impure: some of tail=20, labels-wrong=0.4 and, but for select, foreign=0.5:DATA, duplicates=10 and "
-            "shift=fog:3 (of validation and test), with commas.",
+            help="Make the pool impure on purpose: tail=20 (rare classes), labels-wrong=0.4; not for select: foreign=0.5:DATA, "
+            "duplicates=10, shift=fog:3 (validation and test images); separated by commas.",
             show_default="as it is",
             rich_help_panel=CONDITIONS,
         ),
@@ -154,7 +157,7 @@ class ConditionOptions:
     validation_data: Annotated[
         str | None,
         typer.Option(
-            help="Images for validation in place of held-out ones, as for --data; their training part is read.",
+            help="Dataset whose training part serves for validation, in place of held-out images; forms as for --data.",
             show_default="held out",
             rich_help_panel=CONDITIONS,
         ),
@@ -182,7 +185,8 @@ class OwnModelOptions:
     weights_key: Annotated[
         str | None,
         typer.Option(
-            help="Key of --checkpoint under which the weights are, such as state_dict_ema; else a usual one is taken.",
+            help="Key of --checkpoint under which the weights are, such as state_dict_ema.",
+            show_default="a usual one",
             rich_help_panel=MODEL,
         ),
     ] = None
@@ -245,7 +249,9 @@ class MachineOptions:
     ] = None
     read_timeout: Annotated[
         float,
-        typer.Option(min=0.0, help="Seconds to wait for a batch of these processes; 0 for ever.", rich_help_panel=RUN),
+        typer.Option(
+            min=0.0, help="Seconds to wait for a batch from these processes; 0: without limit.", rich_help_panel=RUN
+        ),
     ] = 0.0
     device: Device = None
 

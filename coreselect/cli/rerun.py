@@ -20,9 +20,9 @@ def rerun(
 ) -> None:
     """Make the selection of an index file again, and compare the two.
 
-    The file says by which command it was made. The same command is run, in this
-    folder, and what it reads and what it gives are compared with the file: data,
-    model, weights, versions, and the picks.
+    The file holds the command that made it. That command is run again in this
+    folder, and compared with the file: data, model, weights, versions, and the
+    picks.
 
     Exit code 0: the same picks in the same order. 1: other picks, and the table
     says what changed.

@@ -53,14 +53,14 @@ def select(
 ) -> None:
     """Choose a coreset and write its indices to a file.
 
-    A complete file also holds what a later reader would otherwise have to compute
-    again: gains, certificate, settings and time.
+    A file .npz or .json also holds gains, certificate, settings and times, which
+    `coreselect inspect` shows.
 
     Without --model, a small network (--arch) is trained adversarially on the
     images first.
 
-    With --from, a trained network is used, with the loss, the views and the attack
-    of the last epoch of its training. If your own code took part in it, give that
+    With --from, a trained network is used, with the loss, the views and the
+    attack of the last epoch of its training. If that was code of yours, give it
     again: --model, --loss, --views.
 
     With --features or --gradients, no model is used.

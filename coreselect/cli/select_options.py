@@ -85,7 +85,7 @@ class MethodOptions:
     objective: Annotated[
         str,
         typer.Option(
-            help="What is lowered: rd (js or ot: with another divergence), adversarial_ce or ce_plus_rd.",
+            help="What a selection lowers: rd, js or ot (RD by KL, JS or optimal transport), adversarial_ce or ce_plus_rd.",
             rich_help_panel=METHOD,
         ),
     ] = "rd"
@@ -103,7 +103,7 @@ class MethodOptions:
     recraft: Annotated[
         str,
         typer.Option(
-            help="When the held-out images are attacked again: once, every (pick), or a number of picks.",
+            help="When the held-out images are attacked: once; every, after each pick; or after a number of picks.",
             rich_help_panel=METHOD,
         ),
     ] = "once"
@@ -153,7 +153,7 @@ DryRun = Annotated[
     bool,
     typer.Option(
         "--dry-run",
-        help="Print what the work would cost, from timed first batches, and do nothing else.",
+        help="Time the first batches, print what the work would cost, and do nothing else.",
         rich_help_panel=RUN,
     ),
 ]
@@ -166,7 +166,7 @@ class WorkOptions:
     store: Annotated[
         Path | None,
         typer.Option(
-            help="Folder that keeps the sweep batch by batch: the same command goes on where it was killed.",
+            help="Folder that keeps the pass over the pool, batch by batch: after a kill, the same command goes on there.",
             rich_help_panel=RUN,
         ),
     ] = None

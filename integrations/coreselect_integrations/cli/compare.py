@@ -58,22 +58,22 @@ def compare(
 ) -> None:
     """Train with every method from the same warm models, and report accuracies and time.
 
-    validation_only and rs2+validation train on the validation images: what a
-    method that is guided by them has to beat.
+    A cell is one training: one method, one share of the pool, one seed. All
+    differences are to rs2 (a random subset, new in every epoch), or to the first
+    line of rs2 if there are several.
 
-    A cell is one training: one method, one share of the pool, one seed.
-    rs2 (random, anew every epoch) is the reference for all differences: of several
-    lines of rs2 the first.
+    A method may name its own training attack: rs2@1x1.5 takes one step within
+    1.5 times --radius. All networks are judged within --radius.
 
-    A method may state the effort of its training attack: rs2@1x1.5 takes one step
-    within 1.5 times the --radius, in which all are judged.
+    validation_only and rs2+validation train on the validation images. A method
+    that is guided by these images has to beat both.
 
     At equal epochs, every method trains for the same number of epochs. At equal
     time, every method gets as many epochs as fit into the time of the slowest,
     selection included.
 
-    With --preset, settings that are not given are the published ones, and the
-    defaults above do not count.
+    With --preset, settings that are not given are the published ones, not the
+    defaults below.
 
     The folder gets results.json, results.csv, pareto.png, .pdf and .svg, and
     report.html, which opens without a network connection.

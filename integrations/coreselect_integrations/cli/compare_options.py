@@ -20,12 +20,13 @@ class StudyOptions:
     milestones: Milestones = None
 
     selectors: Selectors = "rcs,rs2,redraw,random"
-    fractions: Annotated[str, typer.Option(help="Shares of the pool, with commas.")] = "0.1"
+    fractions: Annotated[str, typer.Option(help="Shares of the pool, separated by commas.")] = "0.1"
     seeds: Annotated[str, typer.Option(help="Number of seeds, from 0 on; or a range: 3:6 is 3, 4 and 5.")] = "3"
     chosen_on: Annotated[
         str | None,
         typer.Option(
-            help="Seeds on which settings were chosen, as in --seeds: fresh ones confirm.", show_default="none named"
+            help="Seeds on which settings were chosen, as in --seeds; p is then of the other seeds.",
+            show_default="none named",
         ),
     ] = None
     equal: Annotated[str, typer.Option(help="What is equal: epochs, time, or both with a comma.")] = "epochs"
@@ -39,7 +40,7 @@ class EvaluationOptions:
     judged: Annotated[
         str | None,
         typer.Option(
-            help=f"What is evaluated: trained (as it was trained), or fine-tuned by {', '.join(MODE_NAMES)}; with commas.",
+            help=f"What is evaluated: trained (as it was trained), or fine-tuned by {', '.join(MODE_NAMES)}; separated by commas.",
             show_default="trained, or slf,alf for contrastive systems",
             rich_help_panel=EVALUATION,
         ),
@@ -59,18 +60,18 @@ class EvaluationOptions:
     also: Annotated[
         str | None,
         typer.Option(
-            help="More accuracies, with commas: margin (PGD-20 on the logits), autoattack, corruptions (the 15).",
+            help="More accuracies, separated by commas: margin (PGD-20 on the logits), autoattack, corruptions (the 15).",
             rich_help_panel=EVALUATION,
         ),
     ] = None
     test_rows: Annotated[
         int | None,
-        typer.Option(min=1, help="Use only the first so many test images.", rich_help_panel=EVALUATION),
+        typer.Option(min=1, help="Use only the first N test images.", rich_help_panel=EVALUATION),
     ] = None
     clock: Annotated[
         str,
         typer.Option(
-            help="Which seconds count: of the wall clock, or of the cpu (for a busy machine).",
+            help="Which seconds count: wall, or cpu: processor seconds, for a busy machine.",
             rich_help_panel=EVALUATION,
         ),
     ] = "wall"

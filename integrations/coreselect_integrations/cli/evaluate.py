@@ -31,7 +31,7 @@ def evaluate(
     own: OwnModelOptions = OwnModelOptions(),
     attacks: Annotated[
         str | None,
-        typer.Option(help="pgd20, margin, autoattack, several with commas, or none.", show_default="pgd20"),
+        typer.Option(help="pgd20, margin, autoattack, separated by commas; or none.", show_default="pgd20"),
     ] = None,
     corruptions: Corruptions = None,
     severities: Annotated[
@@ -41,10 +41,10 @@ def evaluate(
         ),
     ] = None,
     neighbours: Annotated[
-        int | None, typer.Option(min=1, help="Also classify by so many nearest neighbours; 200 is usual.")
+        int | None, typer.Option(min=1, help="Also classify by the nearest N neighbours; 200 is usual.")
     ] = None,
     train_rows: Annotated[
-        int | None, typer.Option(min=1, help="Use only the first so many training images, for --neighbours.")
+        int | None, typer.Option(min=1, help="Use only the first N training images, for --neighbours.")
     ] = None,
     json: Json = False,
     radius: Annotated[Radius, Shown(radius="8/255")] = None,

@@ -56,12 +56,15 @@ def fidelity(
     By how many standard deviations do methods beat random sets of their size?
 
     What does each approximation save in seconds, and what does it lose in G?
-    G is the negative RD after the step of a set, attacked again.
+
+    RD says how far an attack moves the outputs on held-out images. G is the
+    negative RD after a step on the chosen set, with a new attack.
 
     --from takes the model.pt of `coreselect train`. Without it, --loss, --arch,
     --warmup-epochs and --radius describe the network that is warmed up.
-    The --attack-steps are 1.25 training radii in all. RD is attacked within
-    --radius.
+
+    All steps of the training attack together are 1.25 training radii long. The
+    attack of RD stays within --radius.
     """
     given = {**vars(warmup), "radius": attack.radius}
     code = ":" in (warmup.loss or "")

@@ -27,7 +27,7 @@ class RcsMeasuredOptions:
     sketch: Annotated[
         str | None,
         typer.Option(
-            help="Widths of sketches to try, with commas.",
+            help="Widths of sketches to try, separated by commas.",
             show_default="those of 64,512,4096 that save anything",
             rich_help_panel=METHOD,
         ),

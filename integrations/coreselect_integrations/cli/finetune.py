@@ -31,7 +31,9 @@ EVALUATIONS = ("none", "pgd20", "autoattack", "corruptions")
 
 @takes_records
 def finetune(
-    mode: Annotated[str, typer.Argument(help=f"{', '.join(ALL)}; several with commas; all: {','.join(PAPERS)}.")],
+    mode: Annotated[
+        str, typer.Argument(help=f"{', '.join(ALL)}; several separated by commas; all: {','.join(PAPERS)}.")
+    ],
     from_: Annotated[list[Path] | None, FROM, Shown(from_="--model and --checkpoint")] = None,
     out: RunFolder = Path("out/finetune"),
     images: DataOptions = DataOptions(),
@@ -69,10 +71,11 @@ def finetune(
 ) -> None:
     """Fine-tune a pre-trained network on labelled images, and keep the result in a folder.
 
-    slf and alf train a linear head on the frozen extractor: slf on natural images,
-    alf on attacked images. sff and aff train the whole network in the same two
-    ways. autolora adds a low-rank branch for natural images; autolora-slf and
-    autolora-alf set the rate of a linear head by held-out images.
+    slf and alf train a linear head on the frozen extractor: slf on natural
+    images, alf on attacked images. sff and aff train the whole network in the
+    same two ways. autolora adds a low-rank branch for natural images;
+    autolora-slf and autolora-alf train a linear head and set its rate by
+    held-out images.
 
     semi trains the whole network under attack with few labels: a network that is
     fine-tuned on these gives pseudo-labels to all other images.
@@ -80,11 +83,12 @@ def finetune(
     lpaft, the ++ of DynACL++, trains on clusters of the extractor's own features.
     Its result is an extractor again.
 
-    Several modes, several --from or --eval make a whole evaluation: every network
-    is fine-tuned in every mode and measured on the test images, and the accuracies
-    are printed as in the papers' tables and kept in results.json.
+    Several modes, several --from or --eval make a whole evaluation: every
+    network is fine-tuned in every mode and measured on the test images. The
+    accuracies are printed as in the papers' tables and kept in results.json.
 
-    If fine-tuning is interrupted, the same command continues after its last epoch.
+    If fine-tuning is interrupted, the same command continues after its last
+    epoch.
     """
     modes = tuple(dict.fromkeys(PAPERS if mode == "all" else (word.strip() for word in mode.split(","))))
     unknown = [word for word in modes if word not in ALL]

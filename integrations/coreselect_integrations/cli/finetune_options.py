@@ -51,9 +51,9 @@ class EvaluationOptions:
     eval: Annotated[
         str | None,
         typer.Option(
-            help="Measure test images: pgd20, autoattack, corruptions with commas, or none.",
+            help="Measure on test images: pgd20, autoattack, corruptions, separated by commas; or none.",
             show_default="pgd20, for several modes or networks",
         ),
     ] = None
     corruptions: Corruptions = None
-    test_rows: Annotated[int | None, typer.Option(min=1, help="Use only the first so many test images.")] = None
+    test_rows: Annotated[int | None, typer.Option(min=1, help="Use only the first N test images.")] = None

@@ -25,7 +25,9 @@ KeepEvery = Annotated[
         rich_help_panel=RUN,
     ),
 ]
-Selectors = Annotated[str, typer.Option(help="Methods with commas, such as rcs,rs2, rcs:eta=0.05 or rcs+redraw.")]
+Selectors = Annotated[
+    str, typer.Option(help="Methods, separated by commas, such as rcs,rs2, rcs:eta=0.05 or rcs+redraw.")
+]
 Optimiser = Annotated[str | None, typer.Option(help="sgd or lars.", rich_help_panel=OPTIMISER)]
 Flip = Annotated[bool | None, typer.Option(help="Mirror images at random.", rich_help_panel=TRAINING)]
 Crop = Annotated[

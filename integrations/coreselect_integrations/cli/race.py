@@ -35,9 +35,9 @@ def race(
 ) -> None:
     """Find the best use of given hours: race methods, shares of the pool and attacks.
 
-    An arm is a method, a share of the pool and a training attack. Every rung
-    trains its arms whole, each with a schedule of its own length, and the better
-    half go on to longer runs. The winner is trained for what is left of the hours.
+    An arm is a method, a share of the pool and a training attack. A rung trains
+    every arm from the start, in a short but complete run. The better half goes on
+    to longer runs. The winner is trained for the rest of the hours.
 
     Networks are judged under PGD-20 on held-out training images, never on test
     images; those of contrastive systems by a linear probe.

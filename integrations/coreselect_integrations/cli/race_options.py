@@ -21,17 +21,17 @@ class RaceOptions:
     arms: Annotated[
         str,
         typer.Option(
-            help="Methods with commas, such as rs2,rcs, rcs:eta=0.05 or rcs+redraw.",
+            help="Methods, separated by commas, such as rs2,rcs, rcs:eta=0.05 or rcs+redraw.",
             rich_help_panel=RACE,
         ),
     ] = "rs2,rcs,craig"
     fractions: Annotated[
-        str, typer.Option(help="Shares of the pool, with commas; 1 is the whole pool.", rich_help_panel=RACE)
+        str, typer.Option(help="Shares of the pool, separated by commas; 1 is the whole pool.", rich_help_panel=RACE)
     ] = "0.05,0.1,0.2,1"
     efforts: Annotated[
         str,
         typer.Option(
-            help="Training attacks with commas: steps, and the radius in judged radii, such as 1x1.5.",
+            help="Training attacks, separated by commas: 5 is five steps within --radius, 1x1.5 one step within 1.5 times that.",
             rich_help_panel=RACE,
         ),
     ] = "1x1.5,2x1.25,5"
@@ -47,11 +47,13 @@ class RaceOptions:
         float,
         typer.Option(help="Share of the hours in which arms race; the winner gets the rest.", rich_help_panel=RACE),
     ] = 0.5
-    halving: Annotated[int, typer.Option(min=2, help="Of so many arms, a rung keeps one.", rich_help_panel=RACE)] = 2
+    halving: Annotated[int, typer.Option(min=2, help="A rung keeps one of N arms.", rich_help_panel=RACE)] = 2
     processes: Annotated[
         int,
         typer.Option(
-            min=1, help="How many processes share the race: start the same command so often.", rich_help_panel=RACE
+            min=1,
+            help="How many processes share the race: start the same command that many times.",
+            rich_help_panel=RACE,
         ),
     ] = 1
 

@@ -77,7 +77,8 @@ def train(
     A setting that is not given comes from --preset, or else from the published
     settings of the system.
 
-    --selector takes settings and mixtures too, such as rcs:eta=0.05 or rcs+redraw.
+    --selector also takes settings and mixtures, such as rcs:eta=0.05 or
+    rcs+redraw.
 
     --coreset trains on a selection that was made before, with its weights in the
     loss, on any --arch.

@@ -41,14 +41,14 @@ class StartOptions:
     snapshot_every: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Keep the network after every so many epochs.", show_default="never", rich_help_panel=TRAINING
+            min=1, help="Keep the network after every N epochs.", show_default="never", rich_help_panel=TRAINING
         ),
     ] = None
     probe_every: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Contrastive systems: measure a linear probe on held-out images, attacked too, after every so many epochs.",
+            help="Contrastive systems: after every N epochs, measure a linear probe on held-out images, natural and attacked.",
             show_default="never",
             rich_help_panel=TRAINING,
         ),
