@@ -1,4 +1,4 @@
-# Two commands do everything: `make demo` and `make test`.
+# Two commands do everything: `make demo` and `make test`. Before a commit, `make lint` too.
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 demo: .venv/.demo
 	$(BIN)/coreselect demo --out out/demo
 
-test: .venv/.test lint
+test: .venv/.test
 	$(BIN)/python -m pytest -q -n 2
 
 slow: .venv/.test

@@ -148,6 +148,8 @@ COMPARISONS: Mapping[str, Comparison] = {
     ),
     "pool-tail": Comparison("pool-tail", (*_FREE, *_GUIDED), {**_IMPURE, "--rows": 15_200, "--pool": "tail=20"}),
     "pool-wrong": Comparison("pool-wrong", (*_FREE, *_GUIDED), {**_IMPURE, "--pool": "labels-wrong=0.4"}),
+    "pool-foreign": Comparison("pool-foreign", (*_FREE, *_GUIDED), {**_IMPURE, "--pool": "foreign=0.5:DATA/cifar100"}),
+    "pool-duplicates": Comparison("pool-duplicates", (*_FREE, *_GUIDED), {**_IMPURE, "--pool": "duplicates=10"}),
     "pool-tail-wrong": Comparison(
         "pool-tail-wrong",
         (*_FREE, *_GUIDED),

@@ -133,10 +133,7 @@ class PoolOptions(DataOptions):
 
     validation: Annotated[
         float | None,
-        typer.Option(
-            min=0.0,
-            help="Images held out to measure RD, how far an attack moves the outputs: a share below 1, or a count.",
-        ),
+        typer.Option(min=0.0, help="Images held out to measure RD: a share below 1, or a count."),
     ] = None
 
 

@@ -24,6 +24,7 @@ def _torchrun(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow  # a launch starts several interpreters
 def test_two_processes_write_what_one_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The index file and the printed result come once, and are those of a single process with one thread."""
     pytest.importorskip("sklearn")

@@ -130,7 +130,7 @@ def test_a_resumed_run_is_the_run(make: Any, epoch: int, position: int, load_fir
 
 
 @MAKERS
-@pytest.mark.parametrize(("epoch", "position"), [(0, 2), (0, 7), (2, 0), (2, 1), (1, 2)])
+@pytest.mark.parametrize(("epoch", "position"), [(0, 7), (2, 0), (2, 1)])
 def test_with_workers_too(make: Any, epoch: int, position: int) -> None:
     """With two workers, which draw batches ahead of training, the same holds."""
     resumes(make, 2, epoch, position, load_first=position % 2 == 0, in_file=True)

@@ -63,10 +63,10 @@ def problem(norm: str = "linf", classes: int = 5, n: int = 24, side: int = 6) ->
 
 
 @pytest.mark.parametrize("norm", list(NORMS))
-@pytest.mark.parametrize("batch_size", [1, 100])
-def test_a_linear_classifier_is_robust_up_to_its_distance(norm, batch_size: int) -> None:
+@pytest.mark.parametrize(("n", "batch_size"), [(10, 1), (24, 100)])
+def test_a_linear_classifier_is_robust_up_to_its_distance(norm, n: int, batch_size: int) -> None:
     """A correct point is robust exactly if (z_y − z_j)/‖w_y − w_j‖_* > radius for every other class j."""
-    net, data = problem(norm)
+    net, data = problem(norm, n=n)
     d = distances(net, data, norm)
     got = quick(net, data, radius=RADIUS[norm], norm=norm, batch_size=batch_size)
 

@@ -274,7 +274,7 @@ def test_an_arm_that_fails_is_a_result(digits: Any, tmp_path: Path, monkeypatch:
         run_race(race(arms=arms_of(["rs2"], [0.2, 0.5], [Effort(3)])), digits, place(tmp_path / "all", Clock()))
 
 
-@pytest.mark.parametrize("system", ["trades", "acl", "dynacl-air", "own"])
+@pytest.mark.parametrize("system", ["trades", "acl", pytest.param("dynacl-air", marks=pytest.mark.slow), "own"])
 def test_every_system_can_race(system: str, tmp_path: Path) -> None:
     """Contrastive networks are judged by a linear probe; a loop of one epoch of the user's is a system too."""
     settings = tiny("sat" if system == "own" else system, validation=8, radius=0.1)
