@@ -92,7 +92,7 @@ def normalised(prepared: PreparedModel, mean: str, std: str) -> PreparedModel:
     """Put the normalisation of images into the user's model.
 
     Args:
-        mean, std: numbers with commas between them, one for each channel, or one number.
+        mean, std: numbers separated by commas, one for each channel, or one number.
     Raises:
         ShapeError: they are no such numbers.
     """
@@ -100,7 +100,7 @@ def normalised(prepared: PreparedModel, mean: str, std: str) -> PreparedModel:
         numbers = [[float(number) for number in words.split(",")] for words in (mean, std)]
     except ValueError as why:
         raise ShapeError(
-            f"--mean and --std are numbers with commas between them, 0.49,0.48,0.45, got {mean!r} and {std!r}."
+            f"--mean and --std are numbers separated by commas, 0.49,0.48,0.45, got {mean!r} and {std!r}."
         ) from why
     device = next((t.device for t in (*prepared.model.parameters(), *prepared.model.buffers())), None)
     return replace(

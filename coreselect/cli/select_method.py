@@ -100,7 +100,7 @@ def lipschitz(text: str) -> Lipschitz:
     except ValueError:
         numbers = []
     if len(numbers) != 5:
-        raise RequirementError(f"--lipschitz is five numbers with commas between them, L1,L2,L3,L4,M, got {text!r}.")
+        raise RequirementError(f"--lipschitz is five numbers separated by commas, L1,L2,L3,L4,M, got {text!r}.")
     return Lipschitz(*numbers)
 
 

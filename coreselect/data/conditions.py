@@ -85,7 +85,7 @@ class Conditions:
             if key not in EXAMPLES or key in found:
                 *first, last = EXAMPLES.values()
                 raise RequirementError(
-                    f"a pool is described by {', '.join(first)} and {last}, each once, with commas, got {word!r}."
+                    f"a pool is described by {', '.join(first)} and {last}, each once, separated by commas, got {word!r}."
                 )
             if key == "shift":
                 found[key], _, number = (side.strip() for side in value.partition(":"))

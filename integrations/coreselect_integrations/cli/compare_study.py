@@ -181,6 +181,6 @@ def shares(text: str) -> list[float]:
         shares = []
     if not shares or not all(0 < share <= 1 for share in shares):
         raise typer.BadParameter(
-            f"--fractions are shares above 0 and up to 1 with commas, such as 0.05,0.1, got {text!r}."
+            f"--fractions are shares above 0 and up to 1, separated by commas, such as 0.05,0.1, got {text!r}."
         )
     return list(dict.fromkeys(shares))

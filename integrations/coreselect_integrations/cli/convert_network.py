@@ -31,7 +31,7 @@ def convert_network(
         source, target: the files.
         part, prefix, size: see `networks.Reading`.
         routes: `natural,adversarial` or `adversarial,natural`.
-        mean, std: numbers with commas between them.
+        mean, std: numbers separated by commas.
         preset: how the network was trained; None takes what fits it.
     Returns:
         the number of tensors, the preset, what was recognised, in words, and the network.
@@ -79,4 +79,4 @@ def _numbers(text: str | None, option: str) -> tuple[float, ...] | None:
     try:
         return None if text is None else tuple(float(word) for word in text.split(","))
     except ValueError as why:
-        raise typer.BadParameter(f"{option} are numbers with commas between them, got {text!r}.") from why
+        raise typer.BadParameter(f"{option} are numbers separated by commas, got {text!r}.") from why

@@ -210,5 +210,5 @@ def _widths(text: str | None) -> list[int] | None:
         return None
     words = [word.strip() for word in text.split(",")]
     if not all(word.isdigit() and int(word) for word in words):
-        raise typer.BadParameter(f"--sketch is widths of 1 or more with commas, such as 64,512, got {text!r}.")
+        raise typer.BadParameter(f"--sketch is widths of 1 or more, separated by commas, such as 64,512, got {text!r}.")
     return list(dict.fromkeys(map(int, words)))
