@@ -10,6 +10,7 @@ from torch import nn
 
 from coreselect.network.arithmetic import exact_arithmetic
 from coreselect.network.modes import evaluating
+from coreselect.network.own_forward import own_forward
 from coreselect.support.interruptions import whole
 from coreselect.support.seeding import rng_kept
 
@@ -42,9 +43,9 @@ def frozen(model: nn.Module, note: Callable[[str], None] = lambda operation: Non
     The guard restores the training flag of every module, `requires_grad` of every parameter, the content of every buffer
     and every global random state, also when the body raises. Layers whose `train()` or `eval()` change more than a flag get
     their parameters and contents back too (`coreselect.network.modes`). Inside, the caller's autocast, `no_grad` and
-    inference mode are off and compiled parts run as plain Python, so that none of these changes a selection. Products of
-    float32 are computed in float32, and on a GPU with deterministic kernels (`coreselect.network.arithmetic`). The guard never
-    touches `.grad`.
+    inference mode are off, also the autocast that Accelerate puts into a model (`coreselect.network.own_forward`), and compiled
+    parts run as plain Python, so that none of these changes a selection. Products of float32 are computed in float32, and on a
+    GPU with deterministic kernels (`coreselect.network.arithmetic`). The guard never touches `.grad`.
 
     Args:
         note: called with the name of an operation that has no deterministic kernel on the model's device.
@@ -60,7 +61,7 @@ def frozen(model: nn.Module, note: Callable[[str], None] = lambda operation: Non
     device = next((p.device for p in bare.parameters()), torch.device("cpu"))
     with rng_kept():
         try:
-            with evaluating(bare):
+            with own_forward(bare), evaluating(bare):
                 for p in bare.parameters():
                     if not nn.parameter.is_lazy(p):
                         p.requires_grad_(False)
