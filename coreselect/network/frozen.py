@@ -8,22 +8,30 @@ from typing import cast
 import torch
 from torch import nn
 
+from coreselect.errors import RequirementError, first_few
 from coreselect.network.arithmetic import exact_arithmetic
 from coreselect.network.modes import evaluating
 from coreselect.network.own_forward import own_forward
 from coreselect.support.interruptions import whole
 from coreselect.support.seeding import rng_kept
 
+FABRIC = (
+    "_forward_module",
+    "_original_module",
+    "_strategy",
+)  # what the wrapper of Lightning Fabric holds; `module` is the model
 FSDP1 = "_fsdp_wrapped_module"  # what the wrapper of FSDP1 calls the module inside; it is `module` too
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """Return the module inside any DistributedDataParallel, DataParallel, FSDP1 and torch.compile wrappers."""
+    """Return the module inside any DistributedDataParallel, DataParallel, FSDP1, torch.compile and Lightning Fabric wrappers."""
     while True:
         if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel) or hasattr(model, FSDP1):
             model = cast(nn.Module, model.module)
         elif hasattr(model, "_orig_mod"):
             model = cast(nn.Module, model._orig_mod)
+        elif all(hasattr(model, n) for n in FABRIC):
+            model = cast(nn.Module, model.module)
         else:
             return model
 
@@ -33,6 +41,15 @@ def uncompiled() -> AbstractContextManager[object]:
     if "torch._dynamo" not in sys.modules or not hasattr(torch.compiler, "set_stance"):  # nothing is compiled
         return nullcontext()
     return torch.compiler.set_stance("force_eager")
+
+
+def _refuse_meta(model: nn.Module) -> None:
+    empty = [n for n, p in model.named_parameters() if p.is_meta]
+    if empty:
+        raise RequirementError(
+            f"the model's parameters {first_few(empty, 3)} are on the device meta, where they have no values: load the weights "
+            "(model.to_empty(device=...), then load_state_dict) before selecting."
+        )
 
 
 @contextmanager
@@ -49,8 +66,11 @@ def frozen(model: nn.Module, note: Callable[[str], None] = lambda operation: Non
 
     Args:
         note: called with the name of an operation that has no deterministic kernel on the model's device.
+    Raises:
+        RequirementError: parameters are on the device `meta`.
     """
     bare = unwrap(model)
+    _refuse_meta(bare)
     grads = [(p, p.requires_grad) for p in bare.parameters() if not nn.parameter.is_lazy(p)]
     buffers = [
         (m, name, b, b.detach().clone())

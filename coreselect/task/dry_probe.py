@@ -40,15 +40,16 @@ RUNS = TRAINS | {"features", "logits"}  # needs for which the model runs on the 
 def dry_probe(task: Any, requires: Collection[str]) -> None:
     """Read a few items of the pool, run the model on them, and refuse what a selection cannot work with.
 
-    That is a head, an output or targets that do not fit, a label without an output, and validation inputs on which the model
-    fails, although it runs on the pool. A model that cannot be run yet is left to the selection, and so is what only reading the
-    whole pool would show.
+    That is a model that cannot be split, an output or targets that do not fit, a label without an output, and validation inputs
+    on which the model fails, although it runs on the pool. A model that cannot be run yet is left to the selection, and so is
+    what only reading the whole pool would show.
 
     Args:
         task: anything but a task with a model is left alone, and so is a model that FSDP has spread: a selection gathers it.
         requires: what the selector needs of the task; one that needs labels alone does not run the model.
     Raises:
-        HeadError: there is no such head or parameter, or it is none of this model's; or the output is not [B, C].
+        HeadError: there is no head, or the one that is named is none of this model's; the output is not [B, C]; or the model
+            computes in half precision or mixes the inputs of a batch (`coreselect.network.split`).
         ShapeError: a label lies outside the outputs, or the model fails on validation inputs.
         RequirementError, DataError: the loss needs labels, and the pool has none, or other targets.
     """
@@ -66,13 +67,16 @@ def dry_probe(task: Any, requires: Collection[str]) -> None:
         stack.enter_context(interruptible())
         model = stack.enter_context(frozen(task.model))
         x = found[0]
-        if task.head is not None or task.capture is not None:
+        named = task.head is not None or task.capture is not None
+        if named:
             _refuse_head(task, fixed, model, call, x)
         output = _run(task, model, call, x)
         if isinstance(output, Exception):  # the model is not ready
             return
         if RUNS & {*requires}:
             refuse_output(output, size(x))
+            if not named and bool(torch.isfinite(output).all()):  # else training may mend it
+                _refuse_head(task, fixed, model, call, x)
         if "validation" in requires and RUNS & {*requires}:
             _refuse_validation(task, model, call, x)
     labels = _labels(task, requires)
@@ -108,7 +112,7 @@ def _run(task: ModelRecipe, model: nn.Module, call: Call, x: Any) -> Any:
 
 
 def _refuse_head(task: ModelRecipe, fixed: frozenset[str], model: nn.Module, call: Call, x: Any) -> None:
-    """Refuse a head or parameters that are named and are none of this model's."""
+    """Refuse a model without a head, and a head or parameters that are named and are none of this model's."""
     try:
         split(model, call, _placed(task, model, x), head=task.head, capture=task.capture, fixed=fixed)
     except HeadError:
