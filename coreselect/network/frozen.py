@@ -43,12 +43,17 @@ def uncompiled() -> AbstractContextManager[object]:
     return torch.compiler.set_stance("force_eager")
 
 
-def _refuse_meta(model: nn.Module) -> None:
+def refuse_meta(model: nn.Module) -> None:
+    """Refuse a model whose parameters have no values.
+
+    Raises:
+        RequirementError: parameters are on the device `meta`.
+    """
     empty = [n for n, p in model.named_parameters() if p.is_meta]
     if empty:
         raise RequirementError(
             f"the model's parameters {first_few(empty, 3)} are on the device meta, where they have no values: load the weights "
-            "(model.to_empty(device=...), then load_state_dict) before selecting."
+            "(model.to_empty(device=...), then load_state_dict) first."
         )
 
 
@@ -70,7 +75,7 @@ def frozen(model: nn.Module, note: Callable[[str], None] = lambda operation: Non
         RequirementError: parameters are on the device `meta`.
     """
     bare = unwrap(model)
-    _refuse_meta(bare)
+    refuse_meta(bare)
     grads = [(p, p.requires_grad) for p in bare.parameters() if not nn.parameter.is_lazy(p)]
     buffers = [
         (m, name, b, b.detach().clone())

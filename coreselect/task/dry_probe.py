@@ -15,6 +15,8 @@ from coreselect.data.reading import unpack as default_unpack
 from coreselect.data.subsets import origin
 from coreselect.errors import HeadError, ShapeError
 from coreselect.gradients.inputs import in_precision, refuse_labels, targets_for, to_device
+from coreselect.gradients.loss_check import refuse_wrong_loss
+from coreselect.losses.own import refuse_loss_elsewhere
 from coreselect.losses.targets import reads_classes
 from coreselect.network.frozen import frozen, unwrap
 from coreselect.network.gathered import is_spread
@@ -26,7 +28,7 @@ from coreselect.network.wrapped import call_through
 from coreselect.protocols import Call
 from coreselect.support.interruptions import interruptible
 from coreselect.support.seeding import rng_kept
-from coreselect.support.structure import described, size
+from coreselect.support.structure import described, mapped, size
 from coreselect.task.recipe import ModelRecipe
 from coreselect.types import Int64
 
@@ -50,7 +52,8 @@ def dry_probe(task: Any, requires: Collection[str]) -> None:
     Raises:
         HeadError: there is no head, or the one that is named is none of this model's; the output is not [B, C]; or the model
             computes in half precision or mixes the inputs of a batch (`coreselect.network.split`).
-        ShapeError: a label lies outside the outputs, or the model fails on validation inputs.
+        ShapeError: a label lies outside the outputs, a loss of the user's does not give one value for each example, or the model
+            fails on validation inputs.
         RequirementError, DataError: the loss needs labels, and the pool has none, or other targets.
     """
     if not isinstance(task, ModelRecipe) or not {*requires} - {"labels"} or is_spread(task.model):
@@ -77,11 +80,37 @@ def dry_probe(task: Any, requires: Collection[str]) -> None:
             refuse_output(output, size(x))
             if not named and bool(torch.isfinite(output).all()):  # else training may mend it
                 _refuse_head(task, fixed, model, call, x)
+            if TRAINS & {*requires}:
+                _refuse_loss(task, output, found[1])
         if "validation" in requires and RUNS & {*requires}:
             _refuse_validation(task, model, call, x)
     labels = _labels(task, requires)
     if labels is not None and isinstance(output, torch.Tensor) and output.dim() == 2:
         refuse_labels(np.arange(len(labels)), torch.as_tensor(labels), output.shape[1])
+
+
+def probe_loss(task: ModelRecipe) -> None:
+    """Refuse a loss of the user's that does not give one value for each example, where a loop trains by it without selecting.
+
+    Raises:
+        ShapeError: see `coreselect.gradients.loss_check.refuse_wrong_loss`.
+    """
+    skipped = reads_classes(task.loss) or not task.loss.per_example or is_spread(task.model)
+    found = None if skipped else _read(task, task.pool, task.n, "pool")
+    if found is None:
+        return
+    call = task.call if task.call is default_call else call_through(task.model, unwrap(task.model), task.call)
+    with ExitStack() as stack:
+        stack.enter_context(interruptible())
+        model = stack.enter_context(frozen(task.model))
+        _refuse_loss(task, _run(task, model, call, found[0]), found[1])
+
+
+def _refuse_loss(task: ModelRecipe, output: Any, y: Any) -> None:
+    """Refuse a loss that the output [b, C] of a few items shows to be wrong; what is no output says nothing."""
+    if isinstance(output, torch.Tensor) and not reads_classes(task.loss):
+        refuse_loss_elsewhere(task.loss, output.device)
+        refuse_wrong_loss(task.loss, output, mapped(lambda t: t.to(output.device), y))
 
 
 def _read(task: ModelRecipe, dataset: Any, n: int, part: str) -> tuple[Any, Any] | None:

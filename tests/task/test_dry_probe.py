@@ -105,6 +105,18 @@ def test_a_model_that_cannot_be_split_is_refused_when_the_sampler_is_made(kind: 
     CoresetSampler(task, Random(), 4, warmup=100)
 
 
+def test_a_loss_that_gives_one_number_is_refused_when_the_sampler_is_made() -> None:
+    """Weights would be lost in it; a method that reads no loss does not ask."""
+
+    def mean(outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return nn.functional.cross_entropy(outputs, labels)
+
+    task = Task.from_model(model(), GOOD, Labelled([0, 1]), loss=mean)
+    with pytest.raises(ShapeError, match="'mean' gives one number for a batch of 4"):
+        CoresetSampler(task, RCS(group_size=2), 4, warmup=100)
+    CoresetSampler(task, KCenter(), 4, warmup=100)
+
+
 def test_a_model_without_values_is_refused_when_the_sampler_is_made() -> None:
     """Parameters on the device meta are named, and what fills them."""
     task = Task.from_model(model().to("meta"), GOOD, Labelled([0, 1]), loss="ce")
