@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from coreselect.errors import ShapeError
+from coreselect.errors import HeadError, ShapeError
 from coreselect.protocols import Views
 from coreselect.support.bounds import check_within
 
@@ -74,6 +74,7 @@ class PGD:
             One detached tensor [B, …] for each view, inside the ball and the bounds.
         Raises:
             OutOfBoundsError: inputs lie outside the bounds.
+            HeadError: no gradient flows from `ascend` to the inputs.
         """
         for x in inputs:
             check_within(x, self.bounds)
@@ -83,7 +84,7 @@ class PGD:
         for _ in range(self.steps):
             at = tuple(x.detach().requires_grad_() for x in at)
             with torch.enable_grad():
-                slopes = torch.autograd.grad(ascend(at), at)
+                slopes = slopes_at(ascend(at), at)
             at = tuple(
                 self._project(a.detach() + self.step * self._direction(g), x)
                 for a, g, x in zip(at, slopes, inputs, strict=True)
@@ -120,6 +121,22 @@ class PGD:
             length = away.flatten(1).norm(dim=1)  # [B]
             at = centre + away * _per_example((self.radius / length.clamp_min(1e-30)).clamp_max(1.0), away)
         return at if self.bounds is None else at.clamp(*self.bounds)
+
+
+def slopes_at(value: Tensor, at: Views) -> Views:
+    """Return the gradient of a scalar with respect to each view [B, …].
+
+    Raises:
+        HeadError: the value does not depend on a view, as far as autograd sees.
+    """
+    found = torch.autograd.grad(value, at, allow_unused=True) if value.requires_grad else (None,)
+    slopes = tuple(slope for slope in found if slope is not None)
+    if len(slopes) < len(at):
+        raise HeadError(
+            "no gradient flows from the model's output to its inputs, so they cannot be attacked: let no part of forward run "
+            "under no_grad or detach(), or use a loss and a method that attack nothing."
+        )
+    return slopes
 
 
 def _or_one(lengths: Tensor) -> Tensor:

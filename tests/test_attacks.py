@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from coreselect.attacks import PGD
-from coreselect.errors import ShapeError
+from coreselect.errors import HeadError, ShapeError
 from coreselect.support.seeding import noise, seeds
 
 X = cases.images(5)
@@ -199,3 +199,10 @@ def test_one_bad_slope_moves_no_other_entry(norm: Any, bad: float) -> None:
         assert float(others.min()) == pytest.approx(0.2)
     else:
         assert at == pytest.approx(0.2 if bad > 0 else -0.2)
+
+
+@pytest.mark.parametrize("cut", [lambda z: z.detach(), lambda z: z.detach() * next(MODEL.parameters()).sum()])
+def test_a_model_through_which_no_gradient_flows_is_refused(cut: Any) -> None:
+    """Nothing can be raised by moving its inputs, whether or not parameters have a gradient: one sentence says so."""
+    with pytest.raises(HeadError, match="no gradient flows from the model's output to its inputs"):
+        PGD(0.1, 0.04, 1)(lambda v: cut(loss(v[0])), (X,), (NOISE,))

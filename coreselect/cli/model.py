@@ -14,9 +14,10 @@ from coreselect.data import labels_of
 from coreselect.errors import DataError, RequirementError, ShapeError
 from coreselect.io.atomic import atomic_file
 from coreselect.io.weights_file import find_weights, load_verified
-from coreselect.network.frozen import unwrap
+from coreselect.network.frozen import refuse_meta, unwrap
 from coreselect.network.normalized import Normalized
 from coreselect.network.routes import routed_call
+from coreselect.network.split_checks import refuse_unmade_parameters
 from coreselect.protocols import Call, Loss, MakeViews, Progress
 from coreselect.support.factories import called_with, resolve
 
@@ -58,12 +59,15 @@ def from_factory(
         known: arguments by name, such as `classes`; the factory is called with those that it names.
     Raises:
         DataError: the factory returns no module, or the checkpoint does not fit the model.
-        HeadError: the model takes no routes, or their names cannot be recognised.
+        HeadError: the model takes no routes, or their names cannot be recognised; or it has lazy layers without parameters.
+        RequirementError: its parameters are on the device `meta`.
     """
     model = called_with(resolve(spec, "model"), known)
     if not isinstance(model, nn.Module):
         raise DataError(f"the model factory {spec} returned a {type(model).__name__}, a torch.nn.Module is needed.")
     loaded = load_weights(model, checkpoint, key) if checkpoint is not None else ""
+    refuse_meta(model)
+    refuse_unmade_parameters(model)
     routed = routed_call(unwrap(model), None if routes is None else routes.split(","))
     said = f"model {spec}" + (
         f", weights from {checkpoint.name}{loaded and f' ({loaded})'}"

@@ -3,6 +3,7 @@
 A line holds the file's name, its class and a box (x0, y0, x1, y1), with tabs between them.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from coreselect.errors import DataError, first_few
@@ -15,13 +16,33 @@ def has_annotations(folder: Path) -> bool:
     return (folder / NAME).is_file()
 
 
+def refuse_same_names(path: Path, files: Sequence[Path], names: Sequence[str]) -> None:
+    """Refuse two image files that are one in a list of labels, which names files without their folders.
+
+    Args:
+        path: of the list.
+        files: the images.
+        names: that of each image in the list.
+    Raises:
+        DataError: there are two files of one name.
+    """
+    first: dict[str, Path] = {}
+    for file, name in zip(files, names, strict=True):
+        if first.setdefault(name, file) != file:
+            raise DataError(
+                f"{path} names images without their folders, and {first[name]} and {file} are both {name!r}: give every image a "
+                "name of its own, or sort them into class folders."
+            )
+
+
 def annotated(folder: Path, files: list[Path]) -> list[str]:
     """Return the class name of each image file, from the annotations in `folder`.
 
     Raises:
-        DataError: a line has another form, or the list and the image files do not match.
+        DataError: a line has another form, the list and the image files do not match, or two files have one name.
     """
     path = folder / NAME
+    refuse_same_names(path, files, [file.name for file in files])
     classes: dict[str, str] = {}
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()

@@ -7,6 +7,7 @@ everywhere.
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ _SPLITS = {
     "train": "train", "training": "train", "test": "test", "testing": "test",
     "val": "val", "valid": "val", "validation": "val",
 }  # fmt: skip
+_UNLABELLED = ("unlabelled", "unlabeled")
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ def find_part(root: Path, split: Literal["train", "test"]) -> Part:
     if not splits:
         if split == "test":
             raise DataError(f"{root} is an image folder without a test folder: it has no test images.")
+        if len(_folders(root)) > 1:
+            _refuse_unlabelled_class(root)
         return _part(root, None)
     _refuse_beside(root, splits)
     names = None if split == "train" or "train" not in splits else _names(splits["train"])
@@ -82,24 +86,54 @@ def find_part(root: Path, split: Literal["train", "test"]) -> Part:
 
 
 def image_files(folder: Path) -> Iterator[Path]:
-    """Yield the image files in a folder and in its folders; hidden files and folders are left out."""
-    found = (p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
-    return (p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts))
+    """Yield the image files in a folder and in its folders; hidden files and folders are left out, links are followed."""
+    return _image_files(folder, frozenset())
+
+
+def _image_files(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
+    """Yield the image files of a folder; `above` are the folders around it, into which a link may lead back."""
+    here = folder.resolve()
+    if any(here == known or here in known.parents for known in above):
+        return
+    try:
+        entries = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
+    except (PermissionError, FileNotFoundError, NotADirectoryError):
+        return
+    for entry in entries:
+        if entry.is_dir():
+            yield from _image_files(folder / entry.name, above | {here})
+        elif Path(entry.name).suffix.lower() in ENDINGS and entry.is_file():
+            yield folder / entry.name
 
 
 def unlabelled_files(root: Path) -> list[Path]:
     """Return the images of the folder `unlabelled` (or `unlabeled`, in any case) beside the splits, sorted.
 
     Raises:
-        DataError: there is no such folder, or no image in it.
+        DataError: there is no such folder, no image in it, or no folder train beside it.
     """
-    folder = next((f for f in _folders(root) if f.name.lower() in ("unlabelled", "unlabeled")), None)
+    if not _splits(root):
+        _refuse_unlabelled_class(root)
+    folder = _unlabelled(root)
     files = [] if folder is None else sorted(image_files(folder))
     if not files:
         raise DataError(
             f"{root} has no folder `unlabelled` with images beside its splits: leave the part out, or add it."
         )
     return files
+
+
+def _refuse_unlabelled_class(root: Path) -> None:
+    """Refuse a folder of unlabelled images where there are no splits: it would be a class."""
+    found = _unlabelled(root)
+    if found is not None:
+        raise DataError(
+            f"{root} has the folder {found.name} and no train folder beside it: move the other images into train, or rename it."
+        )
+
+
+def _unlabelled(root: Path) -> Path | None:
+    return next((f for f in _folders(root) if f.name.lower() in _UNLABELLED), None)
 
 
 def _splits(root: Path) -> dict[str, Path]:
@@ -120,7 +154,8 @@ def _refuse_beside(root: Path, splits: dict[str, Path]) -> None:
     """Refuse class folders that stand beside split folders without classes: nobody can know which are meant."""
     if any(_folders(folder) for folder in splits.values()):
         return
-    others = [f for f in _folders(root) if f not in splits.values() and holds_images(f)]
+    beside = {*splits.values(), _unlabelled(root)}
+    others = [f for f in _folders(root) if f not in beside and holds_images(f)]
     if others:
         raise DataError(
             f"{root} has the class folders {first_few([f.name for f in others], 3)} beside "

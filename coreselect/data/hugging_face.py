@@ -2,8 +2,8 @@
 
 A folder holds one dataset (`dataset_info.json`, `state.json`, arrow files), or one such folder for each split and
 `dataset_dict.json`. The column of images is of the type `Image`; the column of labels is of the type `ClassLabel`, or
-holds whole numbers, or words: these are the classes in sorted order, those of the training split. In which format the library
-would return rows, and whether it would decode images, makes no difference.
+holds whole numbers, or words: these are the classes in sorted order. The names of the training split number every split.
+In which format the library would return rows, and whether it would decode images, makes no difference.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class HuggingFaceImages(ImageSet):
         table: a `datasets.Dataset`.
         name: of the dataset in messages.
         labels_from: the column of the labels; None finds it.
-        words: the class names, if the labels are words; None takes those that occur.
+        words: the class names by which labels with names are numbered; None takes those of the column, or the words that occur.
     Raises:
         DataError: there is no column of images, or several columns could be the labels, or the labels are no class numbers and
-            no words, or a word is no class.
+            no words, or a label is no class.
     """
 
     def __init__(
@@ -62,7 +62,8 @@ class HuggingFaceImages(ImageSet):
             return
         if _is_text(features[column]):
             self.classes = words or _words_in(table, column, name)
-            self.labels = _numbered(table, column, self.classes, name)
+            _words_in(table, column, name)
+            self.labels = _numbered(table.with_format(None)[column], self.classes, name)
             return
         found = np.asarray(table.with_format("numpy")[column])  # [N]
         if found.dtype.kind in "iu" and len(found) and (found == -1).all():
@@ -70,6 +71,9 @@ class HuggingFaceImages(ImageSet):
             return
         self.labels = checked_labels(found, len(table), f"{name}, column {column}")
         self.classes = checked_names(getattr(features[column], "names", None), self.labels, name)
+        if words is not None and self.classes is not None and self.classes != words:
+            named = [self.classes[label] for label in self.labels.tolist()]
+            self.labels, self.classes = _numbered(named, words, name), words
 
     def __len__(self) -> int:
         return len(self.table)
@@ -80,10 +84,12 @@ class HuggingFaceImages(ImageSet):
         Raises:
             DataError: it is missing or cannot be decoded.
         """
+        from PIL.Image import DecompressionBombError
+
         at = index + len(self) if index < 0 else index
         try:
             image = self.table[at][self._images]
-        except (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error) as why:
+        except (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, DecompressionBombError) as why:
             said = " ".join(str(why).split())[:120]
             raise DataError(f"{self.name}, row {at}, cannot be decoded as an image ({said}).") from why
         if image is None:
@@ -131,7 +137,7 @@ def hugging_face_folder(folder: Path, split: Literal["train", "test"], part: str
         if split == "test":
             raise DataError(f"{folder} holds one dataset without splits: it has no test images, save a DatasetDict.")
         return HuggingFaceImages(held, name, part)
-    words = None if split == "train" or "train" not in held else _training_words(held["train"], folder, part)
+    words = None if split == "train" or "train" not in held else _training_classes(held["train"], folder, part)
     found = next((word for word in _SPLITS[split] if word in held), None)
     if found is None:
         raise DataError(f"{folder} has no {split} split: it has {', '.join(map(str, held)) or 'none'}.")
@@ -154,27 +160,30 @@ def _words_in(table: Any, column: str, name: str) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def _training_words(table: Any, folder: Path, part: str | None) -> tuple[str, ...] | None:
-    """Return the classes of the training split if its labels are words: they number those of every split."""
+def _training_classes(table: Any, folder: Path, part: str | None) -> tuple[str, ...] | None:
+    """Return the classes of the training split if its labels have names: they number those of every split."""
     name, features = f"{folder.resolve().name} train", dict(table.features)
     column = part or _label_column(features, name)
-    return _words_in(table, column, name) if column is not None and _is_text(features.get(column)) else None
+    if column is None or column not in features:
+        return None
+    names = getattr(features[column], "names", None)
+    return _words_in(table, column, name) if _is_text(features[column]) else None if names is None else tuple(names)
 
 
-def _numbered(table: Any, column: str, words: tuple[str, ...], name: str) -> Int64:
-    """Return the number of each row's word, [N].
+def _numbered(named: list[str], words: tuple[str, ...], name: str) -> Int64:
+    """Return the number of the class of each row, [N].
 
     Raises:
-        DataError: a word is none of the classes.
+        DataError: one is none of the classes.
     """
-    unknown = sorted({*_words_in(table, column, name)} - {*words})
+    unknown = sorted({*named} - {*words})
     if unknown:
         raise DataError(
             f"{name} has classes that the training split does not have ({first_few(unknown, 3)}): its classes are "
             f"{first_few(list(words), 3)}."
         )
     numbers = {word: i for i, word in enumerate(words)}
-    return np.array([numbers[word] for word in table.with_format(None)[column]], np.int64)
+    return np.array([numbers[word] for word in named], np.int64)
 
 
 def _is_text(kind: Any) -> bool:

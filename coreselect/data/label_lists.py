@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from coreselect.data.annotations import refuse_same_names
 from coreselect.data.labels import one_based
 from coreselect.data.mat_file import load_mat
 from coreselect.errors import DataError, first_few
@@ -86,6 +87,7 @@ def _numbered(path: Path, labels: list[int], known: Sequence[str] | None) -> Lis
 
 def _by_name(path: Path, lines: list[str], files: Sequence[Path], known: Sequence[str] | None) -> list[str]:
     """Read lines with a file name and a class; the ending of the name may be missing, and the first line may be a heading."""
+    refuse_same_names(path, files, [file.name for file in files])
     wanted = {key for file in files for key in (file.name, file.stem)}
     found: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
@@ -97,7 +99,9 @@ def _by_name(path: Path, lines: list[str], files: Sequence[Path], known: Sequenc
         if not name or found.get(key, name) != name:
             raise DataError(f"{path}, line {number}, is {line[:60]!r}: one file name and its class are needed.")
         found[key] = name
-    classes = [found.get(file.name, found.get(file.stem)) for file in files]
+    keys = [file.name if file.name in found or file.stem not in found else file.stem for file in files]
+    refuse_same_names(path, files, keys)
+    classes = [found.get(key) for key in keys]
     absent = [file.name for file, name in zip(files, classes, strict=True) if name is None]
     extra = sorted(found.keys() - wanted)
     if absent or extra:

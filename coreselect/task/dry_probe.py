@@ -15,6 +15,8 @@ from coreselect.data.reading import unpack as default_unpack
 from coreselect.data.subsets import origin
 from coreselect.errors import HeadError, ShapeError
 from coreselect.gradients.inputs import in_precision, refuse_labels, targets_for, to_device
+from coreselect.gradients.loss_check import refuse_wrong_loss
+from coreselect.losses.own import refuse_loss_elsewhere
 from coreselect.losses.targets import reads_classes
 from coreselect.network.frozen import frozen, unwrap
 from coreselect.network.gathered import is_spread
@@ -26,7 +28,7 @@ from coreselect.network.wrapped import call_through
 from coreselect.protocols import Call
 from coreselect.support.interruptions import interruptible
 from coreselect.support.seeding import rng_kept
-from coreselect.support.structure import described, size
+from coreselect.support.structure import described, mapped, size
 from coreselect.task.recipe import ModelRecipe
 from coreselect.types import Int64
 
@@ -40,16 +42,18 @@ RUNS = TRAINS | {"features", "logits"}  # needs for which the model runs on the 
 def dry_probe(task: Any, requires: Collection[str]) -> None:
     """Read a few items of the pool, run the model on them, and refuse what a selection cannot work with.
 
-    That is a head, an output or targets that do not fit, a label without an output, and validation inputs on which the model
-    fails, although it runs on the pool. A model that cannot be run yet is left to the selection, and so is what only reading the
-    whole pool would show.
+    That is a model that cannot be split, an output or targets that do not fit, a label without an output, and validation inputs
+    on which the model fails, although it runs on the pool. A model that cannot be run yet is left to the selection, and so is
+    what only reading the whole pool would show.
 
     Args:
         task: anything but a task with a model is left alone, and so is a model that FSDP has spread: a selection gathers it.
         requires: what the selector needs of the task; one that needs labels alone does not run the model.
     Raises:
-        HeadError: there is no such head or parameter, or it is none of this model's; or the output is not [B, C].
-        ShapeError: a label lies outside the outputs, or the model fails on validation inputs.
+        HeadError: there is no head, or the one that is named is none of this model's; the output is not [B, C]; or the model
+            computes in half precision or mixes the inputs of a batch (`coreselect.network.split`).
+        ShapeError: a label lies outside the outputs, a loss of the user's does not give one value for each example, or the model
+            fails on validation inputs.
         RequirementError, DataError: the loss needs labels, and the pool has none, or other targets.
     """
     if not isinstance(task, ModelRecipe) or not {*requires} - {"labels"} or is_spread(task.model):
@@ -66,18 +70,47 @@ def dry_probe(task: Any, requires: Collection[str]) -> None:
         stack.enter_context(interruptible())
         model = stack.enter_context(frozen(task.model))
         x = found[0]
-        if task.head is not None or task.capture is not None:
+        named = task.head is not None or task.capture is not None
+        if named:
             _refuse_head(task, fixed, model, call, x)
         output = _run(task, model, call, x)
         if isinstance(output, Exception):  # the model is not ready
             return
         if RUNS & {*requires}:
             refuse_output(output, size(x))
+            if not named and bool(torch.isfinite(output).all()):  # else training may mend it
+                _refuse_head(task, fixed, model, call, x)
+            if TRAINS & {*requires}:
+                _refuse_loss(task, output, found[1])
         if "validation" in requires and RUNS & {*requires}:
             _refuse_validation(task, model, call, x)
     labels = _labels(task, requires)
     if labels is not None and isinstance(output, torch.Tensor) and output.dim() == 2:
         refuse_labels(np.arange(len(labels)), torch.as_tensor(labels), output.shape[1])
+
+
+def probe_loss(task: ModelRecipe) -> None:
+    """Refuse a loss of the user's that does not give one value for each example, where a loop trains by it without selecting.
+
+    Raises:
+        ShapeError: see `coreselect.gradients.loss_check.refuse_wrong_loss`.
+    """
+    skipped = reads_classes(task.loss) or not task.loss.per_example or is_spread(task.model)
+    found = None if skipped else _read(task, task.pool, task.n, "pool")
+    if found is None:
+        return
+    call = task.call if task.call is default_call else call_through(task.model, unwrap(task.model), task.call)
+    with ExitStack() as stack:
+        stack.enter_context(interruptible())
+        model = stack.enter_context(frozen(task.model))
+        _refuse_loss(task, _run(task, model, call, found[0]), found[1])
+
+
+def _refuse_loss(task: ModelRecipe, output: Any, y: Any) -> None:
+    """Refuse a loss that the output [b, C] of a few items shows to be wrong; what is no output says nothing."""
+    if isinstance(output, torch.Tensor) and not reads_classes(task.loss):
+        refuse_loss_elsewhere(task.loss, output.device)
+        refuse_wrong_loss(task.loss, output, mapped(lambda t: t.to(output.device), y))
 
 
 def _read(task: ModelRecipe, dataset: Any, n: int, part: str) -> tuple[Any, Any] | None:
@@ -108,7 +141,7 @@ def _run(task: ModelRecipe, model: nn.Module, call: Call, x: Any) -> Any:
 
 
 def _refuse_head(task: ModelRecipe, fixed: frozenset[str], model: nn.Module, call: Call, x: Any) -> None:
-    """Refuse a head or parameters that are named and are none of this model's."""
+    """Refuse a model without a head, and a head or parameters that are named and are none of this model's."""
     try:
         split(model, call, _placed(task, model, x), head=task.head, capture=task.capture, fixed=fixed)
     except HeadError:

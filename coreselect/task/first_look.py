@@ -17,7 +17,7 @@ from coreselect.data.labels import label_of_item
 from coreselect.data.reading import EvaluationView, Unpack
 from coreselect.data.reading import unpack as default_unpack
 from coreselect.data.subsets import refuse_positions
-from coreselect.errors import CoreselectWarning, DataError, first_few
+from coreselect.errors import CoreselectWarning, DataError, ShapeError, first_few
 from coreselect.io.fingerprint import item_bytes
 from coreselect.protocols import Loss, MakeViews
 from coreselect.support.bounds import Range, known_range
@@ -131,15 +131,27 @@ def first_look(
 
 
 def _range_of_views(views: MakeViews, x: Any) -> Range | None:
-    """Return the range of the views of inputs [b, …]; None where it is not known, or the views fail, as the sweep will say."""
+    """Return the range of the views of inputs [b, …]; None where it is not known, or the views fail, as the sweep will say.
+
+    Raises:
+        ShapeError: the views are no tuple.
+    """
     ranges: list[Range | None] = []
     with rng_kept():
         for i in range(len(leaves(x)[0])):
             seed_everything(i)  # a view function may also draw from a global state
             try:
-                made = views(taken(x, slice(i, i + 1)), torch.Generator().manual_seed(i))
-                ranges += [known_range(view) for view in made]
+                made: Any = views(taken(x, slice(i, i + 1)), torch.Generator().manual_seed(i))
             except Exception:  # code of the user, which may raise anything
+                return None
+            if not isinstance(made, tuple | list):
+                raise ShapeError(
+                    f"views returned a {type(made).__name__} for an input, and a tuple with every view of it is needed: write "
+                    "return (view,) or return first, second."
+                )
+            try:
+                ranges += [known_range(view) for view in made]
+            except Exception:  # of views that are no tensors
                 return None
     known = [r for r in ranges if r is not None]
     return (

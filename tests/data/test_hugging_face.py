@@ -96,6 +96,44 @@ def test_words_are_classes_in_the_sorted_order_of_the_training_split(tmp_path: P
     check(load(f"{tmp_path / 'd'}@kind"), PIXELS[:2], np.array([0, 1]))
 
 
+def test_a_number_means_the_class_of_the_training_split(tmp_path: Path) -> None:
+    """Although the test split has its names in another order; a class that training lacks is refused where it occurs."""
+    from PIL import Image
+
+    def split(names: list[str], labels: list[int]) -> Any:
+        rows = {"img": [Image.fromarray(p) for p in PIXELS[: len(labels)]], "label": labels}
+        kinds = {"img": datasets.Image(), "label": datasets.ClassLabel(names=names)}
+        return datasets.Dataset.from_dict(rows, features=datasets.Features(kinds))
+
+    train = split(["cat", "dog"], [0, 1, 0])
+    tests = {"turned": split(["dog", "cat"], [0, 1, 1]), "wider": split(["cat", "dog", "emu"], [0, 1, 1])}
+    for name, test in tests.items():
+        datasets.DatasetDict({"train": train, "test": test}).save_to_disk(tmp_path / name)
+        read = load(tmp_path / name, "test")
+        assert read.classes == ("cat", "dog")
+        assert read.labels.tolist() == ([1, 0, 0] if name == "turned" else [0, 1, 1])
+        assert load(tmp_path / name, "test", rows=2).labels.tolist() == read.labels[:2].tolist()
+    other = split(["cat", "emu"], [0, 1])
+    datasets.DatasetDict({"train": train, "test": other}).save_to_disk(tmp_path / "other")
+    with pytest.raises(DataError, match=r"classes that the training split does not have \(emu\)"):
+        load(tmp_path / "other", "test")
+
+
+def test_an_image_that_unpacks_to_too_much_is_refused(tmp_path: Path) -> None:
+    """Pillow's limit is told with the row."""
+    import io
+
+    from PIL import Image
+
+    held = io.BytesIO()
+    Image.new("1", (20_000, 20_000)).save(held, "PNG")
+    kinds = datasets.Features({"img": datasets.Image()})
+    rows = {"img": [{"bytes": held.getvalue(), "path": None}]}
+    datasets.Dataset.from_dict(rows, features=kinds).save_to_disk(tmp_path)
+    with pytest.raises(DataError, match=r"row 0, cannot be decoded as an image .*exceeds limit"):
+        load(tmp_path)[0]
+
+
 def test_what_is_no_image_dataset_is_refused(tmp_path: Path) -> None:
     """Tables without images, damaged files and images that cannot be decoded: one sentence with the folder's name."""
     datasets.Dataset.from_dict({"text": ["a", "b"]}).save_to_disk(tmp_path / "text")

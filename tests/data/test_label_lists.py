@@ -198,6 +198,31 @@ def test_a_damaged_devkit_is_refused(tmp_path: Path, name: str, content: bytes |
         load(tmp_path, "test")
 
 
+@pytest.mark.parametrize("names", [("x/1.png", "y/1.png"), ("1.png", "1.jpg")], ids=["folders", "endings"])
+@pytest.mark.parametrize("by", ["val.txt", "val/val_annotations.txt"])
+def test_two_images_of_one_name_in_a_list_are_refused(tmp_path: Path, names: tuple[str, str], by: str) -> None:
+    """A list names images without their folders, and may leave their endings out: both would get the label of one line."""
+    for place in ("train/a/0.png", "train/b/0.png", *(f"val/images/{name}" for name in names)):
+        picture(tmp_path / place)
+    (tmp_path / by).write_text("1\ta\n" if names[0] == "1.png" else "1.png\ta\n")
+    known_by_stem = by == "val.txt" or names[0] != "1.png"  # Tiny-ImageNet's list has the endings
+    with pytest.raises(DataError, match="are both '1" if known_by_stem else "no class for"):
+        load(tmp_path, "test")
+
+
+def test_unlabelled_images_without_splits_are_no_class_and_no_part(tmp_path: Path) -> None:
+    """Beside class folders they would be a class, and the part `all` would hold them twice; beside a flat split they are a part."""
+    for place in ("a/0.png", "b/0.png", "unlabelled/0.png"):
+        picture(tmp_path / "no" / place)
+    for part in ("", "@unlabelled", "@all"):
+        with pytest.raises(DataError, match="has the folder unlabelled and no train folder beside it"):
+            load(f"{tmp_path / 'no'}{part}")
+    for place in ("train/0.png", "unlabelled/1.png"):
+        picture(tmp_path / "flat" / place)
+    assert [f.name for f in load(f"{tmp_path / 'flat'}@all").files] == ["0.png", "1.png"]
+    assert len(load(tmp_path / "flat")) == 1
+
+
 def test_unlabelled_images_beside_the_splits_are_a_part(tmp_path: Path) -> None:
     """`FOLDER@unlabelled` reads them, `FOLDER@all` adds them to training; without the folder both are refused."""
     imagenet(tmp_path)

@@ -97,6 +97,26 @@ def test_val_serves_as_test_and_says_so(tmp_path: Path, word: str) -> None:
     assert data.labels.tolist() == [0, 0, 2, 2]
 
 
+def test_linked_folders_are_read_as_folders(tmp_path: Path) -> None:
+    """Linked splits, linked classes and links inside a class; one that leads back to a folder around it is left out."""
+    folders(tmp_path / "all", "abc", each=2)
+    for place in ("root", "root/train", "inside/a", "inside/b"):
+        (tmp_path / place).mkdir(parents=True)
+    for name in "ac":
+        (tmp_path / "root" / "train" / name).symlink_to(tmp_path / "all" / name)
+    (tmp_path / "root" / "test").symlink_to(tmp_path / "root" / "train")
+    (tmp_path / "inside" / "a" / "more").symlink_to(tmp_path / "all" / "b")
+    (tmp_path / "inside" / "a" / "around").symlink_to(tmp_path / "inside")
+    (tmp_path / "inside" / "a" / "itself").symlink_to(tmp_path / "inside" / "a")
+    picture(tmp_path / "inside" / "b" / "0.png")
+    for split in ("train", "test"):
+        read = load(tmp_path / "root", split)
+        assert (read.classes, read.labels.tolist()) == (("a", "c"), [0, 0, 1, 1])
+    inside = load(tmp_path / "inside")
+    assert [f.name for f in inside.files] == ["0.png", "1.png", "0.png"]
+    assert inside.labels.tolist() == [0, 0, 1]
+
+
 def test_two_folders_for_one_split_are_refused(tmp_path: Path) -> None:
     """`train` and `training` side by side: one of them must go."""
     folders(tmp_path / "train", "ab")

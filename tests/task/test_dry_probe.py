@@ -72,6 +72,58 @@ def test_a_head_that_is_none_is_refused_when_the_sampler_is_made(changes: dict[s
     CoresetSampler(task, Random(), 4, warmup=100)
 
 
+class Tied(nn.Module):
+    """Two layers of one weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(3, 3), nn.Linear(3, 3)
+        self.last.weight = self.first.weight
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.first(x))
+
+
+UNSPLIT: dict[str, tuple[Any, str]] = {
+    "probabilities": (lambda: nn.Sequential(nn.Linear(3, 2), nn.Softmax(1)), "produces the model's output"),
+    "half precision": (lambda: model().bfloat16(), "computes in torch.bfloat16"),
+    "shared weights": (Tied, "are used outside it too"),
+    "batches": (
+        lambda: nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4, track_running_stats=False), nn.Linear(4, 2)),
+        "changes by up to",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", UNSPLIT)
+def test_a_model_that_cannot_be_split_is_refused_when_the_sampler_is_made(kind: str) -> None:
+    """Although no head was named: a selection would refuse it after the warm-up."""
+    make, said = UNSPLIT[kind]
+    task = Task.from_model(make(), GOOD, Labelled([0, 1]), loss="ce")
+    with pytest.raises(HeadError, match=said):
+        CoresetSampler(task, RCS(group_size=2), 4, warmup=100)
+    CoresetSampler(task, Random(), 4, warmup=100)
+
+
+def test_a_loss_that_gives_one_number_is_refused_when_the_sampler_is_made() -> None:
+    """Weights would be lost in it; a method that reads no loss does not ask."""
+
+    def mean(outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return nn.functional.cross_entropy(outputs, labels)
+
+    task = Task.from_model(model(), GOOD, Labelled([0, 1]), loss=mean)
+    with pytest.raises(ShapeError, match="'mean' gives one number for a batch of 4"):
+        CoresetSampler(task, RCS(group_size=2), 4, warmup=100)
+    CoresetSampler(task, KCenter(), 4, warmup=100)
+
+
+def test_a_model_without_values_is_refused_when_the_sampler_is_made() -> None:
+    """Parameters on the device meta are named, and what fills them."""
+    task = Task.from_model(model().to("meta"), GOOD, Labelled([0, 1]), loss="ce")
+    with pytest.raises(RequirementError, match=r"0\.weight.*on the device meta.*to_empty"):
+        CoresetSampler(task, RCS(group_size=2), 4, warmup=100)
+
+
 def test_labels_without_an_output_are_refused_when_the_sampler_is_made() -> None:
     """With the first position; the last item was never read."""
     pool = Labelled([0, 1] * 8 + [0, 2, 0, 1])

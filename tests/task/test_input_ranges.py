@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from coreselect import CoresetSampler, get_selector, select
 from coreselect.attacks import PGD
-from coreselect.errors import OutOfBoundsError
+from coreselect.errors import OutOfBoundsError, ShapeError
 from coreselect.gradients.rows import single_examples
 from coreselect.losses import CE
 from coreselect.network.precision import HalfPrecision
@@ -110,6 +110,13 @@ def test_views_that_leave_the_bounds_are_refused_before_the_warm_up(shift: float
     made = cases.acl_task(24, views=lambda x, generator: (x, x + shift))
     with pytest.raises(OutOfBoundsError, match=r"^views of pool inputs lie in"):
         CoresetSampler(made, cases.rcs(), 8, warmup=50)
+
+
+@pytest.mark.parametrize(("made", "kind"), [(lambda x: x, "Tensor"), (lambda x: None, "NoneType")])
+def test_views_that_are_no_tuple_are_refused_when_the_task_is_made(made: Any, kind: str) -> None:
+    """One tensor would be taken apart along its batch."""
+    with pytest.raises(ShapeError, match=rf"views returned a {kind} for an input, and a tuple"):
+        cases.acl_task(24, views=lambda x, generator: made(x))
 
 
 def test_views_that_come_into_the_bounds_are_accepted() -> None:

@@ -22,6 +22,7 @@ from coreselect import CoreselectWarning, CoresetSampler
 from coreselect.errors import ScheduleError
 from coreselect_integrations.frameworks.dealt import EpochSampler, check_shares, dealt_loader
 from coreselect_integrations.frameworks.epoch_steps import EpochSteps
+from coreselect_integrations.frameworks.same_model import warn_of_another_model
 from coreselect_integrations.frameworks.selection_bar import Shown, describe
 from coreselect_integrations.frameworks.weighted import weighted_mean
 
@@ -81,7 +82,7 @@ class CoresetDataModule(pl.LightningDataModule):
             ScheduleError: the trainer has `overfit_batches`, which replaces the sampler; the sampler deals to another number
                 of processes than train; or see `sampler.set_epoch`.
         Warns:
-            CoreselectWarning: a schedule of the learning rate spans as many steps as Lightning has guessed.
+            CoreselectWarning: a schedule spans as many steps as Lightning has guessed, or the sampler selects with another model.
         """
         start, trainer = 0, cast(Any, self.trainer)  # whose attributes Lightning sets from elsewhere
         if trainer is not None:
@@ -91,6 +92,8 @@ class CoresetDataModule(pl.LightningDataModule):
                     "the pool: use limit_train_batches."
                 )
             check_shares(self.sampler, (trainer.distributed_sampler_kwargs or {}).get("num_replicas", 1))
+            if self.sampler.epoch is None:  # no epoch was told yet
+                warn_of_another_model(self.sampler, trainer.lightning_module)
             trainer.reload_dataloaders_every_n_epochs = 1  # Lightning reads lengths only when it makes loaders
             epoch, done = self._epoch(trainer.fit_loop)
             self._tell(epoch)

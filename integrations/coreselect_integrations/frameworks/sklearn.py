@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, v
 
 from coreselect import Selector, Task, get_selector, select
 from coreselect.budget import Budget
+from coreselect.errors import RequirementError
 
 
 class CoresetTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -41,10 +42,16 @@ class CoresetTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
         Raises:
             ValueError: X or y has a wrong form, or holds NaN or infinity.
-            CoreselectError: the budget is out of range, or the method needs more than features and labels.
+            CoreselectError: the budget is out of range, or the method needs more than features and classes.
         """
         X = validate_data(self, X, dtype=np.float64)
-        self.selection_ = select(self._task(X, y), self._selector(), self.budget, self.seed)
+        task, selector = self._task(X, y), self._selector()
+        if y is not None and "labels" in getattr(selector, "requires", ()) and "labels" not in task.provides:
+            raise RequirementError(
+                f"the selector {selector.name!r} needs classes, and y is {type_of_target(y)}: give one class for each row, or "
+                "another selector."
+            )
+        self.selection_ = select(task, selector, self.budget, self.seed)
         self.support_ = self.selection_.indices
         weights = self.selection_.weights
         self.sample_weight_ = np.ones(len(self.support_)) if weights is None else weights / weights.mean()
@@ -56,7 +63,13 @@ class CoresetTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return validate_data(self, X, reset=False)
 
     def fit_resample(self, X: Any, y: Any) -> tuple[Any, Any]:
-        """Fit, and return the chosen rows of X and y."""
+        """Fit, and return the chosen rows of X and y.
+
+        Raises:
+            ValueError: there is no y.
+        """
+        if y is None:
+            raise ValueError("fit_resample requires y to be passed, but the target y is None.")
         self.fit(X, y)
         return _rows(X, self.support_), _rows(y, self.support_)
 

@@ -8,6 +8,7 @@ end of each epoch, and the epoch in which a run resumes. Here each of them comes
 lies in each checkpoint, in `coreset.pt`.
 """
 
+import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -19,12 +20,13 @@ from torch.nn import functional as F
 from transformers import Trainer, TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from coreselect import CoresetSampler
+from coreselect import CoreselectWarning, CoresetSampler
 from coreselect.errors import RequirementError
 from coreselect_integrations.frameworks.accelerate import prepare_loader
 from coreselect_integrations.frameworks.dealt import EpochSampler
 from coreselect_integrations.frameworks.epoch_steps import EpochSteps
 from coreselect_integrations.frameworks.positions import POSITION, WithPositions
+from coreselect_integrations.frameworks.same_model import warn_of_another_model
 from coreselect_integrations.frameworks.weighted import weighted_mean
 
 FILE = "coreset.pt"
@@ -36,25 +38,36 @@ def logits_of(model: nn.Module, x: Any, route: str) -> Tensor:
     return (model(**x) if isinstance(x, dict) else model(x)).logits
 
 
-def classification_losses(outputs: Any, inputs: dict[str, Any], label_smoothing: float = 0.0) -> Tensor:
+def classification_losses(
+    outputs: Any, inputs: dict[str, Any], label_smoothing: float = 0.0, multi_label: bool = False
+) -> Tensor:
     """Return one loss for each example [B]: cross-entropy of logits [B, C] and classes, or squared error of values.
 
     Args:
         outputs: with `logits`.
         inputs: with `labels`.
         label_smoothing: of the classes, in [0, 1].
+        multi_label: whether labels [B, C] in floating point are several labels at once, each with a cross-entropy of its own.
     Raises:
-        RequirementError: logits and labels have other shapes, as for tokens: give `losses=`.
+        RequirementError: logits and labels have other shapes, as for tokens, or classes have one logit: give `losses=`.
     """
-    z, y = outputs.logits, inputs.get("labels")
+    z, y = getattr(outputs, "logits", None), inputs.get("labels")
+    if z is None:
+        raise RequirementError(
+            f"the model returns a {type(outputs).__name__} without logits: leave return_dict=True in its configuration, or give "
+            "CoresetTrainer(losses=...), a function of (outputs, inputs) that returns one loss for each example."
+        )
     if y is None:
         raise RequirementError(
             f"a batch has no labels, only {sorted(inputs)}: name its classes 'labels', or give CoresetTrainer(losses=...)."
         )
-    if z.ndim == 2 and y.ndim == 1 and not y.is_floating_point():
+    if z.ndim == 2 and y.ndim == 1 and not y.is_floating_point() and z.shape[1] > 1:
         return F.cross_entropy(z, y, reduction="none", label_smoothing=label_smoothing)
     if y.is_floating_point() and z.reshape(len(z), -1).shape == y.reshape(len(y), -1).shape:
-        return (z.reshape(len(z), -1) - y.reshape(len(y), -1)).square().mean(1)
+        z, y = z.reshape(len(z), -1), y.reshape(len(y), -1)
+        if multi_label:
+            return F.binary_cross_entropy_with_logits(z, y, reduction="none").mean(1)
+        return (z - y).square().mean(1)
     raise RequirementError(
         f"logits {tuple(z.shape)} and labels {tuple(y.shape)} ({y.dtype}) are no classes or values of whole examples: give "
         "CoresetTrainer(losses=...), a function of (outputs, inputs) that returns one loss for each example."
@@ -98,7 +111,7 @@ class CoresetTrainerMixin:
     Args:
         sampler: over `train_dataset`; its task's model is the model in training.
         losses: (outputs, inputs) → one loss for each example [B], on which weights and the methods of training dynamics work.
-            None: `classification_losses`, with the arguments' label smoothing.
+            None: `classification_losses`, with the arguments' label smoothing and the problem of the model's configuration.
         args, kwargs: of the trainer.
     Raises:
         RequirementError: the trainer has a loss of its own (`compute_loss_func`), or label smoothing for `losses`.
@@ -115,12 +128,24 @@ class CoresetTrainerMixin:
                 "returns [B], in place of compute_loss_func and label_smoothing_factor."
             )
         self.sampler = sampler
-        self.losses: Losses = losses or partial(classification_losses, label_smoothing=smoothing)
+        self.losses: Losses = losses or partial(
+            classification_losses,
+            label_smoothing=smoothing,
+            multi_label=_several_labels(self.model),  # type: ignore[attr-defined]
+        )
+        strategy = getattr(self.args, "train_sampling_strategy", "random")  # type: ignore[attr-defined]
+        if strategy != "random":
+            warnings.warn(
+                f"train_sampling_strategy={strategy!r} has no effect: the sampler says in which order examples are seen.",
+                CoreselectWarning,
+                stacklevel=2,
+            )
         self._told = SamplerCallback(sampler)
         self.add_callback(self._told)  # type: ignore[attr-defined]
 
     def get_train_dataloader(self) -> Any:
         """Return the trainer's loader, with the sampler in place of its own; batches carry their positions."""
+        warn_of_another_model(self.sampler, self.model)  # type: ignore[attr-defined]
         own = super().get_train_dataloader()  # type: ignore[misc]
         names = (
             "num_workers",
@@ -148,9 +173,8 @@ class CoresetTrainerMixin:
         if positions is None:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)  # type: ignore[misc]
         outputs = model(**inputs)
-        logits = outputs.logits if outputs.logits.ndim == 2 else None
-        labels = inputs.get("labels")
-        if labels is None or labels.is_floating_point() or labels.ndim != 1:
+        logits, labels = getattr(outputs, "logits", None), inputs.get("labels")
+        if logits is None or logits.ndim != 2 or labels is None or labels.is_floating_point() or labels.ndim != 1:
             logits = labels = None
         loss = weighted_mean(self.sampler, positions, self.losses(outputs, inputs), logits, labels)
         return (loss, outputs) if return_outputs else loss
@@ -220,6 +244,13 @@ class CoresetTrainerMixin:
 
 class CoresetTrainer(CoresetTrainerMixin, Trainer):
     """`transformers.Trainer` with a `sampler`; see `CoresetTrainerMixin`."""
+
+
+def _several_labels(model: Any) -> bool:
+    """Return whether the model takes labels in floating point for several labels at once, as models of Transformers decide it."""
+    config = getattr(model, "config", None)
+    kind, width = getattr(config, "problem_type", None), getattr(config, "num_labels", 1)
+    return kind == "multi_label_classification" or (kind is None and width > 1)
 
 
 def _history(sampler: EpochSampler) -> Any:

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from coreselect.errors import DataError, HeadError, RequirementError
+from coreselect.errors import DataError, HeadError, RequirementError, first_few
+from coreselect.network.frozen import refuse_meta
 from coreselect.network.modes import evaluating
 from coreselect.network.routes import routed_call
 from coreselect.network.split import split
@@ -88,8 +89,8 @@ def make_own(spec: NetworkSpec) -> OwnNetwork:
     `classes` is None for the encoder of a contrastive system.
 
     Raises:
-        RequirementError: the function was not given, or has another text now.
-        DataError: it fails, or returns no module.
+        RequirementError: the function was not given, or has another text now; or the parameters are on the device `meta`.
+        DataError: it fails, or returns no module, or one with lazy layers or in half precision.
     """
     function = admitted(spec.arch, WHAT, OPTION)
     known = {"classes": spec.classes, "channels": spec.channels, "size": spec.size}
@@ -101,7 +102,30 @@ def make_own(spec: NetworkSpec) -> OwnNetwork:
     if not isinstance(model, nn.Module):
         why = f"the function {spec.arch} returned a {type(model).__name__}, a torch.nn.Module is needed."
         raise DataError(why)
+    refuse_meta(model)
+    _refuse_kinds(model, spec)
     return OwnNetwork(model, spec)
+
+
+def _refuse_kinds(model: nn.Module, spec: NetworkSpec) -> None:
+    """Refuse what a file of a network cannot hold, before it is trained.
+
+    Raises:
+        DataError: layers have no parameters yet, or the parameters are in half precision or of two precisions.
+    """
+    parts = [*model.named_parameters(), *model.named_buffers()]
+    unmade = [name for name, part in parts if nn.parameter.is_lazy(part)]
+    if unmade:
+        raise DataError(
+            f"the network of {spec.arch} has lazy layers whose parameters are not made yet ({first_few(unmade, 3)}): let the "
+            "function run one image through it before it returns it."
+        )
+    kinds = {part.dtype for _, part in parts if part.is_floating_point()}
+    if len(kinds) > 1 or not kinds <= {torch.float32, torch.float64}:
+        raise DataError(
+            f"the network of {spec.arch} has parameters in {', '.join(sorted(map(str, kinds)))}, and float32 for all, or float64 "
+            "for all, is needed: --precision bf16 computes in half precision where that is safe."
+        )
 
 
 def check_outputs(network: RoutedNetwork) -> None:

@@ -26,6 +26,7 @@ from coreselect.support.bounds import check_range
 from coreselect.support.devices import usable_device
 from coreselect.support.records import digest_of
 from coreselect.support.seeding import derive, generator, rng_kept, seed_everything
+from coreselect.task.dry_probe import probe_loss
 from coreselect_integrations.networks import (
     MODEL,
     NetworkSpec,
@@ -140,8 +141,7 @@ def pretrain(
         selector, pool, count = selector.joined(pool, validation, settings.fraction)
         validation, n = (), len(pool)
     spec = network_for(settings, pool, num_workers)
-    if settings.flip is None:
-        settings = replace(settings, flip=spec.channels > 1)
+    settings = replace(settings, flip=spec.channels > 1 if settings.flip is None else settings.flip)
     settings = replace(settings, guard=resolved(settings))
     if coreset is not None:
         selector = FixedCoreset(coreset)
@@ -167,6 +167,7 @@ def pretrain(
         capture=None if settings.capture == "head" else settings.capture, views=settings.views(0),
         batch_size=select_batch_size, num_workers=num_workers, timeout=timeout, device=where, history=history,
     )  # fmt: skip
+    probe_loss(recipe)
     if settings.attack is not None and (seen := recipe.first_ranges["pool"]) is not None:
         check_range(seen, settings.attack.bounds, "pool inputs")
     # without a selector the share is never chosen: a pool too small for it is no fault

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from coreselect.attacks import slopes_at
 from coreselect.errors import ShapeError
 from coreselect.protocols import Views
 from coreselect.support.bounds import check_within
@@ -63,6 +64,7 @@ class NFGSM:
             One detached tensor [B, …] for each view, inside the bounds.
         Raises:
             OutOfBoundsError: inputs lie outside the bounds.
+            HeadError: no gradient flows from `ascend` to the inputs.
         """
         for x in inputs:
             check_within(x, self.bounds)
@@ -70,7 +72,7 @@ class NFGSM:
         for _ in range(self.steps):
             at = tuple(x.detach().requires_grad_() for x in at)
             with torch.enable_grad():
-                slopes = torch.autograd.grad(ascend(at), at)
+                slopes = slopes_at(ascend(at), at)
             at = tuple(
                 self._clip(a.detach() + self.step * torch.nan_to_num(g.sign(), nan=0.0))
                 for a, g in zip(at, slopes, strict=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from coreselect.errors import UnknownNameError, missing_extra
+from coreselect.errors import RequirementError, UnknownNameError, missing_extra
 
 OPTIMISERS = ("sgd", "lars")
 
@@ -36,8 +36,14 @@ def optimiser(
         nesterov: of SGD; without momentum it has no effect.
     Raises:
         UnknownNameError: no optimiser has this name.
+        RequirementError: there is no parameter.
         MissingExtraError: LARS without `pytorch_optimizer`.
     """
+    parameters = list(parameters)
+    if not parameters:
+        raise RequirementError(
+            "the network has no parameter to train: let those that are to be trained have requires_grad=True."
+        )
     if name == "sgd":
         return torch.optim.SGD(
             parameters, lr, momentum=momentum, nesterov=nesterov and momentum > 0, weight_decay=weight_decay

@@ -1,6 +1,7 @@
 """Claims about Accelerate: a prepared loader gives what the plain loop sees, resumes, and pads nothing in silence."""
 
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,16 @@ import pytest
 import torch
 from framework_runs import EPOCHS, SIZE, Seen
 
-from coreselect import CoreselectWarning
+from coreselect import CoreselectWarning, Task, select
+from coreselect.attacks import PGD
 from coreselect.errors import ScheduleError
+from coreselect.network.frozen import frozen
+from coreselect.selectors import get_selector
 
 pytest.importorskip("accelerate", reason="needs the extra accelerate")
 from accelerate import Accelerator
 from accelerate.data_loader import BatchSamplerShard
+from accelerate.state import AcceleratorState
 
 from coreselect_integrations.frameworks.accelerate import prepare_loader
 from coreselect_integrations.frameworks.weighted import weighted_mean
@@ -103,3 +108,35 @@ def test_a_sampler_for_another_number_of_processes_is_refused() -> None:
     order = runs.sampler(runs.network(), runs.data(), rank=0, world_size=2)
     with pytest.raises(ScheduleError, match="to 2 processes, and 1 train"):
         prepare_loader(Accelerator(cpu=True), order, runs.data(), batch_size=SIZE)
+
+
+@pytest.fixture
+def in_bfloat16() -> Iterator[Accelerator]:
+    """An accelerator of another precision; Accelerate keeps one state for the process, so it is made anew before and after."""
+    AcceleratorState._reset_state(True)
+    yield Accelerator(cpu=True, mixed_precision="bf16")
+    AcceleratorState._reset_state(True)
+
+
+@pytest.mark.parametrize("name", ["craig", "rcs"])
+@pytest.mark.parametrize("capture", [None, "all"])
+def test_mixed_precision_of_training_changes_no_selection(
+    name: str, capture: str | None, in_bfloat16: Accelerator
+) -> None:
+    """A model that Accelerate has prepared for bfloat16 gives the selection of the bare one, bit by bit, and stays prepared."""
+    net, pool, held = runs.network(), runs.data(), runs.data(8, 2)
+
+    def chosen() -> Any:
+        task = Task.from_model(net, pool, held, loss="ce", capture=capture, attack=PGD(0.1, 0.05, 2))
+        return select(task, get_selector(name), runs.K, seed=0)
+
+    bare = chosen()
+    prepared = in_bfloat16.prepare(net)
+    around = prepared.forward
+    again = chosen()
+    assert again.indices.tolist() == bare.indices.tolist()
+    assert again.gains.tolist() == bare.gains.tolist()
+    assert prepared.forward == around
+    with pytest.raises(RuntimeError, match="in the middle"), frozen(net):
+        raise RuntimeError("in the middle")
+    assert prepared.forward == around

@@ -7,7 +7,9 @@ import framework_runs as runs
 import pytest
 from framework_runs import EPOCHS, SIZE, Seen
 
+from coreselect import Task, select
 from coreselect.errors import ScheduleError
+from coreselect.selectors import get_selector
 
 fabric_module = pytest.importorskip("lightning.fabric", reason="needs the extra lightning")
 from coreselect_integrations.frameworks.fabric import setup_loader  # noqa: E402
@@ -69,3 +71,14 @@ def test_a_sampler_for_another_number_of_processes_is_refused() -> None:
     order = runs.sampler(runs.network(), runs.data(), rank=0, world_size=2)
     with pytest.raises(ScheduleError, match="to 2 processes, and 1 train"):
         setup_loader(fabric_module.Fabric(accelerator="cpu", devices=1), order, runs.data(), batch_size=SIZE)
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_the_module_of_fabric_is_selected_with_as_the_model_inside(precision: str) -> None:
+    """What `fabric.setup` returns may be the model of a task: picks, captured names and weights are those of the bare model."""
+    fabric = fabric_module.Fabric(accelerator="cpu", devices=1, precision=precision)
+    net, pool = runs.network(), runs.data()
+    model, _ = fabric.setup(net, runs.optimiser(net))
+    bare, around = (select(Task.from_model(m, pool, loss="ce"), get_selector("craig"), runs.K) for m in (net, model))
+    assert around.indices.tolist() == bare.indices.tolist()
+    assert around.provenance.task == bare.provenance.task

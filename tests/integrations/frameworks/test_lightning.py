@@ -18,6 +18,7 @@ pl = pytest.importorskip("lightning.pytorch", reason="needs the extra lightning"
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint  # noqa: E402
 
 from coreselect_integrations.frameworks.lightning import CoresetCallback, CoresetDataModule  # noqa: E402
+from coreselect_integrations.frameworks.same_model import warn_of_another_model  # noqa: E402
 from coreselect_integrations.frameworks.selection_bar import describe  # noqa: E402
 
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -171,6 +172,20 @@ class Bare(Lit):
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         return runs.losses(self.net, *batch)[0].mean()
+
+
+def test_a_sampler_with_another_model_is_named() -> None:
+    """Its selections would not follow the training: one warning, and none for the model in training or a part of it."""
+    with pytest.warns(
+        CoreselectWarning, match=r"selects with a Linear that shares no parameter with the Lit in training"
+    ):
+        trainer(max_epochs=1).fit(Lit(), datamodule=module(runs.network()))
+    lit = Lit()
+    for model in (lit, lit.net):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", CoreselectWarning)
+            warn_of_another_model(runs.sampler(runs.network(), runs.data(), "random"), lit)
+            warn_of_another_model(runs.sampler(model, runs.data()), lit)
 
 
 @pytest.mark.parametrize("reload", [0, 1])

@@ -59,3 +59,12 @@ def test_it_works_in_pipelines_and_searches() -> None:
         CoresetTransformer("random").fit(X, Y[1:])
     with pytest.raises(CoreselectError, match="needs"):
         CoresetTransformer("el2n").fit(X, Y)
+
+
+def test_what_is_no_class_is_said_where_classes_are_needed() -> None:
+    """A method that reads classes names what y is; resampling without y is refused in the words of scikit-learn."""
+    with pytest.raises(CoreselectError, match="'moderate' needs classes, and y is continuous"):
+        CoresetTransformer("moderate").fit(X, X[:, 0])
+    with pytest.raises(ValueError, match="requires y to be passed"):
+        CoresetTransformer().fit_resample(X, None)
+    assert len(CoresetTransformer("random", budget=5).fit(X, X[:, 0]).support_) == 5

@@ -12,7 +12,7 @@ pytest.importorskip("transformers", reason="needs the extra transformers")
 pytest.importorskip("accelerate", reason="needs the extra accelerate")
 from transformers import TrainingArguments
 
-from coreselect import CoresetSampler, Task, select
+from coreselect import CoreselectWarning, CoresetSampler, Task, select
 from coreselect.attacks import PGD
 from coreselect.errors import RequirementError
 from coreselect.selectors import RCS
@@ -132,6 +132,58 @@ def test_label_smoothing_is_the_trainers_and_other_losses_are_refused(tmp_path: 
     own = {"train_dataset": runs.Sentences(), "eval_dataset": runs.Sentences(8, 1), "sampler": run.sampler}
     with pytest.raises(RequirementError, match="in place of compute_loss_func"):
         CoresetTrainer(runs.model(), run.args, losses=classification_losses, **own)
+
+
+class Several(runs.Sentences):
+    """Sentences with three labels at once, in floating point."""
+
+    def __getitem__(self, index: int) -> Any:
+        item = super().__getitem__(index)
+        return {**item, "labels": (item["input_ids"][:3] > 9).float()}
+
+
+@pytest.mark.parametrize("problem", [None, "multi_label_classification", "regression"])
+def test_labels_in_floating_point_have_the_loss_of_transformers(problem: str | None, tmp_path: Path) -> None:
+    """Several labels at once, as a model of several outputs takes them, or values: as its configuration says."""
+    net = runs.model()
+    net.config.problem_type = problem
+    quiet: dict[str, Any] = {"report_to": "none", "use_cpu": True}
+    run = CoresetTrainer(
+        net,
+        TrainingArguments(str(tmp_path), **quiet),
+        train_dataset=Several(),
+        sampler=runs.sampler(net, runs.Sentences()),
+    )
+    batch = next(iter(run.get_train_dataloader()))
+    own = net(**{name: t for name, t in batch.items() if name != POSITION}).loss
+    run.sampler.set_epoch(0)
+    assert torch.allclose(run.compute_loss(net, dict(batch)), own)
+
+
+def test_what_a_trainer_cannot_follow_is_said(tmp_path: Path) -> None:
+    """One logit for classes, outputs without logits, an order of its own, and a sampler with another model."""
+    z: Any = type("Outputs", (), {"logits": torch.zeros(4, 1)})
+    with pytest.raises(RequirementError, match=r"logits \(4, 1\) and labels \(4,\)"):
+        classification_losses(z, {"labels": torch.zeros(4, dtype=torch.int64)})
+    with pytest.raises(RequirementError, match="returns a tuple without logits"):
+        classification_losses((torch.zeros(4, 3),), {"labels": torch.zeros(4, dtype=torch.int64)})
+    net, pool = runs.model(), runs.Sentences()
+    arguments = TrainingArguments(
+        str(tmp_path), report_to="none", use_cpu=True, train_sampling_strategy="group_by_length"
+    )
+    with pytest.warns(CoreselectWarning, match="train_sampling_strategy='group_by_length' has no effect"):
+        run = CoresetTrainer(net, arguments, train_dataset=pool, sampler=runs.sampler(runs.model(), pool))
+    with pytest.warns(
+        CoreselectWarning, match="shares no parameter with the BertForSequenceClassification in training"
+    ):
+        run.get_train_dataloader()
+
+
+def test_training_in_bfloat16_selects_in_full_precision(tmp_path: Path) -> None:
+    """A run with `bf16=True` selects after its first epoch."""
+    run = trainer(tmp_path, bf16=True, save_strategy="no", eval_strategy="no")
+    run.train()
+    assert run.state.global_step == 6 + 2 + 2
 
 
 @pytest.mark.parametrize("loss", ["ce", "sat"])
