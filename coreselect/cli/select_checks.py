@@ -48,10 +48,17 @@ def refuse_early(task: Task, pickers: Mapping[str, Selector], budget: float, see
 
 @contextmanager
 def named(words: str, *, among: int) -> Iterator[None]:
-    """Let an error of the block begin with the words of its method, if there are several methods."""
+    """Let an error of the block say the words of its method, if there are several methods.
+
+    An error of ours begins with them; another one, such as that of a user's network, has them in a note.
+    """
     try:
         yield
     except CoreselectError as why:
         if among > 1:
             why.args = (f"{words}: {why}", *why.args[1:])
+        raise
+    except Exception as why:  # of the user's code, which may raise anything
+        if among > 1:
+            why.add_note(f"while {words} chose")
         raise

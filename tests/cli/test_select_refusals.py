@@ -9,6 +9,8 @@ from typer.testing import CliRunner
 
 from coreselect.cli import select_run
 from coreselect.cli.app import build
+from coreselect.cli.last_resort import explained
+from coreselect.cli.select_checks import named
 from coreselect.errors import BudgetError, CoreselectError, NonFiniteError, RequirementError
 
 
@@ -57,3 +59,12 @@ def test_an_error_of_one_method_names_it(tmp_path: Path) -> None:
     assert str(why).startswith("gradmatch: the gradients of 30 examples")
     assert [file.name for file in (tmp_path / "out").iterdir() if file.is_file()] == ["redraw.npz"]
     assert str(error_of(*words, str(tmp_path / "a.npz"), "--selector", "gradmatch")).startswith("the gradients of 30")
+
+
+def test_an_error_of_ones_own_code_says_which_method_ran_it() -> None:
+    """Its type and its words stay as they are; one method alone needs no name."""
+    for among, said in ((2, ", while rcs:eta=0.1 chose)"), (1, ")")):
+        with pytest.raises(ValueError, match="too bright") as got, named("rcs:eta=0.1", among=among):
+            raise ValueError("too bright")
+        assert explained(got.value).partition(": run")[0].endswith(said)
+        assert explained(got.value).count("chose") == among - 1
