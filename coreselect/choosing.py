@@ -83,7 +83,7 @@ def _select(
     task: TaskLike, selector: Selector, budget: Budget, seed: int, round: int, store: Store, progress: Progress | bool
 ) -> Selection:
     """Select in this process, or as one of several if the task says so."""
-    k, seed, round = _checked(task, selector, budget, seed, round)
+    k, seed, round = check_request(task, selector, budget, seed, round)
     if store is not None:
         if not isinstance(task, Recipe):
             raise RequirementError("a store belongs to a task, and this is an open snapshot: give the task.")
@@ -105,8 +105,14 @@ def _select(
     return selection
 
 
-def _checked(task: TaskLike, selector: Selector, budget: Budget, seed: int, round: int) -> tuple[int, int, int]:
-    """Check a request, and return the number of picks, the seed and the round as ints."""
+def check_request(
+    task: TaskLike, selector: Selector, budget: Budget, seed: int, round: int = 0
+) -> tuple[int, int, int]:
+    """Check a request as `select` does before it reads anything, and return the number of picks, the seed and the round as ints.
+
+    Raises:
+        BudgetError, RequirementError, OutOfBoundsError: as `select` says.
+    """
     seed = whole("seed", seed, RequirementError, most=LARGEST_SEED)
     round = whole("round", round, RequirementError)
     k = resolve(budget, task.n)
@@ -141,7 +147,7 @@ def select_each(
     """
     selectors = tuple(selectors)
     for selector in selectors:
-        _checked(task, selector, budget, seed, round)
+        check_request(task, selector, budget, seed, round)
     kept = (
         store if store is not None else SharedRows() if isinstance(task, ModelRecipe) and task.store is None else None
     )
@@ -181,7 +187,7 @@ def plan(
     Raises:
         BudgetError, RequirementError, OutOfBoundsError: as `select` says.
     """
-    k, seed, round = _checked(task, selector, budget, seed, round)
+    k, seed, round = check_request(task, selector, budget, seed, round)
     quiet: TaskLike = task  # the timed batch is no part of a sweep: nothing is told or kept of it
     if isinstance(task, Recipe):
         quiet = task.reporting(no_progress).storing(None)  # type: ignore[assignment]  # every recipe of a user is a task
@@ -193,11 +199,14 @@ def check_selector(selector: Selector, task: TaskLike) -> None:
     """Refuse a selector that cannot work on a task, by what is known without reading anything more.
 
     Raises:
-        RequirementError: it is no selector, or needs something that the task does not provide.
+        RequirementError: it is no selector, needs something that the task does not provide, or refuses the task itself (`refuse`).
         OutOfBoundsError: the first inputs lie outside the bounds of an attack that will act on them.
     """
     refuse_no_selector(selector)
     require(selector, task.provides, getattr(task, "lacks", {}))
+    for part in parts(selector):
+        if callable(refuse := getattr(part, "refuse", None)):
+            refuse(task)
     check_ranges(selector, task)
 
 

@@ -35,6 +35,7 @@ from coreselect.support.array_checks import integers, real_numbers
 from coreselect.support.collectives import gathered
 from coreselect.support.recorded_features import RecordedFeatures
 from coreselect.support.training_record import Record, columns_of_state, empty_columns, state_of_columns
+from coreselect.support.type_checks import whole
 from coreselect.types import Float64, Int64
 
 __all__ = ["History", "Record", "gathered"]
@@ -54,12 +55,13 @@ class History:
         classes: C ≥ 2, the width of the logits; None: the width of the first batch.
         features: whether it keeps the head's inputs too, for `RCS(rows="recorded")`.
     Raises:
-        ShapeError: one of the numbers is too small.
+        ShapeError: one of the numbers is too small, or no whole number.
     """
 
     def __init__(self, n: int, classes: int | None = None, *, features: bool = False) -> None:
-        if n < 1 or (classes is not None and classes < 2):
-            raise ShapeError(f"a history needs n ≥ 1 examples and at least 2 classes, got {n} and {classes}.")
+        n = whole("n, the examples of a history,", n, ShapeError, least=1)
+        if classes is not None:
+            classes = whole("classes of a history", classes, ShapeError, least=2)
         self.n, self.classes = n, classes
         self.attacked: bool | None = None  # whether the logits are those of attacked inputs; set by the first batch
         self._columns = empty_columns(n)

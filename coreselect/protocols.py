@@ -119,6 +119,7 @@ class Selector(Protocol):
     `validation`, `validation_labels`, `history` (of logits) or `losses`. `renew` says when another call returns another
     selection: `never`, `round` or `epoch`. A selector may also say what it attacks, in `attacks`, a set of `pool` (by the task's
     attack) and `validation` (by that of its `objective`): inputs outside the bounds are then refused before any training.
+    It may refuse a task by what is known before any work, in a method `refuse(task)` that raises `RequirementError`.
     It may say what it costs, in a method `costs(sizes)` (`coreselect.planning.needs`); else `coreselect.plan` reads that from
     `requires` and `attacks`.
     """

@@ -275,10 +275,10 @@ def test_complex_numbers_are_refused() -> None:
 
 
 def test_impossible_sizes_are_refused() -> None:
-    """No examples, one class, and a norm that is too many or not finite are refused."""
-    for n, classes in ((0, None), (3, 1)):
-        with pytest.raises(ShapeError):
-            History(n, classes)
+    """No examples, one class, a number that is not whole, and a norm that is too many or not finite are refused."""
+    for n, classes in ((0, None), (3, 1), (2.5, None), (True, None), (3, 2.5)):
+        with pytest.raises(ShapeError, match="must be a whole number"):
+            History(n, classes)  # type: ignore[arg-type]  # the wrong types are the point
     with pytest.raises(ShapeError, match="do not fit 2 classes"):
         History(3).record([0], torch.zeros(1, 1), [0])
     with pytest.raises(ShapeError, match="as many norms"):

@@ -41,8 +41,9 @@ def explained(error: BaseException) -> str:
         way = WAYS.get(error.errno, "check the path and the disk")
         return f"{what} cannot be read or written ({error.strerror}): {way}."
     name = type(error).__name__
+    where = ", ".join([_place(error), *(note for note in getattr(error, "__notes__", ()) if note.startswith("while "))])
     return (
-        f"{name}{f': {said[:300]}' if said else ''} ({_place(error)}): run `coreselect --debug …` for the traceback; report it, "
+        f"{name}{f': {said[:300]}' if said else ''} ({where}): run `coreselect --debug …` for the traceback; report it, "
         "if the code that failed is not your own."
     )
 

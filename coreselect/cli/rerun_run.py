@@ -66,7 +66,7 @@ def _run(file: Path, old: Selection, out: Path | None, device: str | None, *, js
         talk.print(printable(said), markup=False, soft_wrap=True)
     with progress() as report:
         work = work_of(request, device_on(request.machine.device), report, None)
-        pickers = pickers_of(request, work.radius)
+        pickers = pickers_of(request, work.radius).values()
         (new,) = select_each(work.task.reporting(report), pickers, request.budget, request.seed)
     new = recorded(new, request, command["selector"], work, inputs)
     if out is not None:

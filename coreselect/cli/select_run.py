@@ -16,6 +16,7 @@ from coreselect.cli.divided_pool import classes_of, conditions_of_positions, div
 from coreselect.cli.model import PreparedModel, from_factory, known_of, normalised, registered, save_weights, warmed
 from coreselect.cli.plain_values import as_json
 from coreselect.cli.processes import as_rank
+from coreselect.cli.select_checks import named, refuse_early, refuse_recorded
 from coreselect.cli.select_files import say_what_is_stored, written_alone
 from coreselect.cli.select_method import make_selector, training_attack
 from coreselect.cli.select_passes import prepared
@@ -33,7 +34,6 @@ from coreselect.losses import loss as find_loss
 from coreselect.protocols import Attack, Loss, Progress, Selector
 from coreselect.support import ranks
 from coreselect.support.progress import progress
-from coreselect.task.dry_probe import dry_probe
 from coreselect.task.recipe import no_progress
 from coreselect.task.task import Task
 from coreselect.types import Selection
@@ -41,9 +41,9 @@ from coreselect.types import Selection
 WARM_UP_BATCH = 128  # the batch of a warm-up, which a dry run times
 
 
-def pickers_of(request: Request, radius: float) -> list[Selector]:
-    """Make the selectors of a request, whose attacks have this radius."""
-    return [make_selector(name, request.method, request.rcs, radius) for name in request.files]
+def pickers_of(request: Request, radius: float) -> dict[str, Selector]:
+    """Make the selectors of a request, by their words; their attacks have this radius."""
+    return {name: make_selector(name, request.method, request.rcs, radius) for name in request.files}
 
 
 def run(request: Request, *, json: bool) -> None:
@@ -54,11 +54,13 @@ def run(request: Request, *, json: bool) -> None:
 
 def _run(request: Request, device: torch.device, *, json: bool) -> None:
     """Choose as one of the ranks; rank 0 writes and speaks."""
-    pickers_of(request, request.radius)  # refuse here what cannot be made
+    refuse_recorded(pickers_of(request, request.radius))  # refused here, as what cannot be made
     conditions_of_positions(request.conditions, request.pool)
     if request.work.dry_run:
         work = work_of(request, device, no_progress, None)
-        plans = [plan(work.task, picker, request.budget, request.seed) for picker in pickers_of(request, work.radius)]
+        pickers = pickers_of(request, work.radius)
+        refuse_early(work.task, pickers, request.budget, request.seed)
+        plans = [plan(work.task, picker, request.budget, request.seed) for picker in pickers.values()]
         show_plans(plans, warm_up=work.warm_up, store=request.work.store, json=json)
         return
     files = [path for path in request.files.values() if path is not None]
@@ -79,9 +81,14 @@ def _choose(request: Request, device: torch.device, *, json: bool) -> None:
         if store is not None:
             say_what_is_stored(store, talk)
         pickers = pickers_of(request, work.radius)
-        made = select_each(work.task.reporting(report), pickers, request.budget, request.seed, store=store, share=True)
-        for (name, path), selection in zip(request.files.items(), made, strict=True):
+        refuse_early(work.task, pickers, request.budget, request.seed)
+        made = select_each(
+            work.task.reporting(report), pickers.values(), request.budget, request.seed, store=store, share=True
+        )
+        for name, path in request.files.items():
             assert path is not None  # without --dry-run there is --out
+            with named(name, among=len(pickers)):
+                selection = next(made)
             if first:
                 recorded(selection, request, name, work, inputs).save(path)
             talk.print(f"wrote {path}", markup=False, soft_wrap=True)
@@ -157,11 +164,12 @@ def _over_model(request: Request, device: torch.device, report: Progress, talk: 
         warm_up = _warm_up_seconds(request, pool, device)
         request = without_warm_up(request)
     if trained is None:
-        if request.model.model is None and (request.model.head or request.model.capture):
+        if request.model.model is None:  # what the selection would refuse is found before the warm-up
             early = without_warm_up(request)
             early = replace(early, passes=replace(early.passes, precision=None))  # nothing is attacked, or timed
-            ready = _model(early, loss, pool, device, no_progress)  # a wrong name is found before the warm-up
-            dry_probe(_task(early, loss, attack, ready, pool, held, device, None), {"features"})
+            ready = _model(early, loss, pool, device, no_progress)
+            task = _task(early, loss, attack, ready, pool, held, device, None)
+            refuse_early(task, pickers_of(request, radius), request.budget, request.seed, probe=True)
         ready = _model(request, loss, pool, device, report)
     else:
         ready = PreparedModel(trained.model, trained.call, trained.views, trained.said, trained.record)

@@ -104,22 +104,31 @@ def _classes(counts: Balance) -> RenderableType:
 def _gains(gains: Float64) -> RenderableType:
     if not np.any(gains):
         return Text("this method has no gains", "dim")
-    parts = np.array_split(gains, min(_SPARK, len(gains)))
+    every = len(gains)
+    gains = gains[np.isfinite(gains)]  # an index file may hold infinite ones
+    if not np.any(gains):
+        return Text(f"{every - len(gains):,} gains of {every:,} are infinite, and the others 0", "dim")
+    unit = gains / np.abs(gains).max()  # the sums of large numbers overflow
+    parts = np.array_split(unit, min(_SPARK, len(gains)))
     curve = np.array([part.mean() for part in parts])
     low, high = min(0.0, curve.min()), max(0.0, curve.max())
     heights = (curve - low) / (high - low) * (len(_BLOCKS) - 1)
     spark = Text()
     for value, height in zip(curve, heights, strict=True):
         spark.append(_BLOCKS[round(height)], "red" if value < 0 else "cyan")
-    words = f"sum {gains.sum():.4g} over {len(gains):,} groups in pick order"
+    with np.errstate(over="ignore"):
+        total = gains.sum()
+    words = f"sum {total:.4g} over {len(gains):,} groups in pick order"
     if len(parts) < len(gains):
         words += f", {len(gains) / len(parts):.0f} or so to a bar"
     words += f"\nfirst {gains[0]:.4g}, last {gains[-1]:.4g}"
     if gains.min() >= 0:
-        half = int(np.searchsorted(np.cumsum(gains), gains.sum() / 2)) + 1
+        half = int(np.searchsorted(np.cumsum(unit), unit.sum() / 2)) + 1
         words += f"; half the sum after {half:,} of them"
     else:
         words += f"; {(gains < 0).sum():,} negative"
+    if len(gains) < every:
+        words += f"\n{every - len(gains):,} others are infinite, and left out here"
     return Group(spark, Text(words))
 
 

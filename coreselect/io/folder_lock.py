@@ -51,6 +51,9 @@ class FolderLock:
         try:
             handle, holder = self._first_taken()
         except FileExistsError as why:
+            if not folder.is_dir():
+                is_what = f"a link to {folder.readlink()}, which is no folder" if folder.is_symlink() else "no folder"
+                raise error(f"{folder} is {is_what}, and is to be used as {what}: give another folder.") from why
             raise error(
                 f"{self._path} is no lock of ours, and {folder} needs one there to be used as {what}: move it away, or give "
                 "another folder."

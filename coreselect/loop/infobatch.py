@@ -23,7 +23,7 @@ from coreselect.loop.state_checks import checked_epoch
 from coreselect.support import ranks
 from coreselect.support.array_checks import real_numbers
 from coreselect.support.seeding import seeds
-from coreselect.support.type_checks import whole
+from coreselect.support.type_checks import refuse_no_tensors, whole
 from coreselect.types import Float64, Int64
 
 
@@ -113,7 +113,9 @@ class InfoBatchSampler(EpochSampler):
 
         Raises:
             ScheduleError: the current epoch has dropped a position, or it is outside the pool, or no integer.
+            ShapeError: they are no tensor.
         """
+        refuse_no_tensors(indices=indices)
         self._weights_asked = True
         at = self._check_positions(indices)
         if not self._kept[at].all():
@@ -128,10 +130,11 @@ class InfoBatchSampler(EpochSampler):
             indices: int64 [B], positions in the pool.
             losses: [B], the per-example losses without weights, on any device; gradients are not stored.
         Raises:
-            ShapeError: the shapes differ (one number for a whole batch is not enough), or losses are complex.
+            ShapeError: the shapes differ (one number for a batch is not enough), something is no tensor, or losses are complex.
             NonFiniteError: a loss is NaN or infinite; no loss of the batch is stored.
             ScheduleError: a position is outside the pool, or no integer.
         """
+        refuse_no_tensors(indices=indices, losses=losses)
         if losses.shape != indices.shape:
             raise ShapeError(
                 f"update needs one loss per example, got losses {tuple(losses.shape)} for indices {tuple(indices.shape)}: "

@@ -33,7 +33,7 @@ from coreselect.loop.state_checks import checked_epoch, entry
 from coreselect.protocols import Progress, Selector
 from coreselect.support import collectives, ranks
 from coreselect.support.records import settings_of
-from coreselect.support.type_checks import whole
+from coreselect.support.type_checks import refuse_no_tensors, whole
 from coreselect.task.attack_steps import with_attack_steps
 from coreselect.task.dry_probe import dry_probe
 from coreselect.task.task import Task
@@ -201,7 +201,9 @@ class CoresetSampler(EpochSampler):
 
         Raises:
             ScheduleError: a position is not in the current selection.
+            ShapeError: they are no tensor.
         """
+        refuse_no_tensors(indices=indices)
         self._weights_asked = True
         selection = None if self.epoch is None or self.round_of(self.epoch) is None else self.selection
         if selection is None or selection.weights is None:

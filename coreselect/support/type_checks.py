@@ -11,7 +11,7 @@ from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from coreselect.errors import RequirementError
+from coreselect.errors import RequirementError, ShapeError
 
 LARGEST_SEED = (1 << 63) - 1  # that `torch.Generator.manual_seed` takes on every platform
 
@@ -75,4 +75,17 @@ def refuse_uncallable(**given: Any) -> None:
         if value is not None and not callable(value):
             raise RequirementError(
                 f"{name}={value!r:.60} cannot be called: give a function or an object, or leave it out."
+            )
+
+
+def refuse_no_tensors(**given: Any) -> None:
+    """Refuse values of a batch that are no tensors: a list or an array has neither their shape nor their device.
+
+    Raises:
+        ShapeError: one is none.
+    """
+    for name, value in given.items():
+        if not hasattr(value, "detach"):  # no import of torch here
+            raise ShapeError(
+                f"{name} must be a tensor, as it comes with the batch, got {type(value).__name__}: give torch.as_tensor({name})."
             )

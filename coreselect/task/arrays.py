@@ -57,9 +57,13 @@ def check_arrays(
             raise ShapeError(
                 f"validation_gradient must be as long as a row of gradients ({width}), got {list(query.shape)}."
             )
+        with np.errstate(over="ignore"):  # a float64 number may be none of float32
+            query = np.ascontiguousarray(query, dtype=own.dtype)
         if not np.isfinite(query).all():
-            raise NonFiniteError("the validation gradient holds NaN or infinity: compute it again, or remove it.")
-        query = np.ascontiguousarray(query, dtype=own.dtype)
+            raise NonFiniteError(
+                f"the validation gradient holds NaN, infinity or numbers too large for {own.dtype}, in which gradients are: "
+                "compute it again, or remove it."
+            )
     n = next(iter(lengths.values()))
     if n == 0:
         raise DataError("the arrays are empty: there is nothing to select from.")

@@ -95,3 +95,12 @@ def test_a_lock_that_cannot_be_written_is_refused_and_leaves_nothing(tmp_path: P
     got = subprocess.run([sys.executable, "-c", NO_SPACE, str(tmp_path)], capture_output=True, text=True, check=True)
     assert f"{tmp_path / 'new' / NAME} cannot be written (File too large)" in got.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_to_nowhere_is_no_folder(tmp_path: Path) -> None:
+    """The sentence says where the link leads, and blames no lock; a link to a folder is used as that folder."""
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(StoreError, match=r"link is a link to .*nowhere, which is no folder, .*: give another folder"):
+        FolderLock(tmp_path / "link")
+    (tmp_path / "nowhere").mkdir()
+    FolderLock(tmp_path / "link").release()

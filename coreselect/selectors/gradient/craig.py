@@ -27,11 +27,13 @@ from coreselect.selectors.gradient.example_gradients import (
     Compared,
     example_rows,
     no_examples_in_arrays,
+    refuse_unattacked_gradients,
     validation_examples,
     with_attacked_loss,
     with_natural_loss,
 )
 from coreselect.selectors.gradient.validation_cover import cover_validation, parts_of, shares_of
+from coreselect.selectors.task_checks import refuse_without_classes
 from coreselect.solvers.coverage import CoverResult, maximise
 from coreselect.solvers.distance_cover import AT_ONCE, ClassDistances, DistanceCover, nearest
 from coreselect.solvers.omp import row_of
@@ -178,6 +180,10 @@ class CRAIG:
         """Say whether a class stores its matrix of n × m distances."""
         return n * m <= self.dense_up_to**2
 
+    def refuse(self, task: TaskLike) -> None:
+        """Refuse a task whose natural gradients the method cannot read."""
+        refuse_without_classes(task, self.name)
+
     def _compared(self, snapshot: Snapshot) -> Compared:
         """Return whose gradients are compared."""
         return with_natural_loss(snapshot, self.name)
@@ -224,6 +230,10 @@ class ACSCraig(CRAIG):
     @property
     def requires(self) -> frozenset[str]:
         return super().requires | {"example_gradients"}
+
+    def refuse(self, task: TaskLike) -> None:
+        """Refuse a task whose loss attacks no inputs."""
+        refuse_unattacked_gradients(task, self.name)
 
     def _compared(self, snapshot: Snapshot) -> Compared:
         return with_attacked_loss(snapshot, self.name)

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -18,10 +17,14 @@ from coreselect.losses.targets import reads_classes
 from coreselect.objectives import AdversarialCE, Objective
 from coreselect.protocols import Attack, Loss, Views
 from coreselect.selectors.checks import nonzero_query, zero_note
+from coreselect.selectors.task_checks import refuse_unattacked, refuse_without_classes
+from coreselect.support.finite_checks import check_finite
 from coreselect.task.model_snapshot import ModelSnapshot
 from coreselect.task.of_validation import of_validation
 from coreselect.task.snapshot import Snapshot
 from coreselect.task.targets import why_no_classes
+
+LARGEST = 1e18  # length of a gradient whose products with others are still float32 numbers
 
 
 @dataclass(frozen=True)
@@ -93,14 +96,18 @@ def with_natural_loss(snapshot: Any, name: str) -> Compared:
         return Compared(snapshot, NaturalCE())
     loss, notes = natural_loss(snapshot.task.loss)
     if type(loss) is CE:
-        if "labels" not in snapshot.provides:
-            why = why_no_classes(snapshot.task.pool_targets) or "the pool's items have no labels"
-            raise RequirementError(
-                f"{name!r} reads gradients of cross-entropy, and {why}: give (x, y) items, "
-                f"or choose without labels by 'rcs'."
-            )
+        refuse_without_classes(snapshot.task, name)
         return Compared(snapshot.with_loss(loss), NaturalCE(), notes)
     return Compared(snapshot, NaturalLoss(loss), notes)
+
+
+def refuse_unattacked_gradients(task: Any, name: str) -> None:
+    """Refuse a task whose loss attacks no inputs, for a method that reads gradients at attacked inputs.
+
+    Raises:
+        RequirementError: see above.
+    """
+    refuse_unattacked(task, name, "gradients", name.removeprefix("acs_"))
 
 
 def with_attacked_loss(snapshot: Snapshot, name: str) -> Compared:
@@ -111,13 +118,8 @@ def with_attacked_loss(snapshot: Snapshot, name: str) -> Compared:
     Raises:
         RequirementError: the loss attacks no inputs.
     """
-    if isinstance(snapshot, ModelSnapshot) and not any(
-        route == "adversarial" for route, _ in snapshot.task.loss.streams
-    ):
-        raise RequirementError(
-            f"{name!r} reads gradients at attacked inputs, and the loss {snapshot.task.loss.name!r} attacks no inputs: "
-            f"give an adversarial loss, such as loss='sat', or choose {name.removeprefix('acs_')!r}."
-        )
+    if isinstance(snapshot, ModelSnapshot):
+        refuse_unattacked_gradients(snapshot.task, name)
     return Compared(snapshot, attacked_objective(snapshot))
 
 
@@ -128,6 +130,7 @@ def example_rows(snapshot: Snapshot, name: str) -> tuple[Rows, tuple[str, ...]]:
         name: of the method, for an error message.
     Raises:
         RequirementError: the task's gradients belong to groups.
+        NonFiniteError: gradients are so long that their products overflow.
     """
     if snapshot.fixed_groups is not None:
         raise RequirementError(
@@ -135,6 +138,7 @@ def example_rows(snapshot: Snapshot, name: str) -> tuple[Rows, tuple[str, ...]]:
         )
     sketch = Sketch() if snapshot.needs_sketch else None
     rows, _ = snapshot.rows(single_examples(snapshot.n), sketch)
+    check_finite(rows.longest(), "gradients", snapshot.positions, limit=LARGEST)
     notes = () if sketch is None else (f"gradients reach beyond the head and are sketched to {sketch.width} numbers",)
     return rows, notes
 
@@ -146,7 +150,7 @@ def validation_query(snapshot: Snapshot, name: str, spec: Objective) -> Tensor:
         name: of the method, for an error message.
     Raises:
         RequirementError: validation has no labels, or the gradient is exactly zero.
-        NonFiniteError: the gradient is not finite.
+        NonFiniteError: the gradient is not finite, or so long that products with it overflow.
     """
     reads = spec.loss.needs_labels if isinstance(spec, NaturalLoss) else True
     if isinstance(snapshot, ModelSnapshot) and reads and "validation_labels" not in snapshot.provides:
@@ -154,8 +158,10 @@ def validation_query(snapshot: Snapshot, name: str, spec: Objective) -> Tensor:
             f"{name!r} reads the gradient of cross-entropy on validation, whose items have no labels: give (x, y) items."
         )
     query = snapshot.objective(spec).query(snapshot.theta())
-    if not bool(torch.isfinite(query).all()):
-        raise NonFiniteError("the validation gradient is not finite: check whether the model has diverged.")
+    if not float(query.double().norm()) < LARGEST:  # NaN is not less
+        raise NonFiniteError(
+            f"the validation gradient is not finite, or as long as {LARGEST:g} and above: check whether the model has diverged."
+        )
     return nonzero_query(query, snapshot, name)
 
 

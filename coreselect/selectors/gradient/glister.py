@@ -21,6 +21,7 @@ from coreselect.search import search
 from coreselect.search.few_passes import LARGEST, SHRINK
 from coreselect.selectors.gradient.example_gradients import natural_gradients
 from coreselect.selectors.gradient.row_work import passes_over_rows, refuse_rows
+from coreselect.selectors.task_checks import refuse_without_classes
 from coreselect.solvers.greedy import greedy
 from coreselect.support.limits import Needs
 from coreselect.types import Selection
@@ -53,6 +54,10 @@ class GLISTER:
         """Return what a selection needs: a query every r picks, and rows; the row of a pick again where rows are sketched."""
         again = 0 if sizes.caches else sizes.k
         return OnValidation(None, queries=self._queries(sizes)), Sweep(sizes.n, "natural", rows=sizes.n, again=again)
+
+    def refuse(self, task: TaskLike) -> None:
+        """Refuse a task whose natural gradients the method cannot read."""
+        refuse_without_classes(task, self.name)
 
     def work(self, sizes: Sizes) -> OwnWork:
         """Return what the method computes on rows: a pass for each query at most, and the query itself on a head's features."""

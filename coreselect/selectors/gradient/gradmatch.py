@@ -21,11 +21,13 @@ from coreselect.protocols import TaskLike
 from coreselect.selectors.gradient.example_gradients import (
     Compared,
     example_rows,
+    refuse_unattacked_gradients,
     validation_query,
     with_attacked_loss,
     with_natural_loss,
 )
 from coreselect.selectors.gradient.row_work import passes_over_rows, refuse_rows
+from coreselect.selectors.task_checks import refuse_without_classes
 from coreselect.solvers.omp import Matching, omp
 from coreselect.support.limits import Needs
 from coreselect.task.snapshot import Snapshot
@@ -115,6 +117,10 @@ class GradMatch:
                 certificate=_certificate(found, float(b.double().norm())),
             )
 
+    def refuse(self, task: TaskLike) -> None:
+        """Refuse a task whose natural gradients the method cannot read."""
+        refuse_without_classes(task, self.name)
+
     def _compared(self, snapshot: Snapshot) -> Compared:
         """Return whose gradients are matched, in the pool and on validation."""
         return with_natural_loss(snapshot, self.name)
@@ -134,6 +140,10 @@ class ACSGradMatch(GradMatch):
     @property
     def requires(self) -> frozenset[str]:
         return super().requires | {"example_gradients"}
+
+    def refuse(self, task: TaskLike) -> None:
+        """Refuse a task whose loss attacks no inputs."""
+        refuse_unattacked_gradients(task, self.name)
 
     def _compared(self, snapshot: Snapshot) -> Compared:
         return with_attacked_loss(snapshot, self.name)

@@ -14,6 +14,7 @@ from coreselect.planning.needs import OwnWork, Sizes
 from coreselect.protocols import TaskLike
 from coreselect.selectors.gradient.example_gradients import example_rows, with_natural_loss
 from coreselect.selectors.gradient.row_work import refuse_rows, rows_work
+from coreselect.selectors.task_checks import refuse_without_classes
 from coreselect.types import Selection
 
 
@@ -29,6 +30,10 @@ class GraNd:
     name = "grand"
     requires = frozenset({"gradients"})
     renew = "round"
+
+    def refuse(self, task: TaskLike) -> None:
+        """Refuse a task whose natural gradients the method cannot read."""
+        refuse_without_classes(task, self.name)
 
     def work(self, sizes: Sizes) -> OwnWork:
         """Return what the method computes on rows: their norms."""

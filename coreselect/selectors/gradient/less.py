@@ -23,6 +23,7 @@ from coreselect.planning.needs import OwnWork, Sizes
 from coreselect.protocols import TaskLike
 from coreselect.selectors.gradient.example_gradients import natural_gradients
 from coreselect.selectors.gradient.row_work import refuse_rows, rows_work
+from coreselect.selectors.task_checks import refuse_without_classes
 from coreselect.types import Float64, Int64, Selection
 
 
@@ -39,6 +40,10 @@ class LESS:
     name = "less"
     requires = frozenset({"gradients", "validation"})
     renew = "round"
+
+    def refuse(self, task: TaskLike) -> None:
+        """Refuse a task whose natural gradients the method cannot read."""
+        refuse_without_classes(task, self.name)
 
     def work(self, sizes: Sizes) -> OwnWork:
         """Return what the method computes on rows: norms, cosines, and those of the k highest again in float64."""

@@ -19,7 +19,7 @@ from coreselect.objectives import Objective
 from coreselect.objectives import objective as find_objective
 from coreselect.planning.needs import Need, OnValidation, RowPasses, Sizes, Sweep
 from coreselect.protocols import TaskLike
-from coreselect.selectors.checks import nonzero_query, zero_note
+from coreselect.selectors.checks import finite_array, nonzero_query, zero_note
 from coreselect.selectors.sampling.inclusion import inclusion_probabilities, systematic_sample
 from coreselect.support.seeding import generator as seeded
 from coreselect.types import Float64, Selection
@@ -70,7 +70,7 @@ class RCSSampled:
             k, n = resolve(budget, snapshot.n), snapshot.n
             query = nonzero_query(snapshot.objective(self.objective).query(snapshot.theta()), snapshot, self.name)
             rows, _ = snapshot.rows(single_examples(n), Sketch() if snapshot.needs_sketch else None)
-            gains = rows.scores(rows.project(query)).double().cpu().numpy()  # [n]
+            gains = finite_array(rows.scores(rows.project(query)), "gains", snapshot.positions)  # [n]
             pi = probabilities(gains, k, self.alpha, self.temperature)
             draws = seeded(snapshot.draw_seed, "rcs_sampled", round)
             picks = systematic_sample(pi, draws)

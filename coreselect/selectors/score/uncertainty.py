@@ -20,12 +20,20 @@ from scipy.special import entr
 
 from coreselect.history import Record
 from coreselect.planning.needs import NO_WORK, OwnWork, Sizes
+from coreselect.protocols import TaskLike
 from coreselect.selectors.checks import class_labels, finite_array, finite_logits, log_probabilities, logit_work
 from coreselect.selectors.score.predictions import training_record
 from coreselect.selectors.score.ranking import Ranked, Scores
+from coreselect.selectors.task_checks import refuse_unattacked
 from coreselect.task.model_snapshot import ModelSnapshot
 from coreselect.task.snapshot import Snapshot
 from coreselect.types import Float64, Int64
+
+
+def _refuse_unattacked(task: TaskLike, name: str, *, attacked: bool) -> None:
+    """Refuse a task whose loss attacks no inputs, if the score reads those."""
+    if attacked:
+        refuse_unattacked(task, name, "predictions", name.removesuffix("_adv"))
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,10 @@ class _ByPrediction(Ranked):
     @property
     def requires(self) -> frozenset[str]:
         return frozenset({"logits", "inputs"} if self.attacked else {"logits"})
+
+    def refuse(self, task: TaskLike) -> None:
+        """Refuse a task without the attacked inputs that the score reads."""
+        _refuse_unattacked(task, self.name, attacked=self.attacked)
 
     def score(self, snapshot: Snapshot) -> Scores:
         logits = finite_logits(snapshot, attacked=self.attacked, needs=logit_work(snapshot.n).of, name=self.name)
@@ -127,6 +139,10 @@ class _ByPredictionAndLabel(Ranked):
         if self.from_history:
             return frozenset({"history"})
         return frozenset({"logits", "labels"} | ({"inputs"} if self.attacked else set()))
+
+    def refuse(self, task: TaskLike) -> None:
+        """Refuse a task without the attacked inputs that the score reads."""
+        _refuse_unattacked(task, self.name, attacked=self.attacked and not self.from_history)
 
     def score(self, snapshot: Snapshot) -> Scores:
         if self.from_history:
