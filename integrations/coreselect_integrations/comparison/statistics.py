@@ -20,6 +20,7 @@ from coreselect_integrations.comparison.significance import holm, smallest_diffe
 
 REFERENCE = "rs2"
 FULL, WARM = "full", "warm"
+ROUNDING = 1e-12  # of a difference of two accuracies
 MEASURES = ("margin", "autoattack", "corruptions")  # accuracies that a study may measure too
 
 Record = Mapping[str, Any]
@@ -49,7 +50,7 @@ class MeanStd:
 class Paired:
     """Differences to the reference, paired by seed.
 
-    `p` is two-sided, and None for fewer than two seeds. `corrected` is p by Holm over all lines of the comparison; None before
+    `p` is two-sided, and None for fewer than two seeds or for equal differences. `corrected` is p by Holm over all lines of the comparison; None before
     that, or without p.
     """
 
@@ -59,9 +60,10 @@ class Paired:
 
     @property
     def visible(self) -> float | None:
-        """The smallest true difference that so many seeds find with power 0.8 at p < 0.05; None for fewer than two seeds."""
+        """The smallest true difference that so many seeds find with power 0.8 at p < 0.05; None for fewer than two seeds, or equal
+        differences."""
         spread = self.difference
-        return None if spread.n < 2 else smallest_difference(spread.deviation, spread.n)
+        return None if spread.n < 2 or spread.deviation <= ROUNDING else smallest_difference(spread.deviation, spread.n)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +107,19 @@ class Line:
 
 
 def paired(ours: Mapping[int, float], reference: Mapping[int, float]) -> Paired | None:
-    """Compare values by seed; None if no seed has both values."""
+    """Compare values by seed; None if no seed has both values.
+
+    Where all differences are one number other than 0, t is infinite and its p of 0 would say more than a few seeds can know:
+    accuracies on few images are often equal. There is no p then.
+    """
     differences = [ours[s] - reference[s] for s in sorted(ours.keys() & reference.keys())]
     if not differences:
         return None
     spread = MeanStd.of(differences)
     if spread.n < 2:
         return Paired(spread, None)
-    if spread.deviation == 0:  # t is infinite, or 0 / 0
-        return Paired(spread, 1.0 if spread.mean == 0 else 0.0)
+    if spread.deviation <= ROUNDING:
+        return Paired(spread, 1.0 if abs(spread.mean) <= ROUNDING else None)
     from scipy.stats import t as student  # slow to import
 
     t = spread.mean / (spread.deviation / math.sqrt(spread.n))

@@ -438,14 +438,15 @@ def test_differences_by_hand() -> None:
 
 
 def test_too_few_or_equal_differences_claim_nothing() -> None:
-    """Without a common seed there is no comparison, with one no p; p is 1 for no differences, and 0 for equal ones."""
+    """Without a common seed there is no comparison, with one no p; p is 1 for no differences, and there is none for equal ones."""
     assert paired({0: 1.0}, {1: 1.0}) is None
-    one, none, alike = paired({0: 1.0}, {0: 0.5}), paired({0: 1.0, 1: 2.0}, {0: 1.0, 1: 2.0}), None
-    alike = paired({0: 1.0, 1: 2.0}, {0: 0.5, 1: 1.5})
+    one, none = paired({0: 1.0}, {0: 0.5}), paired({0: 1.0, 1: 2.0}, {0: 1.0, 1: 2.0})
+    alike = paired({0: 0.3, 1: 0.6}, {0: 0.1, 1: 0.4})  # equal but for rounding
     assert one is not None
     assert none is not None
     assert alike is not None
-    assert (one.p, none.p, alike.p) == (None, 1.0, 0.0)
+    assert (one.p, none.p, alike.p) == (None, 1.0, None)
+    assert (one.visible, none.visible, alike.visible) == (None, None, None)
     assert (MeanStd.of([2.0]).text(), MeanStd.of([1.0, 3.0]).text(1, "+")) == ("2.0", "+2.0 ± 1.4")
 
 
