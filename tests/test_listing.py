@@ -14,10 +14,16 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def listing() -> list[str]:
-    """The Python files of the repository, as git lists them."""
+TOP = {
+    ".ci", ".github", ".gitignore", "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md",
+    "benchmarks", "constraints.txt", "coreselect", "docs", "examples", "integrations", "mkdocs.yml", "pyproject.toml", "tests",
+}  # fmt: skip
+
+
+def listing(pattern: str = "*.py", *more: str) -> list[str]:
+    """The files of the repository with such names, as git lists them; Python files if none are given."""
     done = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.py"],
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", pattern, *more],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -38,6 +44,22 @@ def test_few_files_lie_beside_the_rooms(folder: str, most: int) -> None:
     found = loose(folder)
     assert found
     assert len(found) <= most, found
+
+
+def test_nothing_else_lies_at_the_top() -> None:
+    """A trial run in the checkout leaves files there, and a commit takes them in: what belongs at the top is named here."""
+    assert {name.split("/")[0] for name in listing("*")} <= TOP
+
+
+def test_no_merge_was_left_half_done() -> None:
+    """No file holds the marks between the two texts of a merge."""
+    marks = ("<" * 7 + " ", ">" * 7 + " ")
+    found = [
+        name
+        for name in listing("*.py", "*.md", "*.toml", "*.yml", "Makefile")
+        if any(line.startswith(marks) for line in (ROOT / name).read_text(encoding="utf-8").splitlines())
+    ]
+    assert not found
 
 
 def test_every_folder_says_in_one_sentence_what_is_inside() -> None:
