@@ -20,10 +20,11 @@ TOP = {
 }  # fmt: skip
 
 
-def listing(pattern: str = "*.py", *more: str) -> list[str]:
+def listing(*patterns: str, committed: bool = False) -> list[str]:
     """The files of the repository with such names, as git lists them; Python files if none are given."""
+    others = () if committed else ("--others", "--exclude-standard")
     done = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", pattern, *more],
+        ["git", "ls-files", "--cached", *others, *(patterns or ("*.py",))],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -48,7 +49,7 @@ def test_few_files_lie_beside_the_rooms(folder: str, most: int) -> None:
 
 def test_nothing_else_lies_at_the_top() -> None:
     """A trial run in the checkout leaves files there, and a commit takes them in: what belongs at the top is named here."""
-    assert {name.split("/")[0] for name in listing("*")} <= TOP
+    assert {name.split("/")[0] for name in listing("*", committed=True)} <= TOP
 
 
 def test_no_merge_was_left_half_done() -> None:
