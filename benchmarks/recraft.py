@@ -1,32 +1,43 @@
-"""How good are the picks when validation is attacked once, by how many draws, and what does that cost?
+"""How good are the picks when validation is attacked once, or again every few picks, and what does that cost?
 
-    python -m benchmarks.recraft --data out/data/cifar10 --arch small --seeds 0 1 2 --validation 50 500
+    python -m benchmarks.recraft --data out/data/cifar10 --arch small --seeds 0 1 2 --validation 50 500 > lines.jsonl
+    python -m benchmarks.recraft --table lines.jsonl
 
 Each line of the output is one network and one |U|. The plain procedure (`benchmarks.plain`), which attacks validation anew at
-every pick, chooses; then each form of `RCS` chooses from the same groups. Quality is that of `benchmarks.selection`, its
-sets valued by the mean of `EVALUATIONS` attacks that no selection has used. `seconds` are those of the selection without
-diagnostics, divided by those of the form that attacks once.
+every pick, chooses; then each form of `RCS` chooses from the same rows. Quality is that of `benchmarks.selection`, its sets
+valued by the mean of `EVALUATIONS` attacks that no selection has used. `other starts` is the plain procedure again with other
+random starts of the attacks on validation: no form can be told from the plain procedure better than it can be told from itself.
+
+All forms read the rows of the pool from a store, which `once` has filled. The time of a form is the processor time of that
+first selection, less that of `once` from the store, plus that of the form from the store; relative to the first.
 """
 
 import argparse
 import json
-from collections.abc import Mapping
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import process_time
 from typing import Any
 
 import numpy as np
-from torch.utils.data import ConcatDataset
+from torch import Tensor
 
 from benchmarks import problem
 from benchmarks.case_types import EPSILON, SelectionCase, WarmUp
 from benchmarks.meter import Interleaved, Meter
-from benchmarks.selection import HEAD, SetValue, ours, plainly, selector
+from benchmarks.plain import Int64, Picked, Plain
+from benchmarks.selection import HEAD, Set, SetValue, ours, plainly, selector
 from coreselect import Task, holdout, select
 from coreselect.attacks import PGD
+from coreselect.support import seeding
 
-EVALUATIONS = 3  # attacks by which a set is valued
+EVALUATIONS = 8  # attacks by which a set is valued
+RANDOM_SETS_BY = 2  # of them value the random sets too, whose mean needs no more
+OTHER = "other starts"
 CASES: Mapping[int, SelectionCase] = {  # the two shapes of the declared cases
     50: SelectionCase(
         pool=4950, validation=50, group_size=51, budget=990, attack=PGD(EPSILON, 2 / 255, 5), warm=WarmUp(5000, 3), thresholds=()
@@ -36,57 +47,110 @@ CASES: Mapping[int, SelectionCase] = {  # the two shapes of the declared cases
         thresholds=(),
     ),
 }  # fmt: skip
+FORMS: Mapping[str, Any] = {
+    "once": "once",
+    "every 8": 8,
+    "every 4": 4,
+    "every 2": 2,
+    "every": "every",
+}  # values of `recraft`
 
 
-def measure(case: SelectionCase, forms: Mapping[str, tuple[int, Any]], *, data: str, work: Path) -> dict[str, Any]:
-    """Return quality and relative seconds of each form, (draws of the attack on validation, `recraft`)."""
+def measure(case: SelectionCase, forms: Mapping[str, Any], *, data: str, work: Path) -> dict[str, Any]:
+    """Return quality and relative processor seconds of each form; `once` must be the first."""
     model = problem.warmed_up(case.warm, data, work, case.arch)
     pool, validation = holdout(problem.images(data, case.pool + case.validation), size=case.validation, seed=case.seed)
     plain = plainly(case, model, pool, validation, HEAD)
-    with Meter() as meter:
-        picked = Interleaved(plain.choose(), meter, "plain").finish()
+    picked = finished(plain)
     values = [SetValue(plain, replace(case, seed=case.seed + 1000 + i), picked.rows) for i in range(EVALUATIONS)]
-    compared = [value.compare((picked.order, picked.kept), (picked.order, picked.kept))["rd"] for value in values]
-    random, best = (float(np.mean([c[name] for c in compared])) for name in ("random_mean", "plain"))
-    found: dict[str, Any] = {"random": random, "plain": best}
-    for name, (draws, recraft) in forms.items():
-        task = Task.from_model(
-            model, pool, ConcatDataset([validation] * draws), loss="sat", attack=case.attack, batch_size=case.batch_size
-        )
-        task.fingerprint()
+
+    def rd(chosen: Set) -> float:
+        return float(np.mean([value.rd(chosen) for value in values]))
+
+    best = (picked.order, picked.kept)
+    random = float(np.mean([value.compare(best, best)["rd"]["random_mean"] for value in values[:RANDOM_SETS_BY]]))
+    of_best = rd(best)
+
+    def compared(chosen: Set) -> dict[str, Any]:
+        quality = (random - rd(chosen)) / (random - of_best)
+        return {"quality": round(quality, 4), "in common": len({*chosen[0]} & {*picked.order})}
+
+    other = finished(replace(plain, validation_start=other_start(case.seed)), picked.rows)
+    found: dict[str, Any] = {"random": random, "plain": of_best, OTHER: compared((other.order, other.kept))}
+
+    task = Task.from_model(model, pool, validation, loss="sat", attack=case.attack, batch_size=case.batch_size)
+    task.fingerprint()
+
+    def chosen(recraft: Any, store: str) -> tuple[Set, float]:
         began = process_time()
-        selection = select(task, selector(case, recraft=recraft, certify=None), case.budget, case.seed)
-        seconds = process_time() - began
-        chosen = ours(selection)
-        of_form = float(np.mean([value.rd(chosen) for value in values]))
-        parts = selection.provenance.seconds
-        found[name] = {
-            "quality": round((random - of_form) / (random - best), 4),
-            "in common": len({*chosen[0]} & {*picked.order}), "seconds": seconds,
-            "parts": {k: round(v, 2) for k, v in parts.items()},
-        }  # fmt: skip
-    once = found["once"]["seconds"]
-    for name in forms:
-        found[name]["seconds"] = round(found[name]["seconds"] / once, 3)
+        selection = select(task, selector(case, recraft=recraft, certify=None), case.budget, case.seed, store=store)
+        return ours(selection), process_time() - began
+
+    with TemporaryDirectory() as store:
+        _, whole = chosen(forms["once"], store)
+        stored = {name: chosen(form, store) for name, form in forms.items()}
+    for name, (picks, seconds) in stored.items():
+        found[name] = {**compared(picks), "seconds": round((whole - stored["once"][1] + seconds) / whole, 3)}
     return found
 
 
-FORMS: Mapping[str, tuple[int, Any]] = {
-    "once": (1, "once"), "2 draws": (2, "once"), "4 draws": (4, "once"), "8 draws": (8, "once"), "16 draws": (16, "once"),
-    "every 8": (1, 8), "every 4": (1, 4), "every": (1, "every"),
-}  # fmt: skip
+def finished(plain: Plain, rows: Tensor | None = None) -> Picked:
+    """Return the picks of the plain procedure."""
+    with Meter() as meter:
+        return Interleaved(plain.choose(rows), meter, "plain").finish()
+
+
+def other_start(seed: int) -> Any:
+    """Return random starts of the attacks on validation that no selection of ours uses."""
+
+    def start(x: Tensor, positions: Int64, crafting: int) -> Tensor:
+        return seeding.noise(x, seeding.seeds(seed, "other validation attack", 0, crafting, indices=positions))
+
+    return start
+
+
+def table(found: Sequence[Mapping[str, Any]]) -> str:
+    """Return a Markdown table: of each form the quality and the relative time, mean ± standard error over lines of one |U|."""
+    cells: dict[tuple[str, int], list[Mapping[str, Any]]] = defaultdict(list)
+    for line in found:
+        for name, value in line.items():
+            if isinstance(value, Mapping):
+                cells[name, line["validation"]].append(value)
+    sizes = sorted({size for _, size in cells})
+    heads = ["", *(f"\\|U\\| = {u}, {what}" for u in sizes for what in ("quality", "time"))]
+    lines = [heads, ["---"] * len(heads)]
+    for name in dict.fromkeys(name for name, _ in cells):
+        row = [name]
+        for u in sizes:
+            there = cells[name, u]
+            row.append(spread([value["quality"] for value in there]))
+            seconds = [value["seconds"] for value in there if "seconds" in value]
+            row.append(f"{np.mean(seconds):.2f}" if seconds else "-")
+        lines.append(row)
+    return "\n".join("| " + " | ".join(row) + " |" for row in lines)
+
+
+def spread(values: Sequence[float]) -> str:
+    """Return mean ± standard error (number)."""
+    if len(values) < 2:
+        return f"{values[0]:.3f} (1)" if values else "-"
+    return f"{np.mean(values):.3f} ± {np.std(values, ddof=1) / math.sqrt(len(values)):.3f} ({len(values)})"
 
 
 def main() -> None:
     """Measure each network and size, and print a line for each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True)
+    parser.add_argument("--data", default="cifar10")
+    parser.add_argument("--table", type=Path, help="print the table of a file of lines, and measure nothing")
     parser.add_argument("--arch", default="small")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--validation", type=int, nargs="+", default=[50, 500])
     parser.add_argument("--eta", type=float, default=0.01)
     parser.add_argument("--work", type=Path, default=Path("out/benchmarks"))
     asked = parser.parse_args()
+    if asked.table:
+        print(table([json.loads(line) for line in asked.table.read_text().splitlines()]))
+        return
     for seed in asked.seeds:
         for u in asked.validation:
             own = CASES[u]
