@@ -54,7 +54,11 @@ class Redraw(_FirstOfPermutation):
 
 @dataclass(frozen=True)
 class RS2:
-    """Choose uniformly, again every epoch, without repetition until the pool is used up."""
+    """Choose uniformly, again every epoch, without repetition until the pool is used up.
+
+    That holds for the pool that it sees, at a steady budget: alone, or in one `PerClass`. Inside `Windowed`, `Mixture` or two
+    `PerClass` it sees another pool or another budget from round to round, so an example may come again before the others have come.
+    """
 
     name = "rs2"
     requires = frozenset[str]()
