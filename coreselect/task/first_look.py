@@ -146,7 +146,7 @@ def _range_of_views(views: MakeViews, x: Any) -> Range | None:
                 return None
             if not isinstance(made, tuple | list):
                 raise ShapeError(
-                    f"views returned a {type(made).__name__} for an input, and a tuple with every view of it is needed: write "
+                    f"views= returned a {type(made).__name__} for an input, and a tuple with every view of it is needed: write "
                     "return (view,) or return first, second."
                 )
             try:

@@ -115,7 +115,7 @@ def test_views_that_leave_the_bounds_are_refused_before_the_warm_up(shift: float
 @pytest.mark.parametrize(("made", "kind"), [(lambda x: x, "Tensor"), (lambda x: None, "NoneType")])
 def test_views_that_are_no_tuple_are_refused_when_the_task_is_made(made: Any, kind: str) -> None:
     """One tensor would be taken apart along its batch."""
-    with pytest.raises(ShapeError, match=rf"views returned a {kind} for an input, and a tuple"):
+    with pytest.raises(ShapeError, match=rf"views= returned a {kind} for an input, and a tuple"):
         cases.acl_task(24, views=lambda x, generator: made(x))
 
 
