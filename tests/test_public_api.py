@@ -29,7 +29,7 @@ from coreselect.errors import UnknownNameError
 from coreselect.losses import SAT
 from coreselect.objectives import RD
 from coreselect.objectives.following import following
-from coreselect.selectors import RCS, RS2, SELECTORS, Random, Redraw
+from coreselect.selectors import COMBINATORS, RCS, RS2, SELECTORS, Random, Redraw
 
 
 def accepts(thing: Callable[..., Any], *names: str, **defaults: Any) -> None:
@@ -138,6 +138,14 @@ def test_selectors_by_name() -> None:
     for name, settings in (("rcs", {"etta": 1}), ("per_class", {})):
         with pytest.raises(CoreselectError, match=name):
             get_selector(name, **settings)
+    for combinator in COMBINATORS:
+        needs = "selectors" if combinator.name == "mixture" else "selector"
+        with pytest.raises(
+            CoreselectError, match=rf"'{combinator.name}' needs {needs}: get_selector\('{combinator.name}'"
+        ):
+            get_selector(combinator.name)
+    with pytest.raises(CoreselectError, match="is no selector"):
+        get_selector("mixture", selectors=["rcs"])
 
 
 def test_protocol_members() -> None:

@@ -1,11 +1,12 @@
 """Folders of arrays: `images_train.npy`, `labels_train.npy`, `images_test.npy`, `labels_test.npy`, `class_names.txt`."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Literal
 
 from coreselect.data.arrays import read_array
 from coreselect.data.images import Images
-from coreselect.errors import DataError
+from coreselect.errors import DataError, first_few
 
 
 def is_array_folder(folder: Path) -> bool:
@@ -42,9 +43,14 @@ def read_names(path: Path) -> list[str]:
     """Read class names, one in each line.
 
     Raises:
-        DataError: the file is not UTF-8 text.
+        DataError: the file is not UTF-8 text, or has an empty line between names, or a name twice.
     """
     try:
-        return [line.strip() for line in path.read_text(encoding="utf-8").strip().splitlines()]
+        names = [line.strip() for line in path.read_text(encoding="utf-8").strip().splitlines()]
     except (OSError, UnicodeDecodeError) as why:
         raise DataError(f"{path} cannot be read as class names, one in each line ({why}).") from why
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
+    if "" in names or twice:
+        wrong = f"line {names.index('') + 1} is empty" if "" in names else f"{first_few(twice, 3)} is there twice"
+        raise DataError(f"{path} names classes by their lines, and {wrong}: write one name of its own for each class.")
+    return names

@@ -50,7 +50,7 @@ def relabelled(dataset: Images, version: str, classes: int, places: list[Path], 
         places: folders where the file may lie.
         part: `clean`, `aggre`, `worse` (or `worst`), `random1` … `random3`; for CIFAR-100 `clean` or `noisy`.
     Raises:
-        DataError: the file is missing or damaged, or its clean labels are not those of the images.
+        DataError: the file is missing or damaged, or its clean labels are missing or not those of the images.
         UnknownNameError: the file has no such labels.
     """
     path = next((p / FILES[version] for p in places if (p / FILES[version]).is_file()), None)
@@ -61,7 +61,11 @@ def relabelled(dataset: Images, version: str, classes: int, places: list[Path], 
     if part not in there:
         raise UnknownNameError(f"{path} has the labels {', '.join(there) or 'of no known name'}, got {part!r}.")
     labels = _checked(held[_KEYS[part]], len(dataset), classes, f"{path}, {_KEYS[part]}")
-    if "clean_label" in held and dataset.labels is not None:
+    if dataset.labels is not None:
+        if "clean_label" not in held:
+            raise DataError(
+                f"{path} has no clean_label, by which the order of its labels is checked: use the published file."
+            )
         clean = _checked(held["clean_label"], len(dataset), classes, f"{path}, clean_label")
         differing = int((clean != dataset.labels).sum())
         if differing:

@@ -69,6 +69,7 @@ class HuggingFaceImages(ImageSet):
         if found.dtype.kind in "iu" and len(found) and (found == -1).all():
             self.unlabelled = f"all values of its column {column} are -1"
             return
+        _refuse_missing(table, column, found, name)
         self.labels = checked_labels(found, len(table), f"{name}, column {column}")
         self.classes = checked_names(getattr(features[column], "names", None), self.labels, name)
         if words is not None and self.classes is not None and self.classes != words:
@@ -158,6 +159,22 @@ def _words_in(table: Any, column: str, name: str) -> tuple[str, ...]:
             f"{name} has rows without a word in the column {column!r} of labels: remove them, or name them."
         )
     return tuple(sorted(found))
+
+
+def _refuse_missing(table: Any, column: str, found: Any, name: str) -> None:
+    """Refuse labels that some rows lack: arrow calls them null, and numpy makes NaN of them.
+
+    Raises:
+        DataError: there are some.
+    """
+    if found.dtype.kind not in "fO":
+        return
+    rows = [i for i, value in enumerate(table.with_format(None)[column]) if value is None]
+    if rows:
+        raise DataError(
+            f"{name} has no label in {len(rows):,} of {len(table):,} rows of the column {column!r} (row {first_few(rows, 3)}): "
+            "remove these rows, or label them."
+        )
 
 
 def _training_classes(table: Any, folder: Path, part: str | None) -> tuple[str, ...] | None:

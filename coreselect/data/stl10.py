@@ -21,12 +21,13 @@ SIDE, CLASSES = 96, 10
 FOLDER = "stl10_binary"
 PARTS = "labelled, unlabelled, all (both, without labels) and fold0 to fold9"
 _IMAGE = 3 * SIDE * SIDE
+_SPLITS = ("train", "test", "unlabeled")
 _FOLDS, _UNLABELLED = "fold_indices.txt", "these images of STL-10 have no labels"
 
 
 def is_stl10(folder: Path) -> bool:
     """Return whether the folder holds STL-10's binary files, directly or in the published folder."""
-    return any((place / f"{split}_X.bin").is_file() for place in _places(folder) for split in ("train", "test"))
+    return _place(folder) is not None
 
 
 def stl10_folder(folder: Path, split: Literal["train", "test"], part: str | None = None) -> ImageSet:
@@ -40,7 +41,7 @@ def stl10_folder(folder: Path, split: Literal["train", "test"], part: str | None
         DataError: a file is missing or damaged, or files do not fit together.
         UnknownNameError: there is no such part.
     """
-    place = next(p for p in _places(folder) if any((p / f"{s}_X.bin").is_file() for s in ("train", "test")))
+    place = _place(folder) or folder
     part = (part or "labelled").replace("unlabeled", "unlabelled")
     fold = re.fullmatch(r"fold([0-9])", part)
     if part not in ("labelled", "unlabelled", "all") and not fold:
@@ -58,8 +59,9 @@ def stl10_folder(folder: Path, split: Literal["train", "test"], part: str | None
     return Images(whole.images[rows], whole.labels[rows], f"STL-10 {part}", whole.classes)
 
 
-def _places(folder: Path) -> list[Path]:
-    return [folder, folder / FOLDER]
+def _place(folder: Path) -> Path | None:
+    """Return where the binary files of images are; None if there are none."""
+    return next((p for p in (folder, folder / FOLDER) for name in _SPLITS if (p / f"{name}_X.bin").is_file()), None)
 
 
 def _labelled(place: Path, split: str) -> Images:

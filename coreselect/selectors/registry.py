@@ -1,7 +1,8 @@
 """Selectors by name: the classes of the catalogue, and those that other packages register."""
 
+from collections.abc import Mapping
 from importlib.metadata import entry_points
-from inspect import formatannotation
+from inspect import Parameter, formatannotation, signature
 from reprlib import repr as short
 from typing import Any
 
@@ -13,6 +14,8 @@ from coreselect.support.type_checks import accepts, annotations_of
 SELECTORS: dict[str, type[Any]] = {entry.name: entry.load() for entry in CATALOGUE}
 COMBINATORS: tuple[type[Any], ...] = tuple(SELECTORS[entry.name] for entry in CATALOGUE if entry.combines)
 
+_EXAMPLES = {"selector": 'get_selector("rs2")', "selectors": '[get_selector("rcs"), get_selector("redraw")]'}
+
 
 def get_selector(name: str, /, **settings: Any) -> Selector:
     """Make the selector of that name.
@@ -22,7 +25,7 @@ def get_selector(name: str, /, **settings: Any) -> Selector:
         settings: the arguments of its constructor.
     Raises:
         UnknownNameError: no selector has that name.
-        RequirementError: it has no such setting, or the setting has another type.
+        RequirementError: it has no such setting, or the setting has another type, or it needs one that is not given.
     """
     factory: Any = SELECTORS.get(name)
     if factory is None:
@@ -35,7 +38,27 @@ def get_selector(name: str, /, **settings: Any) -> Selector:
         if key in hints and not accepts(hints[key], value):
             why = f"the selector {name!r} takes {key} as {formatannotation(hints[key])}, got {short(value)}."
             raise RequirementError(why)
+    _refuse_incomplete(name, factory, settings)
     try:
         return factory(**settings)
     except TypeError as why:
         raise RequirementError(f"the selector {name!r} cannot be made with {sorted(settings)}: {why}.") from why
+
+
+def _refuse_incomplete(name: str, factory: Any, settings: Mapping[str, Any]) -> None:
+    """Refuse settings that leave out what the constructor needs, such as the selector that a combinator works with.
+
+    Raises:
+        RequirementError: they do.
+    """
+    try:
+        parameters = signature(factory).parameters.values()
+    except (TypeError, ValueError):  # some callables of other packages do not say
+        return
+    named = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+    needed = [p.name for p in parameters if p.kind in named and p.default is Parameter.empty and p.name not in settings]
+    if needed:
+        example = ", ".join(f"{key}={_EXAMPLES.get(key, '…')}" for key in needed)
+        raise RequirementError(
+            f"the selector {name!r} needs {' and '.join(needed)}: get_selector({name!r}, {example})."
+        )

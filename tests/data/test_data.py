@@ -85,6 +85,10 @@ def test_array_folders_are_memory_mapped(tmp_path: Path) -> None:
     for rows in (0, 21, -1):
         with pytest.raises(DataError, match=f"{rows} rows were asked for, there are 20"):
             load(str(tmp_path), rows=rows)
+    for names, said in (("a\n\n" + "b\n" * 9, "line 2 is empty"), ("a\nb\n" * 6, "a, b is there twice")):
+        (tmp_path / "class_names.txt").write_text(names)
+        with pytest.raises(DataError, match=said):  # the names after it would be those of other classes
+            load(str(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["images_train.npy", "labels_train.npy"])

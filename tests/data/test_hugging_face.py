@@ -96,6 +96,15 @@ def test_words_are_classes_in_the_sorted_order_of_the_training_split(tmp_path: P
     check(load(f"{tmp_path / 'd'}@kind"), PIXELS[:2], np.array([0, 1]))
 
 
+def test_rows_without_a_label_are_named(tmp_path: Path) -> None:
+    """A null is a missing label and no fraction, in class labels and in plain numbers."""
+    table(4, label=[0, None, 1, None]).save_to_disk(tmp_path / "a")
+    table(3).add_column("label", [0, 1, None]).save_to_disk(tmp_path / "b")
+    for folder, said in (("a", r"no label in 2 of 4 rows .*\(row 1, 3\)"), ("b", r"1 of 3 rows .*\(row 2\)")):
+        with pytest.raises(DataError, match=said):
+            load(tmp_path / folder)
+
+
 def test_a_number_means_the_class_of_the_training_split(tmp_path: Path) -> None:
     """Although the test split has its names in another order; a class that training lacks is refused where it occurs."""
     from PIL import Image

@@ -38,6 +38,11 @@ def test_stl10_has_parts_after_an_at_sign(tmp_path: Path) -> None:
     check(load(f"{tmp_path}@unlabelled", "test"), pixels[:4], LABELS[:4])
     with pytest.raises(UnknownNameError, match=r"parts labelled, unlabelled, all .* fold9, got 'fold10'"):
         load(f"{tmp_path}@fold10")
+    for split in ("train", "test"):
+        (tmp_path / f"{split}_X.bin").unlink()
+    check(load(f"{tmp_path}@unlabelled"), pixels[:6], None)  # all that pre-training reads
+    with pytest.raises(DataError, match=r"lacks train_X\.bin, a file of STL-10"):
+        load(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -178,6 +183,9 @@ def test_labels_that_do_not_fit_are_refused(tmp_path: Path, labels: dict[str, An
     python_cifar10(tmp_path)
     human(tmp_path / "CIFAR-10_human.pt", "arrays", **labels)
     with pytest.raises(DataError, match=said):
+        load(f"{tmp_path}@worse")
+    torch.save({"worse_label": WORSE}, tmp_path / "CIFAR-10_human.pt")
+    with pytest.raises(DataError, match="has no clean_label, by which the order of its labels is checked"):
         load(f"{tmp_path}@worse")
 
 

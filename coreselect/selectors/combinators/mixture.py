@@ -13,6 +13,7 @@ from coreselect.planning.derived import of_parts
 from coreselect.planning.needs import Need, Sizes
 from coreselect.protocols import Selector, TaskLike
 from coreselect.selectors.combinators.merge import Part, merge
+from coreselect.support.requirements import refuse_no_selector
 from coreselect.types import Selection
 
 _HOW_OFTEN = {"never": 0, "round": 1, "epoch": 2}
@@ -34,6 +35,8 @@ class Mixture:
     name = "mixture"
 
     def __post_init__(self) -> None:
+        for part in self.selectors:
+            refuse_no_selector(part)
         shares = self._shares()
         if not self.selectors or len(shares) != len(self.selectors) or not all(0 < s < math.inf for s in shares):
             raise RequirementError(
