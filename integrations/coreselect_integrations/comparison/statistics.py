@@ -50,8 +50,8 @@ class MeanStd:
 class Paired:
     """Differences to the reference, paired by seed.
 
-    `p` is two-sided, and None for fewer than two seeds or for equal differences. `corrected` is p by Holm over all lines of the comparison; None before
-    that, or without p.
+    `p` is two-sided, and None for fewer than two seeds or for equal differences. `corrected` is p by Holm over all lines of the
+    comparison; None before that, or without p.
     """
 
     difference: MeanStd
