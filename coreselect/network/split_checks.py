@@ -43,7 +43,8 @@ def refuse_half_precision(model: nn.Module, output: Tensor) -> None:
     kinds = {t.dtype for t in (output, *model.parameters())} & {torch.float16, torch.bfloat16}
     if kinds:
         raise HeadError(
-            f"the model computes in {kinds.pop()}, in which scratch steps are lost: select with a float32 copy of it."
+            f"the model computes in {kinds.pop()}, in which scratch steps are lost: keep its parameters in float32 and train "
+            'under torch.autocast (precision "bf16-mixed" in Lightning), or select with a float32 copy of it.'
         )
 
 

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from coreselect.errors import DataError, HeadError, RequirementError, first_few
 from coreselect.network.frozen import refuse_meta
 from coreselect.network.modes import evaluating
+from coreselect.network.network import run
 from coreselect.network.routes import routed_call
 from coreselect.network.split import split
 from coreselect.protocols import Route
@@ -20,6 +21,7 @@ WHAT, OPTION = "network", "--model"
 class OwnNetwork(RoutedNetwork):
     """A module of the user's, [B, C, H, W] in [0, 1] → [B, outputs], called with the route if its `forward` takes one.
 
+    Where the module returns an object with `logits`, these are the outputs, see `coreselect.network.network.run`.
     Its head is found by running it, see `coreselect.network.split`.
 
     Args:
@@ -79,7 +81,7 @@ class OwnNetwork(RoutedNetwork):
         """[B, C, H, W] in [0, 1] → logits or representations [B, outputs]; for `route` see `RoutedNetwork`."""
         route = self._check_route(route)
         if self.routed is None:
-            return self.model(x)
+            return run(self.model, x, {})
         return self.routed(self.model, x, route if self.dual_bn else "adversarial")
 
 
@@ -149,7 +151,10 @@ def check_outputs(network: RoutedNetwork) -> None:
         ) from why
     if not isinstance(out, Tensor) or out.dim() != 2 or len(out) != 2:
         got = list(out.shape) if isinstance(out, Tensor) else type(out).__name__
-        raise DataError(f"the network of {spec.arch} gives {got} for two images: one row for each image is needed.")
+        raise DataError(
+            f"the network of {spec.arch} gives {got} for two images: a tensor with one row for each "
+            "image is needed, or an object with such `logits`."
+        )
     if spec.classes is not None and out.shape[1] != spec.classes:
         why = (
             f"the network of {spec.arch} has {out.shape[1]} outputs and the data have {spec.classes} classes: let the function "

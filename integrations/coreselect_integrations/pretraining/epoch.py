@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from time import perf_counter
 from typing import Any
 
@@ -15,6 +15,7 @@ from coreselect.protocols import Loss
 from coreselect_integrations.networks import NetworkSpec, route_call, spec_for
 from coreselect_integrations.own_code import admitted, is_own
 from coreselect_integrations.pretraining.dataset_shape import count_classes, image_shape, square_shape
+from coreselect_integrations.pretraining.own_epoch import OnePass, loss_and_accuracy
 from coreselect_integrations.pretraining.own_parts import EpochJob
 from coreselect_integrations.pretraining.settings import Settings
 from coreselect_integrations.pretraining.systems import SYSTEMS
@@ -94,29 +95,16 @@ def _own_epoch(
     """Let the user's loop train for one epoch.
 
     Raises:
-        RequirementError: it returns no loss.
+        RequirementError: it does not read every batch once, or returns no loss.
     """
     assert settings.own_epoch is not None  # the caller has looked
-    start, examples = perf_counter(), 0
-
-    def counted() -> Iterator[Any]:
-        nonlocal examples
-        for batch in loader:
-            examples += len(batch[-1])
-            yield batch
-
-    trainer = admitted(settings.own_epoch, "trainer", "--trainer")
+    start, trainer = perf_counter(), admitted(settings.own_epoch, "trainer", "--trainer")
+    batches = OnePass(loader, settings.own_epoch)
     job = EpochJob(
-        network=model.train(), batches=counted(), optimizer=optimizer, epoch=epoch, loss=loss,
+        network=model.train(), batches=batches, optimizer=optimizer, epoch=epoch, loss=loss,
         attack=settings.attack, views=settings.views(epoch), weights=weights, step=schedule.step,
         generator=draws, history=history, call=route_call, device=device,
     )  # fmt: skip
-    said: Any = trainer(job)
-    mean: Any
-    accuracy: Any
-    mean, accuracy = said if isinstance(said, tuple) and len(said) == 2 else (said, None)
-    try:
-        return EpochLog(float(mean), None if accuracy is None else float(accuracy), examples, perf_counter() - start)
-    except (TypeError, ValueError) as why:
-        got = f"{settings.own_epoch} returned {type(said).__name__}"
-        raise RequirementError(f"{got}: the mean loss is needed, or (mean loss, accuracy).") from why
+    mean, accuracy = loss_and_accuracy(trainer(job), settings.own_epoch)
+    batches.refuse_unread(schedule.updates)
+    return EpochLog(mean, accuracy, batches.examples, perf_counter() - start)

@@ -45,7 +45,8 @@ class EpochJob:
 
     Attributes:
         network: in training mode; call it by `call(network, x, route)`, or as `network(x)` if it has one route.
-        batches: yields (x, y, index) on the CPU, or (x, index) for data without labels; `index` are positions in the pool.
+        batches: yields (x, y, index) on the CPU, or (x, index) for data without labels; `index` are positions in the pool. They
+            can be read once, and all must be.
         optimizer: of the network's parameters.
         epoch: from 0.
         loss, attack, views: of the system, or yours; `attack` is None for systems without one, `views` for supervised ones.
@@ -79,7 +80,7 @@ class Trainer(Protocol):
     """
 
     def __call__(self, job: EpochJob) -> float | tuple[float, float]:
-        """Train, and return the mean loss, or (mean loss, accuracy in [0, 1])."""
+        """Train, and return the mean loss, or (mean loss, accuracy in [0, 1]); a cell with anything else fails."""
         ...
 
 
@@ -114,15 +115,15 @@ def check_own_parts(settings: Settings) -> None:
 
     Raises:
         RequirementError: views for a system without any, a loss for one whose loss reads a second encoder, a loss of another
-            number of views or that does not fit the attack, or code that was not given.
+            number of views or that does not fit the attack, or code that was not given or takes other arguments.
     """
     system = SYSTEMS[settings.system]
     if settings.own_epoch is not None:
-        admitted(settings.own_epoch, "trainer", "--trainer")
+        _refuse_arguments(admitted(settings.own_epoch, "trainer", "--trainer"), settings.own_epoch, "job")
     if settings.own_views is not None:
         if system.supervised:
             raise RequirementError(f"{settings.system} makes no views: leave --views out.")
-        views_of(settings.own_views, 1.0)
+        _refuse_arguments(views_of(settings.own_views, 1.0), settings.own_views, "x, generator")
     if settings.own_loss is None:
         return
     if settings.system in SECOND_ENCODER:
@@ -135,3 +136,19 @@ def check_own_parts(settings: Settings) -> None:
         why = f"the loss {settings.own_loss} reads {loss.views} views, and {settings.system} makes {needed}: take another system."
         raise RequirementError(why)
     check_attack(loss, settings.attack)
+
+
+def _refuse_arguments(function: Callable[..., Any], name: str, given: str) -> None:
+    """Refuse a function that cannot be called with these arguments, separated by commas.
+
+    Raises:
+        RequirementError: it cannot.
+    """
+    try:
+        takes = signature(function)
+    except (TypeError, ValueError):  # some functions of C do not say
+        return
+    try:
+        takes.bind(*given.split(", "))
+    except TypeError as why:
+        raise RequirementError(f"{name} takes {takes}, and is called with ({given}): {why}.") from why

@@ -26,7 +26,6 @@ from coreselect.support.bounds import check_range
 from coreselect.support.devices import usable_device
 from coreselect.support.records import digest_of
 from coreselect.support.seeding import derive, generator, rng_kept, seed_everything
-from coreselect.task.dry_probe import probe_loss
 from coreselect_integrations.networks import (
     MODEL,
     NetworkSpec,
@@ -48,6 +47,7 @@ from coreselect_integrations.pretraining.settings import OLD_DEFAULTS, SYSTEMS, 
 from coreselect_integrations.pretraining.snapshots import Snapshots
 from coreselect_integrations.pretraining.trained import EPOCH
 from coreselect_integrations.pretraining.trusted_draws import TrustedDraws
+from coreselect_integrations.pretraining.view_checks import probe_parts
 from coreselect_integrations.pretraining.watch import Watch, resolved
 from coreselect_integrations.systems.dynacl import MomentumEncoder
 from coreselect_integrations.training.batches import NonSingletonBatches, ProgressLoader
@@ -167,7 +167,7 @@ def pretrain(
         capture=None if settings.capture == "head" else settings.capture, views=settings.views(0),
         batch_size=select_batch_size, num_workers=num_workers, timeout=timeout, device=where, history=history,
     )  # fmt: skip
-    probe_loss(recipe)
+    probe_parts(recipe, settings)
     if settings.attack is not None and (seen := recipe.first_ranges["pool"]) is not None:
         check_range(seen, settings.attack.bounds, "pool inputs")
     # without a selector the share is never chosen: a pool too small for it is no fault

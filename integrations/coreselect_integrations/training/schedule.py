@@ -61,8 +61,8 @@ class Schedule:
         """
         if self.done >= self.updates:
             why = (
-                f"all {self.updates} updates of epoch {self.epoch} are done: call set_epoch(epoch, updates) at the start of "
-                "every epoch."
+                f"all {self.updates} updates of epoch {self.epoch} are done: step once after each of them, and call "
+                "set_epoch(epoch, updates) at the start of every epoch."
             )
             raise ScheduleError(why)
         self.done += 1

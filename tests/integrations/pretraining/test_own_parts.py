@@ -9,7 +9,7 @@ from own_parts import own_file
 from tiny_runs import images, tiny
 
 from coreselect.attacks import PGD
-from coreselect.errors import DataError, RequirementError
+from coreselect.errors import DataError, NonFiniteError, RequirementError, ShapeError
 from coreselect.objectives import RD
 from coreselect.selectors import RCS
 from coreselect_integrations.finetuning import MODES, finetune
@@ -104,6 +104,29 @@ def test_outputs_are_counted_before_any_epoch(tmp_path: Path) -> None:
         make(NetworkSpec(name(tmp_path, "two"), channels=1, classes=2))
 
 
+def test_an_object_with_logits_is_an_output(tmp_path: Path) -> None:
+    """Such a network has the outputs and the head of the one that returns them alone; a tuple is refused."""
+    more = """
+from types import SimpleNamespace
+class Wrapped(Net):
+    def forward(self, x):
+        return SimpleNamespace(logits=super().forward(x))
+class Pair(Net):
+    def forward(self, x):
+        return super().forward(x), x
+def wrapped(classes, channels): return Wrapped(channels, classes)
+def pair(classes, channels): return Pair(channels, classes)
+"""
+    file = own_file(tmp_path, more=more)
+    plain, wrapped = (make(NetworkSpec(admit(f"{file}:{n}", "network"), classes=3), 0) for n in ("make", "wrapped"))
+    wrapped.load_state_dict(plain.state_dict())
+    x = torch.rand(2, 3, 32, 32)
+    assert torch.equal(plain.eval()(x), wrapped.eval()(x))
+    assert plain.head_name == wrapped.head_name
+    with pytest.raises(DataError, match=r"gives tuple for two images: a tensor .* or an object with such `logits`"):
+        make(NetworkSpec(admit(f"{file}:pair", "network"), classes=3))
+
+
 def test_a_loss_of_ones_own_takes_the_place_of_the_systems(tmp_path: Path) -> None:
     """A function reads natural outputs in `standard` and attacked ones in `sat`; without smoothing the log is the system's."""
     smooth = name(tmp_path, "smooth", "loss")
@@ -149,3 +172,80 @@ def test_a_loop_of_ones_own_gets_the_loss_that_trains(system: str, loss: str, tm
     own = name(tmp_path, "contrast", "trainer")
     pretrain(tiny(system, own_epoch=own, epochs=1), images(32), (), tmp_path / "run")
     assert capsys.readouterr().out.split() == [loss]
+
+
+LOOPS = """
+def none(job): return 0.0
+def some(job): return next(iter(job.batches)) and 1.0
+def twice(job): return train(job) + train(job)
+def percent(job): return train(job), 50
+def nan(job): return train(job), float("nan")
+def word(job): return train(job) and "0.5"
+def three(job): return train(job), 0.5, 1
+def empty(): return 0.0
+"""
+
+
+@pytest.mark.parametrize(
+    ("loop", "said"),
+    [
+        ("none", r"read 0 of the 4 batches"),
+        ("some", r"read 1 of the 4 batches"),
+        ("twice", r"a second time"),
+        ("percent", r"the accuracy 50: a share in \[0, 1\] is needed"),
+        ("nan", r"the accuracy nan: a share"),
+        ("word", r"returned str: the mean loss is needed"),
+        ("three", r"returned \(float, float, int\): the mean loss"),
+        ("empty", r"takes \(\), and is called with \(job\)"),
+    ],
+)
+def test_a_loop_that_is_no_epoch_on_all_batches_is_refused(loop: str, said: str, tmp_path: Path) -> None:
+    """It would be compared with loops that train on every batch; what it returns is a loss and a share of answers."""
+    own = admit(f"{own_file(tmp_path, more=LOOPS)}:{loop}", "trainer")
+    with pytest.raises(RequirementError, match=said):
+        pretrain(tiny("standard", own_epoch=own, epochs=1), images(64), (), tmp_path / "run")
+
+
+VIEWS = """
+def cut(x, generator): return x[..., :2, :2], x[..., :2, :2]
+def uneven(x, generator): return x[..., :4, :4], x
+def one(x, generator): return x
+def three(x, generator): return x, x, x
+def whole(x, generator): return (255 * x).byte(), (255 * x).byte()
+def single(x, generator): return x[:1], x[:1]
+def nan(x, generator): return x, x * float("nan")
+def broken(x, generator): raise KeyError("boom")
+def empty(): return 0
+class Flat(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(192, 5)
+    def forward(self, x):
+        return self.fc(x.flatten(1))
+"""
+
+
+@pytest.mark.parametrize("system", ["cl", "acl-air"])
+@pytest.mark.parametrize(
+    ("views", "said"),
+    [
+        ("cut", "the network fails on the views .*resize views"),
+        ("uneven", "of one shape"),
+        ("one", "of one shape|a tuple with every view"),
+        ("three", "2 floating-point tensors|3 floating-point tensors"),
+        ("whole", "uint8"),
+        ("single", "with a row for each image"),
+        ("nan", "hold NaN"),
+        ("broken", "KeyError: 'boom'"),
+        ("empty", r"takes \(\), and is called with \(x, generator\)"),
+    ],
+)
+def test_views_that_cannot_be_trained_on_are_refused_before_training(
+    system: str, views: str, said: str, tmp_path: Path
+) -> None:
+    """They are made for one image and for a few, and the network is run on them, before a folder is written."""
+    file = own_file(tmp_path, more=VIEWS)
+    own, arch = admit(f"{file}:{views}", "views"), admit(f"{file}:Flat", "network")
+    with pytest.raises((RequirementError, ShapeError, NonFiniteError), match=said):
+        pretrain(tiny(system, own_views=own, arch=arch), images(64), (), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
