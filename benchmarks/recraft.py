@@ -29,15 +29,13 @@ from torch import Tensor
 from benchmarks import problem
 from benchmarks.case_types import EPSILON, SelectionCase, WarmUp
 from benchmarks.meter import Interleaved, Meter
-from benchmarks.plain import Int64, Picked, Plain
+from benchmarks.plain import Picked, Plain
 from benchmarks.selection import HEAD, Set, SetValue, ours, plainly, selector
 from coreselect import Task, holdout, select
 from coreselect.attacks import PGD
-from coreselect.support import seeding
 
 EVALUATIONS = 8  # attacks by which a set is valued
 RANDOM_SETS_BY = 2  # of them value the random sets too, whose mean needs no more
-OTHER = "other starts"
 CASES: Mapping[int, SelectionCase] = {  # the two shapes of the declared cases
     50: SelectionCase(
         pool=4950, validation=50, group_size=51, budget=990, attack=PGD(EPSILON, 2 / 255, 5), warm=WarmUp(5000, 3), thresholds=()
@@ -47,13 +45,8 @@ CASES: Mapping[int, SelectionCase] = {  # the two shapes of the declared cases
         thresholds=(),
     ),
 }  # fmt: skip
-FORMS: Mapping[str, Any] = {
-    "once": "once",
-    "every 8": 8,
-    "every 4": 4,
-    "every 2": 2,
-    "every": "every",
-}  # values of `recraft`
+# values of `recraft`
+FORMS: Mapping[str, Any] = {"once": "once", "every 8": 8, "every 4": 4, "every 2": 2, "every": "every"}
 
 
 def measure(case: SelectionCase, forms: Mapping[str, Any], *, data: str, work: Path) -> dict[str, Any]:
@@ -75,8 +68,8 @@ def measure(case: SelectionCase, forms: Mapping[str, Any], *, data: str, work: P
         quality = (random - rd(chosen)) / (random - of_best)
         return {"quality": round(quality, 4), "in common": len({*chosen[0]} & {*picked.order})}
 
-    other = finished(replace(plain, validation_start=other_start(case.seed)), picked.rows)
-    found: dict[str, Any] = {"random": random, "plain": of_best, OTHER: compared((other.order, other.kept))}
+    other = finished(plainly(case, model, pool, validation, HEAD, "other validation attack"), picked.rows)
+    found: dict[str, Any] = {"random": random, "plain": of_best, "other starts": compared((other.order, other.kept))}
 
     task = Task.from_model(model, pool, validation, loss="sat", attack=case.attack, batch_size=case.batch_size)
     task.fingerprint()
@@ -98,15 +91,6 @@ def finished(plain: Plain, rows: Tensor | None = None) -> Picked:
     """Return the picks of the plain procedure."""
     with Meter() as meter:
         return Interleaved(plain.choose(rows), meter, "plain").finish()
-
-
-def other_start(seed: int) -> Any:
-    """Return random starts of the attacks on validation that no selection of ours uses."""
-
-    def start(x: Tensor, positions: Int64, crafting: int) -> Tensor:
-        return seeding.noise(x, seeding.seeds(seed, "other validation attack", 0, crafting, indices=positions))
-
-    return start
 
 
 def table(found: Sequence[Mapping[str, Any]]) -> str:

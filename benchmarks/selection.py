@@ -79,11 +79,17 @@ def selector(case: SelectionCase, **changed: Any) -> RCS:
     return RCS(**{**settings, **changed})
 
 
-def plainly(case: SelectionCase, model: nn.Module, pool: Any, validation: Any, head: str) -> Plain:
-    """Return the plain procedure on the same groups, attack steps and starts that `select` uses."""
+def plainly(
+    case: SelectionCase, model: nn.Module, pool: Any, validation: Any, head: str, starts: str = "validation attack"
+) -> Plain:
+    """Return the plain procedure on the same groups, attack steps and starts that `select` uses.
+
+    Args:
+        starts: names the draws from which attacks on validation start; another name gives others than those of `select`.
+    """
 
     def validation_start(x: Tensor, positions: Int64, crafting: int) -> Tensor:
-        return seeding.noise(x, seeding.seeds(case.seed, "validation attack", 0, crafting, indices=positions))
+        return seeding.noise(x, seeding.seeds(case.seed, starts, 0, crafting, indices=positions))
 
     return Plain(
         model=model,

@@ -61,8 +61,8 @@ class HuggingFaceImages(ImageSet):
             )
             return
         if _is_text(features[column]):
-            self.classes = words or _words_in(table, column, name)
-            _words_in(table, column, name)
+            occurring = _words_in(table, column, name)
+            self.classes = words or occurring
             self.labels = _numbered(table.with_format(None)[column], self.classes, name)
             return
         found = np.asarray(table.with_format("numpy")[column])  # [N]

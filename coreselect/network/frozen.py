@@ -15,11 +15,8 @@ from coreselect.network.own_forward import own_forward
 from coreselect.support.interruptions import whole
 from coreselect.support.seeding import rng_kept
 
-FABRIC = (
-    "_forward_module",
-    "_original_module",
-    "_strategy",
-)  # what the wrapper of Lightning Fabric holds; `module` is the model
+# what the wrapper of Lightning Fabric holds; its `module` is the model
+FABRIC = ("_forward_module", "_original_module", "_strategy")
 FSDP1 = "_fsdp_wrapped_module"  # what the wrapper of FSDP1 calls the module inside; it is `module` too
 
 

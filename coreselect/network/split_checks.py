@@ -13,9 +13,14 @@ from coreselect.protocols import Call, Route
 from coreselect.support.structure import mapped, size, taken
 
 
+def unmade_parameters(model: nn.Module) -> list[str]:
+    """Return the names of parameters and buffers of lazy modules that have not seen an input yet."""
+    return [n for n, p in (*model.named_parameters(), *model.named_buffers()) if nn.parameter.is_lazy(p)]
+
+
 def refuse_unmade_parameters(model: nn.Module) -> None:
     """Refuse a model whose lazy modules have not seen an input yet."""
-    unmade = [n for n, p in (*model.named_parameters(), *model.named_buffers()) if nn.parameter.is_lazy(p)]
+    unmade = unmade_parameters(model)
     if unmade:
         raise HeadError(
             f"the model's parameters {first_few(unmade, 6)} are not made yet (lazy modules): run one batch through it "

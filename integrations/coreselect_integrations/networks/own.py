@@ -9,6 +9,7 @@ from coreselect.network.modes import evaluating
 from coreselect.network.network import run
 from coreselect.network.routes import routed_call
 from coreselect.network.split import split
+from coreselect.network.split_checks import unmade_parameters
 from coreselect.protocols import Route
 from coreselect.support.factories import called_with
 from coreselect_integrations.networks.network_spec import NetworkSpec
@@ -115,14 +116,13 @@ def _refuse_kinds(model: nn.Module, spec: NetworkSpec) -> None:
     Raises:
         DataError: layers have no parameters yet, or the parameters are in half precision or of two precisions.
     """
-    parts = [*model.named_parameters(), *model.named_buffers()]
-    unmade = [name for name, part in parts if nn.parameter.is_lazy(part)]
+    unmade = unmade_parameters(model)
     if unmade:
         raise DataError(
             f"the network of {spec.arch} has lazy layers whose parameters are not made yet ({first_few(unmade, 3)}): let the "
             "function run one image through it before it returns it."
         )
-    kinds = {part.dtype for _, part in parts if part.is_floating_point()}
+    kinds = {part.dtype for part in (*model.parameters(), *model.buffers()) if part.is_floating_point()}
     if len(kinds) > 1 or not kinds <= {torch.float32, torch.float64}:
         raise DataError(
             f"the network of {spec.arch} has parameters in {', '.join(sorted(map(str, kinds)))}, and float32 for all, or float64 "

@@ -43,9 +43,8 @@ def probe_parts(recipe: ModelRecipe, settings: Settings) -> None:
         stack.enter_context(rng_kept())
         first = np.arange(min(PROBED, recipe.n), dtype=np.int64)
         x = next(iter(read(recipe.pool, [first], seed=0, path=("pool", 0), unpack=recipe.unpack, raw=True)))[1]
-        batches = (
-            [x[:1]] if settings.own_epoch is not None else [x[:1], x]
-        )  # a loop of the user's calls them as it likes
+        # a loop of the user's calls them as it likes
+        batches = [x[:1]] if settings.own_epoch is not None else [x[:1], x]
         model = stack.enter_context(frozen(recipe.model))
         for batch in batches:
             made = _made(views, name, batch, recipe.loss.views)
