@@ -6,6 +6,8 @@ CPU is installed, one block after the other is copied to the host.
 """
 
 import importlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,8 @@ from coreselect.gradients.rows import DenseRows, Rows, gamma
 from coreselect.types import Int64
 
 MOST_ON_GPU = 2048  # neighbours that FAISS can find on a GPU
+# For nearest points: queries in a block, and the count from which FAISS keeps the best in a reservoir, not a heap.
+FASTER = {"distance_compute_blas_query_bs": 1024, "distance_compute_min_k_reservoir": 16}
 FIRST = 8  # how many neighbours to ask for first; more if rounding makes that necessary
 
 
@@ -142,8 +146,22 @@ def faiss_nearest(x: np.ndarray, count: int) -> Int64:
         import faiss
     except ImportError as why:
         raise missing_extra("FAISS", "cpu", "the neighbour search by FAISS") from why
-    engine: Any = faiss
-    return engine.knn(x, x, count, metric=faiss.METRIC_L2)[1]
+    with _settings(faiss.cvar, FASTER):
+        engine: Any = faiss
+        return engine.knn(x, x, count, metric=faiss.METRIC_L2)[1]
+
+
+@contextmanager
+def _settings(held: Any, wanted: Mapping[str, int]) -> Iterator[None]:
+    """Change FAISS's settings of the process for a while. They decide how fast it searches, not what it finds."""
+    before = {name: getattr(held, name) for name in wanted}
+    try:
+        for name, value in wanted.items():
+            setattr(held, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(held, name, value)
 
 
 def faiss_kmeans(x: np.ndarray, start: Int64, iterations: int) -> tuple[Int64, float]:

@@ -10,6 +10,7 @@ from kernels import points
 from scipy.spatial.distance import cdist
 
 from coreselect.errors import MissingExtraError
+from coreselect.search.faiss import FASTER, faiss_nearest
 from coreselect.search.neighbours import neighbours
 
 
@@ -61,6 +62,16 @@ def test_a_row_holds_itself_in_a_crowd(by: Any) -> None:
     found = neighbours(torch.ones(200, 2), 4, by=by)
     assert (found.squares == 0).all()
     assert int(found.indices.max()) < 200
+
+
+def test_the_settings_of_faiss_are_left_as_they_were() -> None:
+    """The search changes two settings of the process for its own time, also if it fails."""
+    faiss: Any = pytest.importorskip("faiss")
+    held = [getattr(faiss.cvar, name) for name in FASTER]
+    neighbours(torch.from_numpy(points(50, 4)), 20, by="faiss")
+    with pytest.raises(ValueError):
+        faiss_nearest(np.zeros(3, dtype=np.float32), 2)
+    assert [getattr(faiss.cvar, name) for name in FASTER] == held
 
 
 def test_without_faiss_torch_searches(monkeypatch: pytest.MonkeyPatch) -> None:
