@@ -14,7 +14,7 @@ ELSEWHERE = {
     "changelog.md": ROOT / "CHANGELOG.md",
     "benchmarks.md": ROOT / "benchmarks" / "README.md",
 }
-PICTURE = re.compile(r"\]\(\.\./benchmarks/results/comparisons/([\w-]+)/pareto\.png\)")
+PICTURE = re.compile(r"\]\(((?:\.\./)*)\.\./benchmarks/results/comparisons/([\w-]+)/pareto\.png\)")
 
 
 def on_files(files: Any, config: Any) -> Any:
@@ -33,7 +33,7 @@ def on_files(files: Any, config: Any) -> Any:
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     """Point the pictures of a page to where the site has them."""
-    return PICTURE.sub(r"](images/comparisons/\1.png)", markdown)
+    return PICTURE.sub(r"](\1images/comparisons/\2.png)", markdown)
 
 
 def command_line() -> Iterator[str]:
