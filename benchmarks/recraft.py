@@ -5,7 +5,7 @@
 
 Each line of the output is one network and one |U|. The plain procedure (`benchmarks.plain`), which attacks validation anew at
 every pick, chooses; then each form of `RCS` chooses from the same rows. Quality is that of `benchmarks.selection`, its sets
-valued by the mean of `EVALUATIONS` attacks that no selection has used. `other starts` is the plain procedure again with other
+valued by the mean of `--evaluations` attacks that no selection has used. `other starts` is the plain procedure again with other
 random starts of the attacks on validation: no form can be told from the plain procedure better than it can be told from itself.
 
 All forms read the rows of the pool from a store, which `once` has filled. The time of a form is the processor time of that
@@ -34,28 +34,37 @@ from benchmarks.selection import HEAD, Set, SetValue, ours, plainly, selector
 from coreselect import Task, holdout, select
 from coreselect.attacks import PGD
 
-EVALUATIONS = 8  # attacks by which a set is valued
-RANDOM_SETS_BY = 2  # of them value the random sets too, whose mean needs no more
-CASES: Mapping[int, SelectionCase] = {  # the two shapes of the declared cases
-    50: SelectionCase(
+RANDOM_SETS_BY = 2  # attacks that value the random sets too, whose mean needs no more
+CASES: Mapping[tuple[str, int], SelectionCase] = {  # the two shapes of the declared cases, and smaller ones of a large network
+    ("small", 50): SelectionCase(
         pool=4950, validation=50, group_size=51, budget=990, attack=PGD(EPSILON, 2 / 255, 5), warm=WarmUp(5000, 3), thresholds=()
     ),
-    500: SelectionCase(
+    ("small", 500): SelectionCase(
         pool=10_000, validation=500, group_size=64, budget=1000, attack=PGD(EPSILON, 10 / 255, 1), warm=WarmUp(5000, 3),
         thresholds=(),
+    ),
+    ("resnet18", 50): SelectionCase(
+        pool=2000, validation=50, group_size=51, budget=400, attack=PGD(EPSILON, 10 / 255, 1), warm=WarmUp(3000, 2),
+        random_sets=10, thresholds=(),
+    ),
+    ("resnet18", 500): SelectionCase(
+        pool=3000, validation=500, group_size=64, budget=640, attack=PGD(EPSILON, 10 / 255, 1), warm=WarmUp(3000, 2),
+        random_sets=10, thresholds=(),
     ),
 }  # fmt: skip
 # values of `recraft`
 FORMS: Mapping[str, Any] = {"once": "once", "every 8": 8, "every 4": 4, "every 2": 2, "every": "every"}
 
 
-def measure(case: SelectionCase, forms: Mapping[str, Any], *, data: str, work: Path) -> dict[str, Any]:
-    """Return quality and relative processor seconds of each form; `once` must be the first."""
+def measure(
+    case: SelectionCase, forms: Mapping[str, Any], *, evaluations: int, data: str, work: Path
+) -> dict[str, Any]:
+    """Return quality and relative processor seconds of each form, `once` among them; sets are valued by so many attacks."""
     model = problem.warmed_up(case.warm, data, work, case.arch)
     pool, validation = holdout(problem.images(data, case.pool + case.validation), size=case.validation, seed=case.seed)
     plain = plainly(case, model, pool, validation, HEAD)
     picked = finished(plain)
-    values = [SetValue(plain, replace(case, seed=case.seed + 1000 + i), picked.rows) for i in range(EVALUATIONS)]
+    values = [SetValue(plain, replace(case, seed=case.seed + 1000 + i), picked.rows) for i in range(evaluations)]
 
     def rd(chosen: Set) -> float:
         return float(np.mean([value.rd(chosen) for value in values]))
@@ -126,21 +135,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="cifar10")
     parser.add_argument("--table", type=Path, help="print the table of a file of lines, and measure nothing")
-    parser.add_argument("--arch", default="small")
+    parser.add_argument("--arch", default="small", choices=sorted({arch for arch, _ in CASES}))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--validation", type=int, nargs="+", default=[50, 500])
+    parser.add_argument("--forms", nargs="+", choices=FORMS, default=list(FORMS), help="beside once")
+    parser.add_argument("--evaluations", type=int, default=8, help="attacks by which a set is valued")
     parser.add_argument("--eta", type=float, default=0.01)
     parser.add_argument("--work", type=Path, default=Path("out/benchmarks"))
     asked = parser.parse_args()
     if asked.table:
         print(table([json.loads(line) for line in asked.table.read_text().splitlines()]))
         return
+    forms = {name: form for name, form in FORMS.items() if name in ("once", *asked.forms)}
     for seed in asked.seeds:
         for u in asked.validation:
-            own = CASES[u]
+            own = CASES[asked.arch, u]
             case = replace(own, arch=asked.arch, seed=seed, eta=asked.eta, warm=replace(own.warm, seed=seed))
             line = {"arch": asked.arch, "seed": seed, "validation": u, "eta": asked.eta}
-            print(json.dumps({**line, **measure(case, FORMS, data=asked.data, work=asked.work)}), flush=True)
+            found = measure(case, forms, evaluations=asked.evaluations, data=asked.data, work=asked.work)
+            print(json.dumps({**line, **found}), flush=True)
 
 
 if __name__ == "__main__":
