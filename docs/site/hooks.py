@@ -14,7 +14,9 @@ ELSEWHERE = {
     "changelog.md": ROOT / "CHANGELOG.md",
     "benchmarks.md": ROOT / "benchmarks" / "README.md",
 }
-PICTURE = re.compile(r"\]\(((?:\.\./)*)\.\./benchmarks/results/comparisons/([\w-]+)/pareto\.png\)")
+PICTURE = re.compile(
+    r"\]\(((?:\.\./)*)\.\./benchmarks/results/comparisons/([\w-]+)/pareto\.png\)"
+)
 
 
 def on_files(files: Any, config: Any) -> Any:

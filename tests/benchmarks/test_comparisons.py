@@ -140,7 +140,7 @@ def test_a_table_shows_the_margin_attack_where_it_was_measured() -> None:
 
 @pytest.mark.parametrize("folder", sorted(RESULTS.glob("*")), ids=lambda folder: folder.name)
 def test_a_page_holds_the_tables_of_every_published_comparison(folder: Path) -> None:
-    """A page of docs/results shows each table as the records give it; the records are of the declared methods, whole and unfailed."""
+    """A page shows each table as the records give it; the records are of the declared methods, whole and unfailed."""
     found = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     pages = [page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "results").glob("*.md")]
 

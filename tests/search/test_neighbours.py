@@ -69,7 +69,7 @@ def test_the_settings_of_faiss_are_left_as_they_were() -> None:
     faiss: Any = pytest.importorskip("faiss")
     held = [getattr(faiss.cvar, name) for name in FASTER]
     neighbours(torch.from_numpy(points(50, 4)), 20, by="faiss")
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="unpack"):
         faiss_nearest(np.zeros(3, dtype=np.float32), 2)
     assert [getattr(faiss.cvar, name) for name in FASTER] == held
 
