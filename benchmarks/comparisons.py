@@ -86,10 +86,11 @@ _POOLS: Mapping[str, Mapping[str, object]] = {
 }
 _FREE = ("rs2", "rs2:balance=labels", "validation_only", "rs2+validation")
 _GUIDED = ("gradmatch:target=validation", "acs_gradmatch:target=validation")
-_SCREENED = (  # guided by validation images, a geometry, and two filters, beside the lines that cost nothing
+_SCREENED = (  # what is guided by validation images, a geometry, two filters; at equal epochs, which charge no selection
     "rs2", "rs2:balance=labels", "validation_only", "rcs", "rcs:objective=adversarial_ce", "glister", "less",
-    "facility_location", "rs2:filter=0.6:side=true", "rs2:filter=0.6",
+    "facility_location", "semdedup", "rs2:filter=0.6:side=true", "rs2:filter=0.6",
 )  # fmt: skip
+_SCREEN = {"--seeds": 3, "--equal": "epochs"}
 _FRESH = {"--seeds": "3:6", "--no-full": None}  # for what a comparison with seeds 0 to 2 seemed to show
 _UNLABELLED = ("rs2", "redraw", "random", "rcs", "rcs:capture=all", "rcs:objective=js", "rcs+redraw", "importance")
 
@@ -163,7 +164,7 @@ COMPARISONS: Mapping[str, Comparison] = {
         "dynacl-air-effort-fashion", _EFFORTS_OF_ACL, {"--trainer": "dynacl-air", **_CONTRASTIVE_FASHION}
     ),
     **{name: Comparison(name, (*_FREE, *_GUIDED), _IMPURE | pool) for name, pool in _POOLS.items()},
-    **{f"{name}-screen": Comparison(name, _SCREENED, _IMPURE | pool | {"--seeds": 3}) for name, pool in _POOLS.items()},
+    **{f"{name}-screen": Comparison(name, _SCREENED, _IMPURE | pool | _SCREEN) for name, pool in _POOLS.items()},
     "acl": Comparison("acl", _UNLABELLED, {"--trainer": "acl", **_CONTRASTIVE}),
     "dynacl-air": Comparison("dynacl-air", _UNLABELLED, {"--trainer": "dynacl-air", **_CONTRASTIVE}),
     "dynacl-air-fresh": Comparison(
