@@ -42,8 +42,8 @@ class Distances:
         self._rows = max(1, BLOCK_BYTES // (4 * width))
         centre = mean_point(points)  # μ [D]
         largest = max(float((b.double() - centre).abs().amax()) if b.numel() else 0.0 for b in self._split())
-        plain = largest == 0 or 2.0**-PLAIN <= largest <= 2.0**PLAIN  # squares stay inside float32 as they are
-        self._scale = 1.0 if plain else math.ldexp(1.0, max(-LEAST, math.frexp(largest)[1]))  # s
+        self._scale = scale_of(largest)  # s
+        plain = self._scale == 1
         self._centre = centre.to(torch.float32 if plain and points.dtype != torch.float64 else torch.float64)
         self.squares = torch.cat([x.double().square().sum(1) for _, x in self.blocks()])  # ‖x_i‖² [N]
         self._error = gamma(width + 16, torch.float32)  # ε
@@ -181,6 +181,13 @@ class Distances:
     def _scaled(self, z: Tensor) -> Tensor:
         x = z.to(self._centre.dtype) - self._centre
         return x.float() if self._scale == 1 else x.div_(self._scale).float()
+
+
+def scale_of(largest: float) -> float:
+    """Return s for centred points whose largest entry is given: 1 where squares stay inside float32 as they are."""
+    if largest == 0 or 2.0**-PLAIN <= largest <= 2.0**PLAIN:
+        return 1.0
+    return math.ldexp(1.0, max(-LEAST, math.frexp(largest)[1]))
 
 
 def product(rows: Tensor, v: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from coreselect.errors import RequirementError, missing_extra
@@ -131,14 +132,14 @@ def require_faiss(what: str) -> None:
         raise missing_extra("FAISS", "cpu", what) from why
 
 
-def faiss_nearest(x: np.ndarray, count: int) -> Int64:
+def faiss_nearest(x: np.ndarray, count: int) -> tuple[NDArray[np.float32], Int64]:
     """Find the nearest points of every point, itself included, by exhaustive search.
 
     Args:
         x: float32 [N, D], contiguous.
         count: 1…N.
     Returns:
-        int64 [N, count], by float32 distance, nearest first.
+        Squared distances, float32 [N, count], and int64 [N, count], nearest first.
     Raises:
         MissingExtraError: FAISS is not installed.
     """
@@ -148,7 +149,7 @@ def faiss_nearest(x: np.ndarray, count: int) -> Int64:
         raise missing_extra("FAISS", "cpu", "the neighbour search by FAISS") from why
     with _settings(faiss.cvar, FASTER):
         engine: Any = faiss
-        return engine.knn(x, x, count, metric=faiss.METRIC_L2)[1]
+        return engine.knn(x, x, count, metric=faiss.METRIC_L2)
 
 
 @contextmanager

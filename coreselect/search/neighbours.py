@@ -1,10 +1,19 @@
-"""The neighbour graph: each point's nearest points, proposed in float32 by FAISS or torch and decided in float64.
+"""The neighbour graph: each point's nearest points, proposed by FAISS or torch and decided in float64.
 
     N_K(i) = the K points j of smallest ‖z_i − z_j‖², i itself included
 
 Among equally near points, those of lowest index are kept.
+
+Proposals are the K + `MARGIN` points of smallest distance by norms and one product in float32, whose rounding is bounded
+(`coreselect.search.distances`). With x the centred and scaled points, a point j that was not proposed has
+
+    (1 + 4ε) ‖x_i − x_j‖² ≥ d_i − 6ε ‖x_i‖² − tiny,   d_i the largest distance that was proposed,
+
+because ‖x_j‖² ≤ 2‖x_i‖² + 2‖x_i − x_j‖². Where that does not place it behind the K neighbours, products in float64 look for
+nearer points. Where even these cannot tell (‖x_i‖ is thousands of times the distance), all points are compared.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,14 +21,18 @@ import torch
 from torch import Tensor
 
 from coreselect.errors import MissingExtraError, ShapeError, UnknownNameError
+from coreselect.gradients.rows import gamma
+from coreselect.search.distances import TINY, scale_of
 from coreselect.search.faiss import faiss_nearest
 from coreselect.search.similarity import ROWS, mean_point
 
 ENGINES = ("auto", "faiss", "torch")
-MARGIN = 8  # extra proposals, for distances that float32 cannot order
+MARGIN = 8  # extra proposals, for distances that rounding cannot order
 BLOCK_BYTES = 16 << 20  # of a block of distances that torch computes at once
 WIDENED_BYTES = 256 << 20  # of points in float64
 CACHED_BYTES = 512 << 10  # of a block of differences on a CPU: it stays in the cache of a core
+
+DIGITS = 1e-6  # relative: distances that differ by less count as equal where more than MARGIN points are
 
 Engine = Literal["auto", "faiss", "torch"]
 
@@ -31,7 +44,7 @@ class Neighbours:
     Attributes:
         indices: int64 [N, K]; row i holds i, unless K others are also at distance 0.
         squares: float64 [N, K], ‖z_i − z_j‖², ascending.
-        engine: what proposed them, `faiss` or `torch`.
+        engine: what proposed them first, `faiss` or `torch`.
     """
 
     indices: Tensor
@@ -42,11 +55,10 @@ class Neighbours:
 def neighbours(points: Tensor, count: int, *, by: Engine = "auto") -> Neighbours:
     """Find the nearest points of every point by exact search, in O(N²D) time and O(N·count) memory.
 
-    Proposals are ordered by float32 distances of the centred points. A neighbour can be missed only if more than `MARGIN`
-    others are as far away as the last neighbour kept, to the rounding of float32.
+    Of more than `MARGIN` points that are as far away as the last neighbour kept, to six digits, any may be kept.
 
     Args:
-        points: z [N, D] float32 or float64, finite, on any device.
+        points: z [N, D] float32 or float64, finite, of a size below 1e150, on any device.
         count: K ≥ 1; at most as many as there are points.
         by: `faiss` (on a CPU), `torch` (any device), or `auto`: FAISS if it is installed and the points are on a CPU.
     Raises:
@@ -58,60 +70,103 @@ def neighbours(points: Tensor, count: int, *, by: Engine = "auto") -> Neighbours
         raise ShapeError(f"neighbours need points [N, D] and a count of at least 1, got {list(points.shape)}, {count}.")
     if by not in ENGINES:
         raise UnknownNameError(f"no neighbour search is called {by!r}; there are {', '.join(ENGINES)}.")
-    n, k = len(points), min(count, len(points))
-    wanted = min(k + MARGIN, n)
-    x = torch.empty(points.shape, dtype=torch.float32, device=points.device)  # [N, D]; centred
-    centre = mean_point(points)
-    for own, block in zip(x.split(ROWS), points.split(ROWS), strict=True):
-        own.copy_(block.double() - centre)
-    proposed, engine = _propose(x, wanted, by if by != "auto" or points.device.type == "cpu" else "torch")
-    return _decide(points, proposed, k, engine)
+    k, centre = min(count, len(points)), mean_point(points)
+    x, scale = _centred(points, centre)
+    wanted, engine = min(k + MARGIN, len(x)), by if by != "auto" or points.device.type == "cpu" else "torch"
+    proposed, last, engine = _propose(x, wanted, engine)
+    z = points.double() if 8 * points.numel() <= WIDENED_BYTES else points  # a larger pool is widened block by block
+    found = [_decided(z, scale, rows, proposed[rows], k) for rows in torch.arange(len(x), device=x.device).split(ROWS)]
+    indices, squares = torch.cat([ids for ids, _ in found]), torch.cat([apart for _, apart in found])
+    if wanted < len(x):
+        error = 2 * gamma(x.shape[1] + 16, torch.float32)  # 2ε: the norms are rounded too
+        least = (last.double() - 6 * error * x.square().sum(1).double() - TINY) / (1 + 4 * error)  # [N]
+        far = squares[:, -1]
+        rows = ((far > 0) & ~(far <= least)).nonzero()[:, 0]  # nothing is nearer than 0
+        _correct(rows, z, centre, scale, indices, squares)
+    return Neighbours(indices, squares.mul_(scale**2), engine)
 
 
-def _propose(x: Tensor, wanted: int, by: str) -> tuple[Tensor, str]:
-    """Return proposals int64 [N, wanted], in no order, and the engine that found them."""
-    if wanted == len(x):
-        return torch.arange(wanted, device=x.device).repeat(wanted, 1), "torch"
+def _centred(points: Tensor, centre: Tensor) -> tuple[Tensor, float]:
+    """Return x = (z − μ)/s in float32, [N, D], and s."""
+
+    def x(scale: float) -> Tensor:
+        out = torch.empty(points.shape, dtype=torch.float32, device=points.device)
+        for own, block in zip(out.split(ROWS), points.split(ROWS), strict=True):
+            own.copy_((block.double() - centre) / scale if scale != 1 else block.double() - centre)
+        return out
+
+    plain = x(1.0)
+    least, most = (float(edge) for edge in plain.aminmax())
+    if scale_of(max(-least, most)) == 1 and math.isfinite(most - least):
+        return plain, 1.0
+    scale = scale_of(max(float((block.double() - centre).abs().max()) for block in points.split(ROWS)))
+    return x(scale), scale
+
+
+def _propose(x: Tensor, wanted: int, by: str) -> tuple[Tensor, Tensor, str]:
+    """Return proposals int64 [N, wanted] in no order, the largest computed distance of each row [N], and the engine."""
     if by != "torch":
         try:
-            found = torch.from_numpy(faiss_nearest(x.cpu().contiguous().numpy(), wanted))
-            return found.to(x.device), "faiss"
+            apart, ids = faiss_nearest(x.cpu().contiguous().numpy(), wanted)
+            return torch.from_numpy(ids).to(x.device), torch.from_numpy(apart[:, -1]).to(x.device), "faiss"
         except MissingExtraError:
             if by == "faiss":
                 raise
-    half = x.pow(2).sum(1) / 2  # [N]
+    norms = x.square().sum(1)  # [N]
     step = max(1, BLOCK_BYTES // (4 * len(x)))
     with torch.autocast(x.device.type, enabled=False):
-        parts = [(x[at : at + step] @ x.T - half).topk(wanted, dim=1).indices for at in range(0, len(x), step)]
-    return torch.cat(parts), "torch"
+        found = [torch.addmm(norms, own, x.T, alpha=-2).topk(wanted, dim=1, largest=False) for own in x.split(step)]
+    last = torch.cat([part.values[:, -1] for part in found]) + norms
+    return torch.cat([part.indices for part in found]), last, "torch"
 
 
-def _decide(points: Tensor, proposed: Tensor, k: int, engine: str) -> Neighbours:
-    """Order proposals [N, K′] by float64 distance, then by index, and keep the first k."""
-    n = len(points)
-    indices = torch.empty(n, k, dtype=torch.int64, device=points.device)
-    squares = torch.empty(n, k, dtype=torch.float64, device=points.device)
-    z = points.double() if 8 * points.numel() <= WIDENED_BYTES else points  # a larger pool is widened block by block
-    for at in range(0, n, ROWS):
-        own = torch.arange(at, min(at + ROWS, n), device=points.device)[:, None]  # [b, 1]
-        ids = proposed[at : at + ROWS]  # [b, K′]
-        absent = ~(ids == own).any(1)
-        if bool(absent.any()):
-            ids = ids.clone()
-            ids[absent, -1] = own[absent, 0]
-        found, order = _squares(z, own, ids).sort(dim=1)
-        ids = ids.gather(1, order)
-        tied = (found[:, 1:] == found[:, :-1]).any(1)
-        if bool(tied.any()):  # equally near ones go by index
-            some, by_index = ids[tied].sort(1)
-            found[tied], order = found[tied].gather(1, by_index).sort(dim=1, stable=True)
-            ids[tied] = some.gather(1, order)
-        indices[at : at + ROWS], squares[at : at + ROWS] = ids[:, :k], found[:, :k]
-    return Neighbours(indices, squares, engine)
+def _correct(rows: Tensor, z: Tensor, centre: Tensor, scale: float, indices: Tensor, squares: Tensor) -> None:
+    """Look for points nearer than the neighbours found of some rows, and write the right ones, [N, K] each."""
+    if not len(rows):
+        return
+    k = indices.shape[1]
+    x = torch.cat([(block.double() - centre) / scale for block in z.split(ROWS)])  # [N, D]
+    norms, error = x.square().sum(1), 12 * gamma(x.shape[1] + 16, torch.float64)
+    for own in rows.split(max(1, BLOCK_BYTES // (8 * len(x)))):
+        apart = torch.addmm(norms, x[own], x.T, alpha=-2).add_(norms[own, None])  # [b, N]
+        near = apart < squares[own, -1:] * (1 - DIGITS)
+        missed = near.sum(1) > near.gather(1, indices[own]).sum(1)
+        if bool(missed.any()):
+            ids = apart[missed].topk(min(k + MARGIN, len(x)), dim=1, largest=False).indices
+            indices[own[missed]], squares[own[missed]] = _decided(z, scale, own[missed], ids, k)
+        far = squares[own, -1]
+        for i in own[(far > 0) & (error * norms[own] > DIGITS * far)]:
+            indices[i], squares[i] = _among_all(z, scale, i, k)
 
 
-def _squares(z: Tensor, own: Tensor, ids: Tensor) -> Tensor:
-    """Return ‖z_i − z_j‖² in float64: points [N, D], i [b, 1], j [b, K′] → [b, K′].
+def _decided(z: Tensor, scale: float, rows: Tensor, ids: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Order proposals j [b, K′] of rows i [b] by float64 distance, then by index: the first k, and ‖z_i − z_j‖²/s²."""
+    own = rows[:, None]
+    absent = ~(ids == own).any(1)
+    if bool(absent.any()):
+        ids = ids.clone()
+        ids[absent, -1] = own[absent, 0]
+    found, order = _squares(z, scale, own, ids).sort(dim=1)
+    ids = ids.gather(1, order)
+    tied = (found[:, 1:] == found[:, :-1]).any(1)
+    if bool(tied.any()):  # equally near ones go by index
+        some, by_index = ids[tied].sort(1)
+        found[tied], order = found[tied].gather(1, by_index).sort(dim=1, stable=True)
+        ids[tied] = some.gather(1, order)
+    return ids[:, :k], found[:, :k]
+
+
+def _among_all(z: Tensor, scale: float, i: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return the k nearest of all points to point i, [k], and ‖z_i − z_j‖²/s²."""
+    own = i.view(1, 1)
+    ids = torch.arange(len(z), device=z.device)
+    squares = torch.cat([_squares(z, scale, own, part[None])[0] for part in ids.split(ROWS)])
+    found, order = squares.sort(stable=True)
+    return order[:k], found[:k]
+
+
+def _squares(z: Tensor, scale: float, own: Tensor, ids: Tensor) -> Tensor:
+    """Return ‖z_i − z_j‖²/s² in float64: points [N, D], i [b, 1], j [b, K′] → [b, K′].
 
     Differences are made in one buffer that fits the cache of a CPU.
     """
@@ -123,5 +178,7 @@ def _squares(z: Tensor, own: Tensor, ids: Tensor) -> Tensor:
         block = ids[at : at + step]
         apart = torch.index_select(z, 0, block.flatten(), out=buffer[: block.numel()]).double()
         apart = apart.view(*block.shape, width).sub_(z[own[at : at + step]])
+        if scale != 1:
+            apart.div_(scale)
         torch.sum(apart.square_(), 2, out=out[at : at + step])
     return out

@@ -7,7 +7,7 @@ import torch
 from scipy.special import log_softmax
 from torch import Tensor
 
-from coreselect.errors import RequirementError, ShapeError
+from coreselect.errors import OutOfBoundsError, RequirementError, ShapeError
 from coreselect.gradients.inputs import refuse_labels
 from coreselect.planning.needs import OwnWork
 from coreselect.support.finite_checks import check_finite
@@ -29,17 +29,24 @@ def finite_features(
     """Return the natural features [n, D] in half, single or double precision, on their device.
 
     Args:
-        limit: features of this size and above are refused too.
+        limit: features of this size and above are refused too, and features that are all smaller than its inverse: squares of
+            them are no float64 numbers.
         needs: D → what the method needs; refused above the limits, before the features are read if D is known.
         name: of the method, for that refusal.
     Raises:
         RequirementError: there are no features, or the method needs more than the limits allow.
         NonFiniteError: some hold NaN or infinity, or are too large.
+        OutOfBoundsError: all are too small.
     """
     needs = needs or no_needs
     features = read_within(snapshot.features, snapshot.feature_width, needs, name, snapshot.n)
     features = features if features.dtype in (torch.float16, torch.float32, torch.float64) else features.float()
-    check_finite(features, "features", snapshot.positions, limit=limit)
+    largest = check_finite(features, "features", snapshot.positions, limit=limit)
+    if 0 < largest < 1 / limit:
+        raise OutOfBoundsError(
+            f"{name or 'this method'} squares features, and none is larger than {largest:.3g}: multiply them by a constant, so "
+            f"that they are between {1 / limit:g} and {limit:g}."
+        )
     return features
 
 

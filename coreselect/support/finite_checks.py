@@ -12,8 +12,8 @@ from coreselect.errors import NonFiniteError, first_few
 ROWS = 1024  # that are checked at once
 
 
-def check_finite(values: Tensor, what: str, positions: NDArray[np.int64], *, limit: float = math.inf) -> None:
-    """Raise an error that names the examples whose values are not finite.
+def check_finite(values: Tensor, what: str, positions: NDArray[np.int64], *, limit: float = math.inf) -> float:
+    """Return the largest size of the values, or raise an error that names the examples whose values are not finite.
 
     Args:
         values: [n, …], one row per example.
@@ -25,10 +25,13 @@ def check_finite(values: Tensor, what: str, positions: NDArray[np.int64], *, lim
     """
     rows = values.flatten(1) if values.ndim > 1 else values[:, None]
     if not rows.shape[1]:
-        return
+        return 0.0
+    largest = 0.0
     bad = torch.empty(len(rows), dtype=torch.bool, device=rows.device)
     for mine, block in zip(bad.split(ROWS), rows.split(ROWS), strict=True):
-        mine.copy_(~(block.abs().amax(1) < limit))  # NaN is not less
+        sizes = block.abs().amax(1)  # [b]
+        mine.copy_(~(sizes < limit))  # NaN is not less
+        largest = max(largest, float(sizes.max()))
     if bool(bad.any()):
         named = positions[bad.cpu().numpy()].tolist()
         problem = "NaN or infinity" if limit == math.inf else f"NaN, infinity or numbers of size {limit:g} and above"
@@ -37,3 +40,4 @@ def check_finite(values: Tensor, what: str, positions: NDArray[np.int64], *, lim
             "remove these examples, or check whether the model has diverged.",
             named,
         )
+    return largest

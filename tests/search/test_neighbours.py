@@ -38,6 +38,47 @@ def test_neighbours_agree_with_scikit_learn() -> None:
     assert neighbours(torch.from_numpy(x), 9).indices.tolist() == want.tolist()
 
 
+def clustered(spread: float) -> np.ndarray:
+    """Five clusters of 60 points, whose centres lie `spread` times as far apart as their points."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(5, 16)) * spread
+    return centres[rng.integers(5, size=300)] + rng.normal(size=(300, 16))
+
+
+@pytest.mark.parametrize("by", ["faiss", "torch"])
+@pytest.mark.parametrize("spread", [1e2, 1e3, 1e5])
+def test_neighbours_inside_distant_clusters_are_the_nearest(by: Any, spread: float) -> None:
+    """Rounding of the clusters' distance hides no neighbour, whether float64 products can tell or only differences."""
+    if by == "faiss":
+        pytest.importorskip("faiss")
+    x = clustered(spread)
+    want = np.argsort(cdist(x, x, "sqeuclidean"), axis=1, kind="stable")[:, :6]
+    assert neighbours(torch.from_numpy(x), 6, by=by).indices.tolist() == want.tolist()
+
+
+@pytest.mark.parametrize("by", ["faiss", "torch"])
+@pytest.mark.parametrize("size", [1e-140, 1e-30, 1e25, 1e140])
+def test_neighbours_of_any_size_are_the_same(by: Any, size: float) -> None:
+    """Squares beyond float32 lose no neighbour, and squares of distances grow with the square of the size."""
+    if by == "faiss":
+        pytest.importorskip("faiss")
+    x = torch.from_numpy(points(300, 4))
+    plain, found = neighbours(x, 6, by=by), neighbours(x * size, 6, by=by)
+    assert found.indices.tolist() == plain.indices.tolist()
+    assert torch.allclose(found.squares / size / size, plain.squares)
+
+
+@pytest.mark.parametrize("by", ["faiss", "torch"])
+def test_one_distant_point_hides_no_neighbour(by: Any) -> None:
+    """A point at 10⁷ makes the norms of all others large; their neighbours stay."""
+    if by == "faiss":
+        pytest.importorskip("faiss")
+    x = points(300, 8)
+    x[0] = 1e7
+    want = np.argsort(cdist(x, x, "sqeuclidean"), axis=1, kind="stable")[1:, :6]
+    assert neighbours(torch.from_numpy(x), 6, by=by).indices[1:].tolist() == want.tolist()
+
+
 def test_neighbours_do_not_know_of_autocast() -> None:
     """Under the caller's autocast torch proposes the same."""
     x = torch.from_numpy(points(300, 5)).float()

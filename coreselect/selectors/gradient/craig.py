@@ -15,7 +15,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from coreselect.budget import Budget, largest_remainder, resolve
 from coreselect.errors import ShapeError
@@ -23,6 +22,7 @@ from coreselect.gradients.joined_rows import joined
 from coreselect.gradients.rows import Rows
 from coreselect.planning.needs import OwnWork, Sizes, Sweep
 from coreselect.protocols import TaskLike
+from coreselect.selectors.gradient.cover_certificate import cover_certificate
 from coreselect.selectors.gradient.example_gradients import (
     Compared,
     example_rows,
@@ -39,7 +39,7 @@ from coreselect.solvers.distance_cover import AT_ONCE, ClassDistances, DistanceC
 from coreselect.solvers.omp import row_of
 from coreselect.support.limits import Needs, refuse_beyond
 from coreselect.task.snapshot import Snapshot
-from coreselect.types import Certificate, Float64, Int64, Selection
+from coreselect.types import Float64, Int64, Selection
 
 SHORT_ROW = 128  # numbers in a row whose length is not known before a sweep over the pool
 WAY_OUT = "give labels and per_class=True, or choose in windows (windowed)"
@@ -113,7 +113,8 @@ class CRAIG:
                 counts = np.bincount(owner, minlength=n)[picks]  # γ [k]
             with snapshot.clock("certificate"):
                 total = rows.mean().double() * n
-                certificate = _certificate(rows, total, picks, counts, near, [found for _, found in parts])
+                found = [found for _, found in parts]
+                certificate, rounded = cover_certificate(rows, total, picks, counts, near, np.arange(n), found)
             return snapshot.selection(
                 self,
                 picks,
@@ -126,6 +127,7 @@ class CRAIG:
                     *notes,
                     *self._memory([(len(m), len(m)) for m, _ in parts], rows),
                     *self._classes("labels" in snapshot.provides, len(lost)),
+                    *rounded,
                 ),
             )
 
@@ -144,7 +146,10 @@ class CRAIG:
             found = cover_validation(rows, n, parts, shares, k, self.dense_up_to, lambda p: report("greedy", p, k))
         with snapshot.clock("certificate"):
             total = target.mean().double() * held.n
-            certificate = _certificate(rows, total, found.picks, found.counts, found.near, found.parts)
+            covered = np.arange(n, n + held.n)
+            certificate, rounded = cover_certificate(
+                rows, total, found.picks, found.counts, found.near, covered, found.parts
+            )
         return snapshot.selection(
             self,
             found.picks,
@@ -152,7 +157,7 @@ class CRAIG:
             weights=found.counts.astype(np.float64) * (k / held.n),
             nested=len(parts) == 1,
             certificate=certificate,
-            notes=(*compared.notes, *notes, *self._memory(sizes, rows), *one_class, *found.notes()),
+            notes=(*compared.notes, *notes, *self._memory(sizes, rows), *one_class, *found.notes(), *rounded),
         )
 
     def costs(self, sizes: Sizes) -> tuple[Sweep, ...]:
@@ -237,24 +242,3 @@ class ACSCraig(CRAIG):
 
     def _compared(self, snapshot: Snapshot) -> Compared:
         return with_attacked_loss(snapshot, self.name)
-
-
-def _certificate(
-    rows: Rows, total: Tensor, picks: Int64, counts: Int64, near: Float64, parts: list[CoverResult]
-) -> Certificate:
-    """State F(S), and how far the weighted sum of gradients is from the total, that of all covered examples [W]."""
-    error = total
-    for j, count in zip(picks.tolist(), counts.tolist(), strict=True):
-        error = error - count * row_of(rows, j).to(error)
-    value, bound = sum(p.value for p in parts), sum(p.upper for p in parts)
-    return Certificate(
-        method="craig",
-        value=value,
-        upper_bound=bound,
-        ratio=value / bound if value > 0 else None,
-        assumptions=(
-            "value is F(S), bounded over every set with as many picks of each class; c is the class's largest distance",
-            "gradient_error = ‖Σ g_i − Σ γ_j g_j‖ is at most distance_bound = Σ_i min_j ‖g_i − g_j‖, by the triangle inequality",
-        ),
-        details={"gradient_error": float(error.norm()), "distance_bound": float(near.sum())},
-    )

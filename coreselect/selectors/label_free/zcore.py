@@ -18,6 +18,7 @@ from coreselect.budget import Budget, resolve
 from coreselect.errors import ShapeError
 from coreselect.planning.needs import OwnWork, Sizes
 from coreselect.protocols import TaskLike
+from coreselect.search.distances import scale_of
 from coreselect.selectors.checks import finite_features
 from coreselect.selectors.label_free.features import descending
 from coreselect.support.limits import Needs
@@ -73,6 +74,7 @@ class ZCore:
             draws = seeded(snapshot.draw_seed, "zcore", snapshot.round)
             phi = finite_features(snapshot, name=self.name, needs=self.work(Sizes(n, k)).of)
             X = phi.double().T.contiguous()  # [D, n]
+            X /= scale_of(float(X.abs().max()))  # a power of two, because draws multiply coordinates
             with snapshot.clock("subspaces"):
                 s = subspace_scores(snapshot, X, T, min(self.neighbours, snapshot.n - 1), draws)
             notes = (f"{T} draws",)

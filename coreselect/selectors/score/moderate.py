@@ -17,6 +17,7 @@ from coreselect.budget import Budget, largest_remainder, resolve
 from coreselect.errors import UnknownNameError
 from coreselect.planning.needs import OwnWork, Sizes
 from coreselect.protocols import TaskLike
+from coreselect.search.similarity import LARGEST
 from coreselect.selectors.checks import finite_features
 from coreselect.selectors.score.ranking import rank
 from coreselect.support.limits import Needs
@@ -51,7 +52,7 @@ class Moderate:
             k, y = resolve(budget, snapshot.n), snapshot.labels()
             members = [np.flatnonzero(y == c) for c in np.unique(y)]
             work = self.work(Sizes(snapshot.n, k, classes=tuple(map(len, members))))
-            phi = finite_features(snapshot, name=self.name, needs=work.of)  # [n, D]
+            phi = finite_features(snapshot, limit=LARGEST, name=self.name, needs=work.of)  # [n, D]
             shares = largest_remainder(k, [len(m) for m in members])
             scores, picks = np.zeros(snapshot.n), []
             for m, share in zip(members, shares, strict=True):

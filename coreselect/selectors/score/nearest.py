@@ -4,6 +4,7 @@ import torch
 
 from coreselect.planning.needs import OwnWork
 from coreselect.search.neighbours import neighbours
+from coreselect.search.similarity import LARGEST
 from coreselect.selectors.checks import finite_features
 from coreselect.support.limits import Needs, refuse_beyond
 from coreselect.task.snapshot import Snapshot
@@ -38,7 +39,7 @@ def nearest_others(snapshot: Snapshot, count: int, name: str) -> tuple[Int64, Fl
         RequirementError: the search needs more than the limits allow.
         NonFiniteError: features hold NaN or infinity.
     """
-    phi = finite_features(snapshot, name=name, needs=lambda d: _needs(snapshot.n, d, count))
+    phi = finite_features(snapshot, limit=LARGEST, name=name, needs=lambda d: _needs(snapshot.n, d, count))
     with snapshot.clock("neighbours"):
         found = neighbours(phi, count + 1)  # i itself may be among them
         itself = found.indices == torch.arange(snapshot.n, device=phi.device)[:, None]  # [n, ≤ count + 1]

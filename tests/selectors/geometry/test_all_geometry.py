@@ -10,10 +10,20 @@ import torch
 from kernels import choose, points
 
 from coreselect import Task, select
-from coreselect.errors import NonFiniteError, RequirementError, ShapeError, UnknownNameError
+from coreselect.errors import NonFiniteError, OutOfBoundsError, RequirementError, ShapeError, UnknownNameError
 from coreselect.search.neighbours import neighbours
 from coreselect.search.similarity import LARGEST
-from coreselect.selectors import FacilityLocation, GraphCut, Herding, KCenter, LogDet, PerClass
+from coreselect.selectors import (
+    CAL,
+    D2,
+    FacilityLocation,
+    GraphCut,
+    Herding,
+    KCenter,
+    LogDet,
+    Moderate,
+    PerClass,
+)
 from coreselect.solvers.dense_cover import DenseCover
 from coreselect.support.finite_checks import check_finite
 
@@ -74,6 +84,16 @@ def test_features_are_needed(selector: Any) -> None:
     """A task with labels only raises an error of one sentence."""
     with pytest.raises(RequirementError, match=r"needs features, and this task has none: give"):
         select(Task.from_arrays(labels=np.arange(5)), selector, 2)
+
+
+@pytest.mark.parametrize("selector", [*EVERY, Moderate(), CAL(), D2()], ids=lambda s: s.name)
+@pytest.mark.parametrize("size", [1e160, 1e-200])
+def test_features_whose_squares_are_no_numbers_are_refused(selector: Any, size: float) -> None:
+    """They would be picked by what is left of them, in silence."""
+    x = np.random.default_rng(0).normal(size=(40, 3)) * size
+    task = Task.from_arrays(features=x, labels=np.arange(40) % 2, logits=x[:, :2] / size)
+    with pytest.raises((NonFiniteError, OutOfBoundsError), match=r"and above|multiply them by a constant"):
+        select(task, selector, 5)
 
 
 def check(values: list[list[float]]) -> None:

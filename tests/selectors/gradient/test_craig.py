@@ -42,6 +42,20 @@ def test_craig_weights_count_and_its_certificate_holds(per_class: bool, k: int) 
     assert any(note.startswith(f"{len(lost)} examples") for note in chosen.provenance.notes) == bool(lost)
 
 
+@pytest.mark.parametrize("shared", [0.0, 3e3, 1e5])
+def test_the_bound_holds_where_rounding_hides_the_distances(shared: float) -> None:
+    """Gradients that share a long part are as far apart as without it: the bound is at least the true one, and a note says why."""
+    g = (np.random.default_rng(0).normal(size=(60, 7)) + shared).astype(np.float32)
+    chosen = select(Task.from_arrays(gradients=g), CRAIG(), 20)
+    known = chosen.certificate
+    assert known is not None
+    true = all_distances(g.astype(np.float64))[:, chosen.indices].min(1).sum()
+    assert max(true, known.details["gradient_error"]) <= known.details["distance_bound"] * (1 + 1e-6)
+    assert any("few digits" in note for note in chosen.provenance.notes) == (shared > 0)
+    if not shared:
+        assert known.details["distance_bound"] == pytest.approx(true, rel=1e-4)
+
+
 def test_craig_shares_the_budget_over_classes() -> None:
     """Each class has its share by largest remainder, and its picks are the greedy ones inside it."""
     labels = np.repeat([7, 3, 5], [12, 8, 4])

@@ -48,6 +48,14 @@ def test_degenerate_pools(selector: Any, X: np.ndarray) -> None:
         assert got.scores is None or np.isfinite(got.scores).all()
 
 
+@pytest.mark.parametrize("power", [-700, 531])
+def test_zcore_picks_the_same_at_any_size(power: int) -> None:
+    """Its draws multiply coordinates, which leaves the range of float64 unless they are scaled."""
+    X = features(30)
+    plain, scaled = (select(task(x), ZCore(samples=60), 9).indices.tolist() for x in (X, np.ldexp(X, power)))
+    assert scaled == plain
+
+
 @pytest.mark.parametrize("selector", [ALL[0], SemDeDup(clusters=1), SAS(clusters=1), ZCore(9, random_start=False)])
 def test_ties_go_to_the_lowest_index(selector: Any) -> None:
     """For constant features every method without a random start takes 0 first; methods that rank take 0, 1, 2."""
