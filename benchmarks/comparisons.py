@@ -70,7 +70,7 @@ _AT_BEST = (
     "importance:score=loss@1x1.5",
 )  # fmt: skip
 _EFFORTS_OF_ACL = ("rs2@5x1", "rs2@1x1", "rs2@1x1.5")
-_ACL_AT_BEST = ("rs2@1x1.5", "redraw@1x1.5", "rcs@1x1.5", "facility_location@1x1.5", "importance@1x1.5")
+_ACL_AT_BEST = ("rs2@1x1.5", "redraw@1x1.5", "rcs@1x1.5", "importance@1x1.5")
 _CONTRASTIVE_EFFORT = {
     **{name: value for name, value in _CONTRASTIVE.items() if name != "--transfer"}, "--seeds": 6, "--equal": "time",
     "--no-full": None,

@@ -42,11 +42,11 @@ def run(case: FoldingCase, *, data: str, device: torch.device = problem.CPU) -> 
                 with meter(name), task.snapshot(case.seed, 0) as shot:
                     made, _ = shot.rows(groups)
                     rows[name] = torch.stack([made.full(m) for m in range(len(groups))])
-                    folded = shot.record().get("folded", 0) if name == "fast" else folded
+                    folded = shot.record(of_rows=True).get("folded", 0) if name == "fast" else folded
     return {
         "ratio": meter.seconds["fast"] / meter.seconds["plain"],
         "cpu_ratio": meter.cpu_seconds["fast"] / meter.cpu_seconds["plain"],
-        **meter.record(),
+        **meter.record(of_rows=True),
         "folded": folded,
         "least_cosine": float(F.cosine_similarity(rows["fast"], rows["plain"]).min()),
     }

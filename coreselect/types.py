@@ -19,6 +19,10 @@ from coreselect.support.selection_checks import check_selection, record
 Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
 
+OVER_ROUNDS = (
+    "weights have mean 1 over the rounds"  # key of the settings of a selection whose own weights have another mean
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Trace:
@@ -115,7 +119,7 @@ class Provenance:
             task with a validation set, whether the method read it or not.
         disjoint: how it was checked that pool and validation share no example; None if the method did not read validation.
         notes: remarks about settings that the method chose.
-        task: the loss, attack, head, capture and a digest of the model's weights, if the method used a model.
+        task: the loss, attack, head, capture and a digest of the model's weights, if the method used a model; or the arrays.
         command: the command that made it: its name, all options, digests of the files it read; empty for a call from Python.
     """
 

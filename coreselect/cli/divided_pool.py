@@ -1,6 +1,6 @@
 """The pool and the validation set that --pool and --validation-data ask for; what `select` cannot write as positions is refused."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -9,7 +9,7 @@ import typer
 
 from coreselect.budget import count_or_share
 from coreselect.cli.options import ConditionOptions, PoolOptions
-from coreselect.data.conditions import Conditions, ImpurePool, describe
+from coreselect.data.conditions import Conditions, ImpurePool, describe, recorded_conditions
 from coreselect.data.images import labels_of, names_of
 from coreselect.data.labels import why_unlabelled
 from coreselect.data.reading import read_labels
@@ -108,8 +108,8 @@ def divided(asked: ConditionOptions, images: PoolOptions, dataset: Any, share: f
 
 
 @contextmanager
-def naming_validation(size: float, n: int) -> Iterator[None]:
-    """Say which option is meant when n images cannot be divided by --validation.
+def naming_validation(size: float, n: int, option: str = "--validation") -> Iterator[None]:
+    """Say which option is meant when n images cannot be divided by it.
 
     Raises:
         BudgetError: as the block does, in those words.
@@ -117,7 +117,7 @@ def naming_validation(size: float, n: int) -> Iterator[None]:
     try:
         yield
     except BudgetError as error:
-        why = f"--validation {size:g} of {n:,} images leaves one side empty: give a count from 1 to {n - 1:,}."
+        why = f"{option} {size:g} of {n:,} images leaves one side empty: give a count from 1 to {n - 1:,}."
         raise BudgetError(why) from error
 
 
@@ -140,20 +140,20 @@ def impure_again(selection: Selection, dataset: Any) -> ImpurePool | None:
         dataset: the images that `select` read.
     Raises:
         DataError: the dataset has no labels now.
+        RequirementError: picks have no position in it.
     """
     command = selection.provenance.command
     if not command.get("conditions"):
         return None
     held, (seed, conditions) = command["validation"], recorded_conditions(command["conditions"])
+    if conditions.foreign or conditions.duplicates > 1:
+        raise RequirementError(
+            f"this selection was made in a pool under {conditions}, where images come from elsewhere or several times, so that "
+            "picks have no position in the data: leave out --data."
+        )
     pool = holdout(dataset, count_or_share(held["size"]), held["seed"])[0] if "size" in held else dataset
     why = "this selection was made in a pool of labelled images, and the dataset has no labels now."
     return _applied(conditions, pool, seed, why)
-
-
-def recorded_conditions(record: Mapping[str, Any]) -> tuple[int, Conditions]:
-    """Read what `coreselect.data.conditions.describe` wrote."""
-    own = dict(record)
-    return own.pop("seed"), Conditions(**own)
 
 
 def classes_of(dataset: Any, impure: ImpurePool | None) -> dict[str, Any]:

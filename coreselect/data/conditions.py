@@ -14,7 +14,7 @@ They are applied in this order. Only the pool is changed; validation and test st
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import ceil, isfinite
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from coreselect.support.seeding import derive
 
 Mask = NDArray[np.bool_]
 Int64 = NDArray[np.int64]
+MOST = 1_000_000  # times rarer, or as often
 EXAMPLES = {
     "tail": "tail=20", "duplicates": "duplicates=10", "foreign": "foreign=0.5:cifar100", "labels_wrong": "labels-wrong=0.4",
     "shift": "shift=fog:3",
@@ -57,10 +58,14 @@ class Conditions:
     severity: int = 3
 
     def __post_init__(self) -> None:
-        if self.tail is not None and not (isfinite(self.tail) and self.tail >= 1):
-            raise RequirementError(f"tail is how many times rarer the rarest class is, at least 1, got {self.tail}.")
-        if type(self.duplicates) is not int or self.duplicates < 1:
-            raise RequirementError(f"duplicates is how often each image occurs, at least 1, got {self.duplicates}.")
+        if self.tail is not None and not 1 <= self.tail <= MOST:
+            raise RequirementError(
+                f"tail is how many times rarer the rarest class is, from 1 to {MOST:,}, got {self.tail:g}."
+            )
+        if type(self.duplicates) is not int or not 1 <= self.duplicates <= MOST:
+            raise RequirementError(
+                f"duplicates is how often each image occurs, from 1 to {MOST:,}, got {self.duplicates}."
+            )
         for name, share in (("foreign", self.foreign), ("labels-wrong", self.labels_wrong)):
             if not 0 <= share < 1:
                 raise RequirementError(f"{name} is a share in [0, 1), got {share}.")
@@ -101,6 +106,16 @@ class Conditions:
                 raise RequirementError(f"{word!r} has no number: write {example}, for example.") from None
         return cls(**found)
 
+    def __str__(self) -> str:
+        """Write the words that `parse` reads."""
+        words = {
+            "tail": self.tail is not None and f"{self.tail:g}", "duplicates": self.duplicates > 1 and f"{self.duplicates}",
+            "foreign": self.foreign and f"{self.foreign:g}:{self.foreign_data}",
+            "labels-wrong": self.labels_wrong and f"{self.labels_wrong:g}",
+            "shift": self.shift is not None and f"{self.shift}:{self.severity}",
+        }  # fmt: skip
+        return ",".join(f"{name}={value}" for name, value in words.items() if value)
+
     def applied(self, pool: MapStyle, labels: Int64, *, seed: int, foreign: MapStyle | None = None) -> "ImpurePool":
         """Return the pool under these conditions; equal seeds give equal pools.
 
@@ -110,7 +125,7 @@ class Conditions:
             seed: of every draw.
             foreign: items whose first part is an image of the same shape, where `foreign` is above 0.
         Raises:
-            RequirementError: there is no dataset of foreign images, or it has too few.
+            RequirementError: there is no dataset of foreign images, or it has too few; or a class is too small for the tail.
             DataError: the pool has fewer than two classes, and a label is to be wrong.
         """
         classes = np.unique(labels)
@@ -217,10 +232,25 @@ def describe(conditions: Conditions, seed: int) -> dict[str, Any]:
     return {**asdict(conditions), "seed": seed}
 
 
+def recorded_conditions(record: Mapping[str, Any]) -> tuple[int, Conditions]:
+    """Read what `describe` wrote: the seed, and the conditions."""
+    own = dict(record)
+    return own.pop("seed"), Conditions(**own)
+
+
 def _tail(labels: Int64, classes: Int64, ratio: float, rng: np.random.Generator) -> Int64:
-    """Return the positions that are left when class frequencies fall to 1/ratio, ascending."""
+    """Return the positions that are left when class frequencies fall to 1/ratio, ascending.
+
+    Raises:
+        RequirementError: less than one image of the rarest class would be left.
+    """
     order = rng.permutation(classes)
     most = min(int((labels == c).sum() * ratio ** (k / max(1, len(order) - 1))) for k, c in enumerate(order))
+    if most < ratio and len(order) > 1:
+        raise RequirementError(
+            f"tail={ratio:g} leaves the most frequent class {most} of its images here, and the rarest less than one: give a larger "
+            "pool or a smaller tail."
+        )
     left = []
     for k, c in enumerate(order):
         members = rng.permutation(np.flatnonzero(labels == c))

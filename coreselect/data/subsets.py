@@ -121,9 +121,14 @@ def provably_disjoint(pool: Any, validation: Any) -> bool:
 
 
 class Indexed(Dataset[Any]):
-    """A dataset whose items carry their position i: (x, y) becomes (x, y, i), any other item becomes (item, i)."""
+    """A dataset whose items carry their position i: (x, y) becomes (x, y, i), any other item becomes (item, i).
+
+    Raises:
+        DataError: the dataset is a stream, whose items have no positions.
+    """
 
     def __init__(self, dataset: MapStyle) -> None:
+        refuse_stream(dataset, "dataset")
         self.dataset = dataset
 
     def __len__(self) -> int:

@@ -51,9 +51,11 @@ def load_verified(path: Path) -> Any:
         DataError: the file is missing, damaged, of another kind, or asks for code to be run.
         MissingExtraError: it is a file of safetensors, which is not installed.
     """
+    if not path.exists():
+        raise DataError(f"there is no file {path}.")
     if path.suffix == ".safetensors":
         return _safetensors(path)
-    if path.exists() and not path.is_file():
+    if not path.is_file():
         raise DataError(f"{path} is no ordinary file, and a file of weights is needed: give the name of one.")
     damaged = None
     try:
@@ -132,8 +134,7 @@ def choose_weights(held: Any, path: str | Path, key: str | None = None, option: 
 def find_weights(held: Any, names: Collection[str], path: Path, key: str | None = None) -> FoundWeights:
     """Find the weights of a model in what a file holds: a set that `choose_weights` takes, under the model's names.
 
-    If its names are not the model's, common prefixes, as wrappers add them, are taken off or put before, where the names fit
-    exactly then.
+    If its names are not the model's, common prefixes, as wrappers add them, are taken off or put before, where more names fit then.
 
     Args:
         held, path, key: see `choose_weights`.
@@ -145,10 +146,9 @@ def find_weights(held: Any, names: Collection[str], path: Path, key: str | None 
     weights, others = chosen.weights, chosen.other_keys
     words = [f"weights under {chosen.key!r}"] if chosen.key is not None and (others or key) else []
     words += [f"it also holds {', '.join(map(repr, others))} (--weights-key)"] if others and key is None else []
-    for renamed, what in _renamings(weights):
-        if renamed.keys() == set(names):
-            return FoundWeights(renamed, chosen.key, others, "; ".join([*words, *([what] if what else [])]))
-    return FoundWeights(weights, chosen.key, others, "; ".join(words))
+    known = set(names)
+    renamed, what = max(_renamings(weights), key=lambda one: len(one[0].keys() & known) - len(one[0].keys() - known))
+    return FoundWeights(renamed, chosen.key, others, "; ".join([*words, *([what] if what else [])]))
 
 
 def _is_weights(value: Any) -> bool:
@@ -160,19 +160,22 @@ def _is_weights(value: Any) -> bool:
 
 
 def _renamings(weights: Mapping[str, Tensor]) -> Iterator[tuple[dict[str, Tensor], str]]:
-    """Yield the weights with one or two prefixes taken off, or one put before, and what was done in words."""
-    yield dict(weights), ""
+    """Yield the weights with up to two prefixes taken off, and with one put before what is left, and what was done in words."""
+    found = [(dict(weights), "")]
     for first in PREFIXES:
         once = _without(weights, first)
         if once is None:
             continue
-        yield once, f"names without {first!r}"
+        found.append((once, f"names without {first!r}"))
         for second in PREFIXES:
             twice = _without(once, second)
             if twice is not None:
-                yield twice, f"names without {first + second!r}"
+                found.append((twice, f"names without {first + second!r}"))
+    yield from found
     for prefix in PREFIXES:
-        yield {prefix + name: tensor for name, tensor in weights.items()}, f"names with {prefix!r} before"
+        for renamed, what in found:
+            said = f"{what}, and with {prefix!r} before" if what else f"names with {prefix!r} before"
+            yield {prefix + name: tensor for name, tensor in renamed.items()}, said
 
 
 def _without(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor] | None:
@@ -203,4 +206,4 @@ def _blocked(why: UnpicklingError) -> str:
         if begin in text:
             what = text.split(begin, 1)[1].split(" ", 1)[0]
             return f"it asks for {what}, and no code of a file is run: save the weights alone, torch.save(model.state_dict())"
-    return f"it is no file of plain weights ({text[:160]}): save model.state_dict() with torch.save"
+    return f"it is no file of plain weights ({text.split('. ')[0][:160]}): save model.state_dict() with torch.save"

@@ -6,14 +6,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from coreselect.errors import ScheduleError
-from coreselect.types import Selection
+from coreselect.types import OVER_ROUNDS, Selection
 
 
 def factors_of(selection: Selection, n: int) -> NDArray[np.float32]:
-    """Return the weights of a selection, scaled to mean 1, by pool position: float32 [n], NaN outside the selection."""
+    """Return the weights of a selection by pool position: float32 [n], NaN outside the selection.
+
+    They are scaled to mean 1, unless the selection says that its weights have mean 1 over the rounds.
+    """
     assert selection.weights is not None  # the caller has checked
     out = np.full(n, np.nan, np.float32)
-    out[selection.indices] = selection.weights / selection.weights.mean()
+    mean = 1.0 if selection.provenance.settings.get(OVER_ROUNDS) else selection.weights.mean()
+    out[selection.indices] = selection.weights / mean
     return out
 
 

@@ -197,7 +197,8 @@ class CoresetSampler(EpochSampler):
     def weights(self, indices: Tensor) -> Tensor:
         """Return the factors of the per-example losses of some pool positions, float32, in the same shape and on the same device.
 
-        1 for the whole pool and for methods without weights; else the selection's weights, scaled to mean 1 over the selection.
+        1 for the whole pool and for methods without weights; else the selection's weights, scaled to mean 1 over the selection,
+        or over the rounds where a class has no pick in some of them (`PerClass(weighted=True)`).
 
         Raises:
             ScheduleError: a position is not in the current selection.

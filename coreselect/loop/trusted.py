@@ -21,7 +21,7 @@ from torch.utils.data import Sampler
 
 from coreselect.errors import ScheduleError
 from coreselect.support.seeding import generator as seeded
-from coreselect.support.type_checks import whole
+from coreselect.support.type_checks import share_of_one, whole
 
 if TYPE_CHECKING:
     from coreselect.loop.sampler import CoresetSampler
@@ -46,8 +46,7 @@ class TrustedBatches(Sampler[list[int]]):
         self.sampler, self.seed = sampler, whole("seed", seed, ScheduleError)
         self.trusted_size = whole("trusted", trusted, ScheduleError, least=1)
         size = whole("batch_size", batch_size, ScheduleError, least=2)
-        if not 0 < share < 1:
-            raise ScheduleError(f"the trusted share of a batch lies between 0 and 1, got {share}.")
+        share_of_one("the trusted part of a batch", share, ScheduleError, whole=False)
         self.per_batch = max(1, int(share * size + 0.5))
         self.of_pool = size - self.per_batch
         if not self.of_pool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -55,10 +56,22 @@ def save_figure(figure: Figure, path: str | Path) -> None:
 
     kind = _format(path)
     try:
-        with atomic_file(path) as file, rc_context({"svg.hashsalt": "coreselect"}):
+        with atomic_file(path) as file, rc_context({"svg.hashsalt": "coreselect"}), literal_texts(figure):
             figure.savefig(file, format=kind, metadata=dict(FORMATS[kind]))
     except OSError as why:
         raise IndexFileError(f"{path} cannot be written ({why.strerror or why}).") from why
+
+
+@contextmanager
+def literal_texts(figure: Figure) -> Iterator[None]:
+    """Draw texts as they are while the block runs: a `$` in a name begins no mathematics."""
+    from matplotlib import rc_context
+    from matplotlib.text import Text
+
+    with rc_context({"text.parse_math": False}):  # of texts that are made while drawing
+        for text in figure.findobj(Text):
+            text.set_parse_math(False)  # type: ignore[attr-defined]  # they are texts
+        yield
 
 
 def _format(path: str | Path) -> str:

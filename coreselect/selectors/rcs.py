@@ -187,7 +187,7 @@ class RCS:
         made = selection.provenance
         task = with_recorded_steps(task, made.task.get("attack"))
         with task.snapshot(made.seed, made.round) as snapshot:
-            check_same_task(made, snapshot.context.fingerprint, snapshot.record())
+            check_same_task(made, snapshot.context.fingerprint, snapshot.record(of_rows=True))
             problem, _, _ = self._problem(snapshot, len(selection))
             order, theta = replay(problem, selection)
             sigma = self.sigma_of(len(order)) if sigma is None else sigma

@@ -42,7 +42,34 @@ def get_selector(name: str, /, **settings: Any) -> Selector:
     try:
         return factory(**settings)
     except TypeError as why:
+        _refuse_unknown(name, factory, settings)
         raise RequirementError(f"the selector {name!r} cannot be made with {sorted(settings)}: {why}.") from why
+
+
+def _refuse_unknown(name: str, factory: Any, settings: Mapping[str, Any]) -> None:
+    """Refuse settings that the constructor does not have.
+
+    Raises:
+        RequirementError: there is one.
+    """
+    known = _named_parameters(factory)
+    for key in settings:
+        if known is not None and key not in known:
+            has = f"it has {', '.join(known)}" if known else "it has none"
+            raise RequirementError(f"the selector {name!r} has no setting {key!r}; {has}.")
+
+
+def _named_parameters(factory: Any) -> dict[str, Parameter] | None:
+    """Return what a constructor can be given by name; None where it takes any name, or does not say."""
+    try:
+        parameters = signature(factory).parameters
+    except (TypeError, ValueError):  # some callables of other packages do not say
+        return None
+    if any(p.kind is Parameter.VAR_KEYWORD for p in parameters.values()):
+        return None
+    return {
+        key: p for key, p in parameters.items() if p.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+    }
 
 
 def _refuse_incomplete(name: str, factory: Any, settings: Mapping[str, Any]) -> None:

@@ -26,6 +26,8 @@ from coreselect.selectors.registry import COMBINATORS, get_selector
 
 OBJECTIVE_METHODS = ("rcs", "rcs_sampled")  # selectors that read an objective on held-out images
 
+FLAGS = {"side": "filter=0.6", "weighted": "balance=labels"}  # settings that are true or false, and what they belong to
+
 
 def parts_in(words: str) -> list[tuple[str, dict[str, Any]]]:
     """Return the name and the settings of each part of a method.
@@ -91,7 +93,8 @@ def flag(name: str, given: dict[str, Any], key: str) -> bool:
     """
     value = given.pop(key, False)
     if not isinstance(value, bool):
-        raise RequirementError(f"{key} is true or false, such as {name}:{key}=true, got {value!r}.")
+        beside = FLAGS[key]
+        raise RequirementError(f"{key} is true or false, such as {name}:{beside}:{key}=true, got {value!r}.")
     return value
 
 

@@ -28,6 +28,8 @@ def matrix(name: str, values: ArrayLike | None, *, half: bool = False) -> NDArra
     if values is None:
         return None
     array = values if isinstance(values, np.ndarray) else as_array(name, values)
+    if isinstance(array, np.ma.MaskedArray):
+        array = as_array(name, array)
     if array.ndim != 2 or array.dtype.kind != "f":
         raise ShapeError(f"{name} must be a floating-point matrix, got {array.dtype} {list(array.shape)}.")
     own = np.float16 if half and array.dtype.itemsize == 2 else np.float32 if array.dtype.itemsize <= 4 else np.float64
@@ -77,8 +79,12 @@ def as_array(name: str, values: ArrayLike) -> NDArray[Any]:
     """Return the values as an array.
 
     Raises:
-        ShapeError: the rows have different lengths.
+        ShapeError: the rows have different lengths, or values are masked.
     """
+    if isinstance(values, np.ma.MaskedArray):
+        raise ShapeError(
+            f"{name} is a masked array, and what the mask hides has no value: leave those rows out, or fill them."
+        )
     try:
         return host_array(values)
     except ValueError as why:

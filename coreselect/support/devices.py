@@ -83,13 +83,13 @@ def sent(t: Tensor, device: torch.device) -> Tensor:
 
 
 def host_array(values: Any) -> NDArray[Any]:
-    """Return values as an array of numpy; tensors, and tensors in a list, may be on any device.
+    """Return values as an array of numpy; tensors, and tensors in a list, may be on any device. bfloat16 becomes float32.
 
     Raises:
         ValueError: a list holds rows of different lengths.
     """
     if isinstance(values, Tensor):
-        return np.asarray(values.detach().cpu())
+        return np.asarray((values.float() if values.dtype == torch.bfloat16 else values).detach().cpu())
     if isinstance(values, list | tuple) and any(isinstance(v, Tensor) and v.device.type != "cpu" for v in values):
         values = [v.detach().cpu() if isinstance(v, Tensor) else v for v in values]
     return np.asarray(values)

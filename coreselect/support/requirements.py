@@ -15,6 +15,7 @@ _REMEDIES = {  # for each requirement of a selector, how a user can provide it
     "validation": "give validation inputs (coreselect.holdout splits some off), or a validation gradient",
     "validation_labels": "give validation items that are (x, y)",
     "history": "give a history in which training recorded logits of classes (coreselect.history)",
+    "recorded_features": "give a history made with History(n, features=True), and train with it",
     "losses": "give a history in which training recorded losses or logits (coreselect.history)",
 }
 

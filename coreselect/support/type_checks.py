@@ -65,6 +65,20 @@ def whole(name: str, value: Any, error: type[Exception], *, least: int = 0, most
     return number
 
 
+def share_of_one(name: str, value: Any, error: type[Exception], *, whole: bool) -> float:
+    """Return a number above 0 and below 1, or at most 1, as a float.
+
+    Args:
+        name: of the number in the message.
+        error: what is raised.
+        whole: whether it may be 1.
+    """
+    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else 0.0
+    if not 0 < number <= 1 or (number == 1 and not whole):
+        raise error(f"{name} is a share above 0 and {'at most' if whole else 'below'} 1, got {value!r}.")
+    return number
+
+
 def refuse_uncallable(**given: Any) -> None:
     """Refuse values that would be called later and cannot be; None stands for the usual one.
 

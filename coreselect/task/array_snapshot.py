@@ -19,6 +19,7 @@ from coreselect.gradients.store import allocate
 from coreselect.network.layout import Layout
 from coreselect.objectives.objective import Objective
 from coreselect.task.context import Context, missing
+from coreselect.task.provenance import ARRAYS
 from coreselect.task.recipe import ArrayRecipe
 from coreselect.task.snapshot import Snapshot
 from coreselect.types import Int64
@@ -81,6 +82,9 @@ class ArraySnapshot(Snapshot):
 
     def logits(self) -> Tensor:
         return as_tensor(self._take("logits"))
+
+    def record(self, *, of_rows: bool) -> dict[str, Any]:
+        return {ARRAYS: sorted(self.provides)}
 
     def layout(self) -> Layout:
         return Layout(("gradient",), (torch.Size([self._gradients().shape[1]]),))

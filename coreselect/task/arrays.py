@@ -51,8 +51,12 @@ def check_arrays(
     if len(set(lengths.values())) > 1:
         raise ShapeError(f"the arrays disagree about the number of examples: {lengths}.")
     own = arrays["gradients"]
+    if own is not None and not own.shape[1]:
+        raise ShapeError(f"gradients have no numbers in a row, shape {list(own.shape)}: at least one is needed.")
     if query is not None:
-        if query.ndim != 1 or query.dtype.kind not in "fiu" or own is None or query.shape[0] != own.shape[1]:
+        if query.dtype.kind not in "fiu":
+            raise ShapeError(f"validation_gradient must hold floating-point numbers, got {query.dtype}.")
+        if query.ndim != 1 or own is None or query.shape[0] != own.shape[1]:
             width = "there are no gradients" if own is None else f"[{own.shape[1]}]"
             raise ShapeError(
                 f"validation_gradient must be as long as a row of gradients ({width}), got {list(query.shape)}."

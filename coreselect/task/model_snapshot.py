@@ -135,7 +135,9 @@ class ModelSnapshot(Snapshot):
     def objective(self, spec: Objective) -> ValidationObjective:
         return self.context.cached(("objective", spec), lambda: open_objective(self.opened, spec))
 
-    def record(self) -> dict[str, Any]:
+    def record(self, *, of_rows: bool) -> dict[str, Any]:
+        if not of_rows:
+            return {}
         task = self.task
         described = {"loss": task.loss, "attack": task.attack, "head": task.head, "capture": task.capture}
         if task.attack_at is not None:

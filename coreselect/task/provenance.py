@@ -6,6 +6,8 @@ from coreselect.support.records import settings_of, versions
 from coreselect.task.context import Context
 from coreselect.types import Provenance
 
+ARRAYS = "arrays"  # key of a task's record: which arrays it was made of, where there was no model
+
 
 def provenance(
     context: Context,
@@ -20,7 +22,7 @@ def provenance(
 
     Args:
         budget: k, how many examples were chosen.
-        task: description of the model that the rows came from; empty if the selector reads no gradients.
+        task: description of the model that the rows came from, empty if the selector reads no gradients; or the arrays.
         settings: facts to record in addition to the selector's own settings.
     """
     own = settings_of(selector)  # a dictionary if the selector is a dataclass

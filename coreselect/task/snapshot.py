@@ -118,9 +118,9 @@ class Snapshot(ABC):
     def objective(self, spec: Objective) -> Any:
         """Open an objective on validation: an object with `query(θ′)`, `recraft(θ′)` and, for a model, values."""
 
-    def record(self) -> dict[str, Any]:
-        """Describe the model, loss and attack that the rows came from; empty without a model."""
-        return {}
+    @abstractmethod
+    def record(self, *, of_rows: bool) -> dict[str, Any]:
+        """Describe the arrays; or the model, loss and attack that rows came from, empty if there are none (`of_rows`)."""
 
     def as_used(self, selector: Any) -> Any:
         """Return a selector for the record: with the attacks that its objectives have used."""
@@ -234,7 +234,7 @@ class Snapshot(ABC):
             settings: facts to record in addition to the selector's own settings.
         """
         indices = np.asarray(indices, dtype=np.int64)
-        task = self.record() if "gradients" in selector.requires else {}
+        task = self.record(of_rows="gradients" in selector.requires)
         return Selection(
             indices=indices,
             source_indices=self.context.source[self.positions[indices]],

@@ -78,7 +78,7 @@ def test_a_selection_in_words_is_chosen_again_and_several_get_files_of_their_own
         ("rs2:filter=0.5:side=true", (), "'train' and 'compare' do"),
         ("rs2:balance=labels", ("--balance", "labels"), "an option divides the pool too"),
         ("k_center:window=20", ("--window", "20"), "an option divides the pool too"),
-        ("k_center:colour=red", (), "'k_center' cannot be made with ['colour']"),
+        ("k_center:colour=red", (), "'k_center' has no setting 'colour'"),
         ("craig:target", (), "write key=value after the name and a colon"),
         ("craig:target=test", (), "target"),
         ("per_class", (), "combines other selectors"),

@@ -120,19 +120,37 @@ def test_such_a_pool_is_selected_from_like_any_other() -> None:
         ("tail=3,tail=4", "each once"),
         ("", "described by"),
         ("tail=x", "has no number"),
-        ("tail=0.5", "at least 1"),
-        ("tail=nan", "at least 1"),
+        ("tail=0.5", "from 1 to"),
+        ("tail=nan", "from 1 to"),
         ("labels-wrong=1", "share in"),
         ("labels-wrong=-0.1", "share in"),
         ("foreign=0.5", "written with the dataset"),
-        ("duplicates=0", "at least 1"),
+        ("duplicates=0", "from 1 to"),
         ("duplicates=1.5", "has no number"),
+        ("tail=1e308", "from 1 to 1,000,000"),
+        ("duplicates=99999999999999", "from 1 to 1,000,000"),
     ],
 )
 def test_words_that_mean_nothing_are_refused(words: str, said: str) -> None:
     """In one sentence that shows the form."""
     with pytest.raises(RequirementError, match=said):
         Conditions.parse(words)
+
+
+@pytest.mark.parametrize(
+    "words", ["tail=20", "tail=2.5,duplicates=3,foreign=0.5:cifar100,labels-wrong=0.4,shift=fog:2"]
+)
+def test_conditions_are_written_as_they_are_read(words: str) -> None:
+    """So that a record can be given to --pool again."""
+    assert str(Conditions.parse(words)) == words
+
+
+def test_a_tail_that_the_classes_are_too_small_for_is_refused() -> None:
+    """50 images of each class bear a ratio of 50, and none of 60, whose rarest class would have less than one image."""
+    made = Conditions(tail=50).applied(POOL, LABELS, seed=0)
+    assert sorted(np.bincount(made.targets).tolist())[::3] == [1, 50]
+    with pytest.raises(RequirementError, match="the rarest less than one"):
+        Conditions(tail=60).applied(POOL, LABELS, seed=0)
 
 
 def test_what_the_data_cannot_give_is_refused() -> None:

@@ -111,6 +111,23 @@ def test_a_prefix_is_put_before_where_names_fit_exactly_then(prefix: str, tmp_pa
     assert repr(prefix) in found.said
 
 
+def test_one_prefix_is_exchanged_for_another() -> None:
+    """DataParallel saves `module.`, where a model that holds the network has `model.` before its names."""
+    weights = network().state_dict()
+    found = find_weights({f"module.{n}": v for n, v in weights.items()}, [f"model.{n}" for n in weights], Path("w.pt"))
+    assert same(found.weights, {f"model.{n}": v for n, v in weights.items()})
+    assert found.said == "names without 'module.', and with 'model.' before"
+
+
+def test_names_that_do_not_fit_are_those_of_the_nearest_form() -> None:
+    """So that an error names the one tensor that is missing, and not all of them twice."""
+    weights = network().state_dict()
+    left_out = next(iter(weights))
+    held = {n: v for n, v in weights.items() if n != left_out}
+    found = find_weights(held, [f"model.{n}" for n in weights], Path("w.pt"))
+    assert {f"model.{n}" for n in weights} - found.weights.keys() == {f"model.{left_out}"}
+
+
 def test_a_query_encoder_is_taken_and_its_key_encoder_left(tmp_path: Path) -> None:
     """As MoCo saves both."""
     query, key = network(0).state_dict(), network(1).state_dict()
@@ -155,5 +172,5 @@ def test_safetensors_are_read(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(DataError, match="cannot be read as safetensors"):
         load_verified(path)
-    with pytest.raises(DataError, match="cannot be read as safetensors"):
+    with pytest.raises(DataError, match="there is no file"):
         load_verified(tmp_path / "none.safetensors")

@@ -86,8 +86,8 @@ def test_numbers_out_of_range_are_refused() -> None:
     """A share of all or nothing, batches of one, no trusted examples, a share that leaves the pool nothing."""
     sampler, _ = made()
     for given, said in (
-        ((M, 8, 0.0), "between 0 and 1"),
-        ((M, 8, 1.0), "between 0 and 1"),
+        ((M, 8, 0.0), "above 0 and below 1"),
+        ((M, 8, 1.0), "above 0 and below 1"),
         ((M, 1, 0.5), "batch_size"),
         ((0, 8, 0.5), "trusted"),
         ((M, 8, 0.99), "leaves no example of the pool"),

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from coreselect import select
-from coreselect.errors import CoreselectError, RequirementError, ShapeError
+from coreselect.errors import CoreselectError, NonFiniteError, RequirementError, ShapeError
 from coreselect.losses import CallableLoss
 from coreselect.selectors import (
     CRAIG,
@@ -170,6 +170,7 @@ WRONG = {
     "examples that mix": (lambda o, t: (o - o.mean(0)).square().mean(1), "alone than in a batch"),
     "a failure": (lambda o, t: o[:, 9], "fails on outputs"),
     "no tensor": (lambda o, t: [1.0], "gives a list"),
+    "no gradient": (lambda o, t: (o - t).square().mean(1).detach(), "has no gradient"),
 }
 
 
@@ -181,6 +182,12 @@ def test_another_form_than_one_value_an_example_is_refused(which: str, selector:
     with pytest.raises(ShapeError, match=told) as caught:
         select(task_of("float vectors", loss=loss), selector, 5)
     assert "\n" not in str(caught.value)
+
+
+def test_a_loss_that_is_nan_for_finite_outputs_is_refused() -> None:
+    """It is the loss that has to be looked at, not the examples."""
+    with pytest.raises(NonFiniteError, match="for finite outputs"):
+        select(task_of("float vectors", loss=lambda o, t: (o - t).mean(1) * float("nan")), cases.rcs(), 5)
 
 
 def test_targets_that_are_repeated_to_fit_are_refused() -> None:

@@ -37,6 +37,10 @@ class TestFromArrays:
             ({"gradients": np.zeros((3, 2)), "validation_gradient": np.zeros(3)}, "as long as"),
             ({"gradients": np.zeros((3, 2)), "validation_gradient": np.zeros((1, 2))}, "as long as"),
             ({"features": np.zeros((3, 2)), "validation_gradient": np.zeros(2)}, "no gradients"),
+            ({"gradients": np.zeros((3, 2)), "validation_gradient": np.zeros(2, dtype=bool)}, "floating-point numbers"),
+            ({"gradients": np.zeros((3, 0)), "validation_gradient": np.zeros(0)}, "no numbers in a row"),
+            ({"features": np.ma.masked_equal(np.arange(6.0).reshape(3, 2), 3)}, "masked array"),
+            ({"labels": np.ma.masked_equal(np.arange(3), 1)}, "masked array"),
             ({"gradients": np.zeros((2, 2)), "groups": [0, 0, 2]}, "groups"),
             ({"gradients": np.zeros((3, 2)), "groups": [0, 0, 1]}, "groups"),
             ({"gradients": np.zeros((2, 2)), "groups": [0, -1, 1]}, "groups"),
@@ -114,6 +118,13 @@ class TestFromArrays:
         with pytest.warns(UserWarning, match="single examples"):
             chosen = select(task, cases.rcs(groups="example", group_size=None), 5)
         assert sorted(chosen.indices.tolist()) == sorted(np.argsort(-mapped.sum(1))[:5].tolist())
+
+    @pytest.mark.parametrize("name", ["features", "logits", "gradients"])
+    def test_bfloat16_becomes_float32(self, name: str) -> None:
+        """numpy has no bfloat16."""
+        values = torch.randn(12, 3, generator=torch.Generator().manual_seed(0)).bfloat16()
+        given: Any = {name: values}
+        assert torch.equal(torch.as_tensor(getattr(Task.from_arrays(**given), name)), values.float())
 
     def test_half_precision_arrays_are_raised(self) -> None:
         """float16 arrays are taken as float32."""

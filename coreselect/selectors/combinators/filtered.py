@@ -22,6 +22,7 @@ from coreselect.protocols import Selector, TaskLike
 from coreselect.selectors.checks import class_labels, finite_logits, log_probabilities, logit_work
 from coreselect.selectors.combinators.merge import Part, merge
 from coreselect.support.array_checks import as_array
+from coreselect.support.type_checks import share_of_one
 from coreselect.task.snapshot import Snapshot
 from coreselect.types import Float64, Int64, Selection
 
@@ -45,8 +46,7 @@ class Filtered:
     name = "filtered"
 
     def __post_init__(self) -> None:
-        if not 0 < self.keep <= 1:
-            raise ShapeError(f"keep is a share in (0, 1], got {self.keep}.")
+        share_of_one("keep", self.keep, ShapeError, whole=True)
         if self.losses is not None:
             given = as_array("losses", self.losses)
             if given.ndim != 1 or given.dtype.kind not in "fiu" or not np.isfinite(given).all():

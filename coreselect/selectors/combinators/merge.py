@@ -17,11 +17,18 @@ class Part:
     selection: Selection
 
 
-def merge(snapshot: Snapshot, selector: Any, parts: list[Part], certificate: Certificate | None = None) -> Selection:
+def merge(
+    snapshot: Snapshot,
+    selector: Any,
+    parts: list[Part],
+    certificate: Certificate | None = None,
+    settings: dict[str, Any] | None = None,
+) -> Selection:
     """Concatenate parts in order; groups are numbered on, and picks of parts without weights get weight 1 if others have some.
 
     Args:
         certificate: of the whole, joined from those of the parts; None: the whole has none, and a note says so if parts have.
+        settings: facts to record in addition to the selector's own settings.
     """
     groups: list[Int64] = []
     first = 0
@@ -49,6 +56,7 @@ def merge(snapshot: Snapshot, selector: Any, parts: list[Part], certificate: Cer
         diagnostics=parts[0].selection.diagnostics if len(parts) == 1 else None,
         nested=len(parts) == 1 and parts[0].selection.nested,
         notes=tuple(sorted(notes)),
+        settings=settings,
     )
 
 

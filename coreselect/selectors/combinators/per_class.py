@@ -23,9 +23,10 @@ from coreselect.planning.needs import NaturalPass, Need, OwnWork, Sizes
 from coreselect.protocols import Selector, TaskLike
 from coreselect.selectors.combinators.merge import Part, merge
 from coreselect.support.turns import Turns, turns
+from coreselect.support.type_checks import whole
 from coreselect.task.snapshot import Snapshot
 from coreselect.task.stratification import CLUSTERS, strata_needs, strata_of
-from coreselect.types import Int64, Selection
+from coreselect.types import OVER_ROUNDS, Int64, Selection
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,9 @@ class PerClass:
     name = "per_class"
 
     def __post_init__(self) -> None:
-        if self.by not in ("labels", "clusters") or self.clusters < 1:
-            raise ShapeError(f"by is 'labels' or 'clusters', of at least 1, got {self.by!r} and {self.clusters}.")
+        whole("clusters", self.clusters, ShapeError, least=1)
+        if self.by not in ("labels", "clusters"):
+            raise ShapeError(f"by is 'labels' or 'clusters', got {self.by!r}.")
         if isinstance(self.shares, str) and self.shares not in ("pool", "equal"):
             raise ShapeError(f"shares are 'pool', 'equal' or a number for each class, got {self.shares!r}.")
 
@@ -95,7 +97,8 @@ class PerClass:
                     mean = float(shares.quotas[number]) if renews and shares.quotas[number] < 1 else own
                     chosen = replace(chosen, weights=weights * ((len(m) / n) * (k / mean)))
                 parts.append(Part(m, chosen))
-            return merge(snapshot, self, parts)
+            some = self.weighted and renews and any(0 < q < 1 for q in shares.quotas)
+            return merge(snapshot, self, parts, settings={OVER_ROUNDS: True} if some else None)
 
     def _turns(self, k: int, sizes: list[int]) -> Turns:
         """Return how many picks each class gets in each round."""

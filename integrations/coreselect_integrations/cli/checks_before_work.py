@@ -5,22 +5,29 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, nullcontext
+from dataclasses import replace
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from coreselect import Selector
 from coreselect.budget import resolve
 from coreselect.cli.divided_pool import naming_validation
 from coreselect.data.labels import SparseLabelsError, why_unlabelled
-from coreselect.errors import BudgetError, DataError
+from coreselect.errors import BudgetError, DataError, RequirementError
 from coreselect.io.sole_use import sole_use
 from coreselect.loop.round_store import RoundStore
+from coreselect.objectives.following import parts
+from coreselect.selectors import Filtered
 from coreselect.support import ranks
 from coreselect_integrations.cli.run_progress import counted
 from coreselect_integrations.networks import Saved, network_file, open_network
 from coreselect_integrations.pretraining.dataset_shape import count_classes
 from coreselect_integrations.pretraining.division import PLAIN, Division
+from coreselect_integrations.pretraining.settings import SYSTEMS, Settings
+from coreselect_integrations.pretraining.side_filter import SideFiltered
 
 
 def check_folder(out: Path, option: str = "--out") -> None:
@@ -100,8 +107,18 @@ def classes_in(dataset: Any, name: str, purpose: str) -> int:
         raise DataError(why) from error
 
 
-def held_out(dataset: Any, size: float, seed: int, division: Division = PLAIN) -> tuple[Any, Any]:
-    """Split a dataset by --validation, a share below 1 or a count, or as a division says. Return (pool, held out).
+def with_classes(settings: Settings, dataset: Any, pools: Iterable[Any]) -> Settings:
+    """Return settings whose network knows all classes of a dataset, where one of the pools cut from it lacks the last ones."""
+    if not SYSTEMS[settings.system].supervised:
+        return settings
+    whole = count_classes(dataset)
+    return settings if all(count_classes(pool) == whole for pool in pools) else replace(settings, classes=whole)
+
+
+def held_out(
+    dataset: Any, size: float, seed: int, division: Division = PLAIN, option: str = "--validation"
+) -> tuple[Any, Any]:
+    """Split a dataset by an option, a share below 1 or a count, or as a division says. Return (pool, held out).
 
     Raises:
         DataError: there are fewer than two images.
@@ -109,10 +126,27 @@ def held_out(dataset: Any, size: float, seed: int, division: Division = PLAIN) -
     """
     n = len(dataset)
     if n < 2:
-        why = f"the data holds {n} images: at least two are needed, one of them held out."
+        why = f"there {'is' if n == 1 else 'are'} {counted(n, 'image')} to divide by {option}: at least two are needed."
         raise DataError(why)
-    with naming_validation(size, n):
+    with naming_validation(size, n, option):
         return division.split(dataset, size, seed)
+
+
+def check_filters(selector: Selector | None, fraction: float, pool: Any) -> None:
+    """Refuse a filter that leaves fewer images than are to be chosen, at most one more than its share of each class.
+
+    Raises:
+        RequirementError: it does.
+    """
+    n = len(pool)
+    for part in parts(selector):
+        if isinstance(part, Filtered | SideFiltered) and part.keep < 1:
+            k, left = resolve(fraction, n), ceil(part.keep * n) + count_classes(pool)
+            if k > left:
+                raise RequirementError(
+                    f"a filter of {part.keep:g} leaves at most {left:,} of {counted(n, 'image')}, and {k:,} are to be chosen: "
+                    "raise it, or choose fewer."
+                )
 
 
 def check_shares(fractions: Iterable[float], pool: int) -> None:

@@ -15,9 +15,17 @@ from coreselect.cli.launcher import launched
 from coreselect.cli.options import AttackOptions, ConditionOptions, MachineOptions, PoolOptions
 from coreselect.cli.processes import as_rank
 from coreselect.data.items import check_timeout
-from coreselect.errors import CoreselectError, MissingExtraError
+from coreselect.errors import CoreselectError, DataError, MissingExtraError
+from coreselect.objectives.following import parts
 from coreselect.support.told import told
-from coreselect_integrations.cli.checks_before_work import check_shares, classes_in, folder_of_run, held_out
+from coreselect_integrations.cli.checks_before_work import (
+    check_filters,
+    check_shares,
+    classes_in,
+    folder_of_run,
+    held_out,
+    with_classes,
+)
 from coreselect_integrations.cli.compare_options import EvaluationOptions, StudyOptions
 from coreselect_integrations.cli.compare_study import check_study, make_settings, make_study, seeds_in, transfer_name
 from coreselect_integrations.cli.compare_table import show
@@ -98,6 +106,9 @@ def _run(request: Request, study: Study, device: torch.device, dealing: Dealing 
     train, test = request.pool.read("train", request.pool.rows), request.pool.read("test", request.evaluation.test_rows)
     study = replace(study, division=division_for(request.conditions, request.pool, train))
     test = study.division.shifted(test)
+    _check_labels(data, train, test)
+    pools = (held_out(train, study.settings.validation, seed, study.division)[0] for seed in study.seeds)
+    study = replace(study, settings=with_classes(study.settings, train, pools))
     if request.own.checkpoint is not None:
         study = replace(study, start=own_weights(request.own, network_for(study.settings, train)))
     about = {
@@ -188,10 +199,13 @@ def _check_data(study: Study, data: str, train: Any, test: Any) -> int:
     """
     pool, held = held_out(train, study.settings.validation, 0, study.division)
     for method in study.methods:
-        if isinstance(study.make(method, study.settings), TrustedDraws):
+        selector = study.make(method, study.settings)
+        towards = any(getattr(part, "target", None) == "validation" for part in parts(selector))
+        if isinstance(selector, TrustedDraws) or towards or "validation_labels" in selector.requires:
             classes_in(held, "the validation set", method)
+        for fraction in study.fractions:
+            check_filters(selector, fraction, pool)
     check_shares(study.fractions, len(pool))
-    _check_labels(data, train, test)
     check_images(test, network_for(study.settings, pool), f"{data}, test")
     return len(pool)
 
@@ -217,10 +231,15 @@ def _check_labels(data: str, train: Any, test: Any) -> None:
     """Refuse a dataset without labels, which no network can be evaluated on.
 
     Raises:
-        DataError: it has none.
+        DataError: it has none, or its test images have more classes.
     """
-    classes_in(train, data, "training or fine-tuning a classifier")
-    classes_in(test, f"{data}, test", "an accuracy")
+    known = classes_in(train, data, "training or fine-tuning a classifier")
+    asked = classes_in(test, f"{data}, test", "an accuracy")
+    if asked > known:
+        raise DataError(
+            f"{data}, test has labels up to {asked - 1}, and the training images have none above {known - 1}: give training images "
+            "of every class."
+        )
 
 
 def _pictures(records: Sequence[Record], said: str, talk: Console) -> list[bytes | None]:

@@ -26,7 +26,7 @@ from coreselect_integrations.cli.comparison_progress import ComparisonProgress
 from coreselect_integrations.comparison import Cell, Runtime, Study, compare
 from coreselect_integrations.comparison.statistics import REFERENCE, WARM, MeanStd, Record, paired
 from coreselect_integrations.comparison.tables import NONE, percent
-from coreselect_integrations.pretraining.run import CORESET
+from coreselect_integrations.pretraining.coreset_file import CORESET
 from coreselect_integrations.pretraining.settings import Settings
 from coreselect_integrations.training.runs import LOG
 

@@ -37,6 +37,7 @@ from coreselect_integrations.pretraining.epoch import network_for
 from coreselect_integrations.pretraining.presets import defaults
 from coreselect_integrations.pretraining.settings import SYSTEMS, Settings
 from coreselect_integrations.pretraining.trained import epoch_of, settings_of_network
+from coreselect_integrations.pretraining.trusted_draws import TrustedDraws
 from coreselect_integrations.pretraining.warmup import image_shape, warm_network
 
 
@@ -192,6 +193,10 @@ def _methods(text: str, settings: Settings) -> dict[str, Selector]:
         own = [word for word in words if settings_for(word, settings) != settings]
     except CoreselectError as why:
         raise typer.BadParameter(f"--selectors: {why}") from why
+    if any(isinstance(one, TrustedDraws) for one in made.values()):
+        raise typer.BadParameter(
+            "--selectors: controls that train on the validation set are lines of train, compare and race."
+        )
     if own:
         raise typer.BadParameter(
             f"--selectors: {own[0]!r} needs another capture or attack than the other methods: give --step, --attack-steps or "

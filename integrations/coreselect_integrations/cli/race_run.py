@@ -18,7 +18,14 @@ from coreselect.cli.processes import as_rank
 from coreselect.data.items import check_timeout
 from coreselect.errors import CoreselectError
 from coreselect.io.sole_use import shared_use
-from coreselect_integrations.cli.checks_before_work import check_folder, check_shares, classes_in, held_out
+from coreselect_integrations.cli.checks_before_work import (
+    check_filters,
+    check_folder,
+    check_shares,
+    classes_in,
+    held_out,
+    with_classes,
+)
 from coreselect_integrations.cli.compare_options import StudyOptions
 from coreselect_integrations.cli.compare_study import make_settings, shares, words_in
 from coreselect_integrations.cli.options import NetworkOptions, OwnOptions, ScheduleOptions, TrainingOptions
@@ -76,9 +83,12 @@ def _run(request: Request, race: Race, device: torch.device, *, json: bool) -> N
         torch.set_num_threads(request.num_threads)
     train = request.pool.read("train", request.pool.rows)
     classes_in(train, request.pool.data, "judging the networks of a race")
-    rest, judged = held_out(train, race.judged, race.settings.seed)
+    rest, judged = held_out(train, race.judged, race.settings.seed, option="--judge-on")
     pool, held = held_out(rest, race.settings.validation, race.settings.seed)
+    race = replace(race, settings=with_classes(race.settings, train, [pool]))
     check_shares([arm.fraction for arm in race.arms if arm.method != FULL], len(pool))
+    for arm in race.arms:
+        check_filters(arm.selector(race.settings), arm.fraction, pool)
     if request.own.checkpoint is not None:
         race = replace(race, start=own_weights(request.own, network_for(race.settings, pool)))
     talk = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
@@ -160,7 +170,7 @@ def checked_race(request: Request) -> Race:
         raise typer.BadParameter(f"--efforts: {why}") from why
     fractions = shares(options.fractions)
     try:
-        arms = arms_of(words_in(options.arms), fractions, efforts)
+        arms = arms_of(words_in(options.arms), fractions, efforts, settings.start)
     except CoreselectError as why:
         raise typer.BadParameter(f"--arms: {why}") from why
     if not arms:

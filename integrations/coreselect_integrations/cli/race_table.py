@@ -88,7 +88,8 @@ def _table(places: Sequence[Place]) -> Table:
             table.add_row(o.arm, str(o.rung + 1), "failed")
             continue
         table.add_row(
-            o.arm, str(o.rung + 1), f"{100 * o.standard:.1f}", f"{100 * o.robust:.1f} ± {100 * o.error:.1f}",
+            o.arm + " *" * (o.cut is not None), str(o.rung + 1), f"{100 * o.standard:.1f}",
+            f"{100 * o.robust:.1f} ± {100 * o.error:.1f}",
             "" if not rank else f"{100 * o.behind:.1f} ± {100 * o.behind_error:.1f}", "" if o.p is None else f"{o.p:.2g}",
             duration(o.seconds), style="bold" if not rank else None,
         )  # fmt: skip
@@ -102,6 +103,12 @@ def _verdict(places: Sequence[Place], n: int) -> str:
         f"behind: points of robust accuracy behind the winner, at equal time in the last rung of each arm, on the same {n:,} "
         "images; p: sign test, corrected by Holm. Spreads are those of the images, not of seeds.\n"
     )
+    early = [f"{o.arm} ({o.cut})" for o in places if o.cut is not None]
+    if early:
+        said += f"* ended early to keep the time: {'; '.join(early)}.\n"
     if not alike:
-        return said + "every other arm is distinguishable from the winner."
+        judged = sum(o.robust is not None for o in places)
+        return said + (
+            "every other arm is distinguishable from the winner." if judged > 1 else "no other arm was judged."
+        )
     return f"{said}not distinguishable from the winner: {', '.join(alike)}."

@@ -16,7 +16,14 @@ from coreselect.cli.processes import as_rank
 from coreselect.cli.select_options import WorkOptions
 from coreselect.data.items import check_timeout
 from coreselect.support import ranks
-from coreselect_integrations.cli.checks_before_work import folder_of_run, held_out, network_at, store_of_run
+from coreselect_integrations.cli.checks_before_work import (
+    check_filters,
+    folder_of_run,
+    held_out,
+    network_at,
+    store_of_run,
+    with_classes,
+)
 from coreselect_integrations.cli.divided import asked_conditions, division_for
 from coreselect_integrations.cli.options import OwnOptions
 from coreselect_integrations.cli.own_network import check_own, own_settings, own_weights
@@ -102,6 +109,8 @@ def _run(request: Request, device: torch.device, *, json: bool) -> None:
         return held_out(dataset, settings.validation, settings.seed, division)
 
     images, held = divide() if coreset is None else pool_of(coreset, dataset, divide, str(request.coreset))
+    settings = with_classes(settings, dataset, [images])
+    check_filters(method, settings.fraction, images)
     if request.own.checkpoint is not None:
         start = own_weights(request.own, network_for(settings, images))
     own_data = request.conditions.validation_data

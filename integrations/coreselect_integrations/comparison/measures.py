@@ -18,8 +18,9 @@ from coreselect_integrations.evaluation.corruptions import evaluate_generated
 from coreselect_integrations.evaluation.named import accuracies
 from coreselect_integrations.finetuning import MODES, finetune
 from coreselect_integrations.networks import RoutedNetwork, route_call
+from coreselect_integrations.pretraining.coreset_file import CORESET
 from coreselect_integrations.pretraining.dataset_shape import count_classes, evenly_spaced
-from coreselect_integrations.pretraining.run import CORESET, Pretrained
+from coreselect_integrations.pretraining.run import Pretrained
 from coreselect_integrations.pretraining.settings import Settings
 from coreselect_integrations.systems.augment import cropped_by, usual_crop
 

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from coreselect.errors import missing_extra
+from coreselect.report.figure import literal_texts
 from coreselect_integrations.comparison.statistics import FULL, WARM, Line, MeanStd, Record, lines
 
 UNITS = (("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0))
@@ -66,7 +67,8 @@ def pareto(records: Sequence[Record], caption: str = "", kind: str = "png") -> b
         figure.supxlabel(caption, fontsize=8, color="0.3")
     figure.legend(handles=handles, loc="outside right center", fontsize=8, frameon=False, ncols=columns)
     out = io.BytesIO()
-    figure.savefig(out, format=kind, dpi=130)
+    with literal_texts(figure):
+        figure.savefig(out, format=kind, dpi=130)
     return out.getvalue()
 
 

@@ -8,13 +8,15 @@ from typing import Any, Unpack
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from coreselect import Task
 from coreselect.network.placing import placed
 from coreselect.support.devices import usable_device
 from coreselect.support.records import settings_of
+from coreselect.task.dry_probe import probe_loss
 from coreselect_integrations.finetuning.modes import Mode
 from coreselect_integrations.finetuning.runtime import RuntimeOptions, loop_options, open_run
 from coreselect_integrations.finetuning.tuning import Tuning, begin, finish, train_epoch
-from coreselect_integrations.networks import NetworkSpec, RoutedNetwork, Transfer
+from coreselect_integrations.networks import NetworkSpec, RoutedNetwork, Transfer, route_call
 from coreselect_integrations.systems.augment import Augment, crop_flip
 from coreselect_integrations.training.batches import Batches
 from coreselect_integrations.training.epoch_log import EpochLog
@@ -86,11 +88,16 @@ def train_all_epochs(
         drop_last: leave out the last batch of an epoch if it is not full, unless it is the only batch.
     Raises:
         RequirementError: the dataset is empty, or epochs is below 0 or the batch size below 1.
+        ShapeError: a loss of the user's does not give one value for each example.
     """
     mode, device, precision = tuning.mode, runtime.get("device"), runtime.get("precision")
     epochs = mode.epochs if epochs is None else epochs
     batch_size = mode.batch_size if batch_size is None else batch_size
     placed(tuning.network, None if device is None else usable_device(device))
+    if mode.own_loss is not None:
+        probe_loss(
+            Task.from_model(tuning.network, dataset, loss=mode.loss, attack=mode.attack, call=route_call, device=device)
+        )
     optimizer = tuning.optimizer(lr)
     schedule = Schedule(optimizer, mode.curve(epochs))
     settings = {

@@ -35,10 +35,11 @@ def network_for(settings: Settings, pool: Any, num_workers: int = 0) -> NetworkS
     channels, size = image_shape(pool) if is_own(settings.arch) else square_shape(pool, "the pool")
     system = SYSTEMS[settings.system]
     supervised = system.supervised
+    classes = max(count_classes(pool, num_workers), settings.classes or 0) if supervised else None
     family = "sat" if supervised else "acl" if system.attacked else "cl"
     return spec_for(
         settings.arch, family, channels=channels, size=size, stem=settings.stem, projection=settings.projection,
-        classes=count_classes(pool, num_workers) if supervised else None, routes=settings.routes,
+        classes=classes, routes=settings.routes,
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from coreselect.errors import RequirementError
 from coreselect.io.fingerprint import fingerprint
 from coreselect.protocols import TaskLike
 from coreselect.support.records import digest_of
+from coreselect.task.provenance import ARRAYS
 
 
 class FixedCoreset:
@@ -49,7 +50,7 @@ class FixedCoreset:
 
 def made_of_arrays(selection: Selection) -> bool:
     """Return whether a selection was made from arrays, such as features, so that it does not know the images of its pool."""
-    return not selection.provenance.task
+    return ARRAYS in selection.provenance.task
 
 
 def check_pool(selection: Selection, fingerprint: str) -> None:

@@ -42,10 +42,9 @@ class Guarded:
         """
         gap = self.training - self.multi_step
         said = f"{self.training:.1%} under the training attack, {self.multi_step:.1%} under {STEPS} steps"
-        if gap - 2 * _error(gap, self.n) > GAP:
+        if least(gap, self.n) > GAP:
             return said
-        half = best / 2
-        return f"{said}, {best:.1%} before" if self.multi_step + 2 * _error(half, self.n) < half else None
+        return f"{said}, {best:.1%} before" if self.multi_step < least(best / 2, self.n) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +75,8 @@ class Guard:
         return Guarded(found[0].robust, found[1].robust, found[1].n)
 
 
-def _error(share: float, n: int) -> float:
-    """Return the standard error of a share of n images."""
-    return math.sqrt(max(0.0, share * (1 - share)) / n)
+def least(share: float, n: int) -> float:
+    """Return the lower end of a share of n images, two standard errors away (Wilson, *JASA* 22, 1927)."""
+    z2 = 4 / n
+    share = max(0.0, share)
+    return (share + z2 / 2 - math.sqrt(z2 * share * (1 - share) + z2 * z2 / 4)) / (1 + z2)

@@ -36,6 +36,7 @@ from coreselect_integrations.networks import (
     save_network,
     started,
 )
+from coreselect_integrations.pretraining.coreset_file import save_coreset
 from coreselect_integrations.pretraining.division import NOT_DIVIDED
 from coreselect_integrations.pretraining.encoders import encoder_for, losses, refuse_ranks, result_of
 from coreselect_integrations.pretraining.epoch import network_for, train_epoch
@@ -57,8 +58,6 @@ from coreselect_integrations.training.resident import ResidentLoader, loader_for
 from coreselect_integrations.training.runs import Run
 from coreselect_integrations.training.schedule import Schedule
 from coreselect_integrations.training.workers import Worker
-
-CORESET = "coreset.npz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +232,7 @@ def pretrain(
             worker.settle()
             seen.add(sampler)
             if chosen is not None and writes:
-                chosen.save(folder / CORESET)
+                save_coreset(chosen, folder, pool, settings, division)
             record = {
                 **of_training(log, rate, len(loader)), "select_seconds": select_seconds,
                 "cpu_seconds": process_time() - cpu_start, "select_cpu_seconds": select_cpu_seconds, "seen": seen.share,
@@ -245,7 +244,7 @@ def pretrain(
             if overfits is not None:
                 record = watch.back(run, record, overfits)
                 if sampler.selection is not None:
-                    sampler.selection.save(folder / CORESET)
+                    save_coreset(sampler.selection, folder, pool, settings, division)
                 if ended is not None and ended(record) is True and run.done:
                     break
                 continue

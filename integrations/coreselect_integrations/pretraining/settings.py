@@ -73,6 +73,7 @@ class Settings:
         routes: see `networks.NetworkSpec`.
         own_loss, own_views, own_epoch: names of code of yours (`own_code.admit`) in place of the system's loss, views and loop of
             an epoch, see `own_parts`; None takes those of the system.
+        classes: that the network tells apart at least, where the pool does not hold all of them.
     """
 
     system: str
@@ -122,18 +123,15 @@ class Settings:
     own_loss: str | None = None
     own_views: str | None = None
     own_epoch: str | None = None
+    classes: int | None = None
 
     def __post_init__(self) -> None:
         look_up(SYSTEMS, self.system, "training system")
         maker_of(self.arch)
         for name, known in (
-            ("precision", tuple(DTYPES)),
-            ("optimiser", OPTIMISERS),
-            ("capture", CAPTURES),
-            ("crop", CROPS),
-            ("align", ALIGNMENTS),
+            ("precision", tuple(DTYPES)), ("optimiser", OPTIMISERS), ("capture", CAPTURES), ("crop", CROPS), ("align", ALIGNMENTS),
             ("start", STARTS),
-        ):
+        ):  # fmt: skip
             if getattr(self, name) not in known:
                 why = f"{name} is one of {' and '.join(known)}, got {getattr(self, name)!r}."
                 raise UnknownNameError(why)
@@ -255,6 +253,6 @@ OLD_DEFAULTS: Mapping[str, object] = MappingProxyType(
     {
         "capture": "head", "select_precision": "fp32", "align": "warmup", "crop": "pad", "group_size": None, "queue": 4096,
         "routes": None, "own_loss": None, "own_views": None, "own_epoch": None, "train_radius": None, "start": "uniform",
-        "guard": False,
+        "guard": False, "classes": None,
     }
 )  # fmt: skip

@@ -25,6 +25,7 @@ from coreselect.support.devices import usable_device
 from coreselect.types import Float64
 from coreselect_integrations.networks import route_call
 from coreselect_integrations.pretraining.presets import defaults
+from coreselect_integrations.pretraining.settings import Settings
 
 EPOCHS = 8
 
@@ -79,6 +80,14 @@ class SideFiltered:
             return found.select(snapshot, budget, generator=generator, round=round)
 
 
+def side_settings(seed: int, epochs: int = EPOCHS) -> Settings:
+    """Return the settings of a side model."""
+    return replace(
+        defaults("standard"), arch="small", epochs=epochs, batch_size=64, lr=0.05, curve="cosine", lr_warmup=1, seed=seed,
+        precision="fp32",
+    )  # fmt: skip
+
+
 def side_losses(pool: Any, *, epochs: int = EPOCHS, seed: int = 0, num_workers: int = 0, device: Any = None) -> Float64:
     """Train a small network on a labelled pool without attacks, and return the cross-entropy of each example, float64 [N].
 
@@ -86,10 +95,7 @@ def side_losses(pool: Any, *, epochs: int = EPOCHS, seed: int = 0, num_workers: 
     """
     from coreselect_integrations.pretraining.run import pretrain  # it knows the methods' names, and these this filter
 
-    own = replace(
-        defaults("standard"), arch="small", epochs=epochs, batch_size=64, lr=0.05, curve="cosine", lr_warmup=1,
-        seed=seed, precision="fp32",
-    )  # fmt: skip
+    own = side_settings(seed, epochs)
     where = usable_device(device or "cpu")
     with TemporaryDirectory() as folder:
         network = pretrain(own, pool, (), folder, num_workers=num_workers, device=where, keep_every=epochs).network

@@ -65,7 +65,9 @@ class TrustedDraws:
     def select(self, task: TaskLike, budget: Budget, *, generator: torch.Generator, round: int = 0) -> Selection:
         with task.snapshot(generator.initial_seed(), round) as snapshot:
             if self.pool_size is None:
-                raise RequirementError("the validation set is drawn from in `coreselect train` and `compare` alone.")
+                raise RequirementError(
+                    "the validation set is drawn from in `coreselect train`, `compare` and `race` alone."
+                )
             k, everything = resolve(budget, snapshot.n), np.arange(snapshot.n, dtype=np.int64)
             drawn = self._drawn(k)
             parts: list[Part] = []

@@ -25,6 +25,7 @@ from coreselect_integrations.pretraining.settings import Settings
 from coreselect_integrations.training.run_checks import all_finite
 from coreselect_integrations.training.runs import Run
 
+FEWEST = 20  # held-out images that say something about a network
 SHARE = 0.1  # of the work of training
 MOST = 10  # attack steps; a run with so many is not guarded further
 LOST = ("seconds", "cpu_seconds")
@@ -35,14 +36,15 @@ class Watch:
 
     Args:
         settings: of the run.
-        pool, held: images; those held out are looked at, or the pool's where none are, or they have no labels.
+        pool, held: images; those held out are looked at, or the pool's where fewer than `FEWEST` are, or they have no labels.
     """
 
     def __init__(self, settings: Settings, pool: Any, held: Any) -> None:
         self.plain, self.steps = settings, settings.attack_steps
         self.on = bool(settings.guard)
         with rng_kept():  # items may be augmented at random
-            labelled = self.on and len(held) > 0 and isinstance(item := held[0], tuple) and len(item) > 1
+            enough = self.on and len(held) >= FEWEST
+            labelled = enough and isinstance(item := held[0], tuple) and len(item) > 1
         images = evenly_spaced(held if labelled else pool, IMAGES)
         self.guard = Guard(images, settings.attack_radius, settings.seed, route_call)
         self.best, self.good, self.worked = 0.0, -1, 0

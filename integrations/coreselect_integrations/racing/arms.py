@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 
 from coreselect import Selector
 from coreselect.budget import resolve
+from coreselect.errors import RequirementError
 from coreselect_integrations.comparison.methods import selector_for, settings_for, split_effort
 from coreselect_integrations.comparison.statistics import FULL
 from coreselect_integrations.pretraining.efforts import with_effort
 from coreselect_integrations.pretraining.forecast import how_often
 from coreselect_integrations.pretraining.settings import Settings
 from coreselect_integrations.racing.plan import Cost, Length
-from coreselect_integrations.training.effort import Effort
+from coreselect_integrations.training.effort import STARTS, Effort
 
 WARM = 0.2  # share of a run's time on the whole pool, before a method that reads the model selects for the first time
 
@@ -53,13 +54,16 @@ class Arm:
             lr_warmup=min(own.lr_warmup, length.epochs // 4),
         )  # fmt: skip
 
-    def cost(self, template: Settings, pool: int, image: float, selection: float, judging: float) -> Cost:
+    def cost(
+        self, template: Settings, pool: int, image: float, selection: float, judging: float, once: float = 0.0
+    ) -> Cost:
         """Return what its runs cost.
 
         Args:
             template: its ratio of epochs after the warm-up to those between selections is the number of selections.
             pool: images in the pool.
             image, selection, judging: seconds of training on an image, of a selection, and of judging.
+            once: seconds before the first selection of a run, such as those of a side model.
         """
         selector = self.selector(template)
         if selector is None:
@@ -68,7 +72,7 @@ class Arm:
         return Cost(
             pool, resolve(self.fraction, pool), image, selection,
             {"never": 1, "round": rounds, "epoch": None}[how_often(selector)],
-            WARM if selector.requires - {"labels"} else 0.0, judging,
+            WARM if selector.requires - {"labels"} else 0.0, judging, once=once,
         )  # fmt: skip
 
 
@@ -77,13 +81,17 @@ def attacked(template: Settings, effort: Effort) -> Settings:
     return with_effort(template, replace(effort, factor=effort.factor or 1.0))
 
 
-def arms_of(methods: Sequence[str], fractions: Sequence[float], efforts: Sequence[Effort]) -> list[Arm]:
+def arms_of(
+    methods: Sequence[str], fractions: Sequence[float], efforts: Sequence[Effort], start: str = STARTS[0]
+) -> list[Arm]:
     """Return every combination, each once, the cheaper attacks first; at fraction 1 all methods are one arm, called `full`.
 
     A method with an effort of its own, such as `rs2@1x1.5`, is raced with that alone.
 
+    Args:
+        start: of the run, which an effort need not name.
     Raises:
-        RequirementError: the effort of a method cannot be read.
+        RequirementError: the effort of a method cannot be read, or two arms have one name.
     """
     found = []
     for effort in sorted(efforts, key=lambda e: e.steps):
@@ -91,5 +99,10 @@ def arms_of(methods: Sequence[str], fractions: Sequence[float], efforts: Sequenc
             for plain, own in map(split_effort, methods):
                 told = own or effort
                 told = replace(told, factor=None) if told.factor == 1 else told  # `5x1` and `5` are one attack
+                told = replace(told, start=None) if told.start == start else told
                 found.append(Arm(FULL if fraction == 1 else plain, fraction, told))
-    return sorted(dict.fromkeys(found), key=lambda arm: arm.effort.steps)
+    arms = sorted(dict.fromkeys(found), key=lambda arm: arm.effort.steps)
+    names = [arm.name for arm in arms]
+    if len(twice := {name for name in names if names.count(name) > 1}):
+        raise RequirementError(f"two arms are called {min(twice)!r}: numbers that differ after six digits are one arm.")
+    return arms

@@ -7,10 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 from coreselect.errors import RequirementError
+from coreselect.objectives.following import parts
 from coreselect_integrations.comparison.cell_files import write_json
 from coreselect_integrations.comparison.statistics import FULL
 from coreselect_integrations.pretraining.forecast import forecast, seconds_of_an_image
 from coreselect_integrations.pretraining.settings import Settings
+from coreselect_integrations.pretraining.side_filter import SideFiltered, side_settings
 from coreselect_integrations.racing.arms import Arm, attacked
 from coreselect_integrations.racing.dealt import dealt
 from coreselect_integrations.racing.judging import STEPS
@@ -39,7 +41,7 @@ def costs_of(race: Race, images: Images, place: Place) -> dict[Arm, Cost]:
     return {
         arm: arm.cost(
             race.settings, len(images.pool), OVERHEAD * known["image"][arm.effort.words],
-            known["selection"].get(_kind(arm), 0.0), known["judging"],
+            known["selection"].get(_kind(arm), 0.0), known["judging"], known["side"] if _has_side_model(arm, race) else 0.0,
         )
         for arm in race.arms
     }  # fmt: skip
@@ -70,7 +72,16 @@ def _measured(race: Race, images: Images, place: Place) -> Mapping[str, Any]:
             selection[_kind(arm)] = 0.0 if plan is None else plan.total_seconds or 0.0
     # an image that is judged costs at most as many passes as the steps, an image in training those of its attack and one more
     step = min(seconds / (efforts[words].steps + 1) for words, seconds in image.items())
-    return {"image": image, "selection": selection, "judging": len(images.judged) * (STEPS + 1) * step}
+    side = 0.0
+    if any(_has_side_model(arm, race) for arm in race.arms):
+        plain = side_settings(race.settings.seed)
+        side = len(images.pool) * plain.epochs * OVERHEAD * _seconds(plain, images, place)
+    return {"image": image, "selection": selection, "judging": len(images.judged) * (STEPS + 1) * step, "side": side}
+
+
+def _has_side_model(arm: Arm, race: Race) -> bool:
+    """Say whether a run of the arm trains a side model before its first selection."""
+    return any(isinstance(part, SideFiltered) for part in parts(arm.selector(race.settings)))
 
 
 def _seconds(settings: Settings, images: Images, place: Place) -> float:

@@ -109,6 +109,7 @@ class Cost:
         warm: the share of the time that the warm-up on the whole pool gets, of at least one epoch; 0 is no warm-up.
         judging: seconds of judging the network.
         factor: measured seconds of training and selecting / those that this record gives.
+        once: seconds before the first selection, which the factor does not change.
     """
 
     pool: int
@@ -119,6 +120,7 @@ class Cost:
     warm: float = 0.0
     judging: float = 0.0
     factor: float = 1.0
+    once: float = 0.0
 
     def seconds(self, length: Length) -> float:
         """Return the seconds of a run of this length, judging included."""
@@ -127,7 +129,7 @@ class Cost:
             return self.judging + self.factor * length.epochs * self.pool * self.image
         selections = chosen if self.rounds is None else -(-chosen // length.every)
         images = length.warmup * self.pool + chosen * self.chosen
-        return self.judging + self.factor * (images * self.image + selections * self.selection)
+        return self.judging + self.once + self.factor * (images * self.image + selections * self.selection)
 
     @property
     def shortest(self) -> Length:
@@ -139,7 +141,7 @@ class Cost:
         """Return the longest run that ends within the seconds; None if not even the shortest does."""
         if seconds < self.seconds(self.shortest):
             return None
-        left = (seconds - self.judging) / self.factor
+        left = (seconds - self.judging - self.once) / self.factor
         whole = self.pool * self.image  # seconds of an epoch on the whole pool
         if self.chosen is None:
             return _grown(self, Length(max(1, int(left / whole)), 0, 1), seconds)

@@ -152,8 +152,9 @@ def _forget(folder: Path) -> None:
 def calibrated(cost: Cost, record: Mapping[str, Any]) -> Cost:
     """Return the cost of an arm, corrected by what its last run took."""
     trained = Length(record["done"], min(record["done"], record["warmup"]), record["every"])
-    expected = replace(cost, judging=0.0, factor=1.0).seconds(trained)
-    return replace(cost, factor=record["train_seconds"] / expected, judging=record["judge_seconds"])
+    expected = replace(cost, judging=0.0, factor=1.0, once=0.0).seconds(trained)
+    once = min(cost.once, record["train_seconds"] / 2) if record["done"] > record["warmup"] else 0.0
+    return replace(cost, factor=(record["train_seconds"] - once) / expected, judging=record["judge_seconds"])
 
 
 def _plan(

@@ -29,6 +29,7 @@ class Place:
         p: of the sign test against the winner, corrected by Holm; None for the winner and for an arm that failed.
         seconds: of its last run.
         why: the error of an arm that failed.
+        cut: how much of its last run an arm did that ended early to keep the time, in words; None for the others.
     """
 
     arm: str
@@ -41,6 +42,7 @@ class Place:
     p: float | None
     seconds: float
     why: str | None
+    cut: str | None = None
 
     @property
     def distinguishable(self) -> bool:
@@ -76,7 +78,16 @@ def _place(record: Mapping[str, Any], best: Mapping[str, Any], p: float | None) 
     return Place(
         record["arm"], record["rung"], robust, record["standard"],
         0.0 if robust is None else math.sqrt(robust * (1 - robust) / n), behind, spread, p, record["seconds"], record["error"],
+        _cut(record),
     )  # fmt: skip
+
+
+def _cut(record: Mapping[str, Any]) -> str | None:
+    """Say how much of a run was done that ended early; None for a whole run."""
+    if not record["cut"]:
+        return None
+    before = ", before its first selection" if 0 < record["warmup"] >= record["done"] else ""
+    return f"{record['done']:,} of {record['epochs']:,} epochs{before}"
 
 
 def _discordant(one: str, two: str) -> tuple[int, int]:

@@ -52,7 +52,7 @@ def why_no_costs(held: Mapping[str, Any], efforts: Collection[str], kinds: Colle
     return (
         _why_wrong(held["image"], efforts, lambda v: _is_seconds(v) and v > 0, "a number of seconds above 0")
         or _why_wrong(held["selection"], kinds, _is_seconds, "a number of seconds")
-        or _why_wrong(held, ("judging",), _is_seconds, "a number of seconds")
+        or _why_wrong(held, ("judging", "side"), _is_seconds, "a number of seconds")
     )
 
 

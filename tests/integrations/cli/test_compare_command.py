@@ -128,7 +128,7 @@ def test_a_folder_under_other_settings_is_refused(done: tuple[Path, Any]) -> Non
         (("--selectors", "rcs:eta"), "contains 'eta': write key=value after the name"),
         (("--selectors", "rcs:eta=0"), "eta must lie in"),
         (("--selectors", "rcs:objective=luck"), "no objective is called 'luck'"),
-        (("--selectors", "rs2:eta=1"), "the selector 'rs2' cannot be made with ['eta']"),
+        (("--selectors", "rs2:eta=1"), "the selector 'rs2' has no setting 'eta'; it has none"),
         (("--selectors", "rcs:capture=tail"), "capture is one of head and all, got 'tail'"),
         (("--selectors", "rcs:capture=all+glister:capture=head"), "its parts share one sweep"),
         (("--tuning-rows", 9), "--tuning-rows would be without effect here"),

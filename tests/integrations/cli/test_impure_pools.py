@@ -86,6 +86,53 @@ def test_training_says_what_it_picked_and_refuses_another_pool(tmp_path: Path) -
     assert "conditions" in str(again.exception)
 
 
+@pytest.mark.parametrize("pool", ["duplicates=3", "labels-wrong=0.4", "tail=3"])
+def test_the_coreset_of_a_run_says_that_its_pool_was_impure(pool: str, tmp_path: Path) -> None:
+    """`inspect` shows labels as that pool gives them, or refuses positions that are none of the data; `train --coreset` refuses."""
+    words = ("--selector", "rs2", "--fraction", 0.3, "--validation", 20)
+    assert command(*RUN, "--out", tmp_path / "run", *words, "--pool", pool).exit_code == 0
+    file = tmp_path / "run" / "coreset.npz"
+    assert f"(--pool {pool})" in " ".join(command("inspect", file).output.split())
+    shown = command("inspect", file, "--data", "digits", "--rows", 120)
+    assert (shown.exit_code == 0) == (pool != "duplicates=3"), shown.output
+    assert "another" not in shown.output
+    if pool == "duplicates=3":
+        assert "picks have no position in the data" in str(shown.exception)
+    short = ("train", "sat", "--rows", 120, "--epochs", 1, "--attack-steps", 1, "--arch", "small")
+    again = command(*short, "--out", tmp_path / "again", "--coreset", file)
+    assert "impure on purpose" in str(again.exception)
+
+
+def test_networks_know_classes_that_only_held_out_images_have(tmp_path: Path) -> None:
+    """One image of the last class: whether it is in the pool depends on the seed, and every seed can be trained and judged."""
+    data = folder_of(tmp_path / "rare", 60, classes=4)
+    for part in ("train", "test"):
+        labels = np.arange(60) % 3
+        labels[7] = 3
+        np.save(data / f"labels_{part}.npy", labels)
+    study = ("--epochs", 2, "--warmup", 1, "--every", 1, "--attack-steps", 1, "--batch-size", 16, "--fractions", 0.5)
+    words = ("--no-full", "--data", data, "--validation", 0.5, "--seeds", 4, "--selectors", "rs2")
+    got = command("compare", *study, *words, "--out", tmp_path / "out")
+    assert got.exit_code == 0, got.output
+    records = json.loads((tmp_path / "out" / "results.json").read_text())["records"]
+    assert len(records) == 8
+    assert [r["error"] for r in records if r["error"]] == []
+
+
+def test_what_a_method_cannot_have_is_refused_before_the_warm_model(tmp_path: Path) -> None:
+    """Labels of the validation set that it follows, and more images than its filter leaves."""
+    bare = folder_of(tmp_path / "bare", 30, labelled=False)
+    for words, said in (
+        (("--validation-data", bare, "--selectors", "rs2,gradmatch:target=validation"), "needs labels"),
+        (("--selectors", "rs2,rs2:filter=0.1"), "a filter of 0.1 leaves at most"),
+    ):
+        got = command(*STUDY, "--out", tmp_path / "out", *words)
+        assert said in str(got.exception), got.output
+    train = command(*RUN, "--out", tmp_path / "run", "--selector", "rs2:filter=0.1", "--fraction", 0.5)
+    assert "a filter of 0.1 leaves at most" in str(train.exception)
+    assert not (tmp_path / "run" / "log.jsonl").exists()
+
+
 def test_a_validation_set_of_the_users_takes_the_place_of_the_holdout(tmp_path: Path) -> None:
     """All images are the pool; a set without labels serves RCS, and is refused for a control that trains on it."""
     bare = folder_of(tmp_path / "bare", 20, labelled=False)

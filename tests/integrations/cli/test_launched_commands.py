@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from coreselect_integrations.pretraining.run import CORESET, MODEL
+from coreselect_integrations.pretraining.coreset_file import CORESET
+from coreselect_integrations.pretraining.run import MODEL
 from coreselect_integrations.training.runs import CHECKPOINT, LOG
 
 pytest.importorskip("sklearn", reason="digits come with scikit-learn")

@@ -37,6 +37,35 @@ def refused(*words: object) -> str:
     return got.output + str(got.exception)
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("cross_entropy(o, y)", "one value for each example"),
+        ("cross_entropy(o, y, reduction='none').detach()", "no gradient"),
+    ],
+)
+def test_fine_tuning_refuses_a_loss_that_nothing_can_be_trained_by(body: str, said: str, tmp_path: Path) -> None:
+    """Before the first epoch, as training does."""
+    file, wrong = own_file(tmp_path), tmp_path / "wrong.py"
+    wrong.write_text(f"from torch.nn.functional import cross_entropy\n\n\ndef wrong(o, y):\n    return {body}\n")
+    model = ("--model", f"{file}:make")
+    command("train", "standard", *DATA, *model, "--epochs", 1, "--out", tmp_path / "a")
+    words = (
+        "--from",
+        tmp_path / "a",
+        *model,
+        *DATA,
+        "--loss",
+        f"{wrong}:wrong",
+        "--epochs",
+        1,
+        "--out",
+        tmp_path / "b",
+    )
+    assert said in refused("finetune", "slf", *words)
+    assert not (tmp_path / "b" / "log.jsonl").exists()
+
+
 def test_a_network_of_ones_own_goes_through_every_command(tmp_path: Path) -> None:
     """Train with an own loss, select from the run, fine-tune, evaluate: each is given the file, and refuses to go without."""
     file = own_file(tmp_path)

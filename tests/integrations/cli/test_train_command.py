@@ -13,7 +13,8 @@ from coreselect import Selection
 from coreselect.cli.app import build, main
 from coreselect.errors import DataError, NonFiniteError, RequirementError
 from coreselect_integrations.networks import load_network
-from coreselect_integrations.pretraining.run import CORESET, MODEL
+from coreselect_integrations.pretraining.coreset_file import CORESET
+from coreselect_integrations.pretraining.run import MODEL
 from coreselect_integrations.training.runs import CHECKPOINT, LOG
 
 pytest.importorskip("kornia")

@@ -40,6 +40,14 @@ RECORDS = [
 ]
 
 
+def test_a_dollar_in_a_name_begins_no_mathematics() -> None:
+    """What would be wrong in TeX is drawn as it is."""
+    odd = [{**r, "method": r["method"].replace("rcs", "$\\frac{")} for r in RECORDS]
+    picture = pareto(odd, "images/$\\frac{$[red]", "svg")
+    assert picture is not None
+    assert picture.startswith(b"<?xml")
+
+
 def test_more_accuracies_are_columns_where_they_were_measured() -> None:
     """AA and CA are in both tables, the CSV and the page; without them none of these has the column."""
     found = lines(RECORDS)

@@ -13,8 +13,9 @@ from coreselect.objectives import RD
 from coreselect.selectors import RCS
 from coreselect_integrations.comparison import Runtime, Study
 from coreselect_integrations.comparison.forecast import forecast_study
+from coreselect_integrations.pretraining.coreset_file import CORESET
 from coreselect_integrations.pretraining.forecast import forecast
-from coreselect_integrations.pretraining.run import CORESET, pretrain
+from coreselect_integrations.pretraining.run import pretrain
 from coreselect_integrations.pretraining.settings import Settings
 
 pytest.importorskip("kornia")

@@ -14,7 +14,7 @@ from coreselect import Selection, Task, holdout, select
 from coreselect.attacks import PGD
 from coreselect.errors import DataError, RequirementError
 from coreselect.objectives import RD
-from coreselect.selectors import CRAIG, RCS, KCenter
+from coreselect.selectors import CRAIG, RCS, RS2, KCenter
 from coreselect_integrations.evaluation import evaluate
 from coreselect_integrations.networks import load_network, open_network, route_call
 from coreselect_integrations.pretraining.fixed_coreset import pool_of
@@ -70,6 +70,15 @@ def test_a_selection_of_features_is_trained_on_by_its_positions(tmp_path: Path) 
     assert trained.records[0]["examples"] == 16
     with pytest.raises(RequirementError, match="made from a pool of 64 images"):
         pool_of(coreset, images(N + 1), lambda: (images(N + 1), []), "coreset.npz")
+
+
+def test_a_selection_that_read_no_gradients_knows_its_images(tmp_path: Path) -> None:
+    """A random subset of images is no selection of features: other images of the same number are refused."""
+    made = run(tmp_path / "maker", "sat", {"arch": "small", "seed": 3})
+    coreset = select(Task.from_model(made.network, images(N), None, loss="ce", call=route_call), RS2(), 16)
+    assert len(pool_of(coreset, images(N), pytest.fail, "coreset.npz")[0]) == N
+    with pytest.raises(RequirementError, match="this one is n:64-"):
+        pool_of(coreset, images(N, seed=5), pytest.fail, "coreset.npz")
 
 
 @pytest.mark.parametrize("system", ["standard", "acl"])

@@ -84,6 +84,7 @@ def same_weights(one: Pretrained, two: Pretrained) -> bool:
         (0.15, 0.05, 0.4, 200, True),  # a fall, without a gap
         (0.35, 0.25, 0.4, 200, False),  # a smaller fall
         (0.05, 0.03, 0.1, 20, False),  # 20 images say little
+        (1.0, 0.0, 0.0, 1, False),  # and one says nothing, although a share of 0 or 1 has no spread
     ],
 )
 def test_what_counts_as_overfitting(training: float, multi_step: float, best: float, n: int, overfits: bool) -> None:

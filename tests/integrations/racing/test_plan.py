@@ -2,6 +2,7 @@
 
 import math
 import random
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -14,6 +15,7 @@ from coreselect_integrations.pretraining.efforts import with_effort
 from coreselect_integrations.racing.arms import Arm, arms_of
 from coreselect_integrations.racing.elapsed import union_length
 from coreselect_integrations.racing.plan import MARGIN, Budget, Cost, Length, rounded_up, sizes_of, survivors
+from coreselect_integrations.racing.race import calibrated
 from coreselect_integrations.racing.ranking import ranking, sign_test
 from coreselect_integrations.training.effort import Effort
 
@@ -187,6 +189,7 @@ def _record(arm: str, rung: int, right: str | None) -> dict:
     return {
         "arm": arm, "rung": rung, "robust": robust, "standard": robust, "n": 0 if right is None else len(right),
         "right": right or "", "seconds": 1.0, "error": None if right is not None else "it diverged",
+        "cut": False, "done": 4, "epochs": 4, "warmup": 1,
     }  # fmt: skip
 
 
@@ -205,6 +208,36 @@ def test_the_ranking_says_who_is_behind_and_who_is_not_distinguishable() -> None
     assert found[2].behind_error == pytest.approx(math.sqrt(sum((d - mean) ** 2 for d in differences) / 100 / 100))
     assert found[0].error == pytest.approx(math.sqrt(0.6 * 0.4 / 100))
     assert found[3].why == "it diverged"
+
+
+def test_the_ranking_says_which_runs_ended_early() -> None:
+    """With how much they did, and whether anything had been selected by then."""
+    short = {**_record("b", 0, "1100"), "cut": True, "done": 2}
+    warm = {**_record("c", 0, "1000"), "cut": True, "done": 1}
+    found = ranking([_record("a", 0, "1110"), short, warm], "a")
+    assert [o.cut for o in found] == [None, "2 of 4 epochs", "1 of 4 epochs, before its first selection"]
+
+
+def test_arms_of_one_name_are_refused_and_the_starts_of_a_run_need_no_words() -> None:
+    """Numbers are told apart by six digits; `1` and `1-uniform` are one attack where the run starts uniformly."""
+    with pytest.raises(RequirementError, match=r"two arms are called 'rs2 0\.1 1'"):
+        arms_of(["rs2"], [0.1, 0.1000001], [Effort(1)])
+    assert [arm.name for arm in arms_of(["rs2"], [0.1], [Effort(1), Effort(1, start="uniform")])] == ["rs2 0.1 1"]
+    found = arms_of(["rs2"], [0.1], [Effort(1), Effort(1, start="uniform")], start="nfgsm")
+    assert [arm.name for arm in found] == ["rs2 0.1 1", "rs2 0.1 1-uniform"]
+
+
+def test_a_side_model_is_paid_once_a_run() -> None:
+    """Its seconds leave fewer epochs, and a measured run changes the price of its epochs alone."""
+    plain = Cost(100, 10, 0.01)
+    dear = replace(plain, once=5.0)
+    assert dear.seconds(Length(8, 0, 1)) == pytest.approx(plain.seconds(Length(8, 0, 1)) + 5)
+    least, most = dear.longest(6.0), plain.longest(6.0)
+    assert least is not None
+    assert most is not None
+    assert (least.epochs, most.epochs) == (10, 60)
+    ran = {"done": 10, "warmup": 0, "every": 1, "train_seconds": 5 + 6.0, "judge_seconds": 0.0}
+    assert calibrated(dear, ran).factor == pytest.approx(6.0)
 
 
 def test_p_values_are_those_of_the_definitions() -> None:

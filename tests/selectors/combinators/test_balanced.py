@@ -126,6 +126,21 @@ def test_weights_of_rare_picks_bring_back_the_shares_of_the_pool_over_the_rounds
     assert np.allclose(total, [60 / 90, 25 / 90, 5 / 90])
 
 
+@pytest.mark.parametrize("budget", [1, 2, 3, 9])
+def test_weights_in_a_loop_keep_the_mean_loss_of_the_pool_over_the_rounds(budget: int) -> None:
+    """Also where a class has no pick in some rounds: `sampler.weights` then has mean 1 over the rounds, not in each."""
+    losses = np.array([1.0, 5.0, 20.0])[Y]
+    sampler = CoresetSampler(
+        Task.from_arrays(labels=Y), PerClass(RS2(), shares="equal", weighted=True), budget, warmup=0
+    )
+    means = []
+    for epoch in range(45):
+        sampler.set_epoch(epoch)
+        picks = torch.tensor(list(sampler))
+        means.append(float((sampler.weights(picks).numpy() * losses[picks]).mean()))
+    assert np.mean(means) == pytest.approx(losses.mean())
+
+
 def test_given_shares_are_those_of_the_classes_in_ascending_order() -> None:
     """Half of class 0, a quarter of each other."""
     chosen = select(Task.from_arrays(labels=Y), PerClass(Redraw(), shares=(2, 1, 1)), 16)
@@ -135,7 +150,10 @@ def test_given_shares_are_those_of_the_classes_in_ascending_order() -> None:
     with pytest.raises(ShapeError, match="shares are 'pool', 'equal'"):
         PerClass(Redraw(), shares="fair")  # type: ignore[arg-type]
     with pytest.raises(ShapeError, match="by is"):
-        PerClass(Redraw(), clusters=0)
+        PerClass(Redraw(), by="colours")  # type: ignore[arg-type]
+    for clusters in (0, 2.5, True):
+        with pytest.raises(ShapeError, match="clusters must be a whole number"):
+            PerClass(Redraw(), clusters=clusters)  # type: ignore[arg-type]
     with pytest.raises(ShapeError, match="balance is"):
         balanced(Redraw(), "label")
 

@@ -1,0 +1,37 @@
+"""The last selection of a run as an index file; in an impure pool the file says so, as that of `coreselect select` does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from coreselect import Selection
+from coreselect.data.conditions import recorded_conditions
+from coreselect_integrations.pretraining.settings import Settings
+
+CORESET = "coreset.npz"
+
+
+def save_coreset(
+    chosen: Selection, folder: Path, pool: Any, settings: Settings, division: Mapping[str, Any] | None
+) -> None:
+    """Write a selection into the folder of a run.
+
+    Args:
+        pool: from which it was chosen.
+        settings: of the run, with how validation was held out.
+        division: how pool and validation were made, see `Division.record`.
+    """
+    made = division or {}
+    if made.get("conditions") is not None:
+        own = made.get("validation_data")
+        held = {"size": settings.validation, "seed": settings.seed} if own is None else {"data": own}
+        command = {**chosen.provenance.command, "conditions": dict(made["conditions"]), "validation": held}
+        if (truth := getattr(pool, "truth", None)) is not None:
+            command |= {"picks": truth.shares(chosen.indices), "pool_picks": truth.shares(range(len(pool)))}
+        _, conditions = recorded_conditions(made["conditions"])
+        notes = (*chosen.provenance.notes, f"the pool was impure on purpose (--pool {conditions})")
+        chosen = replace(chosen, provenance=replace(chosen.provenance, command=command, notes=notes))
+    chosen.save(folder / CORESET)
