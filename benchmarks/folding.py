@@ -46,7 +46,7 @@ def run(case: FoldingCase, *, data: str, device: torch.device = problem.CPU) -> 
     return {
         "ratio": meter.seconds["fast"] / meter.seconds["plain"],
         "cpu_ratio": meter.cpu_seconds["fast"] / meter.cpu_seconds["plain"],
-        **meter.record(of_rows=True),
+        **meter.record(),
         "folded": folded,
         "least_cosine": float(F.cosine_similarity(rows["fast"], rows["plain"]).min()),
     }
