@@ -86,7 +86,7 @@ _POOLS: Mapping[str, Mapping[str, object]] = {
 }
 _FREE = ("rs2", "rs2:balance=labels", "validation_only", "rs2+validation")
 _GUIDED = ("gradmatch:target=validation", "acs_gradmatch:target=validation")
-_SCREENED = (  # what is guided by validation images, a geometry, two filters; at equal epochs, which charge no selection
+_SCREENED = (  # what is guided by validation images, two geometries, two filters; at equal epochs, which charge no selection
     "rs2", "rs2:balance=labels", "validation_only", "rcs", "rcs:objective=adversarial_ce", "glister", "less",
     "facility_location", "semdedup", "rs2:filter=0.6:side=true", "rs2:filter=0.6",
 )  # fmt: skip

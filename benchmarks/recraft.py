@@ -137,7 +137,7 @@ def main() -> None:
     parser.add_argument("--table", type=Path, help="print the table of a file of lines, and measure nothing")
     parser.add_argument("--arch", default="small", choices=sorted({arch for arch, _ in CASES}))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--validation", type=int, nargs="+", default=[50, 500])
+    parser.add_argument("--validation", type=int, nargs="+", default=[50, 500], choices=sorted({u for _, u in CASES}))
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=list(FORMS), help="beside once")
     parser.add_argument("--evaluations", type=int, default=8, help="attacks by which a set is valued")
     parser.add_argument("--eta", type=float, default=0.01)

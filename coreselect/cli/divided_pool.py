@@ -94,7 +94,7 @@ def divided(asked: ConditionOptions, images: PoolOptions, dataset: Any, share: f
     """
     conditions = conditions_of_positions(asked, images)
     if asked.validation_data is None:
-        with naming_validation(share, len(dataset)):
+        with naming_option(share, len(dataset)):
             pool, held = holdout(dataset, count_or_share(share), seed)
         record: dict[str, Any] = {"size": share, "seed": seed, "examples": len(held)}
     else:
@@ -108,8 +108,8 @@ def divided(asked: ConditionOptions, images: PoolOptions, dataset: Any, share: f
 
 
 @contextmanager
-def naming_validation(size: float, n: int, option: str = "--validation") -> Iterator[None]:
-    """Say which option is meant when n images cannot be divided by it.
+def naming_option(size: float, n: int, option: str = "--validation") -> Iterator[None]:
+    """Say which option asked for it when n images cannot be divided.
 
     Raises:
         BudgetError: as the block does, in those words.
@@ -143,6 +143,10 @@ def impure_again(selection: Selection, dataset: Any) -> ImpurePool | None:
         RequirementError: picks have no position in it.
     """
     command = selection.provenance.command
+    if command.get("joined"):
+        raise RequirementError(
+            "this selection draws from the validation set too, so that picks have no position in the data: leave out --data."
+        )
     if not command.get("conditions"):
         return None
     held, (seed, conditions) = command["validation"], recorded_conditions(command["conditions"])

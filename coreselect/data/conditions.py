@@ -28,7 +28,7 @@ from coreselect.support.seeding import derive
 
 Mask = NDArray[np.bool_]
 Int64 = NDArray[np.int64]
-MOST = 1_000_000  # times rarer, or as often
+LARGEST = 1_000_000  # ratio of a tail, and number of copies
 EXAMPLES = {
     "tail": "tail=20", "duplicates": "duplicates=10", "foreign": "foreign=0.5:cifar100", "labels_wrong": "labels-wrong=0.4",
     "shift": "shift=fog:3",
@@ -58,13 +58,13 @@ class Conditions:
     severity: int = 3
 
     def __post_init__(self) -> None:
-        if self.tail is not None and not 1 <= self.tail <= MOST:
+        if self.tail is not None and not 1 <= self.tail <= LARGEST:
             raise RequirementError(
-                f"tail is how many times rarer the rarest class is, from 1 to {MOST:,}, got {self.tail:g}."
+                f"tail is how many times rarer the rarest class is, from 1 to {LARGEST:,}, got {self.tail:g}."
             )
-        if type(self.duplicates) is not int or not 1 <= self.duplicates <= MOST:
+        if type(self.duplicates) is not int or not 1 <= self.duplicates <= LARGEST:
             raise RequirementError(
-                f"duplicates is how often each image occurs, from 1 to {MOST:,}, got {self.duplicates}."
+                f"duplicates is how often each image occurs, from 1 to {LARGEST:,}, got {self.duplicates}."
             )
         for name, share in (("foreign", self.foreign), ("labels-wrong", self.labels_wrong)):
             if not 0 <= share < 1:
@@ -109,9 +109,9 @@ class Conditions:
     def __str__(self) -> str:
         """Write the words that `parse` reads."""
         words = {
-            "tail": self.tail is not None and f"{self.tail:g}", "duplicates": self.duplicates > 1 and f"{self.duplicates}",
-            "foreign": self.foreign and f"{self.foreign:g}:{self.foreign_data}",
-            "labels-wrong": self.labels_wrong and f"{self.labels_wrong:g}",
+            "tail": self.tail is not None and _plain(self.tail), "duplicates": self.duplicates > 1 and f"{self.duplicates}",
+            "foreign": self.foreign and f"{_plain(self.foreign)}:{self.foreign_data}",
+            "labels-wrong": self.labels_wrong and _plain(self.labels_wrong),
             "shift": self.shift is not None and f"{self.shift}:{self.severity}",
         }  # fmt: skip
         return ",".join(f"{name}={value}" for name, value in words.items() if value)
@@ -232,6 +232,11 @@ def describe(conditions: Conditions, seed: int) -> dict[str, Any]:
     return {**asdict(conditions), "seed": seed}
 
 
+def _plain(number: float) -> str:
+    """Write a number as `float` reads it back, a whole one without its point."""
+    return repr(float(number)).removesuffix(".0")
+
+
 def recorded_conditions(record: Mapping[str, Any]) -> tuple[int, Conditions]:
     """Read what `describe` wrote: the seed, and the conditions."""
     own = dict(record)
@@ -254,5 +259,5 @@ def _tail(labels: Int64, classes: Int64, ratio: float, rng: np.random.Generator)
     left = []
     for k, c in enumerate(order):
         members = rng.permutation(np.flatnonzero(labels == c))
-        left.append(members[: max(1, round(most * ratio ** (-k / max(1, len(order) - 1))))])
+        left.append(members[: round(most * ratio ** (-k / max(1, len(order) - 1)))])
     return np.sort(np.concatenate(left))

@@ -134,7 +134,8 @@ def choose_weights(held: Any, path: str | Path, key: str | None = None, option: 
 def find_weights(held: Any, names: Collection[str], path: Path, key: str | None = None) -> FoundWeights:
     """Find the weights of a model in what a file holds: a set that `choose_weights` takes, under the model's names.
 
-    If its names are not the model's, common prefixes, as wrappers add them, are taken off or put before, where more names fit then.
+    Common prefixes, as wrappers add them, are taken off or put before: of these forms the one whose names fit the model best is
+    taken, the plain one among equals.
 
     Args:
         held, path, key: see `choose_weights`.

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from coreselect.task.provenance import ARRAYS
 from coreselect.types import Provenance
 
 NORMS = {"linf": "l∞", "l2": "l2", "l1": "l1"}
@@ -18,7 +19,7 @@ def made_from(made: Provenance, data: str | None = None) -> str:
     """
     named = data or dict(made.command.get("options") or {}).get("data")
     words = [] if named is None else [Path(str(named)).name or str(named)]
-    if made.task:
+    if made.task and ARRAYS not in made.task:
         words.append(_attack(made.task.get("attack")))
     return "; ".join(words)
 

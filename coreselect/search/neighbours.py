@@ -4,13 +4,14 @@
 
 Among equally near points, those of lowest index are kept.
 
-Proposals are the K + `MARGIN` points of smallest distance by norms and one product in float32, whose rounding is bounded
-(`coreselect.search.distances`). With x the centred and scaled points, a point j that was not proposed has
+Proposals are the K + `MARGIN` points of smallest distance by norms and one product in float32. With x the centred and scaled
+points and e twice the ε of `coreselect.search.distances`, because norms are rounded too, a point j that was not proposed has
 
-    (1 + 4ε) ‖x_i − x_j‖² ≥ d_i − 6ε ‖x_i‖² − tiny,   d_i the largest distance that was proposed,
+    (1 + 2e) ‖x_i − x_j‖² ≥ d_i − 3e ‖x_i‖² − tiny,   d_i the largest distance that was proposed,
 
 because ‖x_j‖² ≤ 2‖x_i‖² + 2‖x_i − x_j‖². Where that does not place it behind the K neighbours, products in float64 look for
-nearer points. Where even these cannot tell (‖x_i‖ is thousands of times the distance), all points are compared.
+nearer points. Where even these cannot tell (‖x_i‖ is thousands of times the distance), all points that they do not rule out
+are compared.
 """
 
 import math
@@ -32,7 +33,7 @@ BLOCK_BYTES = 16 << 20  # of a block of distances that torch computes at once
 WIDENED_BYTES = 256 << 20  # of points in float64
 CACHED_BYTES = 512 << 10  # of a block of differences on a CPU: it stays in the cache of a core
 
-DIGITS = 1e-6  # relative: distances that differ by less count as equal where more than MARGIN points are
+DIGITS = 1e-6  # relative: what differs by less may be taken for equal
 
 Engine = Literal["auto", "faiss", "torch"]
 
@@ -53,9 +54,10 @@ class Neighbours:
 
 
 def neighbours(points: Tensor, count: int, *, by: Engine = "auto") -> Neighbours:
-    """Find the nearest points of every point by exact search, in O(N²D) time and O(N·count) memory.
+    """Find the nearest points of every point by exact search, in O(N²D) time and O(N·(D + count)) memory.
 
-    Of more than `MARGIN` points that are as far away as the last neighbour kept, to six digits, any may be kept.
+    Where more than `MARGIN` points are as far away as the last neighbour kept, as far as float32 can tell, one may be kept in
+    place of a point that is nearer by less than a millionth, or of an equal one of lower index.
 
     Args:
         points: z [N, D] float32 or float64, finite, of a size below 1e150, on any device.
@@ -78,8 +80,8 @@ def neighbours(points: Tensor, count: int, *, by: Engine = "auto") -> Neighbours
     found = [_decided(z, scale, rows, proposed[rows], k) for rows in torch.arange(len(x), device=x.device).split(ROWS)]
     indices, squares = torch.cat([ids for ids, _ in found]), torch.cat([apart for _, apart in found])
     if wanted < len(x):
-        error = 2 * gamma(x.shape[1] + 16, torch.float32)  # 2ε: the norms are rounded too
-        least = (last.double() - 6 * error * x.square().sum(1).double() - TINY) / (1 + 4 * error)  # [N]
+        error = 2 * gamma(x.shape[1] + 16, torch.float32)  # e
+        least = (last.double() - 3 * error * x.square().sum(1).double() - TINY) / (1 + 2 * error)  # [N]
         far = squares[:, -1]
         rows = ((far > 0) & ~(far <= least)).nonzero()[:, 0]  # nothing is nearer than 0
         _correct(rows, z, centre, scale, indices, squares)
@@ -97,7 +99,7 @@ def _centred(points: Tensor, centre: Tensor) -> tuple[Tensor, float]:
 
     plain = x(1.0)
     least, most = (float(edge) for edge in plain.aminmax())
-    if scale_of(max(-least, most)) == 1 and math.isfinite(most - least):
+    if least < most and scale_of(max(-least, most)) == 1 and math.isfinite(most - least):
         return plain, 1.0
     scale = scale_of(max(float((block.double() - centre).abs().max()) for block in points.split(ROWS)))
     return x(scale), scale
@@ -121,22 +123,33 @@ def _propose(x: Tensor, wanted: int, by: str) -> tuple[Tensor, Tensor, str]:
 
 
 def _correct(rows: Tensor, z: Tensor, centre: Tensor, scale: float, indices: Tensor, squares: Tensor) -> None:
-    """Look for points nearer than the neighbours found of some rows, and write the right ones, [N, K] each."""
+    """Look for points nearer than the neighbours found of some rows, and write the right ones, [N, K] each.
+
+    One far outlier makes all other norms long, and then no point is ruled out for any row: that takes O(N²D) differences.
+    """
     if not len(rows):
         return
-    k = indices.shape[1]
-    x = torch.cat([(block.double() - centre) / scale for block in z.split(ROWS)])  # [N, D]
-    norms, error = x.square().sum(1), 12 * gamma(x.shape[1] + 16, torch.float64)
-    for own in rows.split(max(1, BLOCK_BYTES // (8 * len(x)))):
-        apart = torch.addmm(norms, x[own], x.T, alpha=-2).add_(norms[own, None])  # [b, N]
+    k, n = indices.shape[1], len(z)
+
+    def wide(block: Tensor) -> Tensor:
+        return (block.double() - centre) / scale  # x [b, D]
+
+    kept = [wide(z)] if z.dtype == torch.float64 else None  # a larger pool is widened block by block, each time
+    norms = torch.cat([wide(block).square().sum(1) for block in z.split(ROWS)])  # [N]
+    error = 6 * gamma(z.shape[1] + 16, torch.float64)
+    for own in rows.split(max(1, BLOCK_BYTES // (8 * n))):
+        mine = wide(z[own])
+        apart = torch.cat([mine @ x.T for x in kept or map(wide, z.split(ROWS))], dim=1)  # [b, N]
+        apart = apart.mul_(-2).add_(norms).add_(norms[own, None])
         near = apart < squares[own, -1:] * (1 - DIGITS)
         missed = near.sum(1) > near.gather(1, indices[own]).sum(1)
         if bool(missed.any()):
-            ids = apart[missed].topk(min(k + MARGIN, len(x)), dim=1, largest=False).indices
+            ids = apart[missed].topk(min(k + MARGIN, n), dim=1, largest=False).indices
             indices[own[missed]], squares[own[missed]] = _decided(z, scale, own[missed], ids, k)
-        far = squares[own, -1]
-        for i in own[(far > 0) & (error * norms[own] > DIGITS * far)]:
-            indices[i], squares[i] = _among_all(z, scale, i, k)
+        far, lost = squares[own, -1], error * norms[own]
+        for row in ((far > 0) & (lost > DIGITS * far)).nonzero()[:, 0]:
+            ids = (apart[row] <= (1 + error) * far[row] + lost[row]).nonzero()[:, 0]
+            indices[own[row]], squares[own[row]] = _among(z, scale, own[row], ids, k)
 
 
 def _decided(z: Tensor, scale: float, rows: Tensor, ids: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -156,13 +169,12 @@ def _decided(z: Tensor, scale: float, rows: Tensor, ids: Tensor, k: int) -> tupl
     return ids[:, :k], found[:, :k]
 
 
-def _among_all(z: Tensor, scale: float, i: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Return the k nearest of all points to point i, [k], and ‖z_i − z_j‖²/s²."""
+def _among(z: Tensor, scale: float, i: Tensor, ids: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return the k nearest to point i of some points, ascending int64 [m], as [k], and ‖z_i − z_j‖²/s²."""
     own = i.view(1, 1)
-    ids = torch.arange(len(z), device=z.device)
     squares = torch.cat([_squares(z, scale, own, part[None])[0] for part in ids.split(ROWS)])
     found, order = squares.sort(stable=True)
-    return order[:k], found[:k]
+    return ids[order[:k]], found[:k]
 
 
 def _squares(z: Tensor, scale: float, own: Tensor, ids: Tensor) -> Tensor:

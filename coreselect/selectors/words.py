@@ -70,7 +70,7 @@ def made_from(name: str, given: Mapping[str, Any], usual: Mapping[str, Any], att
     own = {**usual, **given}
     if flag(name, own, "side"):
         raise RequirementError(
-            f"{name}:filter with side=true trains a side model, which 'train' and 'compare' do: leave side=true out."
+            f"{name}:filter with side=true trains a side model, which 'train', 'compare' and 'race' do: leave side=true out."
         )
     window, balance, keep = (own.pop(key, None) for key in ("window", "balance", "filter"))
     weighted = balance is not None and flag(name, own, "weighted")

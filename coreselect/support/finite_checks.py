@@ -24,7 +24,7 @@ def check_finite(values: Tensor, what: str, positions: NDArray[np.int64], *, lim
         NonFiniteError: NaN, infinity, or a size of at least `limit`; `indices` are the positions.
     """
     rows = values.flatten(1) if values.ndim > 1 else values[:, None]
-    if not rows.shape[1]:
+    if not rows.numel():
         return 0.0
     largest = 0.0
     bad = torch.empty(len(rows), dtype=torch.bool, device=rows.device)

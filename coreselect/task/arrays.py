@@ -55,7 +55,7 @@ def check_arrays(
         raise ShapeError(f"gradients have no numbers in a row, shape {list(own.shape)}: at least one is needed.")
     if query is not None:
         if query.dtype.kind not in "fiu":
-            raise ShapeError(f"validation_gradient must hold floating-point numbers, got {query.dtype}.")
+            raise ShapeError(f"validation_gradient must hold numbers, got {query.dtype}.")
         if query.ndim != 1 or own is None or query.shape[0] != own.shape[1]:
             width = "there are no gradients" if own is None else f"[{own.shape[1]}]"
             raise ShapeError(

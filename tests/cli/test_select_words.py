@@ -75,7 +75,7 @@ def test_a_selection_in_words_is_chosen_again_and_several_get_files_of_their_own
     ("words", "more", "said"),
     [
         ("rcs:capture=all", (), "sets capture, which is an option of select: give --capture"),
-        ("rs2:filter=0.5:side=true", (), "'train' and 'compare' do"),
+        ("rs2:filter=0.5:side=true", (), "'train', 'compare' and 'race' do"),
         ("rs2:balance=labels", ("--balance", "labels"), "an option divides the pool too"),
         ("k_center:window=20", ("--window", "20"), "an option divides the pool too"),
         ("k_center:colour=red", (), "'k_center' has no setting 'colour'"),

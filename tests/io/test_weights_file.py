@@ -103,7 +103,7 @@ def test_usual_keys_and_prefixes_are_found(wrapped: str, key: str | None, tmp_pa
 
 
 @pytest.mark.parametrize("prefix", ["module.", "model.", "encoder."])
-def test_a_prefix_is_put_before_where_names_fit_exactly_then(prefix: str, tmp_path: Path) -> None:
+def test_a_prefix_is_put_before_where_names_fit_then(prefix: str, tmp_path: Path) -> None:
     """A bare network's weights load into a model that holds it as its only child."""
     weights = network().state_dict()
     found = find_weights(dict(weights), [prefix + n for n in weights], tmp_path)

@@ -87,6 +87,7 @@ PGD = {"type": "PGD", "radius": 8 / 255, "steps": 10, "norm": "linf", "bounds": 
         ({"attack": "mine"}, {"options": {"data": None}}, None, "attack: mine"),
         ({"attack": None}, {}, "toy", "toy; no attack"),
         ({}, {}, None, ""),
+        ({"arrays": ["features"]}, {}, "toy", "toy"),
     ],
 )
 def test_the_title_names_data_and_attack(

@@ -69,6 +69,17 @@ def test_neighbours_of_any_size_are_the_same(by: Any, size: float) -> None:
 
 
 @pytest.mark.parametrize("by", ["faiss", "torch"])
+def test_copies_that_differ_by_rounding_are_told_apart(by: Any) -> None:
+    """Twenty copies of fifteen points with noise of 10⁻⁹: products in float64 cannot order them, differences can."""
+    if by == "faiss":
+        pytest.importorskip("faiss")
+    rng = np.random.default_rng(0)
+    x = np.repeat(rng.normal(size=(15, 32)), 20, axis=0) + 1e-9 * rng.normal(size=(300, 32))
+    want = np.argsort(cdist(x, x, "sqeuclidean"), axis=1, kind="stable")[:, :6]
+    assert neighbours(torch.from_numpy(x), 6, by=by).indices.tolist() == want.tolist()
+
+
+@pytest.mark.parametrize("by", ["faiss", "torch"])
 def test_one_distant_point_hides_no_neighbour(by: Any) -> None:
     """A point at 10⁷ makes the norms of all others large; their neighbours stay."""
     if by == "faiss":

@@ -37,7 +37,7 @@ class TestFromArrays:
             ({"gradients": np.zeros((3, 2)), "validation_gradient": np.zeros(3)}, "as long as"),
             ({"gradients": np.zeros((3, 2)), "validation_gradient": np.zeros((1, 2))}, "as long as"),
             ({"features": np.zeros((3, 2)), "validation_gradient": np.zeros(2)}, "no gradients"),
-            ({"gradients": np.zeros((3, 2)), "validation_gradient": np.zeros(2, dtype=bool)}, "floating-point numbers"),
+            ({"gradients": np.zeros((3, 2)), "validation_gradient": np.zeros(2, dtype=bool)}, "must hold numbers"),
             ({"gradients": np.zeros((3, 0)), "validation_gradient": np.zeros(0)}, "no numbers in a row"),
             ({"features": np.ma.masked_equal(np.arange(6.0).reshape(3, 2), 3)}, "masked array"),
             ({"labels": np.ma.masked_equal(np.arange(3), 1)}, "masked array"),

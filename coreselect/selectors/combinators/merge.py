@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from coreselect.task.snapshot import Snapshot
-from coreselect.types import Certificate, Float64, Int64, Selection
+from coreselect.types import OVER_ROUNDS, Certificate, Float64, Int64, Selection
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ def merge(
     scores = np.full(snapshot.n, np.nan)
     for p in parts if scored else ():
         scores[p.members] = p.selection.scores
+    if any(p.selection.provenance.settings.get(OVER_ROUNDS) for p in parts):
+        settings = {**(settings or {}), OVER_ROUNDS: True}
     notes = {n for p in parts for n in p.selection.provenance.notes}
     for number, p in enumerate(parts):
         notes |= {f"part {number}: {w}" for w in (p.selection.diagnostics.trouble() if p.selection.diagnostics else ())}

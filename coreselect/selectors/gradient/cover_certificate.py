@@ -1,8 +1,9 @@
 """The certificate of CRAIG: F(S), and how far the weighted sum of its picks' gradients can be from that of all.
 
-    ‖Σ_i g_i − Σ_{j ∈ S} γ_j g_j‖ ≤ Σ_i min_{j ∈ S} d_ij ≤ Σ_i √(d̂_i² + e_i),   e_i = 2 σ_i max ‖g‖
+    ‖Σ_i g_i − Σ_{j ∈ S} γ_j g_j‖ ≤ Σ_i d_{i,j(i)} ≤ Σ_i √(d̂_i² + e_i),   e_i = 2 σ_i max ‖g‖
 
-d̂_i is the computed distance of i to its pick, from norms and a product whose error is at most σ_i ‖g_j‖ (`Rows.slack`).
+j(i) is the pick that stands for i, and d̂_i the computed distance to it, from norms and a product whose error is at most σ_i ‖g_j‖
+(`Rows.slack`).
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from coreselect.solvers.coverage import CoverResult
 from coreselect.solvers.omp import row_of
 from coreselect.types import Certificate, Float64, Int64
 
-FEW = 0.1  # rounding of this share of the distances between gradients is said in a note
+FEW = 0.1  # a note says when distances below √u·‖g‖, which are rounding, are more than this share of the largest
 
 
 def cover_certificate(
@@ -37,7 +38,7 @@ def cover_certificate(
     longest = float(rows.norms().max())
     slack = rows.slack.double().cpu().numpy()[covered]  # σ [n]
     lost = np.where(np.isin(covered, picks), 0.0, 2 * slack * longest)  # e [n]; a pick is its own
-    u = torch.finfo(rows.slack.dtype).eps  # d̂ itself is rounded
+    u = torch.finfo(row_of(rows, 0).dtype).eps  # d̂ itself is rounded
     value, bound = sum(p.value for p in parts), sum(p.upper for p in parts)
     certificate = Certificate(
         method="craig",
@@ -54,10 +55,10 @@ def cover_certificate(
             "distance_bound": float(np.sqrt(near**2 * (1 + 4 * u) + lost).sum()),
         },
     )
-    apart, rounding = (value + float(near.sum())) / len(near), float(np.sqrt(lost.max()))  # c on average
+    apart, rounding = (value + float(near.sum())) / len(near), 2 * u**0.5 * longest  # c on average
     if rounding <= FEW * apart:
         return certificate, []
     return certificate, [
-        f"distances between gradients hold few digits: they are at most about {apart:.3g}, gradients are up to {longest:.3g} long, "
-        f"and rounding changes distances by up to {rounding:.3g}; subtract what all gradients share, or give them in float64"
+        f"distances between gradients hold few digits: they are at most about {apart:.3g}, and gradients are up to {longest:.3g} "
+        "long; subtract what all gradients share, or compute them in float64"
     ]

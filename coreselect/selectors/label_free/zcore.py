@@ -74,7 +74,8 @@ class ZCore:
             draws = seeded(snapshot.draw_seed, "zcore", snapshot.round)
             phi = finite_features(snapshot, name=self.name, needs=self.work(Sizes(n, k)).of)
             X = phi.double().T.contiguous()  # [D, n]
-            X /= scale_of(float(X.abs().max()))  # a power of two, because draws multiply coordinates
+            if (scale := scale_of(float(X.abs().max()))) != 1:  # draws multiply coordinates
+                X = X / scale
             with snapshot.clock("subspaces"):
                 s = subspace_scores(snapshot, X, T, min(self.neighbours, snapshot.n - 1), draws)
             notes = (f"{T} draws",)

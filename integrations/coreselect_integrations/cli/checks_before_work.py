@@ -10,21 +10,21 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import typer
 
 from coreselect import Selector
 from coreselect.budget import resolve
-from coreselect.cli.divided_pool import naming_validation
+from coreselect.cli.divided_pool import naming_option
 from coreselect.data.labels import SparseLabelsError, why_unlabelled
 from coreselect.errors import BudgetError, DataError, RequirementError
 from coreselect.io.sole_use import sole_use
 from coreselect.loop.round_store import RoundStore
-from coreselect.objectives.following import parts
-from coreselect.selectors import Filtered
+from coreselect.selectors import Filtered, PerClass, Windowed
 from coreselect.support import ranks
 from coreselect_integrations.cli.run_progress import counted
 from coreselect_integrations.networks import Saved, network_file, open_network
-from coreselect_integrations.pretraining.dataset_shape import count_classes
+from coreselect_integrations.pretraining.dataset_shape import count_classes, read_labels
 from coreselect_integrations.pretraining.division import PLAIN, Division
 from coreselect_integrations.pretraining.settings import SYSTEMS, Settings
 from coreselect_integrations.pretraining.side_filter import SideFiltered
@@ -128,25 +128,28 @@ def held_out(
     if n < 2:
         why = f"there {'is' if n == 1 else 'are'} {counted(n, 'image')} to divide by {option}: at least two are needed."
         raise DataError(why)
-    with naming_validation(size, n, option):
+    with naming_option(size, n, option):
         return division.split(dataset, size, seed)
 
 
 def check_filters(selector: Selector | None, fraction: float, pool: Any) -> None:
-    """Refuse a filter that leaves fewer images than are to be chosen, at most one more than its share of each class.
+    """Refuse a filter that leaves fewer images than are to be chosen from it; a part of a mixture chooses a part of them.
 
     Raises:
         RequirementError: it does.
     """
-    n = len(pool)
-    for part in parts(selector):
-        if isinstance(part, Filtered | SideFiltered) and part.keep < 1:
-            k, left = resolve(fraction, n), ceil(part.keep * n) + count_classes(pool)
-            if k > left:
-                raise RequirementError(
-                    f"a filter of {part.keep:g} leaves at most {left:,} of {counted(n, 'image')}, and {k:,} are to be chosen: "
-                    "raise it, or choose fewer."
-                )
+    inside, n = selector, len(pool)
+    while inside is not None and not isinstance(inside, Filtered | SideFiltered):
+        inside = getattr(inside, "selector", None) if isinstance(inside, PerClass | Windowed) else None
+    if inside is None:
+        return
+    k, (_, counts) = resolve(fraction, n), np.unique(read_labels(pool), return_counts=True)
+    left = sum(ceil(inside.keep * int(count) - 1e-9) for count in counts)
+    if k > left:
+        raise RequirementError(
+            f"a filter of {inside.keep:g} leaves {left:,} of {counted(n, 'image')}, and {k:,} are to be chosen: raise it, or "
+            "choose fewer."
+        )
 
 
 def check_shares(fractions: Iterable[float], pool: int) -> None:

@@ -195,7 +195,8 @@ def _methods(text: str, settings: Settings) -> dict[str, Selector]:
         raise typer.BadParameter(f"--selectors: {why}") from why
     if any(isinstance(one, TrustedDraws) for one in made.values()):
         raise typer.BadParameter(
-            "--selectors: controls that train on the validation set are lines of train, compare and race."
+            "--selectors: validation_only and +validation train on the validation set, which fidelity does not do: use them in "
+            "train, compare or race."
         )
     if own:
         raise typer.BadParameter(

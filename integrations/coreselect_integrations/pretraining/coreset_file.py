@@ -10,6 +10,7 @@ from typing import Any
 from coreselect import Selection
 from coreselect.data.conditions import recorded_conditions
 from coreselect_integrations.pretraining.settings import Settings
+from coreselect_integrations.pretraining.trusted_draws import JoinedPool
 
 CORESET = "coreset.npz"
 
@@ -27,11 +28,17 @@ def save_coreset(
     made = division or {}
     if made.get("conditions") is not None:
         own = made.get("validation_data")
-        held = {"size": settings.validation, "seed": settings.seed} if own is None else {"data": own}
+        held = (
+            {"size": settings.validation, "seed": settings.seed} if own is None else {"data": None, "fingerprint": own}
+        )
         command = {**chosen.provenance.command, "conditions": dict(made["conditions"]), "validation": held}
         if (truth := getattr(pool, "truth", None)) is not None:
-            command |= {"picks": truth.shares(chosen.indices), "pool_picks": truth.shares(range(len(pool)))}
+            whole = pool.pool if isinstance(pool, JoinedPool) else pool
+            command |= {"picks": truth.shares(chosen.indices), "pool_picks": truth.shares(range(len(whole)))}
         _, conditions = recorded_conditions(made["conditions"])
         notes = (*chosen.provenance.notes, f"the pool was impure on purpose (--pool {conditions})")
         chosen = replace(chosen, provenance=replace(chosen.provenance, command=command, notes=notes))
+    if isinstance(pool, JoinedPool):
+        command = {**chosen.provenance.command, "joined": {"pool": len(pool.pool), "validation": len(pool.trusted)}}
+        chosen = replace(chosen, provenance=replace(chosen.provenance, command=command))
     chosen.save(folder / CORESET)

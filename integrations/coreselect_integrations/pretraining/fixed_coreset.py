@@ -50,7 +50,8 @@ class FixedCoreset:
 
 def made_of_arrays(selection: Selection) -> bool:
     """Return whether a selection was made from arrays, such as features, so that it does not know the images of its pool."""
-    return ARRAYS in selection.provenance.task
+    made = selection.provenance
+    return ARRAYS in made.task or (not made.task and bool(made.command.get("options", {}).get("features")))
 
 
 def check_pool(selection: Selection, fingerprint: str) -> None:
@@ -79,6 +80,10 @@ def pool_of(selection: Selection, dataset: Any, divide: Callable[[], tuple[Any, 
         RequirementError: the dataset is another one, or is split in another way.
     """
     made, n = selection.provenance, len(dataset)
+    if made.command.get("joined"):
+        raise RequirementError(
+            f"{name} draws from the validation set too, which is no part of the data: train with that --selector again."
+        )
     if made.command.get("conditions"):
         raise RequirementError(
             f"{name} was made in a pool that was impure on purpose, and the data are not: select while training, by --pool and "

@@ -2,7 +2,7 @@
 
 Held-out images are attacked as in training, and by PGD of five steps within the same radius. Training has overfitted where
 
-    a₁ − a₅ > GAP, or a₅ < ½ · (best a₅ so far)        by more than two standard errors, over n images
+    a₁ − a₅ > GAP, or a₅ < ½ · (best a₅ so far)        by more than two standard errors (Wilson's interval), over n images
 
 The one-step accuracy a₁ then rises while a₅ falls to 0. The run returns to its last good state and takes one step more.
 Source: the phenomenon, Wong et al., *Fast is better than free*, ICLR 2020; that it is seen on few images, Andriushchenko and
@@ -42,9 +42,9 @@ class Guarded:
         """
         gap = self.training - self.multi_step
         said = f"{self.training:.1%} under the training attack, {self.multi_step:.1%} under {STEPS} steps"
-        if least(gap, self.n) > GAP:
+        if lower_end(gap, self.n) > GAP:
             return said
-        return f"{said}, {best:.1%} before" if self.multi_step < least(best / 2, self.n) else None
+        return f"{said}, {best:.1%} before" if self.multi_step < lower_end(best / 2, self.n) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +75,11 @@ class Guard:
         return Guarded(found[0].robust, found[1].robust, found[1].n)
 
 
-def least(share: float, n: int) -> float:
-    """Return the lower end of a share of n images, two standard errors away (Wilson, *JASA* 22, 1927)."""
+def lower_end(share: float, n: int) -> float:
+    """Return the lower end of Wilson's interval of a share of n images, two standard errors wide (*JASA* 22, 1927).
+
+    A difference of two shares is taken as one.
+    """
     z2 = 4 / n
     share = max(0.0, share)
     return (share + z2 / 2 - math.sqrt(z2 * share * (1 - share) + z2 * z2 / 4)) / (1 + z2)

@@ -83,8 +83,8 @@ def _place(record: Mapping[str, Any], best: Mapping[str, Any], p: float | None) 
 
 
 def _cut(record: Mapping[str, Any]) -> str | None:
-    """Say how much of a run was done that ended early; None for a whole run."""
-    if not record["cut"]:
+    """Say how much of a run was done that ended early and was judged; None for others."""
+    if not record["cut"] or record["robust"] is None:
         return None
     before = ", before its first selection" if 0 < record["warmup"] >= record["done"] else ""
     return f"{record['done']:,} of {record['epochs']:,} epochs{before}"

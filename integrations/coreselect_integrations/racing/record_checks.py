@@ -39,12 +39,15 @@ def why_no_spent(held: Mapping[str, Any]) -> str | None:
     return _why_wrong(held, ("seconds",), _is_seconds, "a number of seconds")
 
 
-def why_no_costs(held: Mapping[str, Any], efforts: Collection[str], kinds: Collection[str]) -> str | None:
+def why_no_costs(
+    held: Mapping[str, Any], efforts: Collection[str], kinds: Collection[str], others: Collection[str] = ("judging",)
+) -> str | None:
     """Return what is wrong with the costs of a race, or None.
 
     Args:
         efforts: in words; each has the seconds of an image.
         kinds: of selections; each has the seconds of one.
+        others: names of further seconds.
     """
     for name in ("image", "selection"):
         if not isinstance(held.get(name), Mapping):
@@ -52,7 +55,7 @@ def why_no_costs(held: Mapping[str, Any], efforts: Collection[str], kinds: Colle
     return (
         _why_wrong(held["image"], efforts, lambda v: _is_seconds(v) and v > 0, "a number of seconds above 0")
         or _why_wrong(held["selection"], kinds, _is_seconds, "a number of seconds")
-        or _why_wrong(held, ("judging", "side"), _is_seconds, "a number of seconds")
+        or _why_wrong(held, others, _is_seconds, "a number of seconds")
     )
 
 

@@ -87,8 +87,8 @@ def in_radii(text: str | float, radius: float, option: str) -> float:
         value = float(words[:-1]) * radius if words.endswith("x") else float(words)
     except ValueError:
         value = -1.0
-    if value == 0 and radius == 0:
-        raise RequirementError(f"{option} {text} is a share of a radius of 0: give --radius above 0.")
+    if words.endswith("x") and value == 0 and radius == 0:
+        raise RequirementError(f"{option} {text} is a multiple of a radius of 0: give --radius above 0.")
     if not 0 < value < float("inf"):
         raise RequirementError(
             f"{option} is a number above 0 in units of pixels in [0, 1], or a factor such as 1.5x, got {text!r}."

@@ -124,13 +124,38 @@ def test_what_a_method_cannot_have_is_refused_before_the_warm_model(tmp_path: Pa
     bare = folder_of(tmp_path / "bare", 30, labelled=False)
     for words, said in (
         (("--validation-data", bare, "--selectors", "rs2,gradmatch:target=validation"), "needs labels"),
-        (("--selectors", "rs2,rs2:filter=0.1"), "a filter of 0.1 leaves at most"),
+        (("--selectors", "rs2,rs2:filter=0.1"), "a filter of 0.1 leaves"),
     ):
         got = command(*STUDY, "--out", tmp_path / "out", *words)
         assert said in str(got.exception), got.output
     train = command(*RUN, "--out", tmp_path / "run", "--selector", "rs2:filter=0.1", "--fraction", 0.5)
-    assert "a filter of 0.1 leaves at most" in str(train.exception)
+    assert "a filter of 0.1 leaves" in str(train.exception)
     assert not (tmp_path / "run" / "log.jsonl").exists()
+    for mixed in ("rs2:filter=0.6+validation", "rs2:filter=0.6+redraw"):  # the filter has to give half of the picks
+        dry = command(
+            *RUN, "--out", tmp_path / mixed, "--selector", mixed, "--fraction", 0.8, "--validation", 20, "--dry-run"
+        )
+        assert dry.exit_code == 0, dry.output
+
+
+def test_a_coreset_that_draws_from_the_validation_set_has_no_positions_in_the_data(tmp_path: Path) -> None:
+    """Its class table would be that of other images."""
+    words = ("--selector", "rs2+validation", "--fraction", 0.3, "--validation", 20)
+    assert command(*RUN, "--out", tmp_path / "run", *words).exit_code == 0
+    file = tmp_path / "run" / "coreset.npz"
+    shown = command("inspect", file, "--data", "digits", "--rows", 120)
+    assert "draws from the validation set too" in str(shown.exception)
+    short = ("train", "sat", "--rows", 120, "--epochs", 1, "--attack-steps", 1, "--arch", "small")
+    again = command(*short, "--out", tmp_path / "again", "--coreset", file)
+    assert "draws from the validation set too" in str(again.exception)
+
+
+def test_test_images_of_an_unknown_class_are_refused_at_the_start(tmp_path: Path) -> None:
+    """No network that is trained on these images can name it."""
+    data = folder_of(tmp_path / "more", 60, classes=3)
+    np.save(data / "labels_test.npy", np.arange(60) % 5)
+    got = command(*STUDY[:1], *STUDY[5:], "--data", data, "--selectors", "rs2", "--out", tmp_path / "out")
+    assert "test has labels up to 4, and the training images have none above 2" in str(got.exception), got.output
 
 
 def test_a_validation_set_of_the_users_takes_the_place_of_the_holdout(tmp_path: Path) -> None:

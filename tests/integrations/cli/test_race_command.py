@@ -11,12 +11,13 @@ from typer.testing import CliRunner
 from coreselect.errors import RequirementError
 from coreselect_integrations.cli import race_run
 from coreselect_integrations.cli.race import race
-from coreselect_integrations.cli.race_table import forecast_lines
+from coreselect_integrations.cli.race_table import forecast_lines, show
 from coreselect_integrations.networks import load_network
 from coreselect_integrations.pretraining import forecast
 from coreselect_integrations.racing import costs
 from coreselect_integrations.racing.arms import Arm
 from coreselect_integrations.racing.plan import Budget, Cost
+from coreselect_integrations.racing.race import Outcome
 from coreselect_integrations.training.effort import Effort
 
 pytest.importorskip("sklearn", reason="digits come with scikit-learn")
@@ -98,6 +99,37 @@ def test_hours_that_are_too_short_are_refused(tmp_path: Path, timed: None) -> No
         got = command("--out", tmp_path, *SHORT, "--hours", 1 / 3600, *more)
         assert isinstance(got.exception, RequirementError), got.output
         assert "hours are needed" in str(got.exception)
+
+
+@pytest.mark.parametrize("others", [2, 0])
+def test_the_table_marks_runs_that_ended_early(others: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """With how much they did; arms that failed are none that can be told from the winner."""
+    arms = [Arm("rs2", fraction, Effort(1)) for fraction in (0.1, 0.2, 0.3)]
+
+    def record(arm: Arm, right: str | None, done: int) -> dict[str, Any]:
+        share = None if right is None else right.count("1") / len(right)
+        return {
+            "arm": arm.name, "rung": 0, "robust": share, "standard": share, "n": len(right or ""), "right": right or "",
+            "seconds": 9.0, "error": None if right else "it diverged", "cut": done < 4, "done": done, "epochs": 4, "warmup": 0,
+        }  # fmt: skip
+
+    records = [
+        record(arms[0], "1110", 4),
+        record(arms[1], "1100" if others else None, 2),
+        record(arms[2], "1000" if others else None, 4),
+    ]
+    final = {"done": 9, "seconds": 30.0, "cut": False, "standard": 0.9, "robust": 0.7, "n": 40}
+    show(Outcome(arms[0], tuple(records), final, 60.0), [])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert ("* ended early to keep the time: rs2 0.2 1 (2 of 4 epochs)." in shown) == (others > 0)
+    assert ("no other arm was judged" in shown) == (others == 0)
+
+
+def test_judge_on_that_leaves_no_image_is_named(tmp_path: Path, timed: None) -> None:
+    """Not --validation, which nobody gave."""
+    words = [w for w in SHORT if w not in ("--judge-on", 10)]
+    got = command("--out", tmp_path / "race", "--data", "digits", "--hours", 1, *words, "--judge-on", 100)
+    assert "--judge-on 100 of 100 images" in str(got.exception)
 
 
 def test_the_forecast_adds_up_to_the_hours() -> None:

@@ -92,6 +92,14 @@ def test_what_counts_as_overfitting(training: float, multi_step: float, best: fl
     assert (Guarded(training, multi_step, n).overfits(best) is not None) == overfits
 
 
+@pytest.mark.parametrize(("held", "looks_at"), [(5, "the pool"), (watch.FEWEST, "those held out")])
+def test_a_few_held_out_images_are_too_few_to_judge_by(held: int, looks_at: str) -> None:
+    """Then the guard looks at images of the pool."""
+    pool, out = images(50), images(held, seed=3)
+    found = watch.Watch(replace(tiny("sat"), guard=True), pool, out).guard.images
+    assert len(found) == (50 if looks_at == "the pool" else held)
+
+
 def test_a_guard_measures_the_training_attack_and_five_steps() -> None:
     """On a linear score one step and five reach the same point, so both accuracies are one; no random state changes."""
     guard, state = Guard(evenly_spaced(images(500), IMAGES), 0.1, 0), torch.random.get_rng_state()

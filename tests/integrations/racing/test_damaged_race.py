@@ -14,7 +14,7 @@ from coreselect.errors import DataError
 from coreselect_integrations.racing.arms import Arm
 from coreselect_integrations.racing.plan import Budget, Length
 from coreselect_integrations.racing.race import run_race
-from coreselect_integrations.racing.record_checks import why_no_record
+from coreselect_integrations.racing.record_checks import why_no_costs, why_no_record
 from coreselect_integrations.racing.run_arm import Run
 from coreselect_integrations.racing.setting import Images, Place, Race
 from coreselect_integrations.training.effort import Effort
@@ -128,6 +128,13 @@ def test_the_seconds_of_a_killed_run_are_believed_or_refused(digits: Any, tmp_pa
     with pytest.raises(DataError, match=r"spent\.json is damaged or edited: it has no 'seconds'; remove it"):
         run(race(), pool, Place(tmp_path), lambda *args: {}, None)  # type: ignore[arg-type]
     assert run.record(pool) is None
+
+
+def test_costs_of_a_race_before_side_models_were_planned_are_believed() -> None:
+    """They lack the seconds of a side model, which are needed only where an arm trains one."""
+    held = {"image": {"1": 0.1}, "selection": {}, "judging": 2.0}
+    assert why_no_costs(held, ["1"], []) is None
+    assert why_no_costs(held, ["1"], [], ("judging", "side")) == "it has no 'side'"
 
 
 def test_the_record_of_a_failed_run_is_believed() -> None:

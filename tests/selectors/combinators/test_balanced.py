@@ -17,7 +17,7 @@ from coreselect import CoresetSampler, Task, select
 from coreselect.budget import fill, levels
 from coreselect.errors import BudgetError, RequirementError, ScheduleError, ShapeError
 from coreselect.protocols import Selector
-from coreselect.selectors import RS2, PerClass, Random, Redraw
+from coreselect.selectors import RS2, Filtered, PerClass, Random, Redraw
 from coreselect.selectors.combinators.per_class import balanced
 from coreselect.support.turns import turns
 
@@ -126,12 +126,13 @@ def test_weights_of_rare_picks_bring_back_the_shares_of_the_pool_over_the_rounds
     assert np.allclose(total, [60 / 90, 25 / 90, 5 / 90])
 
 
+@pytest.mark.parametrize("around", [lambda s: s, lambda s: Filtered(s, keep=1.0, losses=np.zeros(len(Y)))])
 @pytest.mark.parametrize("budget", [1, 2, 3, 9])
-def test_weights_in_a_loop_keep_the_mean_loss_of_the_pool_over_the_rounds(budget: int) -> None:
+def test_weights_in_a_loop_keep_the_mean_loss_of_the_pool_over_the_rounds(budget: int, around: Any) -> None:
     """Also where a class has no pick in some rounds: `sampler.weights` then has mean 1 over the rounds, not in each."""
     losses = np.array([1.0, 5.0, 20.0])[Y]
     sampler = CoresetSampler(
-        Task.from_arrays(labels=Y), PerClass(RS2(), shares="equal", weighted=True), budget, warmup=0
+        Task.from_arrays(labels=Y), around(PerClass(RS2(), shares="equal", weighted=True)), budget, warmup=0
     )
     means = []
     for epoch in range(45):

@@ -48,6 +48,15 @@ def test_degenerate_pools(selector: Any, X: np.ndarray) -> None:
         assert got.scores is None or np.isfinite(got.scores).all()
 
 
+@pytest.mark.parametrize("selector", ALL, ids=lambda s: s.name)
+def test_the_features_of_the_user_stay_as_they_are(selector: Any) -> None:
+    """In any order of memory, and of a size at which methods scale them."""
+    for X in (np.asfortranarray(features(12) * 2.0**60), np.ascontiguousarray(features(12) * 2.0**-60)):
+        before = X.copy()
+        select(task(X, labels=np.arange(12) % 2), selector, 4)
+        assert np.array_equal(X, before)
+
+
 @pytest.mark.parametrize("power", [-700, 531])
 def test_zcore_picks_the_same_at_any_size(power: int) -> None:
     """Its draws multiply coordinates, which leaves the range of float64 unless they are scaled."""
