@@ -156,7 +156,9 @@ COMPARISONS: Mapping[str, Comparison] = {
             "--trainer": "acl", **_CONTRASTIVE_EFFORT, "--seeds": 4, "--equal": "epochs", "--rows": 15_200, "--pool": "tail=20",
         },
     ),
-    "acl-selectors": Comparison("acl-selectors", _ACL_AT_BEST, {"--trainer": "acl", **_CONTRASTIVE_EFFORT}),
+    "acl-selectors": Comparison(
+        "acl-selectors", _ACL_AT_BEST, {"--trainer": "acl", **_CONTRASTIVE_EFFORT, "--equal": "epochs"}
+    ),
     "dynacl-air-effort": Comparison(
         "dynacl-air-effort", _EFFORTS_OF_ACL, {"--trainer": "dynacl-air", **_CONTRASTIVE_EFFORT}
     ),
