@@ -134,7 +134,7 @@ def _correct(rows: Tensor, z: Tensor, centre: Tensor, scale: float, indices: Ten
     def wide(block: Tensor) -> Tensor:
         return (block.double() - centre) / scale  # x [b, D]
 
-    kept = [wide(z)] if z.dtype == torch.float64 else None  # a larger pool is widened block by block, each time
+    kept = [wide(z)] if 8 * z.numel() <= WIDENED_BYTES else None  # a larger pool is widened block by block, each time
     norms = torch.cat([wide(block).square().sum(1) for block in z.split(ROWS)])  # [N]
     error = 6 * gamma(z.shape[1] + 16, torch.float64)
     for own in rows.split(max(1, BLOCK_BYTES // (8 * n))):
