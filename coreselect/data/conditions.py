@@ -59,13 +59,9 @@ class Conditions:
 
     def __post_init__(self) -> None:
         if self.tail is not None and not 1 <= self.tail <= LARGEST:
-            raise RequirementError(
-                f"tail is how many times rarer the rarest class is, from 1 to {LARGEST:,}, got {self.tail:g}."
-            )
+            raise RequirementError(f"tail is a ratio of class sizes, from 1 to {LARGEST:,}, got {self.tail:g}.")
         if type(self.duplicates) is not int or not 1 <= self.duplicates <= LARGEST:
-            raise RequirementError(
-                f"duplicates is how often each image occurs, from 1 to {LARGEST:,}, got {self.duplicates}."
-            )
+            raise RequirementError(f"duplicates is a number of copies, from 1 to {LARGEST:,}, got {self.duplicates}.")
         for name, share in (("foreign", self.foreign), ("labels-wrong", self.labels_wrong)):
             if not 0 <= share < 1:
                 raise RequirementError(f"{name} is a share in [0, 1), got {share}.")

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from benchmarks import comparisons
-from benchmarks.comparisons import COMPARISONS, command, order, tables
+from benchmarks.comparison_tables import order, tables
+from benchmarks.comparisons import COMPARISONS, command
 from coreselect.cli.options import DataOptions
 from coreselect.data import load
 from coreselect_integrations.cli import compare_run
