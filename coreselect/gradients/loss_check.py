@@ -27,8 +27,8 @@ def refuse_wrong_loss(loss: Loss, outputs: Tensor, y: Any) -> None:
     y = for_loss(loss, y, len(outputs))
     if y is not None and size(y) != len(outputs):
         raise ShapeError(f"{len(outputs)} inputs came with targets of {size(y)}: return targets [B, …] from unpack=.")
-    with torch.no_grad():
-        together = _value(loss, outputs, y)
+    with torch.enable_grad():
+        together = _value(loss, outputs.detach().clone().requires_grad_(True), y)
     if together.shape != (len(outputs),):
         raise ShapeError(
             f"the loss {loss.name!r} gives {_shape(together)} for a batch of {len(outputs)}, and one value for each example, [B], "
@@ -42,12 +42,11 @@ def refuse_wrong_loss(loss: Loss, outputs: Tensor, y: Any) -> None:
             "logarithms and divisions.",
             [],
         )
-    leaf = outputs.detach().clone().requires_grad_(True)
-    with torch.enable_grad():
-        if not _value(loss, leaf, y).requires_grad:
-            raise ShapeError(
-                f"the loss {loss.name!r} has no gradient with respect to the outputs: leave out detach(), .data and no_grad()."
-            )
+    if not together.requires_grad:
+        raise ShapeError(
+            f"the loss {loss.name!r} has no gradient with respect to the outputs: leave out detach(), .data and no_grad()."
+        )
+    together = together.detach()
     with torch.no_grad():
         alone = torch.cat(
             [_value(loss, outputs[i : i + 1], taken(y, slice(i, i + 1))).reshape(-1) for i in range(len(outputs))]

@@ -14,6 +14,7 @@ from coreselect.support.type_checks import accepts, annotations_of
 SELECTORS: dict[str, type[Any]] = {entry.name: entry.load() for entry in CATALOGUE}
 COMBINATORS: tuple[type[Any], ...] = tuple(SELECTORS[entry.name] for entry in CATALOGUE if entry.combines)
 
+NAMED = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
 _EXAMPLES = {"selector": 'get_selector("rs2")', "selectors": '[get_selector("rcs"), get_selector("redraw")]'}
 
 
@@ -52,24 +53,14 @@ def _refuse_unknown(name: str, factory: Any, settings: Mapping[str, Any]) -> Non
     Raises:
         RequirementError: there is one.
     """
-    known = _named_parameters(factory)
+    parameters = _parameters(factory)
+    if parameters is None or any(p.kind is Parameter.VAR_KEYWORD for p in parameters):  # it takes any name
+        return
+    known = [p.name for p in parameters if p.kind in NAMED]
     for key in settings:
-        if known is not None and key not in known:
+        if key not in known:
             has = f"it has {', '.join(known)}" if known else "it has none"
             raise RequirementError(f"the selector {name!r} has no setting {key!r}; {has}.")
-
-
-def _named_parameters(factory: Any) -> dict[str, Parameter] | None:
-    """Return what a constructor can be given by name; None where it takes any name, or does not say."""
-    try:
-        parameters = signature(factory).parameters
-    except (TypeError, ValueError):  # some callables of other packages do not say
-        return None
-    if any(p.kind is Parameter.VAR_KEYWORD for p in parameters.values()):
-        return None
-    return {
-        key: p for key, p in parameters.items() if p.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
-    }
 
 
 def _refuse_incomplete(name: str, factory: Any, settings: Mapping[str, Any]) -> None:
@@ -78,14 +69,18 @@ def _refuse_incomplete(name: str, factory: Any, settings: Mapping[str, Any]) -> 
     Raises:
         RequirementError: they do.
     """
-    try:
-        parameters = signature(factory).parameters.values()
-    except (TypeError, ValueError):  # some callables of other packages do not say
-        return
-    named = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
-    needed = [p.name for p in parameters if p.kind in named and p.default is Parameter.empty and p.name not in settings]
+    parameters = _parameters(factory) or ()
+    needed = [p.name for p in parameters if p.kind in NAMED and p.default is Parameter.empty and p.name not in settings]
     if needed:
         example = ", ".join(f"{key}={_EXAMPLES.get(key, '…')}" for key in needed)
         raise RequirementError(
             f"the selector {name!r} needs {' and '.join(needed)}: get_selector({name!r}, {example})."
         )
+
+
+def _parameters(factory: Any) -> list[Parameter] | None:
+    """Return the parameters of a constructor; None for some callables of other packages, which do not say."""
+    try:
+        return list(signature(factory).parameters.values())
+    except (TypeError, ValueError):
+        return None

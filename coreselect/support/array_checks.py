@@ -27,9 +27,8 @@ def matrix(name: str, values: ArrayLike | None, *, half: bool = False) -> NDArra
     """
     if values is None:
         return None
+    refuse_masked(name, values)
     array = values if isinstance(values, np.ndarray) else as_array(name, values)
-    if isinstance(array, np.ma.MaskedArray):
-        array = as_array(name, array)
     if array.ndim != 2 or array.dtype.kind != "f":
         raise ShapeError(f"{name} must be a floating-point matrix, got {array.dtype} {list(array.shape)}.")
     own = np.float16 if half and array.dtype.itemsize == 2 else np.float32 if array.dtype.itemsize <= 4 else np.float64
@@ -81,11 +80,20 @@ def as_array(name: str, values: ArrayLike) -> NDArray[Any]:
     Raises:
         ShapeError: the rows have different lengths, or values are masked.
     """
-    if isinstance(values, np.ma.MaskedArray):
-        raise ShapeError(
-            f"{name} is a masked array, and what the mask hides has no value: leave those rows out, or fill them."
-        )
+    refuse_masked(name, values)
     try:
         return host_array(values)
     except ValueError as why:
         raise ShapeError(f"{name} must be a rectangular array, got rows of different lengths.") from why
+
+
+def refuse_masked(name: str, values: object) -> None:
+    """Refuse a masked array, of which numpy would take the values behind the mask.
+
+    Raises:
+        ShapeError: it is one.
+    """
+    if isinstance(values, np.ma.MaskedArray):
+        raise ShapeError(
+            f"{name} is a masked array, and what the mask hides has no value: leave those rows out, or fill them."
+        )

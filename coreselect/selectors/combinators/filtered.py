@@ -63,7 +63,7 @@ class Filtered:
 
     def costs(self, sizes: Sizes) -> tuple[Need, ...]:
         """Return what the selector needs for the examples that are left, and a pass where the losses are not given."""
-        left = sum(ceil(self.keep * n - 1e-9) for n in sizes.classes) or ceil(self.keep * sizes.n - 1e-9)
+        left = sum(kept_of(n, self.keep) for n in sizes.classes) or kept_of(sizes.n, self.keep)
         own = () if self.losses is not None else (NaturalPass(sizes.n), logit_work(sizes.n))
         return (*own, *of_parts([(self.selector, sizes.of(left, min(left, sizes.k)))]))
 
@@ -99,10 +99,15 @@ class Filtered:
         return np.concatenate([-log_p[np.arange(len(log_p)), y[rows]] for rows, log_p in log_probabilities(logits)])
 
 
+def kept_of(count: int, keep: float) -> int:
+    """Return ⌈keep·n⌉, how many of n examples of a class are left."""
+    return ceil(keep * count - 1e-9)
+
+
 def lowest(losses: Float64, labels: Int64, keep: float) -> np.ndarray:
     """Return which examples are among the lowest losses of their class, bool [n]; ties go to the lowest position."""
     out = np.zeros(len(losses), dtype=bool)
     for c in np.unique(labels):
         m = np.flatnonzero(labels == c)
-        out[m[np.argsort(losses[m], kind="stable")[: ceil(keep * len(m) - 1e-9)]]] = True
+        out[m[np.argsort(losses[m], kind="stable")[: kept_of(len(m), keep)]]] = True
     return out

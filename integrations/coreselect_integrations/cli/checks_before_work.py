@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
-from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from coreselect.errors import BudgetError, DataError, RequirementError
 from coreselect.io.sole_use import sole_use
 from coreselect.loop.round_store import RoundStore
 from coreselect.selectors import Filtered, PerClass, Windowed
+from coreselect.selectors.combinators.filtered import kept_of
 from coreselect.support import ranks
 from coreselect_integrations.cli.run_progress import counted
 from coreselect_integrations.networks import Saved, network_file, open_network
@@ -144,7 +144,7 @@ def check_filters(selector: Selector | None, fraction: float, pool: Any) -> None
     if inside is None:
         return
     k, (_, counts) = resolve(fraction, n), np.unique(read_labels(pool), return_counts=True)
-    left = sum(ceil(inside.keep * int(count) - 1e-9) for count in counts)
+    left = sum(kept_of(count, inside.keep) for count in counts.tolist())
     if k > left:
         raise RequirementError(
             f"a filter of {inside.keep:g} leaves {left:,} of {counted(n, 'image')}, and {k:,} are to be chosen: raise it, or "

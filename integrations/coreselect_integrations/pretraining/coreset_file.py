@@ -25,20 +25,17 @@ def save_coreset(
         settings: of the run, with how validation was held out.
         division: how pool and validation were made, see `Division.record`.
     """
-    made = division or {}
+    made, provenance = division or {}, chosen.provenance
+    command, notes = dict(provenance.command), provenance.notes
+    joined = isinstance(pool, JoinedPool)
+    if joined:
+        command["joined"] = {"pool": len(pool.pool), "validation": len(pool.trusted)}
     if made.get("conditions") is not None:
-        own = made.get("validation_data")
-        held = (
-            {"size": settings.validation, "seed": settings.seed} if own is None else {"data": None, "fingerprint": own}
-        )
-        command = {**chosen.provenance.command, "conditions": dict(made["conditions"]), "validation": held}
+        own, (_, conditions) = made.get("validation_data"), recorded_conditions(made["conditions"])
+        held = {"data": None, "fingerprint": own} if own else {"size": settings.validation, "seed": settings.seed}
+        command |= {"conditions": dict(made["conditions"]), "validation": held}
         if (truth := getattr(pool, "truth", None)) is not None:
-            whole = pool.pool if isinstance(pool, JoinedPool) else pool
-            command |= {"picks": truth.shares(chosen.indices), "pool_picks": truth.shares(range(len(whole)))}
-        _, conditions = recorded_conditions(made["conditions"])
-        notes = (*chosen.provenance.notes, f"the pool was impure on purpose (--pool {conditions})")
-        chosen = replace(chosen, provenance=replace(chosen.provenance, command=command, notes=notes))
-    if isinstance(pool, JoinedPool):
-        command = {**chosen.provenance.command, "joined": {"pool": len(pool.pool), "validation": len(pool.trusted)}}
-        chosen = replace(chosen, provenance=replace(chosen.provenance, command=command))
-    chosen.save(folder / CORESET)
+            whole = range(len(pool.pool if joined else pool))
+            command |= {"picks": truth.shares(chosen.indices), "pool_picks": truth.shares(whole)}
+        notes = (*notes, f"the pool was impure on purpose (--pool {conditions})")
+    replace(chosen, provenance=replace(provenance, command=command, notes=notes)).save(folder / CORESET)

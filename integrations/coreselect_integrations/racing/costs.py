@@ -37,15 +37,15 @@ def costs_of(race: Race, images: Images, place: Place) -> dict[Arm, Cost]:
         write_json(path, _measured(race, images, place))
     efforts = sorted({arm.effort.words for arm in race.arms})
     kinds = sorted({_kind(arm) for arm in race.arms if arm.method != FULL})
-    others = ("judging", *(("side",) if any(_has_side_model(arm, race) for arm in race.arms) else ()))
+    with_side = {arm for arm in race.arms if _has_side_model(arm, race)}
+    others = ("judging", "side") if with_side else ("judging",)
     known = believed(
         path, lambda held: why_no_costs(held, efforts, kinds, others), "remove it, and the costs are timed again"
     )
-    side = {arm: known["side"] for arm in race.arms if _has_side_model(arm, race)}
     return {
         arm: arm.cost(
             race.settings, len(images.pool), OVERHEAD * known["image"][arm.effort.words],
-            known["selection"].get(_kind(arm), 0.0), known["judging"], side.get(arm, 0.0),
+            known["selection"].get(_kind(arm), 0.0), known["judging"], known["side"] if arm in with_side else 0.0,
         )
         for arm in race.arms
     }  # fmt: skip

@@ -39,6 +39,12 @@ def command(*words: object) -> Any:
     return CliRunner().invoke(build(), [str(w) for w in words], env={"COLUMNS": "80"})
 
 
+def looked_at_and_trained_on(coreset: Path, out: Path) -> tuple[Any, Any]:
+    """Give the coreset of a run back to `inspect` and to `train --coreset`, with the data of that run."""
+    short = ("train", "sat", "--rows", 120, "--epochs", 1, "--attack-steps", 1, "--arch", "small", "--out", out)
+    return command("inspect", coreset, "--data", "digits", "--rows", 120), command(*short, "--coreset", coreset)
+
+
 def folder_of(where: Path, n: int, *, side: int = 8, classes: int = 10, labelled: bool = True) -> Path:
     """Write a folder of random grey images."""
     where.mkdir()
@@ -93,13 +99,11 @@ def test_the_coreset_of_a_run_says_that_its_pool_was_impure(pool: str, tmp_path:
     assert command(*RUN, "--out", tmp_path / "run", *words, "--pool", pool).exit_code == 0
     file = tmp_path / "run" / "coreset.npz"
     assert f"(--pool {pool})" in " ".join(command("inspect", file).output.split())
-    shown = command("inspect", file, "--data", "digits", "--rows", 120)
+    shown, again = looked_at_and_trained_on(file, tmp_path / "again")
     assert (shown.exit_code == 0) == (pool != "duplicates=3"), shown.output
     assert "another" not in shown.output
     if pool == "duplicates=3":
         assert "picks have no position in the data" in str(shown.exception)
-    short = ("train", "sat", "--rows", 120, "--epochs", 1, "--attack-steps", 1, "--arch", "small")
-    again = command(*short, "--out", tmp_path / "again", "--coreset", file)
     assert "impure on purpose" in str(again.exception)
 
 
@@ -143,10 +147,8 @@ def test_a_coreset_that_draws_from_the_validation_set_has_no_positions_in_the_da
     words = ("--selector", "rs2+validation", "--fraction", 0.3, "--validation", 20)
     assert command(*RUN, "--out", tmp_path / "run", *words).exit_code == 0
     file = tmp_path / "run" / "coreset.npz"
-    shown = command("inspect", file, "--data", "digits", "--rows", 120)
+    shown, again = looked_at_and_trained_on(file, tmp_path / "again")
     assert "draws from the validation set too" in str(shown.exception)
-    short = ("train", "sat", "--rows", 120, "--epochs", 1, "--attack-steps", 1, "--arch", "small")
-    again = command(*short, "--out", tmp_path / "again", "--coreset", file)
     assert "draws from the validation set too" in str(again.exception)
 
 
