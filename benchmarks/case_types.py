@@ -171,6 +171,20 @@ class StartupCase:
 
 
 @dataclass(frozen=True)
+class ThreadsCase:
+    """Selections by all cores compared with the same by one thread, in processes of their own."""
+
+    kind: ClassVar[str] = "threads"
+    pool: int
+    budget: int
+    width: int = 128
+    clusters: int = 50
+    rounds: int = 3
+    seed: int = 0
+    thresholds: tuple[Threshold, ...] = (Threshold("ratio", "at most", 1.25), Threshold("same", "at least", 1.0))
+
+
+@dataclass(frozen=True)
 class CheckCase:
     """The share of a selection's processor time that checks of the input take."""
 
@@ -236,6 +250,7 @@ Case = (
     | BaselineCase
     | LoopCase
     | LargeCase
+    | ThreadsCase
     | StartupCase
     | CheckCase
     | StoreCase

@@ -21,6 +21,7 @@ from benchmarks.case_types import (
     StartupCase,
     StoreCase,
     SweepCase,
+    ThreadsCase,
     Threshold,
     TrainingRanksCase,
     ViewsCase,
@@ -199,6 +200,8 @@ CASES: dict[str, Case] = {
     },
     "startup-small": StartupCase(runs=3),
     "startup-full": StartupCase(runs=11),
+    "threads-small": ThreadsCase(pool=10_000, budget=500),
+    "threads-full": ThreadsCase(pool=50_000, budget=2500),
     "checks-small": CheckCase(  # so few images leave the fixed costs a larger share
         pool=512, validation=64, budget=128, thresholds=(Threshold("share", "at most", 0.05),)
     ),

@@ -55,8 +55,7 @@ def run(case: FacilityCase, *, rivals: str | None, work: Path) -> dict[str, Any]
     Raises:
         MissingExtraError: there is no interpreter that has the rivals; the message says how to make one.
     """
-    if not rivals:
-        raise MissingExtraError(f"neither apricot nor submodlib is there to compare with: {HOW}.")
+    rivals = given(rivals)
     work.mkdir(parents=True, exist_ok=True)
     path = work / f"features-{case.pool}x{case.width}-{os.getpid()}.npy"
     x = mixture(case.pool, case.width, case.clusters, case.seed)
@@ -98,6 +97,17 @@ def compare(case: FacilityCase, rounds: list[dict[str, Run]], objective: dict[st
         "objective": objective,
         "versions": {name: rounds[0][name].version for name in names},
     }
+
+
+def given(rivals: str | None) -> str:
+    """Return the interpreter of the rivals.
+
+    Raises:
+        MissingExtraError: none was given.
+    """
+    if not rivals:
+        raise MissingExtraError(f"neither apricot nor submodlib is there to compare with: {HOW}.")
+    return rivals
 
 
 def one(name: str, features: Path, k: int, rivals: str) -> Run:

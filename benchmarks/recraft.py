@@ -48,8 +48,8 @@ CASES: Mapping[tuple[str, int], SelectionCase] = {  # the two shapes of the decl
         random_sets=10, thresholds=(),
     ),
     ("resnet18", 500): SelectionCase(
-        pool=3000, validation=500, group_size=64, budget=640, attack=PGD(EPSILON, 10 / 255, 1), warm=WarmUp(3000, 2),
-        random_sets=10, thresholds=(),
+        pool=2000, validation=500, group_size=64, budget=640, attack=PGD(EPSILON, 10 / 255, 1), warm=WarmUp(3000, 2),
+        random_sets=6, thresholds=(),
     ),
 }  # fmt: skip
 # values of `recraft`

@@ -2,6 +2,8 @@
 
     python -m benchmarks.run --case sweep-small --data DIR --out FILE
 
+Of several cases, those whose data or rivals are not given are left out, and the last lines say which.
+
 Exit code 0: every threshold holds; 1: a threshold does not hold or a case failed, which is recorded; 2: wrong usage.
 """
 
@@ -22,28 +24,9 @@ from typing import Any
 import torch
 
 from benchmarks import environment
-from benchmarks.case_types import (
-    AttackCase,
-    BaselineCase,
-    Case,
-    CheckCase,
-    FacilityCase,
-    FoldingCase,
-    LargeCase,
-    LoopCase,
-    PassesCase,
-    RanksCase,
-    SamplerCase,
-    SearchCase,
-    SelectionCase,
-    StartupCase,
-    StoreCase,
-    SweepCase,
-    TrainingRanksCase,
-    ViewsCase,
-)
+from benchmarks.case_types import Case
 from benchmarks.cases import CASES, SETS
-from coreselect.support.devices import usable_device
+from benchmarks.measuring import lacking, measured
 
 Measure = Callable[[Case, argparse.Namespace], dict[str, Any]]
 DEFAULT_DATA = "data/cifar10"
@@ -53,15 +36,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run what the command line asks for and return the exit code."""
     args = parser().parse_args(argv)
     names = [name for asked in args.case for name in SETS.get(asked, (asked,))]
-    results = []
+    results, left_out = [], {name: lacking(CASES[name], args) for name in names if len(names) > 1}
     for name in names:
+        if left_out.get(name):
+            continue
         # with several cases, each has its own process, so memory starts fresh and a process that dies is a result
         result = in_own_process(name, args) if len(names) > 1 else result_of(name, args, measured)
         print(publish(result, args.out), flush=True)
         results.append(result)
     for result in results:
         print(verdict(result), file=sys.stderr)
-    return 0 if all(result["passed"] for result in results) else 1
+    for why in dict.fromkeys(filter(None, left_out.values())):
+        some = [name for name, reason in left_out.items() if reason == why]
+        print(without_local_names(f"left out {', '.join(some)}: {why}", args), file=sys.stderr)
+    return 0 if results and all(result["passed"] for result in results) else 1
 
 
 def parser() -> argparse.ArgumentParser:
@@ -89,63 +77,6 @@ def parser() -> argparse.ArgumentParser:
     )
     out.add_argument("--threads", type=int, metavar="N", help="torch threads (default: torch's own choice)")
     return out
-
-
-def measured(case: Case, args: argparse.Namespace) -> dict[str, Any]:
-    """Run the benchmark of a case and return its measures."""
-    from benchmarks import (
-        attack,
-        baselines,
-        checks,
-        facility,
-        folding,
-        large,
-        one_to_all,
-        passes,
-        ranks,
-        sampler,
-        search,
-        selection,
-        startup,
-        store,
-        sweep,
-        views,
-    )
-
-    device = usable_device(args.device)
-    match case:
-        case SweepCase():
-            return sweep.run(case, data=args.data, device=device)
-        case FoldingCase():
-            return folding.run(case, data=args.data, device=device)
-        case ViewsCase():
-            return views.run(case, device)
-        case RanksCase() | TrainingRanksCase():
-            return ranks.run(case, data=args.data)
-        case SelectionCase():
-            return selection.run(case, data=args.data, work=args.work, device=device)
-        case SearchCase():
-            return search.run(case, work=args.work)
-        case PassesCase():
-            return passes.run(case, work=args.work)
-        case SamplerCase():
-            return sampler.run(case)
-        case AttackCase():
-            return attack.run(case, device)
-        case FacilityCase():
-            return facility.run(case, rivals=args.rivals, work=args.work)
-        case BaselineCase():
-            return baselines.run(case)
-        case LoopCase():
-            return one_to_all.run(case)
-        case LargeCase():
-            return large.run(case, work=args.work)
-        case StartupCase():
-            return startup.run(case)
-        case CheckCase():
-            return checks.run(case, data=args.data)
-        case StoreCase():
-            return store.run(case, data=args.data, work=args.work)
 
 
 def result_of(name: str, args: argparse.Namespace, measured: Measure) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from coreselect.gradients.products import times
 from coreselect.gradients.rows import gamma
 from coreselect.search.similarity import mean_point, squared_distances_to
 
@@ -106,13 +107,13 @@ class Distances:
         scale = 1.0 if small else math.ldexp(1.0, math.frexp(length)[1])  # so that v stays inside float32
         v = (vector / scale).float()
         if self._as_they_are:
-            out, reach = product(self.points, v), self._reach
+            out, reach = times(self.points, v), self._reach
             out -= float(self._centre.double() @ v.double())
         elif 4 * self.points.numel() <= KEPT_BYTES:
             self._kept = torch.cat([x for _, x in self.blocks()]) if self._kept is None else self._kept
-            out, reach = product(self._kept, v), self.longest
+            out, reach = times(self._kept, v), self.longest
         else:
-            out, reach = torch.cat([product(x, v) for _, x in self.blocks()]), self.longest
+            out, reach = torch.cat([times(x, v) for _, x in self.blocks()]), self.longest
         error = self._error * reach * float(v.double().norm()) + TINY
         return (out, error) if scale == 1 else (out.double().mul_(scale), error * scale)
 
@@ -188,11 +189,3 @@ def scale_of(largest: float) -> float:
     if largest == 0 or 2.0**-PLAIN <= largest <= 2.0**PLAIN:
         return 1.0
     return math.ldexp(1.0, max(-LEAST, math.frexp(largest)[1]))
-
-
-def product(rows: Tensor, v: Tensor) -> Tensor:
-    """Return rows @ v in float32, [b, D], [D] → [b]; numpy's is the faster one on a CPU."""
-    if rows.device.type != "cpu":
-        with torch.autocast(rows.device.type, enabled=False):
-            return rows @ v
-    return torch.from_numpy(rows.numpy() @ v.numpy())

@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coreselect.errors import MissingExtraError, NonFiniteError, ShapeError, UnknownNameError
+from coreselect.gradients.products import dot_by_rows
 from coreselect.search.faiss import faiss_kmeans, require_faiss
 from coreselect.support.devices import host_array
 from coreselect.support.limits import Needs
 from coreselect.types import Int64
 
 ENGINES = ("auto", "faiss", "scipy")
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = 1 << 19
 
 Engine = Literal["auto", "faiss", "scipy"]
 
@@ -116,7 +117,7 @@ def first_centres(X: NDArray[np.floating[Any]], k: int, rng: np.random.Generator
     chosen = [int(rng.integers(len(X)))]
     while len(chosen) < k:
         both = norms + norms[chosen[-1]]
-        squares = both - 2 * (X @ X[chosen[-1]])
+        squares = both - 2 * dot_by_rows(X, X[chosen[-1]])
         np.minimum(nearest, np.where(squares > lost * both, squares, 0.0), out=nearest)
         total = nearest.sum()
         chosen.append(int(rng.choice(len(X), p=nearest / total) if total > 0 else rng.integers(len(X))))

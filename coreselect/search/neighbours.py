@@ -24,14 +24,14 @@ from torch import Tensor
 from coreselect.errors import MissingExtraError, ShapeError, UnknownNameError
 from coreselect.gradients.rows import gamma
 from coreselect.search.distances import TINY, scale_of
+from coreselect.search.exact_distances import WIDENED_BYTES, ExactDistances
 from coreselect.search.faiss import faiss_nearest
 from coreselect.search.similarity import ROWS, mean_point
 
 ENGINES = ("auto", "faiss", "torch")
 MARGIN = 8  # extra proposals, for distances that rounding cannot order
 BLOCK_BYTES = 16 << 20  # of a block of distances that torch computes at once
-WIDENED_BYTES = 256 << 20  # of points in float64
-CACHED_BYTES = 512 << 10  # of a block of differences on a CPU: it stays in the cache of a core
+DECIDED_BYTES = 4 << 20  # of a block of distances that are decided at once
 
 DIGITS = 1e-6  # relative: what differs by less may be taken for equal
 
@@ -76,15 +76,16 @@ def neighbours(points: Tensor, count: int, *, by: Engine = "auto") -> Neighbours
     x, scale = _centred(points, centre)
     wanted, engine = min(k + MARGIN, len(x)), by if by != "auto" or points.device.type == "cpu" else "torch"
     proposed, last, engine = _propose(x, wanted, engine)
-    z = points.double() if 8 * points.numel() <= WIDENED_BYTES else points  # a larger pool is widened block by block
-    found = [_decided(z, scale, rows, proposed[rows], k) for rows in torch.arange(len(x), device=x.device).split(ROWS)]
+    exact = ExactDistances.of(points, scale)
+    step = max(1, DECIDED_BYTES // (8 * wanted))
+    found = [exact.nearest(rows, proposed[rows], k) for rows in torch.arange(len(x), device=x.device).split(step)]
     indices, squares = torch.cat([ids for ids, _ in found]), torch.cat([apart for _, apart in found])
     if wanted < len(x):
         error = 2 * gamma(x.shape[1] + 16, torch.float32)  # e
         least = (last.double() - 3 * error * x.square().sum(1).double() - TINY) / (1 + 2 * error)  # [N]
         far = squares[:, -1]
         rows = ((far > 0) & ~(far <= least)).nonzero()[:, 0]  # nothing is nearer than 0
-        _correct(rows, z, centre, scale, indices, squares)
+        _correct(rows, exact, centre, indices, squares)
     return Neighbours(indices, squares.mul_(scale**2), engine)
 
 
@@ -122,17 +123,17 @@ def _propose(x: Tensor, wanted: int, by: str) -> tuple[Tensor, Tensor, str]:
     return torch.cat([part.indices for part in found]), last, "torch"
 
 
-def _correct(rows: Tensor, z: Tensor, centre: Tensor, scale: float, indices: Tensor, squares: Tensor) -> None:
+def _correct(rows: Tensor, exact: ExactDistances, centre: Tensor, indices: Tensor, squares: Tensor) -> None:
     """Look for points nearer than the neighbours found of some rows, and write the right ones, [N, K] each.
 
     One far outlier makes all other norms long, and then no point is ruled out for any row: that takes O(N²D) differences.
     """
     if not len(rows):
         return
-    k, n = indices.shape[1], len(z)
+    z, k, n = exact.points, indices.shape[1], len(exact.points)
 
     def wide(block: Tensor) -> Tensor:
-        return (block.double() - centre) / scale  # x [b, D]
+        return (block.double() - centre) / exact.scale  # x [b, D]
 
     kept = [wide(z)] if 8 * z.numel() <= WIDENED_BYTES else None  # a larger pool is widened block by block, each time
     norms = torch.cat([wide(block).square().sum(1) for block in z.split(ROWS)])  # [N]
@@ -145,52 +146,8 @@ def _correct(rows: Tensor, z: Tensor, centre: Tensor, scale: float, indices: Ten
         missed = near.sum(1) > near.gather(1, indices[own]).sum(1)
         if bool(missed.any()):
             ids = apart[missed].topk(min(k + MARGIN, n), dim=1, largest=False).indices
-            indices[own[missed]], squares[own[missed]] = _decided(z, scale, own[missed], ids, k)
+            indices[own[missed]], squares[own[missed]] = exact.nearest(own[missed], ids, k)
         far, lost = squares[own, -1], error * norms[own]
         for row in ((far > 0) & (lost > DIGITS * far)).nonzero()[:, 0]:
             ids = (apart[row] <= (1 + error) * far[row] + lost[row]).nonzero()[:, 0]
-            indices[own[row]], squares[own[row]] = _among(z, scale, own[row], ids, k)
-
-
-def _decided(z: Tensor, scale: float, rows: Tensor, ids: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Order proposals j [b, K′] of rows i [b] by float64 distance, then by index: the first k, and ‖z_i − z_j‖²/s²."""
-    own = rows[:, None]
-    absent = ~(ids == own).any(1)
-    if bool(absent.any()):
-        ids = ids.clone()
-        ids[absent, -1] = own[absent, 0]
-    found, order = _squares(z, scale, own, ids).sort(dim=1)
-    ids = ids.gather(1, order)
-    tied = (found[:, 1:] == found[:, :-1]).any(1)
-    if bool(tied.any()):  # equally near ones go by index
-        some, by_index = ids[tied].sort(1)
-        found[tied], order = found[tied].gather(1, by_index).sort(dim=1, stable=True)
-        ids[tied] = some.gather(1, order)
-    return ids[:, :k], found[:, :k]
-
-
-def _among(z: Tensor, scale: float, i: Tensor, ids: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Return the k nearest to point i of some points, ascending int64 [m], as [k], and ‖z_i − z_j‖²/s²."""
-    own = i.view(1, 1)
-    squares = torch.cat([_squares(z, scale, own, part[None])[0] for part in ids.split(ROWS)])
-    found, order = squares.sort(stable=True)
-    return ids[order[:k]], found[:k]
-
-
-def _squares(z: Tensor, scale: float, own: Tensor, ids: Tensor) -> Tensor:
-    """Return ‖z_i − z_j‖²/s² in float64: points [N, D], i [b, 1], j [b, K′] → [b, K′].
-
-    Differences are made in one buffer that fits the cache of a CPU.
-    """
-    wide, width = ids.shape[1], z.shape[1]
-    out = torch.empty(ids.shape, dtype=torch.float64, device=z.device)
-    step = max(1, (CACHED_BYTES if z.device.type == "cpu" else BLOCK_BYTES) // (8 * wide * width + 1))
-    buffer = torch.empty(min(step, len(ids)) * wide, width, dtype=z.dtype, device=z.device)
-    for at in range(0, len(ids), step):
-        block = ids[at : at + step]
-        apart = torch.index_select(z, 0, block.flatten(), out=buffer[: block.numel()]).double()
-        apart = apart.view(*block.shape, width).sub_(z[own[at : at + step]])
-        if scale != 1:
-            apart.div_(scale)
-        torch.sum(apart.square_(), 2, out=out[at : at + step])
-    return out
+            indices[own[row]], squares[own[row]] = exact.nearest_among(own[row], ids, k)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from coreselect.errors import BudgetError, NonFiniteError, ShapeError
+from coreselect.gradients.products import dot_by_rows
 from coreselect.selectors.label_free.features import unit
 from coreselect.solvers.sieve import SieveStreaming
 from coreselect.support.array_checks import as_array
@@ -163,7 +164,7 @@ def directions(features: Any, at: int, width: int | None) -> Float64:
 
 def similarities(V: Float64, z: Float64) -> Float64:
     """Return (1 + cos)/2 of the reference [V, D] to one example [D], in [0, 1]; with a zero vector the cosine is 0."""
-    return ((1 + V @ z) / 2).clip(0.0, 1.0)
+    return ((1 + dot_by_rows(V, z)) / 2).clip(0.0, 1.0)
 
 
 def certificate(value: float, upper: float, size: int, first: bool, epsilon: float) -> Certificate:

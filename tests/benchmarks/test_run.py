@@ -102,6 +102,24 @@ def test_missing_data_is_one_failed_result_that_says_what_to_do(
     assert str(tmp_path) not in error
 
 
+def test_of_several_cases_those_without_data_or_rivals_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They give no result and no traceback; the last lines say once what to give. What runs decides the exit code."""
+    passes = run.to_result("sampler-full", CASES["sampler-full"], {"ratio": 1.0}, None, {})
+    monkeypatch.setattr(run, "in_own_process", lambda name, args: {**passes, "case": name})
+    monkeypatch.delenv("CORESELECT_RIVALS", raising=False)
+    words = ["--case", "sweep-small", "sampler-full", "facility-small", "store-small", "--data", str(tmp_path)]
+    assert run.main(words) == 0
+    said = capsys.readouterr()
+    assert [json.loads(line)["case"] for line in said.out.splitlines()] == ["sampler-full"]
+    data, rivals = said.err.splitlines()[-2:]
+    assert data.startswith("left out sweep-small, store-small: no CIFAR-10 images: give --data DIR")
+    assert rivals.startswith("left out facility-small: neither apricot nor submodlib is there")
+    assert str(tmp_path) not in said.err
+    assert run.main(["--case", "sweep-small", "store-small", "--data", str(tmp_path)]) == 1  # nothing ran
+
+
 def test_a_process_that_dies_is_a_result(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Several cases run in processes of their own; one that ends without a line gets one."""
 
@@ -114,7 +132,7 @@ def test_a_process_that_dies_is_a_result(monkeypatch: pytest.MonkeyPatch, capsys
 
     monkeypatch.setattr(run.subprocess, "run", dies)
     monkeypatch.setattr(run.environment, "environment", dict)
-    assert run.main(["--case", "sweep-small", "sweep-full"]) == 1
+    assert run.main(["--case", "sweep-small", "sweep-full", "--data", "noise"]) == 1
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(r["case"], r["passed"]) for r in lines] == [("sweep-small", True), ("sweep-full", False)]
     assert lines[1]["error"] == "the process ended with -9 and no result"
@@ -134,7 +152,7 @@ def test_every_kind_has_a_small_and_a_full_case_and_full_ones_can_fail() -> None
     assert kinds["small"] == kinds["full"] == {
         "sweep", "selection", "search", "sampler", "attack", "facility", "graph", "gradmatch", "kcenter", "startup",
         "checks", "passes", "store", "loop", "large", "ranks", "training ranks", "views",
-        "folding",
+        "folding", "threads",
     }  # fmt: skip
     assert all(CASES[name].thresholds for name in SETS["full"])
 

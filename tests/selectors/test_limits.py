@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 import coreselect
 from coreselect import Task, limits, select
 from coreselect.errors import RequirementError, ShapeError
-from coreselect.search import distances, neighbours
+from coreselect.search import distances, exact_distances, neighbours
 from coreselect.search import similarity as similarities
 from coreselect.selectors import (
     CAL,
@@ -187,9 +187,9 @@ def test_half_precision_is_widened_block_by_block(
     """A float16 memory map gives the picks of the same features in float32, and no wide copy of it is ever made at once."""
     for module, name, value in (
         (distances, "BLOCK_BYTES", 4096), (distances, "KEPT_BYTES", 0), (neighbours, "WIDENED_BYTES", 0),
-        (neighbours, "CACHED_BYTES", 4096), (similarities, "ROWS", 64),
+        (exact_distances, "WIDENED_BYTES", 0), (exact_distances, "CACHED_BYTES", 4096), (similarities, "ROWS", 64),
         (similarities, "CACHED_BYTES", 4096), (label_free, "ROWS", 64),
-        (neighbours, "ROWS", 64),
+        (neighbours, "ROWS", 64), (neighbours, "DECIDED_BYTES", 4096),
         (falling, "FEWEST", 16),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, value)

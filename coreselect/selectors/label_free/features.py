@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from coreselect.gradients.products import dot_by_rows
 from coreselect.search.kmeans import Engine, engine, kmeans, kmeans_needs
 from coreselect.support.limits import Needs
 from coreselect.support.seeding import derive
@@ -34,7 +35,7 @@ def unit(X: Float64) -> Float64:
 
 def unit_rows(features: Tensor, ids: Int64) -> Float64:
     """Return some rows of features [N, D], scaled to length 1 in float64, [b, D]."""
-    return unit(features[torch.from_numpy(ids).to(features.device)].double().cpu().numpy())
+    return unit(features.index_select(0, torch.from_numpy(ids).to(features.device)).double().cpu().numpy())
 
 
 def unit_single(features: Tensor) -> NDArray[np.float32]:
@@ -82,7 +83,7 @@ def members(labels: Int64) -> list[Int64]:
 
 def cosine_distances(Z: Float64) -> Float64:
     """Return 1 − cos(z_i, mean of all z) for unit rows Z [m, D]: [m] in [0, 2], and 1 if either vector is zero."""
-    return 1 - (Z * unit(Z.mean(0, keepdims=True))).sum(1)  # row by row, so that equal rows give equal results
+    return 1 - dot_by_rows(Z, unit(Z.mean(0, keepdims=True))[0])  # row by row, so that equal rows give equal results
 
 
 def descending(values: Float64) -> Int64:

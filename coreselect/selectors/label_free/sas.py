@@ -21,6 +21,7 @@ import torch
 
 from coreselect.budget import Budget, largest_remainder, resolve
 from coreselect.errors import ShapeError, UnknownNameError
+from coreselect.gradients.products import dot_by_rows
 from coreselect.planning.needs import OwnWork, Sizes
 from coreselect.protocols import TaskLike
 from coreselect.search.kmeans import Engine
@@ -120,7 +121,7 @@ class SAS:
 
 def greedy_cut(Z: Float64, k: int, redundancy: float) -> tuple[Int64, Float64]:
     """Pick k unit rows of one class by F(e|S), ties to the lowest position: Z [m, D] → positions [k], gains [k]."""
-    near = (len(Z) + Z @ Z.sum(0)) / 2  # Σ_i s_ie [m]
+    near = (len(Z) + dot_by_rows(Z, Z.sum(0))) / 2  # Σ_i s_ie [m]
     gain = near - redundancy * (1 + (Z * Z).sum(1)) / 2  # [m]
     free = np.ones(len(Z), dtype=bool)
     S, gains = np.empty(k, np.int64), np.empty(k)
@@ -129,5 +130,5 @@ def greedy_cut(Z: Float64, k: int, redundancy: float) -> tuple[Int64, Float64]:
         S[t] = e = int(np.flatnonzero(free & (gain >= best - ROUNDING * len(Z)))[0])
         gains[t] = gain[e]
         free[e] = False
-        gain -= redundancy * (1 + Z @ Z[e])  # 2 λ s_·e
+        gain -= redundancy * (1 + dot_by_rows(Z, Z[e]))  # 2 λ s_·e
     return S, gains

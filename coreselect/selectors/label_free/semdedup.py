@@ -17,6 +17,7 @@ import torch
 
 from coreselect.budget import Budget, resolve
 from coreselect.errors import ShapeError, UnknownNameError
+from coreselect.gradients.products import matmul
 from coreselect.gradients.rows import gamma
 from coreselect.planning.needs import OwnWork, Sizes
 from coreselect.protocols import TaskLike
@@ -36,7 +37,7 @@ from coreselect.selectors.label_free.features import (
 from coreselect.support.limits import Needs
 from coreselect.types import Float64, Int64, Selection
 
-ENTRIES, FEWEST = 2**17, 64  # similarities that are computed at a time, and rows
+ENTRIES, FEWEST = 2**16, 64  # similarities that are computed at a time, and rows
 MANY = 32  # close rows on average, above which a product of matrices is faster
 
 
@@ -124,13 +125,13 @@ def nearest_earlier(X: Float64, order: Int64) -> Float64:
     later = np.triu(np.full((min(step, len(X)),) * 2, -np.inf, np.float32))  # hides rows that are not before a row
     for at in range(0, len(X), step):
         own = slice(at, at + step)
-        block = single[own] @ single[: own.stop].T  # [b, at + b]
+        block = matmul(single[own], single[: own.stop].T)  # [b, at + b]
         block[:, at:] += later[: len(block), : len(block)]
         close = np.flatnonzero(block >= block.max(1, keepdims=True) - margin)
         i, j = np.divmod(close, block.shape[1])
         i, j = (i, j) if at else (i[i > 0], j[i > 0])  # the first row has none before it
         if len(i) > len(block) * MANY:
-            exact = X[order[own]] @ X[order[: own.stop]].T
+            exact = matmul(X[order[own]], X[order[: own.stop]].T)
             np.maximum.at(out, at + i, exact[i, j])
         else:
             np.maximum.at(out, at + i, np.einsum("pd,pd->p", X[order[at + i]], X[order[j]]))
