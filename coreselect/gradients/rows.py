@@ -107,7 +107,7 @@ class Block:
         return times(self.matrix, query.to(self.matrix))
 
     def take(self, ids: Tensor) -> "Block":
-        return Block(self.matrix[ids])
+        return Block(self.matrix.index_select(0, ids))
 
 
 Full = Callable[[int, NDArray[np.int64] | None], Tensor]
@@ -164,11 +164,12 @@ class DenseRows:
         return self._norms * SAFE + math.sqrt(self.matrix.shape[1]) * VANISHED
 
     def take(self, ids: Tensor) -> Block:
-        return Block(self.matrix[ids])
+        return Block(self.matrix.index_select(0, ids))
 
     def gram(self, a: Tensor, b: Tensor) -> Tensor:
         here = self.matrix.device
-        return (self.matrix[a.to(here)] @ self.matrix[b.to(here)].T).to(a.device)
+        left, right = (self.matrix.index_select(0, ids.to(here)) for ids in (a, b))
+        return (left @ right.T).to(a.device)
 
     def blocks(self) -> Sequence[tuple[int, Tensor]]:
         """Cut the rows into views of at most BLOCK_BYTES: pairs (number of the first row, block [b, W])."""
@@ -186,7 +187,9 @@ class DenseRows:
         q = query.detach().double().cpu().numpy()
         step = max(1, BLOCK_BYTES // (8 * len(q)))
         index = torch.from_numpy(ids).to(self.matrix.device)
-        return np.concatenate([row_products(self.matrix[part].double().cpu().numpy(), q) for part in index.split(step)])
+        return np.concatenate(
+            [row_products(self.matrix.index_select(0, part).double().cpu().numpy(), q) for part in index.split(step)]
+        )
 
     def full(self, m: int, kept: NDArray[np.int64] | None = None) -> Tensor:
         if self._full is None or (kept is None and self._project is None):

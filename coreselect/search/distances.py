@@ -69,7 +69,7 @@ class Distances:
 
     def at(self, ids: Tensor) -> Tensor:
         """Return x of some points, float32 [A, D]."""
-        return self._scaled(self.points[ids])
+        return self._scaled(self.points.index_select(0, ids))
 
     def upper_shift(self, ids: Tensor | slice) -> Tensor:
         """Return (1 + ε)‖x‖² + tiny of some points, float32: the sum of two minus 2⟨x_i, x_j⟩ is at least ‖x_i − x_j‖²."""
@@ -159,7 +159,7 @@ class Distances:
         norms = y.square().sum(1)  # [A]
         for at in range(0, len(ids), step):
             own = ids[at : at + step]
-            x = self.points[own].double() - self._centre  # [b, D]
+            x = self.points.index_select(0, own).double() - self._centre  # [b, D]
             if by_products:
                 squares = torch.addmm(norms, x, y.T, alpha=-2).add_(x.square().sum(1)[:, None]).clamp_(min=0)
             else:
@@ -173,7 +173,7 @@ class Distances:
         """
         if 8 * len(ids) * self.points.shape[1] > WATCHED_BYTES:
             return lambda x: squared_distances_to(self.points, self.points[x].double(), ids)
-        z = self.points[ids].double()  # [A, D]
+        z = self.points.index_select(0, ids).double()  # [A, D]
         return lambda x: (z - self.points[x].double()).square_().sum(1)
 
     def _split(self) -> Sequence[Tensor]:

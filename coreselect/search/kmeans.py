@@ -119,8 +119,9 @@ def first_centres(X: NDArray[np.floating[Any]], k: int, rng: np.random.Generator
         both = norms + norms[chosen[-1]]
         squares = both - 2 * dot_by_rows(X, X[chosen[-1]])
         np.minimum(nearest, np.where(squares > lost * both, squares, 0.0), out=nearest)
-        total = nearest.sum()
-        chosen.append(int(rng.choice(len(X), p=nearest / total) if total > 0 else rng.integers(len(X))))
+        below = nearest.cumsum()  # its last number is the sum
+        drawn = below.searchsorted(rng.random() * below[-1], side="right") if below[-1] > 0 else rng.integers(len(X))
+        chosen.append(min(int(drawn), len(X) - 1))
     return np.array(chosen, np.int64)
 
 
@@ -134,7 +135,8 @@ def _centred(X: NDArray[Any], overwrite: bool) -> NDArray[np.float32]:
     own = overwrite and X.dtype == np.float32 and X.flags.c_contiguous and X.flags.writeable
     out = X if own else np.empty(X.shape, np.float32)
     for at, block in _blocks(X):
-        out[at : at + len(block)] = (block - mean) / scale
+        wide = block - mean  # float64
+        out[at : at + len(block)] = wide if scale == 1 else wide / scale
     return out
 
 

@@ -147,7 +147,7 @@ def squared_distances_to(points: Tensor, target: Tensor, ids: Tensor | None = No
     """
     step = max(1, (CACHED_BYTES if points.device.type == "cpu" else BLOCK_BYTES) // (8 * points.shape[1] + 1))
     out = torch.empty(len(points if ids is None else ids), dtype=torch.float64, device=points.device)
-    parts = points.split(step) if ids is None else (points[part] for part in ids.split(step))
+    parts = points.split(step) if ids is None else (points.index_select(0, part) for part in ids.split(step))
     for mine, part in zip(out.split(step), parts, strict=True):
         torch.sum((part.double() - target).square_(), 1, out=mine)
     return out

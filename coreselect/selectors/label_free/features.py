@@ -22,12 +22,12 @@ MEMBER = 32  # bytes for each number of a cluster's members, while they are comp
 DECIMALS = 12  # values that agree to this many digits of the largest value are ties; further digits are rounding
 
 
-def unit(X: Float64) -> Float64:
-    """Scale rows [N, D] to length 1; rows of zeros stay zero."""
+def unit(X: Float64, *, overwrite: bool = False) -> Float64:
+    """Scale rows [N, D] to length 1, in their own memory if it may be overwritten; rows of zeros stay zero."""
     with np.errstate(over="ignore", under="ignore"):
         squares = np.einsum("nd,nd->n", X, X)[:, None]  # [N, 1]
     if not len(X) or (squares.min() > SMALLEST and squares.max() < 1 / SMALLEST):
-        return X / np.sqrt(squares)
+        return np.divide(X, np.sqrt(squares), out=X if overwrite else None)
     Z = X / np.maximum(np.abs(X).max(1, keepdims=True), np.finfo(np.float64).tiny)  # so that no square is 0 or infinite
     length = np.sqrt((Z * Z).sum(1, keepdims=True))
     return Z / np.where(length > 0, length, 1.0)
@@ -35,7 +35,8 @@ def unit(X: Float64) -> Float64:
 
 def unit_rows(features: Tensor, ids: Int64) -> Float64:
     """Return some rows of features [N, D], scaled to length 1 in float64, [b, D]."""
-    return unit(features.index_select(0, torch.from_numpy(ids).to(features.device)).double().cpu().numpy())
+    own = features.index_select(0, torch.from_numpy(ids).to(features.device))
+    return unit(own.double().cpu().numpy(), overwrite=True)
 
 
 def unit_single(features: Tensor) -> NDArray[np.float32]:
