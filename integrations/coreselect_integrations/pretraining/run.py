@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from coreselect import CoresetSampler, Indexed, Selection, Selector, Task
+from coreselect import CoresetSampler, Indexed, Selection, Selector
 from coreselect.data import names_of
 from coreselect.history import History
 from coreselect.network.placing import placed
@@ -32,7 +32,6 @@ from coreselect_integrations.networks import (
     RoutedNetwork,
     Saved,
     make,
-    route_call,
     save_network,
     started,
 )
@@ -44,6 +43,7 @@ from coreselect_integrations.pretraining.fixed_coreset import FixedCoreset, chec
 from coreselect_integrations.pretraining.probe import Probe
 from coreselect_integrations.pretraining.run_record import about_run, of_selection, of_training
 from coreselect_integrations.pretraining.seen_examples import SeenExamples
+from coreselect_integrations.pretraining.selection_task import selection_task
 from coreselect_integrations.pretraining.settings import OLD_DEFAULTS, SYSTEMS, Settings
 from coreselect_integrations.pretraining.snapshots import Snapshots
 from coreselect_integrations.pretraining.trained import EPOCH
@@ -160,11 +160,9 @@ def pretrain(
     schedule = Schedule(optimizer, settings.rate_curve())
     record_features |= selector is not None and "recorded_features" in selector.requires
     history = History(n, features=record_features)  # of logits; of losses for networks without logits
-    recipe = Task.from_model(
-        network, pool, validation if len(validation) else None,
-        loss=settings.loss(0), attack=settings.select_attack, call=route_call,
-        capture=None if settings.capture == "head" else settings.capture, views=settings.views(0),
-        batch_size=select_batch_size, num_workers=num_workers, timeout=timeout, device=where, history=history,
+    recipe = selection_task(
+        settings, network, pool, validation, history, batch_size=select_batch_size, num_workers=num_workers, timeout=timeout,
+        device=where,
     )  # fmt: skip
     probe_parts(recipe, settings)
     if settings.attack is not None and (seen := recipe.first_ranges["pool"]) is not None:

@@ -168,6 +168,11 @@ def test_wrong_usage_is_said_in_a_sentence(words: tuple[Any, ...], said: str, tm
         (("--fractions", 0.001), BudgetError, "--fractions 0.001 of 80 images is none"),
         (("--validation", 100), BudgetError, "leaves one side empty"),
         (("--out", "pyproject.toml/below"), DataError, "cannot be a folder"),
+        (
+            ("--selectors", "rs2,redraw+craig", "--trainer", "acl", "--judged", "slf"),
+            RequirementError,
+            "'craig' reads gradients of cross-entropy, and this task has no classifier",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_the_first_epoch(
