@@ -13,7 +13,7 @@ from torch import nn
 from coreselect.data import labels_of
 from coreselect.errors import DataError, RequirementError, ShapeError
 from coreselect.io.atomic import atomic_file
-from coreselect.io.weights_file import find_weights, load_verified
+from coreselect.io.weights_file import find_weights, load_verified, put_weights
 from coreselect.network.frozen import refuse_meta, unwrap
 from coreselect.network.normalized import Normalized
 from coreselect.network.routes import routed_call
@@ -124,11 +124,7 @@ def load_weights(model: nn.Module, path: Path, key: str | None = None) -> str:
         DataError: the file is damaged, no checkpoint of weights alone, or its names or shapes do not fit the model.
     """
     found = find_weights(load_verified(path), model.state_dict().keys(), path, key)
-    try:
-        model.load_state_dict(found.weights)
-    except (RuntimeError, AttributeError, TypeError) as why:
-        first = " ".join(str(why).split())
-        raise DataError(f"{path} does not fit the model: {first[:300]}.") from why
+    put_weights(model, found.weights, path)
     return found.said
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from zipfile import BadZipFile, ZipFile, is_zipfile
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from coreselect.errors import DataError, missing_extra
 
@@ -150,6 +150,25 @@ def find_weights(held: Any, names: Collection[str], path: Path, key: str | None 
     known = set(names)
     renamed, what = max(_renamings(weights), key=lambda one: len(one[0].keys() & known) - len(one[0].keys() - known))
     return FoundWeights(renamed, chosen.key, others, "; ".join([*words, *([what] if what else [])]))
+
+
+def put_weights(model: nn.Module, weights: Mapping[str, Tensor], path: str | Path, what: str = "the model") -> None:
+    """Put weights into a model whose names and shapes they have.
+
+    Args:
+        weights: as found by `find_weights`.
+        path, what: the file and the model, for messages.
+    Raises:
+        DataError: names or shapes do not fit, or numbers are complex and the model's are not: torch would drop a part of them.
+    """
+    held = model.state_dict()
+    wrong = [n for n, t in weights.items() if n in held and t.is_complex() and not held[n].is_complex()]
+    if wrong:
+        raise DataError(f"{path} does not fit {what}: {wrong[0]!r} holds complex numbers, and real ones are needed.")
+    try:
+        model.load_state_dict(dict(weights))
+    except (RuntimeError, AttributeError, TypeError) as why:
+        raise DataError(f"{path} does not fit {what}: {' '.join(str(why).split())[:300]}.") from why
 
 
 def _is_weights(value: Any) -> bool:

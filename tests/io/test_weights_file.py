@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from coreselect.errors import DataError
-from coreselect.io.weights_file import find_weights, load_verified
+from coreselect.io.weights_file import find_weights, load_verified, put_weights
 from coreselect.support.seeding import rng_kept
 
 
@@ -152,6 +152,23 @@ def test_of_several_sets_the_key_decides(tmp_path: Path) -> None:
     assert same(find_weights(held, one.keys(), tmp_path, "state_dict_ema").weights, two)
     with pytest.raises(DataError, match=r"weights under 'state_dict', 'state_dict_ema', not under 'ema'"):
         find_weights(held, one.keys(), tmp_path / "m.pt", "ema")
+
+
+def test_weights_that_do_not_fit_are_refused_in_one_sentence_and_fitting_ones_arrive() -> None:
+    """Another shape, a missing name, and complex numbers, of which torch would keep the real part without a word."""
+    model, weights = network(0), network(1).state_dict()
+    put_weights(model, weights, "w.pt")
+    assert same(model.state_dict(), weights)
+    for name, tensor, said in (
+        ("0.weight", weights["0.weight"] + 1j, "w.pt does not fit the model: '0.weight' holds complex numbers"),
+        ("0.bias", torch.zeros(4), "size mismatch for 0.bias"),
+        ("9.bias", torch.zeros(4), "9.bias"),
+    ):
+        with pytest.raises(DataError, match=said):
+            put_weights(model, {**weights, name: tensor}, "w.pt")
+    waves = nn.Linear(3, 2, dtype=torch.complex64)
+    put_weights(waves, {n: torch.full_like(t, 1j) for n, t in waves.state_dict().items()}, "w.pt")
+    assert bool((waves.weight == 1j).all())
 
 
 @pytest.mark.parametrize(

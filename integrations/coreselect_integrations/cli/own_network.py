@@ -8,8 +8,7 @@ from typing import Any
 import typer
 
 from coreselect.cli.options import OwnModelOptions
-from coreselect.errors import DataError
-from coreselect.io.weights_file import find_weights
+from coreselect.io.weights_file import find_weights, put_weights
 from coreselect.support.factories import is_spec
 from coreselect_integrations.cli.checks_before_work import network_at
 from coreselect_integrations.cli.options import OwnOptions
@@ -74,15 +73,11 @@ def own_weights(own: OwnModelOptions, spec: NetworkSpec) -> Saved:
     """
     network = make(spec)
     if own.checkpoint is not None:
-        held = network.state_dict()
-        found = find_weights(read_checkpoint(own.checkpoint), held.keys(), own.checkpoint, own.weights_key)
+        names = network.state_dict().keys()
+        found = find_weights(read_checkpoint(own.checkpoint), names, own.checkpoint, own.weights_key)
         if found.said:
             typer.echo(f"{own.checkpoint.name}: {found.said}", err=True)
-        try:
-            network.load_state_dict(dict(found.weights))
-        except RuntimeError as why:
-            said = " ".join(str(why).split())[:300]
-            raise DataError(f"{own.checkpoint} does not fit the network of {spec.arch}: {said}.") from why
+        put_weights(network, found.weights, own.checkpoint, f"the network of {spec.arch}")
     return Saved(network.state_dict(), spec, {})
 
 
