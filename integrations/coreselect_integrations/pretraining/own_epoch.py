@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
+
+import torch
 
 from coreselect.errors import RequirementError
 
@@ -50,6 +53,28 @@ class OnePass:
             raise RequirementError(
                 f"{self.name} read {self.read:,} of the {due:,} batches of the epoch: train on every batch of job.batches once."
             )
+
+
+@contextmanager
+def stepping(optimizer: torch.optim.Optimizer, name: str) -> Iterator[None]:
+    """Refuse a loop that does not call `optimizer.step()`: its network would stay as it is, and be compared with trained ones.
+
+    Args:
+        optimizer: of the run.
+        name: of the user's loop, in messages.
+    Raises:
+        RequirementError: at the end, no step was made.
+    """
+    stepped: list[bool] = []
+    hook = optimizer.register_step_post_hook(lambda *_: stepped.append(True) if not stepped else None)
+    try:
+        yield
+    finally:
+        hook.remove()
+    if not stepped:
+        raise RequirementError(
+            f"{name} trained nothing: call job.optimizer.step() after the gradient of every batch, and then job.step()."
+        )
 
 
 def loss_and_accuracy(said: Any, name: str) -> tuple[float, float | None]:

@@ -182,6 +182,7 @@ def percent(job): return train(job), 50
 def nan(job): return train(job), float("nan")
 def word(job): return train(job) and "0.5"
 def three(job): return train(job), 0.5, 1
+def idle(job): return sum(float(F.cross_entropy(job.network(x), y)) for x, y, index in job.batches)
 def empty(): return 0.0
 """
 
@@ -196,6 +197,7 @@ def empty(): return 0.0
         ("nan", r"the accuracy nan: a share"),
         ("word", r"returned str: the mean loss is needed"),
         ("three", r"returned \(float, float, int\): the mean loss"),
+        ("idle", r"trained nothing: call job.optimizer.step\(\)"),
         ("empty", r"takes \(\), and is called with \(job\)"),
     ],
 )
