@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from benchmarks import facility, problem
@@ -35,11 +37,16 @@ ON_IMAGES = (SweepCase, FoldingCase, RanksCase, TrainingRanksCase, SelectionCase
 
 def lacking(case: Case, args: argparse.Namespace) -> str | None:
     """Say what a case needs that was not given, and how to give it; None: nothing."""
+    if isinstance(case, ON_IMAGES):
+        return _refusal(problem.images, args.data, 1)
+    return _refusal(facility.given, args.rivals) if isinstance(case, FacilityCase) else None
+
+
+@cache  # the same data for many cases
+def _refusal(what: Callable[..., Any], *given: Any) -> str | None:
+    """Return the sentence with which a function refuses what it is given; None: it does not."""
     try:
-        if isinstance(case, ON_IMAGES):
-            problem.images(args.data, 1)
-        elif isinstance(case, FacilityCase):
-            facility.given(args.rivals)
+        what(*given)
     except CoreselectError as why:
         return str(why)
     return None

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from coreselect.errors import MissingExtraError, NonFiniteError, ShapeError, UnknownNameError
-from coreselect.gradients.products import dot_by_rows
+from coreselect.gradients.products import times
 from coreselect.search.faiss import faiss_kmeans, require_faiss
 from coreselect.support.devices import host_array
 from coreselect.support.limits import Needs
@@ -112,12 +113,13 @@ def first_centres(X: NDArray[np.floating[Any]], k: int, rng: np.random.Generator
     Distances are those of norms and one product; what is rounding of them counts as 0.
     """
     norms = np.einsum("nd,nd->n", X, X, dtype=np.float64)  # [N]
+    points = torch.from_numpy(X)
     lost = 4 * X.shape[1] * np.finfo(X.dtype).eps  # share of the norms
     nearest = np.full(len(X), np.inf)  # [N]
     chosen = [int(rng.integers(len(X)))]
     while len(chosen) < k:
         both = norms + norms[chosen[-1]]
-        squares = both - 2 * dot_by_rows(X, X[chosen[-1]])
+        squares = both - 2 * times(points, points[chosen[-1]]).numpy()
         np.minimum(nearest, np.where(squares > lost * both, squares, 0.0), out=nearest)
         below = nearest.cumsum()  # its last number is the sum
         drawn = below.searchsorted(rng.random() * below[-1], side="right") if below[-1] > 0 else rng.integers(len(X))
