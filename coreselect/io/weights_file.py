@@ -162,7 +162,9 @@ def put_weights(model: nn.Module, weights: Mapping[str, Tensor], path: str | Pat
         DataError: names or shapes do not fit, or numbers are complex and the model's are not: torch would drop a part of them.
     """
     held = model.state_dict()
-    wrong = [n for n, t in weights.items() if n in held and t.is_complex() and not held[n].is_complex()]
+    wrong = [
+        n for n, t in weights.items() if t.is_complex() and isinstance(held.get(n), Tensor) and not held[n].is_complex()
+    ]
     if wrong:
         raise DataError(f"{path} does not fit {what}: {wrong[0]!r} holds complex numbers, and real ones are needed.")
     try:

@@ -5,10 +5,10 @@
 The right side, with a product for each proposal alone, takes a quarter of the time of the left. Its error is relative to the
 norms, not to the distance (Higham, *Accuracy and stability of numerical algorithms*, 2002, section 3.1): for every j proposed for i
 
-    e_i = 2 γ_{D+16} (‖z_i‖² + max_j ‖z_j‖²)
+    e_i = 2 γ_{D+16} (‖z_i‖² + max_j ‖z_j‖²) + tiny
 
-Rows in which two distances differ by 2 e_i or less, or in which e_i is more than `PRECISE` of the smallest distance, are
-decided by differences. Among equally near points, those of lowest index come first.
+A row is decided by differences where two of its k + 1 smallest distances differ by 2 e_i or less, or where e_i is more than
+`PRECISE` of the smallest distance to another point. Among equally near points, those of lowest index come first.
 """
 
 import warnings
@@ -23,7 +23,8 @@ from coreselect.search.similarity import ROWS
 WIDENED_BYTES = 256 << 20  # of points in float64
 BLOCK_BYTES = 16 << 20  # of a block of differences on a GPU
 CACHED_BYTES = 512 << 10  # of a block of differences on a CPU: it stays in the cache of a core
-PRECISE = 1e-10  # relative error of a distance by products
+PRECISE = 1e-10  # the largest relative error of a distance by products
+TINY = 2.0**-1060  # what float64 may lose of a product below its range
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +34,8 @@ class ExactDistances:
     Attributes:
         points: z [N, D].
         scale: s > 0, a power of two.
-        norms: ‖z_i‖², float64 [N], if products may be used: on a CPU, in float64, with s = 1; else None.
+        norms: ‖z_i‖², float64 [N], if products may be used: on a CPU, in float64, one row after the other, with s = 1; else
+            None.
     """
 
     points: Tensor
@@ -44,12 +46,15 @@ class ExactDistances:
     def of(cls, points: Tensor, scale: float) -> "ExactDistances":
         """Widen points to float64 if that takes little memory; larger pools are widened block by block, at each use."""
         z = points.double() if 8 * points.numel() <= WIDENED_BYTES else points
-        by_products = z.device.type == "cpu" and z.dtype == torch.float64 and scale == 1
+        by_products = z.device.type == "cpu" and z.dtype == torch.float64 and z.is_contiguous() and scale == 1
         norms = torch.cat([block.square().sum(1) for block in z.split(ROWS)]) if by_products else None
         return cls(z, scale, norms)
 
     def nearest(self, rows: Tensor, ids: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """Order proposals j, int64 [b, K′], of rows i, int64 [b], by distance, then by index: the first k, and d_ij/s²."""
+        """Order proposals j, int64 [b, K′], of rows i, int64 [b], by distance, then by index: the first k, and d_ij/s².
+
+        Distances are symmetric, and right to `PRECISE` of themselves. [b, D] numbers are copied.
+        """
         own = rows[:, None]
         absent = ~(ids == own).any(1)
         if bool(absent.any()):
@@ -63,9 +68,9 @@ class ExactDistances:
         ids = ids.gather(1, order)
         near = found[:, : k + 1]
         apart = near.diff(dim=1) > 2 * error[:, None]
-        told = apart.all(1) & (error[:, None] <= PRECISE * near[:, 1:2]).all(1)
-        if not bool(told.all()):
-            found[~told], ids[~told] = self._ordered_by_differences(own[~told], ids[~told])
+        unsure = ~(apart.all(1) & (error[:, None] <= PRECISE * near[:, 1:2]).all(1))
+        if bool(unsure.any()):
+            found[unsure], ids[unsure] = self._ordered_by_differences(own[unsure], ids[unsure])
         return ids[:, :k], found[:, :k]
 
     def nearest_among(self, i: Tensor, ids: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -78,20 +83,18 @@ class ExactDistances:
     def _by_products(self, norms: Tensor, rows: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Return d_ij of rows i [b] and j [b, K′], float64 [b, K′], and e_i [b]."""
         z, wide = self.points, ids.shape[1]
-        starts = torch.arange(0, ids.numel() + 1, wide)
+        starts = torch.arange(0, ids.numel() + 1, wide, device=z.device)
+        nothing = torch.zeros(ids.numel(), dtype=z.dtype, device=z.device)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
             asked = torch.sparse_csr_tensor(  # a number for each (i, j); their order in a row does not matter
-                starts,
-                ids.flatten(),
-                torch.zeros(ids.numel(), dtype=z.dtype),
-                (len(ids), len(z)),
-                check_invariants=False,
+                starts, ids.flatten(), nothing, (len(ids), len(z)), device=z.device, check_invariants=False
             )
         products = torch.sparse.sampled_addmm(asked, z[rows], z.T, beta=0.0).values().view(ids.shape)
         mine, theirs = norms[rows, None], norms[ids]  # [b, 1], [b, K′]
-        squares = products.mul_(-2).add_(theirs).add_(mine).masked_fill_(ids == rows[:, None], 0.0)
-        return squares, 2 * gamma(z.shape[1] + 16, z.dtype) * (mine[:, 0] + theirs.max(1).values)
+        squares = products.mul_(-2).add_(theirs + mine).masked_fill_(ids == rows[:, None], 0.0)
+        error = 2 * gamma(z.shape[1] + 16, z.dtype) * (mine[:, 0] + theirs.max(1).values) + z.shape[1] * TINY
+        return squares, error
 
     def _ordered_by_differences(self, own: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Return d_ij/s² of i [b, 1] and j [b, K′], ascending, and j in that order; equally near ones go by index."""

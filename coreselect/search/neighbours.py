@@ -24,14 +24,13 @@ from torch import Tensor
 from coreselect.errors import MissingExtraError, ShapeError, UnknownNameError
 from coreselect.gradients.rows import gamma
 from coreselect.search.distances import TINY, scale_of
-from coreselect.search.exact_distances import WIDENED_BYTES, ExactDistances
+from coreselect.search.exact_distances import PRECISE, WIDENED_BYTES, ExactDistances
 from coreselect.search.faiss import faiss_nearest
 from coreselect.search.similarity import ROWS, mean_point
 
 ENGINES = ("auto", "faiss", "torch")
 MARGIN = 8  # extra proposals, for distances that rounding cannot order
-BLOCK_BYTES = 16 << 20  # of a block of distances that torch computes at once
-DECIDED_BYTES = 4 << 20  # of a block of distances that are decided at once
+BLOCK_BYTES = 16 << 20  # of a block of distances or points on which one step works
 
 DIGITS = 1e-6  # relative: what differs by less may be taken for equal
 
@@ -44,7 +43,7 @@ class Neighbours:
 
     Attributes:
         indices: int64 [N, K]; row i holds i, unless K others are also at distance 0.
-        squares: float64 [N, K], ‖z_i − z_j‖², ascending.
+        squares: float64 [N, K], ‖z_i − z_j‖², ascending, each right to 1e-10 of itself.
         engine: what proposed them first, `faiss` or `torch`.
     """
 
@@ -77,7 +76,7 @@ def neighbours(points: Tensor, count: int, *, by: Engine = "auto") -> Neighbours
     wanted, engine = min(k + MARGIN, len(x)), by if by != "auto" or points.device.type == "cpu" else "torch"
     proposed, last, engine = _propose(x, wanted, engine)
     exact = ExactDistances.of(points, scale)
-    step = max(1, DECIDED_BYTES // (8 * wanted))
+    step = max(1, BLOCK_BYTES // (8 * max(wanted, x.shape[1])))
     found = [exact.nearest(rows, proposed[rows], k) for rows in torch.arange(len(x), device=x.device).split(step)]
     indices, squares = torch.cat([ids for ids, _ in found]), torch.cat([apart for _, apart in found])
     if wanted < len(x):
@@ -147,7 +146,7 @@ def _correct(rows: Tensor, exact: ExactDistances, centre: Tensor, indices: Tenso
         if bool(missed.any()):
             ids = apart[missed].topk(min(k + MARGIN, n), dim=1, largest=False).indices
             indices[own[missed]], squares[own[missed]] = exact.nearest(own[missed], ids, k)
-        far, lost = squares[own, -1], error * norms[own]
+        far, lost = squares[own, -1] * (1 + PRECISE), error * norms[own]
         for row in ((far > 0) & (lost > DIGITS * far)).nonzero()[:, 0]:
             ids = (apart[row] <= (1 + error) * far[row] + lost[row]).nonzero()[:, 0]
             indices[own[row]], squares[own[row]] = exact.nearest_among(own[row], ids, k)

@@ -78,6 +78,27 @@ def test_products_decide_a_cloud_and_differences_what_they_cannot(monkeypatch: p
     assert seen[0] > 0
 
 
+def test_distances_are_symmetric_and_equally_near_points_stay_equal() -> None:
+    """d_ij and d_ji are one number, so methods that compare them see ties where there are some."""
+    z = torch.from_numpy(np.random.default_rng(2).normal(size=(90, 33)))
+    everyone = torch.arange(90).repeat(90, 1)
+    ids, squares = ExactDistances.of(z, 1.0).nearest(torch.arange(90), everyone, 90)
+    table = torch.empty(90, 90, dtype=torch.float64).scatter_(1, ids, squares)
+    assert torch.equal(table, table.T)
+
+
+@pytest.mark.parametrize(
+    "turn", [lambda x: x.T.copy().T, lambda x: np.repeat(x, 2, axis=1)[:, ::2]], ids=["turned", "strided"]
+)
+def test_points_that_are_not_contiguous_are_not_copied(turn: Any) -> None:
+    """They are compared by differences, and give the same."""
+    z, ids = torch.from_numpy(turn(CLOUD)), torch.from_numpy(proposals(60, 9))
+    scattered = ExactDistances.of(z, 1.0)
+    assert scattered.norms is None
+    want = ExactDistances.of(torch.from_numpy(CLOUD), 1.0).nearest(torch.arange(60), ids, 5)[0]
+    assert scattered.nearest(torch.arange(60), ids, 5)[0].tolist() == want.tolist()
+
+
 def test_a_row_that_was_not_proposed_to_itself_is_put_there() -> None:
     """It takes the place of the last proposal."""
     z = torch.from_numpy(CLOUD)

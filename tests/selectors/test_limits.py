@@ -189,7 +189,7 @@ def test_half_precision_is_widened_block_by_block(
         (distances, "BLOCK_BYTES", 4096), (distances, "KEPT_BYTES", 0), (neighbours, "WIDENED_BYTES", 0),
         (exact_distances, "WIDENED_BYTES", 0), (exact_distances, "CACHED_BYTES", 4096), (similarities, "ROWS", 64),
         (similarities, "CACHED_BYTES", 4096), (label_free, "ROWS", 64),
-        (neighbours, "ROWS", 64), (neighbours, "DECIDED_BYTES", 4096),
+        (neighbours, "ROWS", 64), (neighbours, "BLOCK_BYTES", 4096),
         (falling, "FEWEST", 16),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, value)

@@ -206,9 +206,10 @@ def _check_data(study: Study, data: str, train: Any, test: Any) -> int:
     spec, history = network_for(study.settings, pool), History(len(pool), features=True)
     for method in study.methods:
         selector = study.make(method, study.settings)
-        if not isinstance(selector, TrustedDraws):
+        chosen = selector.selector if isinstance(selector, TrustedDraws) else selector
+        if chosen is not None:
             own = study.own(method, study.settings)
-            check_selector(selector, selection_task(own, make(spec, own.seed), pool, held, history))
+            check_selector(chosen, selection_task(own, make(spec, own.seed), pool, held, history))
         towards = any(getattr(part, "target", None) == "validation" for part in parts(selector))
         if isinstance(selector, TrustedDraws) or towards or "validation_labels" in selector.requires:
             classes_in(held, "the validation set", method)

@@ -49,7 +49,7 @@ def selector_for(words: str, settings: Settings) -> Selector:
     if drawn and drawn != [(WITH if named else ONLY, {})]:
         raise RequirementError(f"the validation set is trained on as {ONLY} or as rs2+{WITH}, got {words!r}.")
     made = [_made(name, own, run) for name, own in named]
-    if not SYSTEMS[settings.system].supervised and any("logits" in one.requires for one in made):
+    if not SYSTEMS[settings.system].supervised and any({"logits", "history"} & one.requires for one in made):
         why = f"{words!r} reads classes from the network's outputs, but networks of {settings.system} have none."
         raise RequirementError(why)
     if not SYSTEMS[settings.system].supervised and drawn:

@@ -15,7 +15,7 @@ from coreselect.protocols import Loss
 from coreselect_integrations.networks import NetworkSpec, route_call, spec_for
 from coreselect_integrations.own_code import admitted, is_own
 from coreselect_integrations.pretraining.dataset_shape import count_classes, image_shape, square_shape
-from coreselect_integrations.pretraining.own_epoch import OnePass, loss_and_accuracy, stepping
+from coreselect_integrations.pretraining.own_epoch import OnePass, changing, loss_and_accuracy
 from coreselect_integrations.pretraining.own_parts import EpochJob
 from coreselect_integrations.pretraining.settings import Settings
 from coreselect_integrations.pretraining.systems import SYSTEMS
@@ -96,7 +96,7 @@ def _own_epoch(
     """Let the user's loop train for one epoch.
 
     Raises:
-        RequirementError: it does not read every batch once, makes no step, or returns no loss.
+        RequirementError: it does not read every batch once, changes no parameter, or returns no loss.
     """
     assert settings.own_epoch is not None  # the caller has looked
     start, trainer = perf_counter(), admitted(settings.own_epoch, "trainer", "--trainer")
@@ -106,7 +106,7 @@ def _own_epoch(
         attack=settings.attack, views=settings.views(epoch), weights=weights, step=schedule.step,
         generator=draws, history=history, call=route_call, device=device,
     )  # fmt: skip
-    with stepping(optimizer, settings.own_epoch):
+    with changing(model, settings.own_epoch):
         mean, accuracy = loss_and_accuracy(trainer(job), settings.own_epoch)
         batches.refuse_unread(schedule.updates)
     return EpochLog(mean, accuracy, batches.examples, perf_counter() - start)

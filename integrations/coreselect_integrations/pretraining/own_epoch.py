@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import nn
 
 from coreselect.errors import RequirementError
 
@@ -56,24 +57,21 @@ class OnePass:
 
 
 @contextmanager
-def stepping(optimizer: torch.optim.Optimizer, name: str) -> Iterator[None]:
-    """Refuse a loop that does not call `optimizer.step()`: its network would stay as it is, and be compared with trained ones.
+def changing(network: nn.Module, name: str) -> Iterator[None]:
+    """Refuse a loop that leaves every parameter as it is: its network would be compared with trained ones.
 
     Args:
-        optimizer: of the run.
+        network: that the loop trains.
         name: of the user's loop, in messages.
     Raises:
-        RequirementError: at the end, no step was made.
+        RequirementError: at the end, no parameter has changed.
     """
-    stepped: list[bool] = []
-    hook = optimizer.register_step_post_hook(lambda *_: stepped.append(True) if not stepped else None)
-    try:
-        yield
-    finally:
-        hook.remove()
-    if not stepped:
+    before = [p.detach().clone() for p in network.parameters()]
+    yield
+    if all(torch.equal(old, new) for old, new in zip(before, network.parameters(), strict=True)):
         raise RequirementError(
-            f"{name} trained nothing: call job.optimizer.step() after the gradient of every batch, and then job.step()."
+            f"{name} changed no parameter of the network: call job.optimizer.step() after the gradient of every batch, and then "
+            "job.step(). (A GradScaler leaves steps out while gradients overflow: give it a smaller init_scale.)"
         )
 
 

@@ -47,7 +47,7 @@ class EpochJob:
         network: in training mode; call it by `call(network, x, route)`, or as `network(x)` if it has one route.
         batches: yields (x, y, index) on the CPU, or (x, index) for data without labels; `index` are positions in the pool. They
             can be read once, and all must be.
-        optimizer: of the network's parameters.
+        optimizer: of the network's parameters; the loop calls its `step()`.
         epoch: from 0.
         loss, attack, views: of the system, or yours; `attack` is None for systems without one, `views` for supervised ones.
         weights: indices [B] → factors [B] of the per-example loss; 1 on the whole pool and for methods without weights.

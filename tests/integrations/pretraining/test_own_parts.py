@@ -197,7 +197,7 @@ def empty(): return 0.0
         ("nan", r"the accuracy nan: a share"),
         ("word", r"returned str: the mean loss is needed"),
         ("three", r"returned \(float, float, int\): the mean loss"),
-        ("idle", r"trained nothing: call job.optimizer.step\(\)"),
+        ("idle", r"changed no parameter of the network: call job.optimizer.step\(\)"),
         ("empty", r"takes \(\), and is called with \(job\)"),
     ],
 )
