@@ -150,14 +150,7 @@ def test_a_matrix_of_rows_is_read_as_often_as_planned(name: str, passes: int, mo
 def test_sas_reads_a_class_for_each_pick_as_planned(latent: Any, monkeypatch: Any) -> None:
     """The unit rows that products read are those planned, for classes whose sizes are known, and about so for clusters."""
     seen = list[float]()
-
-    class Read(np.ndarray):
-        def __matmul__(self, other: Any) -> Any:
-            seen.append(self.nbytes)
-            return np.asarray(self) @ np.asarray(other)
-
-    plain = sas.unit_rows
-    monkeypatch.setattr(sas, "unit_rows", lambda *given: plain(*given).view(Read))
+    _counted(monkeypatch, sas, "dot_by_rows", seen, lambda given, _: given[0].nbytes)
     task, selector = arrays(), SAS(latent=latent, clusters=3)
     told = plan(task, selector, K, timed=False)
     select(task, selector, K)

@@ -10,18 +10,15 @@ import torch
 import typer
 from rich.console import Console
 
-from coreselect.choosing import check_selector
 from coreselect.cli.configured_command import invocation
 from coreselect.cli.launcher import launched
 from coreselect.cli.options import AttackOptions, ConditionOptions, MachineOptions, PoolOptions
 from coreselect.cli.processes import as_rank
 from coreselect.data.items import check_timeout
 from coreselect.errors import CoreselectError, DataError, MissingExtraError
-from coreselect.history import History
-from coreselect.objectives.following import parts
 from coreselect.support.told import told
+from coreselect_integrations.cli.checked_methods import check_methods
 from coreselect_integrations.cli.checks_before_work import (
-    check_filters,
     check_shares,
     classes_in,
     folder_of_run,
@@ -53,11 +50,8 @@ from coreselect_integrations.comparison.picture import pareto
 from coreselect_integrations.comparison.plan import cells
 from coreselect_integrations.comparison.report import caption, write
 from coreselect_integrations.comparison.statistics import Record
-from coreselect_integrations.networks import make
 from coreselect_integrations.pretraining.dataset_shape import check_images
 from coreselect_integrations.pretraining.epoch import network_for
-from coreselect_integrations.pretraining.selection_task import selection_task
-from coreselect_integrations.pretraining.trusted_draws import TrustedDraws
 
 
 @dataclass(frozen=True)
@@ -203,18 +197,8 @@ def _check_data(study: Study, data: str, train: Any, test: Any) -> int:
         RequirementError: a method that cannot work on these networks and losses.
     """
     pool, held = held_out(train, study.settings.validation, 0, study.division)
-    spec, history = network_for(study.settings, pool), History(len(pool), features=True)
-    for method in study.methods:
-        selector = study.make(method, study.settings)
-        chosen = selector.selector if isinstance(selector, TrustedDraws) else selector
-        if chosen is not None:
-            own = study.own(method, study.settings)
-            check_selector(chosen, selection_task(own, make(spec, own.seed), pool, held, history))
-        towards = any(getattr(part, "target", None) == "validation" for part in parts(selector))
-        if isinstance(selector, TrustedDraws) or towards or "validation_labels" in selector.requires:
-            classes_in(held, "the validation set", method)
-        for fraction in study.fractions:
-            check_filters(selector, fraction, pool)
+    spec = network_for(study.settings, pool)
+    check_methods(study, spec, pool, held)
     check_shares(study.fractions, len(pool))
     check_images(test, spec, f"{data}, test")
     return len(pool)
