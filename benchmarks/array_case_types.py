@@ -73,6 +73,20 @@ class LoopCase:
 
 
 @dataclass(frozen=True)
+class ThreadsCase:
+    """Selections by all cores compared with the same by one thread, in processes of their own."""
+
+    kind: ClassVar[str] = "threads"
+    pool: int
+    budget: int
+    width: int = 128
+    clusters: int = 50
+    rounds: int = 3
+    seed: int = 0
+    thresholds: tuple[Threshold, ...] = (Threshold("ratio", "at most", 1.25), Threshold("same", "at least", 1.0))
+
+
+@dataclass(frozen=True)
 class LargeCase:
     """One `select` on memory-mapped float16 or float32 features of ImageNet's width: seconds and memory.
 

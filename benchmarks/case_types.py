@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from benchmarks.array_case_types import BaselineCase, FacilityCase, LargeCase, LoopCase, PassesCase, SearchCase
+from benchmarks.array_case_types import (
+    BaselineCase,
+    FacilityCase,
+    LargeCase,
+    LoopCase,
+    PassesCase,
+    SearchCase,
+    ThreadsCase,
+)
 from benchmarks.threshold import Threshold
 from coreselect.attacks import PGD
 
@@ -168,20 +176,6 @@ class StartupCase:
         Threshold(f"cpu_seconds.{command}", "at most", bound)
         for command, bound in {"import": 0.4, "version": 0.4, "help": 0.4, "methods": 0.4, "select_help": 0.6}.items()
     )
-
-
-@dataclass(frozen=True)
-class ThreadsCase:
-    """Selections by all cores compared with the same by one thread, in processes of their own."""
-
-    kind: ClassVar[str] = "threads"
-    pool: int
-    budget: int
-    width: int = 128
-    clusters: int = 50
-    rounds: int = 3
-    seed: int = 0
-    thresholds: tuple[Threshold, ...] = (Threshold("ratio", "at most", 1.25), Threshold("same", "at least", 1.0))
 
 
 @dataclass(frozen=True)

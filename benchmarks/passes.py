@@ -13,7 +13,6 @@ tenth of the way.
 
 import os
 import time
-import warnings
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -25,12 +24,10 @@ from torch import Tensor
 
 from benchmarks.case_types import PassesCase
 from benchmarks.meter import Meter
-from benchmarks.search import BLOCK, QuadraticObjective, write_rows
+from benchmarks.search import BLOCK, as_tensor, greedy_towards, write_rows
 from coreselect import Task, select
-from coreselect.gradients.rows import DenseRows
-from coreselect.search import search
+from coreselect.gradients.rows import DenseRows, single_examples
 from coreselect.selectors import RCS
-from coreselect.solvers.greedy import greedy
 
 GROUP = 64  # rows in a group, for the part "groups"
 ROUNDS = 5  # of products, in turns
@@ -76,7 +73,7 @@ def run(case: PassesCase, *, work: Path) -> dict[str, Any]:
 
 def plain_loop(rows: NDArray[np.float32], target: Tensor, case: PassesCase, picks: int) -> list[int]:
     """Pick as one writes it down at first: one product of all rows a pick, in the precision of the rows."""
-    matrix = _matrix(rows)
+    matrix = as_tensor(rows)
     theta, dead = torch.zeros_like(target), torch.zeros(len(matrix))
     order: list[int] = []
     for _ in range(picks):
@@ -95,13 +92,8 @@ def _target(case: PassesCase) -> Tensor:
 
 
 def _greedy(rows: NDArray[np.float32], target: Tensor, case: PassesCase) -> tuple[list[int], int, tuple[str, ...]]:
-    groups: Any = np.arange(case.rows, dtype=np.int64)[:, None]
-    held = DenseRows(_matrix(rows), groups)
-    seek = search(case.search, held)
-    trace, _ = greedy(
-        held, QuadraticObjective(target), seek, theta=torch.zeros_like(target), eta=case.eta, budget=case.picks
-    )
-    return list(trace.order), seek.passes, seek.notes()
+    order, seek = greedy_towards(target, rows, by=case.search, eta=case.eta, picks=case.picks)
+    return order, seek.passes, seek.notes()
 
 
 def _by_groups(rows: NDArray[np.float32], target: Tensor, case: PassesCase) -> int:
@@ -114,9 +106,8 @@ def _by_groups(rows: NDArray[np.float32], target: Tensor, case: PassesCase) -> i
 
 def _products(rows: NDArray[np.float32], target: Tensor) -> dict[str, float]:
     """Return the smallest seconds of one product of all rows, ours and others', in turns."""
-    matrix, q = _matrix(rows), target.numpy()
-    groups: Any = np.arange(len(rows), dtype=np.int64)[:, None]
-    held = DenseRows(matrix, groups)
+    matrix, q = as_tensor(rows), target.numpy()
+    held = DenseRows(matrix, single_examples(len(rows)))
     forms = {"ours": lambda: held.scores(target), "torch": lambda: matrix @ target, "numpy": lambda: rows @ q}
     best = dict.fromkeys(forms, float("inf"))
     for _ in range(ROUNDS):
@@ -140,9 +131,3 @@ def _right(rows: NDArray[np.float32], target: Tensor, case: PassesCase, order: l
             right.append(bool(gains.argmax() == m))
         theta = theta - case.eta * torch.from_numpy(rows[m].copy())
     return float(np.mean(right))
-
-
-def _matrix(rows: NDArray[np.float32]) -> Tensor:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(rows)

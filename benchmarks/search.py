@@ -21,8 +21,8 @@ from benchmarks.case_types import PassesCase, SearchCase
 from benchmarks.meter import Meter
 from coreselect import Task, select
 from coreselect.errors import SingleExamplesWarning
-from coreselect.gradients.rows import DenseRows
-from coreselect.search import search
+from coreselect.gradients.rows import DenseRows, single_examples
+from coreselect.search import GreedySearch, search
 from coreselect.selectors import RCS
 from coreselect.solvers.greedy import greedy
 
@@ -92,20 +92,24 @@ def plain_greedy(rows: NDArray[np.float32], target: Tensor, case: SearchCase) ->
 
 
 def _greedy(rows: NDArray[np.float32], target: Tensor, case: SearchCase) -> list[int]:
+    return greedy_towards(target, rows, by=case.search, eta=case.eta, picks=case.picks)[0]
+
+
+def greedy_towards(
+    target: Tensor, rows: NDArray[np.float32], *, by: str, eta: float, picks: int
+) -> tuple[list[int], GreedySearch]:
+    """Pick rows [N, W] by Algorithm 1 for the objective ½‖θ − target‖², and return the search that proposed them too."""
+    held = DenseRows(as_tensor(rows), single_examples(len(rows)))
+    seek = search(by, held)
+    trace, _ = greedy(held, QuadraticObjective(target), seek, theta=torch.zeros_like(target), eta=eta, budget=picks)
+    return list(trace.order), seek
+
+
+def as_tensor(rows: NDArray[np.float32]) -> Tensor:
+    """Return rows as a tensor in the same memory, which may be a file that is only read."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        matrix = torch.from_numpy(rows)
-    groups: Any = np.arange(case.rows, dtype=np.int64)[:, None]
-    held = DenseRows(matrix, groups)
-    trace, _ = greedy(
-        held,
-        QuadraticObjective(target),
-        search(case.search, held),
-        theta=torch.zeros_like(target),
-        eta=case.eta,
-        budget=case.picks,
-    )
-    return list(trace.order)
+        return torch.from_numpy(rows)
 
 
 def _select(rows: NDArray[np.float32], target: Tensor, case: SearchCase) -> NDArray[np.int64]:

@@ -29,7 +29,7 @@ def proposals(n: int, wide: int, seed: int = 0) -> np.ndarray:
     )
 
 
-def counted(exact: ExactDistances, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Note how many rows are decided by differences."""
     seen: list[int] = []
     before = ExactDistances._by_differences
@@ -69,7 +69,7 @@ def test_order_and_squares_are_those_of_differences(pool: str, k: int) -> None:
 def test_products_decide_a_cloud_and_differences_what_they_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
     """No row of a cloud needs differences; one pair of equal points sends the rows that see both of them, and no others."""
     z, ids = CLOUD.copy(), proposals(60, 9)
-    seen = counted(ExactDistances.of(torch.from_numpy(z), 1.0), monkeypatch)
+    seen = counted(monkeypatch)
     ExactDistances.of(torch.from_numpy(z), 1.0).nearest(torch.arange(60), torch.from_numpy(ids), 9)
     assert seen == []
     z[17] = z[4]

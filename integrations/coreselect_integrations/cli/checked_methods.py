@@ -25,13 +25,13 @@ def check_methods(study: Study, spec: NetworkSpec, pool: Any, held: Any) -> None
         RequirementError: a method cannot work on this network and loss, or its filter leaves too few images for a share.
         DataError: it needs labels that the validation images lack.
     """
-    history = History(len(pool), features=True)
+    network, history = make(spec, study.settings.seed), History(len(pool), features=True)
     for method in study.methods:
         selector = study.make(method, study.settings)
         chosen = selector.selector if isinstance(selector, TrustedDraws) else selector
         if chosen is not None:
             own = study.own(method, study.settings)
-            check_selector(chosen, selection_task(own, make(spec, own.seed), pool, held, history))
+            check_selector(chosen, selection_task(own, network, pool, held, history))
         towards = any(getattr(part, "target", None) == "validation" for part in parts(selector))
         if isinstance(selector, TrustedDraws) or towards or "validation_labels" in selector.requires:
             classes_in(held, "the validation set", method)
