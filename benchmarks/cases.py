@@ -72,13 +72,14 @@ CASES: dict[str, Case] = {
     "training-ranks-small": TrainingRanksCase(pool=256, rounds=3),
     "training-ranks-full": TrainingRanksCase(pool=2560, rounds=2),
     # 10,000 images, |U| = 500, groups of 64, 1 + 3 attack steps, a tenth: 16 picks, |U| is a twentieth of the pool.
-    # The small case has the same number of picks and the same |U| / N, which decide the ratio.
+    # The small case has as many picks and the same |U| / N, which decide the ratio. Pools and budgets are whole numbers of
+    # groups: quality would depend on the few examples to which a last group is cut.
     "selection-small": SelectionCase(
         pool=1280, validation=64, group_size=32, budget=512, attack=ONE_STEP, warm=SHORT, eta=SMALL_ETA,
         thresholds=(Threshold("ratio", "at least", 3.0), ROUGH_QUALITY),
     ),
     "selection-full": SelectionCase(
-        pool=10_000, validation=500, group_size=64, budget=1000, attack=ONE_STEP, warm=LONG,
+        pool=9984, validation=500, group_size=64, budget=1024, attack=ONE_STEP, warm=LONG,
         thresholds=(Threshold("ratio", "at least", 3.0), QUALITY),
     ),
     "half-small": SelectionCase(
@@ -86,7 +87,7 @@ CASES: dict[str, Case] = {
         thresholds=(Threshold("cpu_ratio", "at least", 4.0), ROUGH_QUALITY),
     ),
     "half-full": SelectionCase(
-        pool=10_000, validation=500, group_size=64, budget=1000, attack=ONE_STEP, warm=LONG, half=True,
+        pool=9984, validation=500, group_size=64, budget=1024, attack=ONE_STEP, warm=LONG, half=True,
         thresholds=(Threshold("cpu_ratio", "at least", 4.0), QUALITY),
     ),
     # Published: N = 49,500, |U| = 500, groups of 512, k = 0.2, 5 + 3 steps: 19 picks, |U| is a hundredth of the pool.
@@ -96,7 +97,7 @@ CASES: dict[str, Case] = {
         thresholds=(Threshold("ratio", "at least", 1.4), ROUGH_QUALITY),
     ),
     "published-full": SelectionCase(
-        pool=4950, validation=50, group_size=51, budget=990, attack=FIVE_STEPS, warm=LONG,
+        pool=4947, validation=50, group_size=51, budget=969, attack=FIVE_STEPS, warm=LONG,
         thresholds=(Threshold("ratio", "at least", 1.4), QUALITY),
     ),
     # The published size, for a GPU: on two cores each takes hours.
@@ -105,7 +106,7 @@ CASES: dict[str, Case] = {
         pool=49_500, rounds=1, validation=500, batch_size=256, attack=PGD(EPSILON, 2 / 255, 10), half=True, num_workers=8,
     ),
     "selection-published": SelectionCase(
-        pool=49_500, validation=500, group_size=512, budget=9900, attack=FIVE_STEPS, warm=LONG, batch_size=256, num_workers=8,
+        pool=49_152, validation=500, group_size=512, budget=9728, attack=FIVE_STEPS, warm=LONG, batch_size=256, num_workers=8,
         thresholds=(Threshold("ratio", "at least", 1.4), QUALITY),
     ),
     "attack-published": AttackCase(batches=50, batch_size=128, attack=PGD(EPSILON, 2 / 255, 10)),

@@ -75,26 +75,21 @@ class Plain:
     batch_size: int = 256
     device: torch.device = torch.device("cpu")  # noqa: RUF009  # immutable
 
-    def choose(self, rows: Tensor | None = None) -> Generator[float, None, Picked]:
-        """Select, and yield the share of the work done; an attack step counts as four forward passes.
-
-        Args:
-            rows: those of an earlier call with the same groups [M, P]; None: make them.
-        """
+    def choose(self) -> Generator[float, None, Picked]:
+        """Select, and yield the share of the work done; an attack step counts as four forward passes."""
         model = copy.deepcopy(self.model).eval().requires_grad_(True)
         head = list(model.get_submodule(self.head).parameters())
         u = torch.stack([self.validation[i][0] for i in range(len(self.validation))]).to(self.device)
         picks = -(-self.budget // max(len(g) for g in self.groups))
-        new = self.groups if rows is None else []
-        rows_work = sum(len(g) for g in new) * (4 * self.train.steps + 1)
+        rows_work = sum(len(g) for g in self.groups) * (4 * self.train.steps + 1)
         work = rows_work + picks * len(u) * (4 * self.rd.steps + 3)
         done = 0
         made = []
-        for group in new:
+        for group in self.groups:
             made.append(self.row(model, group))
             done += len(group) * (4 * self.train.steps + 1)
             yield done / work
-        rows = torch.stack(made) if rows is None else rows
+        rows = torch.stack(made)
         order: list[int] = []
         kept: list[int] = []
         while sum(kept) < self.budget:

@@ -1,15 +1,16 @@
 """How near are rows from recorded features to fresh ones, as they grow older, and what do they cost?
 
-    python -m benchmarks.recorded --data out/data/cifar10 --pool 3000 --epochs 14 --warmup 6
+    python -m benchmarks.recorded --data out/data/cifar10
 
-A small network trains by SAT: some epochs on the whole pool, then on a tenth of it, re-drawn in each epoch. After each epoch from
-the last of the warm-up on, RCS chooses a tenth from the same groups twice, from fresh and from recorded rows. Each line of the
+A small network trains by SAT: some epochs on the whole pool, then on a share of it, re-drawn in each epoch. After each epoch from
+the last of the warm-up on, RCS chooses as many from the same groups twice, from fresh and from recorded rows. Each line of the
 output is one epoch:
 
     age       epochs since training saw an example, on average
     overlap   groups in common ÷ groups picked
     gain      Σ fresh gains of its picks, above a random subset's, ÷ those of the fresh picks above the same
     seconds   processor seconds of a selection from recorded rows ÷ from fresh ones
+    cost      processor seconds of a selection from recorded rows ÷ those of training on the share for `--interval` epochs
 """
 
 import argparse
@@ -29,11 +30,23 @@ from coreselect_integrations.networks import build, route_call
 from coreselect_integrations.systems import sat
 
 RADIUS = 8 / 255
-SHARE, GROUP = 0.1, 16
+GROUP = 16
 
 
-def measure(data: str, pool: int, validation: int, epochs: int, warmup: int, seed: int) -> list[dict[str, Any]]:
-    """Train, select twice after each epoch, and return one record an epoch."""
+def measure(
+    data: str,
+    *,
+    pool: int,
+    validation: int,
+    share: float,
+    epochs: int,
+    warmup: int,
+    steps: int,
+    interval: int,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """Train by an attack of so many steps, select twice after each epoch, and return one record an epoch."""
+    attack = PGD(RADIUS, 2.5 * RADIUS / steps, steps)
     images, held = holdout(problem.images(data, pool + validation), validation, seed)
     network = build("small", "sat", channels=3, size=32, classes=10, seed=seed)
     history = History(len(images), features=True)
@@ -46,31 +59,25 @@ def measure(data: str, pool: int, validation: int, epochs: int, warmup: int, see
     for epoch in range(epochs):
         order = np.arange(len(images))
         if epoch >= warmup:
-            order = select(task, RS2(), SHARE, seed, round=epoch).indices
+            order = select(task, RS2(), share, seed, round=epoch).indices
         seen[order] = epoch
         draws = torch.Generator().manual_seed(1000 * seed + epoch)
         loader = DataLoader(Subset(Indexed(images), order.tolist()), 64, shuffle=True, generator=draws)
-        sat.train_epoch(
-            network,
-            loader,
-            optimizer,
-            PGD(RADIUS, 2.5 * RADIUS / 3, 3),
-            generator=draws,
-            call=route_call,
-            history=history,
-        )
+        began = process_time()
+        sat.train_epoch(network, loader, optimizer, attack, generator=draws, call=route_call, history=history)
+        training = (process_time() - began) / len(order) * share * pool
         if epoch >= warmup - 1:
             network.eval()
             found, seconds = {}, {}
             for rows in ("fresh", "recorded"):
                 start = process_time()
                 selector = RCS(group_size=GROUP, rows=rows, certify=None)
-                found[rows] = select(task, selector, SHARE, seed, round=epoch)
+                found[rows] = select(task, selector, share, seed, round=epoch)
                 seconds[rows] = process_time() - start
             own = compared(found["fresh"], found["recorded"])
             records.append({
                 "epoch": epoch, "age": float((epoch - seen).mean()), **own,
-                "seconds": seconds["recorded"] / seconds["fresh"],
+                "seconds": seconds["recorded"] / seconds["fresh"], "cost": seconds["recorded"] / (interval * training),
             })  # fmt: skip
     return records
 
@@ -91,15 +98,11 @@ def main() -> None:
     """Print one JSON line an epoch."""
     read = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     read.add_argument("--data", required=True)
-    for name, value in (
-        ("pool", 3000),
-        ("validation", 200),
-        ("epochs", 14),
-        ("warmup", 6),
-        ("seed", 0),
-        ("threads", 1),
-    ):
+    for name, value in (("pool", 5000), ("validation", 50), ("epochs", 14), ("warmup", 6), ("seed", 0), ("threads", 1)):
         read.add_argument(f"--{name}", type=int, default=value)
+    read.add_argument("--share", type=float, default=0.05, help="of the pool")
+    read.add_argument("--steps", type=int, default=10, help="of the attack that training makes")
+    read.add_argument("--interval", type=int, default=5, help="epochs from one selection to the next")
     given = vars(read.parse_args())
     torch.set_num_threads(given.pop("threads"))
     for record in measure(**given):

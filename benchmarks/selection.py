@@ -79,17 +79,11 @@ def selector(case: SelectionCase, **changed: Any) -> RCS:
     return RCS(**{**settings, **changed})
 
 
-def plainly(
-    case: SelectionCase, model: nn.Module, pool: Any, validation: Any, head: str, starts: str = "validation attack"
-) -> Plain:
-    """Return the plain procedure on the same groups, attack steps and starts that `select` uses.
-
-    Args:
-        starts: names the draws from which attacks on validation start; another name gives others than those of `select`.
-    """
+def plainly(case: SelectionCase, model: nn.Module, pool: Any, validation: Any, head: str) -> Plain:
+    """Return the plain procedure on the same groups, attack steps and starts that `select` uses."""
 
     def validation_start(x: Tensor, positions: Int64, crafting: int) -> Tensor:
-        return seeding.noise(x, seeding.seeds(case.seed, starts, 0, crafting, indices=positions))
+        return seeding.noise(x, seeding.seeds(case.seed, "validation attack", 0, crafting, indices=positions))
 
     return Plain(
         model=model,
@@ -140,8 +134,7 @@ class SetValue:
 
     def compare(self, ours: Set, plain: Set) -> dict[str, Any]:
         """Return quality and its parts; `quality` is NaN if the plain picks are no better than random ones."""
-        draw = seeding.generator(self._case.seed, "random sets")
-        values = [self.rd(self._random(draw)) for _ in range(self._case.random_sets)]
+        values = self.of_random_sets()
         at_random = float(np.mean(values))
         of_ours, of_plain = self.rd(ours), self.rd(plain)
         gain = at_random - of_plain
@@ -158,6 +151,11 @@ class SetValue:
             "picks_in_common": len(set(ours[0]) & set(plain[0])),
             "same_order": list(ours[0]) == list(plain[0]),
         }
+
+    def of_random_sets(self) -> list[float]:
+        """Return the values of the random sets of the case."""
+        draw = seeding.generator(self._case.seed, "random sets")
+        return [self.rd(self._random(draw)) for _ in range(self._case.random_sets)]
 
     def rd(self, chosen: Set) -> float:
         """Return the mean RD of validation at θ(S), with a new attack there."""

@@ -2,9 +2,12 @@
 
 import ast
 import inspect
+import re
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
+
+QUOTES = '"""'
 
 
 def first_docstring_line(module: str, name: str) -> str:
@@ -15,9 +18,8 @@ def first_docstring_line(module: str, name: str) -> str:
     Raises:
         ImportError: there is no such module.
     """
-    tree = _parsed(module)
-    nodes = [] if tree is None else [node for node in tree.body if getattr(node, "name", None) == name]
-    found = nodes[-1] if nodes else None
+    source = _source(module)
+    found = None if source is None else (_start_of(name, source) or _whole(name, source))
     if isinstance(found, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         text = ast.get_docstring(found)
     else:
@@ -26,8 +28,8 @@ def first_docstring_line(module: str, name: str) -> str:
 
 
 @cache
-def _parsed(module: str) -> ast.Module | None:
-    """Parse the source of a module; None where it has none.
+def _source(module: str) -> str | None:
+    """Read the source of a module; None where it has none.
 
     Raises:
         ImportError: there is no such module.
@@ -35,5 +37,21 @@ def _parsed(module: str) -> ast.Module | None:
     spec = find_spec(module)
     if spec is None:
         raise ModuleNotFoundError(f"No module named {module!r}", name=module)
-    source = getattr(spec.loader, "get_source", lambda _: None)(module)
-    return None if source is None else ast.parse(source)
+    return getattr(spec.loader, "get_source", lambda _: None)(module)
+
+
+def _start_of(name: str, source: str) -> ast.stmt | None:
+    """Parse a definition up to the end of its docstring, a small part of most files; None unless that is sure to be it."""
+    at = [
+        found.start() for found in re.finditer(rf"^(?:class|def|async def) {re.escape(name)}\b", source, re.MULTILINE)
+    ]
+    parts = source[at[0] :].split(QUOTES, 2) if len(at) == 1 else []
+    try:
+        return ast.parse(QUOTES.join((*parts[:2], ""))).body[0] if len(parts) == 3 else None
+    except SyntaxError:
+        return None
+
+
+def _whole(name: str, source: str) -> ast.stmt | None:
+    """Parse all of the source, and return the last definition of the name."""
+    return next((node for node in reversed(ast.parse(source).body) if getattr(node, "name", None) == name), None)

@@ -42,11 +42,10 @@ def deal(n: int, size: int, generator: torch.Generator, strata: Int64 | None = N
 
 
 def _interleave(group: NDArray[np.int64], strata: Int64) -> Int64:
-    """Order a group so that prefixes are balanced: the j-th of c members of a stratum goes to place (j + ½) / c."""
-    _, inverse, counts = np.unique(strata[group], return_inverse=True, return_counts=True)
-    seen = np.zeros(len(counts), np.int64)
-    place = np.empty(len(group))
-    for i, s in enumerate(inverse):
-        place[i] = (seen[s] + 0.5) / counts[s]
-        seen[s] += 1
-    return group[np.argsort(place, kind="stable")]
+    """Order a group so that prefixes are balanced: the j-th of c members of a stratum goes to place (j + ½) / c.
+
+    The members of each stratum come one after the other.
+    """
+    _, first, counts = np.unique(strata[group], return_index=True, return_counts=True)
+    j = np.arange(len(group)) - np.repeat(first, counts)
+    return group[np.argsort((j + 0.5) / np.repeat(counts, counts), kind="stable")]

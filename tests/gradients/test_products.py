@@ -1,6 +1,7 @@
 """Products of a matrix and a vector: each form within the bound of rounding, and none by threads of numpy."""
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,21 +9,34 @@ import pytest
 import torch
 
 import coreselect
-from coreselect.gradients.products import dot_by_rows, matmul, times
+from coreselect.gradients import products
+from coreselect.gradients.products import dot_by_rows, matmul, slow_mkl, times
 from coreselect.gradients.rows import gamma
 
 LIBRARY = Path(coreselect.__file__).parent
 
 
+@pytest.fixture
+def three_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Divide the rows of every product between three threads."""
+    before = torch.get_num_threads()
+    monkeypatch.setattr(products, "SHARE", 1)
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("width", [1, 7, 99, 100, 513, 8193])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("old_numpy", [False, True])
+@pytest.mark.parametrize("of_intel", [False, True])
 def test_a_product_is_within_its_bound(
-    width: int, dtype: torch.dtype, old_numpy: bool, monkeypatch: pytest.MonkeyPatch
+    width: int, dtype: torch.dtype, old_numpy: bool, of_intel: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Short and long rows, contiguous or not, with and without `numpy.vecdot`: |error| ≤ γ ‖r‖ ‖q‖."""
+    """Short and long rows, contiguous or not, with and without `numpy.vecdot`, on both processors: |error| ≤ γ ‖r‖ ‖q‖."""
     if old_numpy:
         monkeypatch.delattr(np, "vecdot", raising=False)
+    monkeypatch.setattr(products, "slow_mkl", lambda: not of_intel)
     rng = np.random.default_rng(width)
     for matrix in (
         rng.normal(size=(40, width)),
@@ -35,6 +49,38 @@ def test_a_product_is_within_its_bound(
         bound = gamma(width, dtype) * rows.double().norm(dim=1) * query.double().norm()
         assert found.dtype == dtype
         assert bool((found.double() - torch.from_numpy(want)).abs().le(bound).all())
+
+
+@pytest.mark.parametrize("width", [120, 9000])
+@pytest.mark.parametrize("rows", [1, 2, 5, 31])
+@pytest.mark.usefixtures("three_threads")
+def test_threads_change_no_product(width: int, rows: int) -> None:
+    """Fewer rows than threads too; each product is the very number that one thread finds."""
+    rng = np.random.default_rng(0)
+    R, q = rng.normal(size=(rows, 2 * width))[:, ::2], rng.normal(size=width)
+    shared = dot_by_rows(R, q)
+    torch.set_num_threads(1)
+    assert shared.tolist() == dot_by_rows(R, q).tolist()
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_threads_treat_overflow_as_their_caller_does() -> None:
+    """numpy keeps that setting for each thread."""
+    big = np.full((30, 200), 1e38, dtype=np.float32)
+    with np.errstate(over="ignore"):
+        assert np.isinf(dot_by_rows(big, big[0])).all()
+    with np.errstate(over="raise"), pytest.raises(FloatingPointError):
+        dot_by_rows(big, big[0])
+
+
+@pytest.mark.parametrize(
+    ("about", "slow"), [("vendor_id : AuthenticAMD", True), ("vendor_id : GenuineIntel", False), ("", False)]
+)
+def test_the_processor_decides_how_torch_multiplies(about: str, slow: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system that says nothing about its processor leaves products to torch."""
+    monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: about)
+    assert slow_mkl.__wrapped__() == slow
 
 
 def test_a_product_that_overflows_says_nothing_and_is_not_finite() -> None:
