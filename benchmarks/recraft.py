@@ -3,25 +3,25 @@
     python -m benchmarks.recraft --data out/data/cifar10 --arch small --seeds 0 1 2 --validation 50 500 > lines.jsonl
     python -m benchmarks.recraft --table lines.jsonl
 
-Each line of the output is one deal of a pool into groups, for one network and one |U|. Each form of `RCS` chooses from the same
-rows, `every` among them, which attacks validation anew at every pick and picks what the plain procedure (`benchmarks.plain`) does.
-Quality is that of `benchmarks.selection` with `every` in place of the plain procedure. Sets are valued by the mean of
-`--evaluations` attacks that no selection has used. `other starts` is `every` with other random starts of the attacks on
-validation: no form can be told from `every` better than that.
+Each line of the output is one deal of a pool into groups, for one network and one |U|. Greedy search chooses from the same rows
+with each value of `recraft`. With `every`, which attacks validation anew at every pick, it picks what the plain procedure does.
 
-All forms read the rows of the pool from a store, which `once` has filled. The time of a form is the processor time of that
-first selection, less that of `once` from the store, plus that of the form from the store; relative to the first.
+    quality = (G(form) − G_random) / (G(every) − G_random),    G(S) = −RD(U; θ − η Σ_{m ∈ S} r_m)
+
+Each set S is valued by an attack at its own θ(S), from starts that no selection has used. `other starts` is `every` with other
+random starts: no form can be told from `every` better than that. Pools and budgets are whole numbers of groups: otherwise
+quality would depend on the few examples to which the last group is cut.
+
+Time is processor seconds of attack, sweep and search, relative to those of `once`.
 """
 
 import argparse
-import copy
 import json
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from time import process_time
 from typing import Any
 
@@ -31,14 +31,20 @@ from torch import Tensor
 
 from benchmarks import problem
 from benchmarks.case_types import EPSILON, SelectionCase, WarmUp
-from benchmarks.selection import HEAD, Set, SetValue, ours, plainly, selector
-from coreselect import Task, holdout, select
+from coreselect import Task, holdout
 from coreselect.attacks import PGD
+from coreselect.gradients.rows import Rows
 from coreselect.objectives import RD
+from coreselect.objectives.on_validation import ValidationObjective
 from coreselect.protocols import Views
+from coreselect.search import search
+from coreselect.solvers.greedy import greedy
+from coreselect.support import seeding
+from coreselect.task.groups import deal
+from coreselect.task.snapshot import Snapshot
 
-RANDOM_SETS_BY = 2  # attacks that value the random sets too, whose mean needs no more
-# The two shapes of the declared cases, and smaller ones of a large network. Pools and budgets are whole numbers of groups.
+RANDOM_SETS = 4  # their values differ by a few hundredths of the gain
+# The two shapes of the declared cases, and smaller ones of a large network.
 CASES: Mapping[tuple[str, int], SelectionCase] = {
     ("small", 50): SelectionCase(
         pool=4947, validation=50, group_size=51, budget=969, attack=PGD(EPSILON, 2 / 255, 5), warm=WarmUp(5000, 3), thresholds=()
@@ -48,77 +54,90 @@ CASES: Mapping[tuple[str, int], SelectionCase] = {
         thresholds=(),
     ),
     ("resnet18", 50): SelectionCase(
-        pool=1989, validation=50, group_size=51, budget=408, attack=PGD(EPSILON, 10 / 255, 1), warm=WarmUp(3000, 2),
-        random_sets=4, thresholds=(),
+        pool=1989, validation=50, group_size=51, budget=408, attack=PGD(EPSILON, 10 / 255, 1), warm=WarmUp(3000, 2), thresholds=(),
     ),
     ("resnet18", 500): SelectionCase(
-        pool=1984, validation=500, group_size=64, budget=640, attack=PGD(EPSILON, 10 / 255, 1), warm=WarmUp(5000, 3),
-        random_sets=4, thresholds=(),
+        pool=1984, validation=500, group_size=64, budget=640, attack=PGD(EPSILON, 10 / 255, 1), warm=WarmUp(5000, 3), thresholds=(),
     ),
 }  # fmt: skip
 # values of `recraft`
-FORMS: Mapping[str, Any] = {"once": "once", "every 8": 8, "every 4": 4, "every 2": 2, "every": "every"}
-OTHER = "other starts"
+FORMS: Mapping[str, Any] = {
+    "once": "once",
+    "every 8": 8,
+    "every 4": 4,
+    "every 2": 2,
+    "every": "every",
+    "other starts": "every",
+}
 
 
-class Mirrored(PGD):
-    """PGD from the opposite random start."""
+@dataclass(frozen=True)
+class From(PGD):
+    """PGD from another random start, which is made from the given one."""
+
+    start: Callable[[Tensor], Tensor] = field(default=torch.neg, kw_only=True)
 
     def __call__(self, ascend: Callable[[Views], Tensor], inputs: Views, noise: Views) -> Views:
-        return super().__call__(ascend, inputs, tuple(-start for start in noise))
+        return super().__call__(ascend, inputs, tuple(map(self.start, noise)))
 
 
 def measure(
-    case: SelectionCase, forms: Mapping[str, Any], *, deals: Sequence[int], evaluations: int, data: str, work: Path
+    case: SelectionCase, forms: Mapping[str, Any], *, deals: Sequence[int], data: str, work: Path
 ) -> Iterator[dict[str, Any]]:
-    """Yield, for each deal, quality and relative processor seconds of each form, `once` and `every` among them.
-
-    Args:
-        deals: seeds, each of one deal into groups and of the attacks.
-        evaluations: how many attacks value a set.
-    """
+    """Yield quality and relative time of each form for each deal of the pool into groups; deals are seeds."""
     model = problem.warmed_up(case.warm, data, work, case.arch)
     pool, validation = holdout(problem.images(data, case.pool + case.validation), size=case.validation, seed=case.seed)
     task = Task.from_model(model, pool, validation, loss="sat", attack=case.attack, batch_size=case.batch_size)
-    task.fingerprint()
-    whole = copy.deepcopy(model).eval().requires_grad_(True)
-    for deal in deals:
-        own = replace(case, seed=deal)
-        sets, seconds = _selected(own, task, forms)
-        plain = plainly(own, model, pool, validation, HEAD)
-        rows = torch.stack([plain.row(whole, group) for group in plain.groups])
-        values = [SetValue(plain, replace(own, seed=deal + 1000 + i), rows) for i in range(evaluations)]
-        by_set = {frozenset(zip(*chosen, strict=True)): chosen for chosen in sets.values()}  # in any order
-        of_set = {key: float(np.mean([value.rd(chosen) for value in values])) for key, chosen in by_set.items()}
-        rd = {name: of_set[frozenset(zip(*chosen, strict=True))] for name, chosen in sets.items()}
-        random = float(np.mean([value.of_random_sets() for value in values[:RANDOM_SETS_BY]]))
-        best = {*sets["every"][0]}
-        yield {"deal": deal, "rd": {"random": random, **rd}} | {
-            name: {
-                "quality": round((random - rd[name]) / (random - rd["every"]), 4),
-                "in common": len({*chosen[0]} & best),
-                "seconds": round(seconds[name] / seconds["once"], 3),
+    steps = asdict(case.validation_attack)
+    with task.snapshot(case.seed, 0) as snapshot:
+        began = process_time()
+        own = snapshot.objective(RD("kl", attack=case.validation_attack))
+        _rows(snapshot, case, deals[0])  # it sweeps the pool, and rows of other groups are made from that
+        prepared = process_time() - began
+        theta, judge = snapshot.theta(), snapshot.objective(RD("kl", attack=From(**steps, start=torch.fliplr)))
+        random = _random_rd(judge, _rows(snapshot, case, deals[0]), theta, case)
+        for seed in deals:
+            rows = _rows(snapshot, case, seed)
+            orders: dict[str, tuple[int, ...]] = {}
+            seconds: dict[str, float] = {}
+            rd: dict[frozenset[int], float] = {}
+            for name, form in forms.items():
+                objective = snapshot.objective(RD("kl", attack=From(**steps))) if name == "other starts" else own
+                began = process_time()
+                trace, end = greedy(
+                    rows, objective, search("exact", rows), theta=theta, eta=case.eta, budget=case.budget, recraft=form
+                )
+                seconds[name] = prepared + process_time() - began
+                objective.return_to_start()
+                orders[name], chosen = trace.order, frozenset(trace.order)
+                rd[chosen] = rd[chosen] if chosen in rd else _rd(judge, end)
+            best = frozenset(orders["every"])
+            yield {"deal": seed, "rd": {"random": random, "every": rd[best]}} | {
+                name: {
+                    "quality": round((random - rd[frozenset(order)]) / (random - rd[best]), 4),
+                    "in common": len(best & {*order}),
+                    "seconds": round(seconds[name] / seconds["once"], 3),
+                }
+                for name, order in orders.items()
             }
-            for name, chosen in sets.items()
-        }
 
 
-def _selected(case: SelectionCase, task: Task, forms: Mapping[str, Any]) -> tuple[dict[str, Set], dict[str, float]]:
-    """Return the groups that each form chooses, and the processor seconds of the form with its sweep."""
-    sets: dict[str, Set] = {}
-    seconds: dict[str, float] = {}
-    with TemporaryDirectory() as store:
+def _rows(snapshot: Snapshot, case: SelectionCase, seed: int) -> Rows:
+    return snapshot.rows(deal(case.pool, case.group_size, seeding.generator(seed, "groups", 0)))[0]
 
-        def choose(form: Any, attack: PGD = case.validation_attack) -> tuple[Set, float]:
-            rcs = selector(case, recraft=form, certify=None, objective=RD("kl", attack=attack))
-            began = process_time()
-            return ours(select(task, rcs, case.budget, case.seed, store=store)), process_time() - began
 
-        _, whole = choose("once")
-        for name, form in forms.items():
-            sets[name], seconds[name] = choose(form)
-        sets[OTHER], seconds[OTHER] = choose("every", Mirrored(**asdict(case.validation_attack)))
-    return sets, {name: whole - seconds["once"] + own for name, own in seconds.items()}
+def _rd(judge: ValidationObjective, theta: Tensor) -> float:
+    """Return RD at θ, attacked there, always from the same starts."""
+    judge.return_to_start()
+    return judge.recrafted_value(theta)
+
+
+def _random_rd(judge: ValidationObjective, rows: Rows, theta: Tensor, case: SelectionCase) -> float:
+    """Return the mean RD after steps along random sets."""
+    draw = seeding.generator(case.seed, "random sets")
+    sets = [torch.randperm(rows.count, generator=draw)[: case.budget // case.group_size] for _ in range(RANDOM_SETS)]
+    steps = [torch.stack([rows.full(m, None) for m in chosen.tolist()]).sum(0) for chosen in sets]
+    return float(np.mean([_rd(judge, theta - case.eta * step) for step in steps]))
 
 
 def table(found: Sequence[Mapping[str, Any]]) -> str:
@@ -150,16 +169,17 @@ def spread(values: Sequence[float]) -> str:
 
 
 def main() -> None:
-    """Measure each network and size, and print a line for each."""
+    """Measure each network and size, and print a line for each deal."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="cifar10")
     parser.add_argument("--table", type=Path, help="print the table of a file of lines, and measure nothing")
     parser.add_argument("--arch", default="small", choices=sorted({arch for arch, _ in CASES}))
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[0, 1], help="each of a network, a pool and its validation"
+    )
+    parser.add_argument("--deals", type=int, default=1, help="of each pool into groups")
     parser.add_argument("--validation", type=int, nargs="+", default=[50, 500], choices=sorted({u for _, u in CASES}))
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=list(FORMS), help="beside once and every")
-    parser.add_argument("--deals", type=int, default=1, help="of each pool into groups")
-    parser.add_argument("--evaluations", type=int, default=2, help="attacks by which a set is valued")
     parser.add_argument("--eta", type=float, default=0.01)
     parser.add_argument("--work", type=Path, default=Path("out/benchmarks"))
     asked = parser.parse_args()
@@ -171,12 +191,12 @@ def main() -> None:
         for u in asked.validation:
             own = CASES[asked.arch, u]
             case = replace(own, arch=asked.arch, seed=seed, eta=asked.eta, warm=replace(own.warm, seed=seed))
-            line = {"arch": asked.arch, "seed": seed, "validation": u, "eta": asked.eta}
-            deals = [seed + 100 * i for i in range(asked.deals)]
-            for found in measure(
-                case, forms, deals=deals, evaluations=asked.evaluations, data=asked.data, work=asked.work
-            ):
-                print(json.dumps({**line, **found}), flush=True)
+            deals = [100 * seed + i for i in range(asked.deals)]
+            for found in measure(case, forms, deals=deals, data=asked.data, work=asked.work):
+                print(
+                    json.dumps({"arch": asked.arch, "seed": seed, "validation": u, "eta": asked.eta, **found}),
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":
