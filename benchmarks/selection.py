@@ -134,7 +134,8 @@ class SetValue:
 
     def compare(self, ours: Set, plain: Set) -> dict[str, Any]:
         """Return quality and its parts; `quality` is NaN if the plain picks are no better than random ones."""
-        values = self.of_random_sets()
+        draw = seeding.generator(self._case.seed, "random sets")
+        values = [self.rd(self._random(draw)) for _ in range(self._case.random_sets)]
         at_random = float(np.mean(values))
         of_ours, of_plain = self.rd(ours), self.rd(plain)
         gain = at_random - of_plain
@@ -151,11 +152,6 @@ class SetValue:
             "picks_in_common": len(set(ours[0]) & set(plain[0])),
             "same_order": list(ours[0]) == list(plain[0]),
         }
-
-    def of_random_sets(self) -> list[float]:
-        """Return the values of the random sets of the case."""
-        draw = seeding.generator(self._case.seed, "random sets")
-        return [self.rd(self._random(draw)) for _ in range(self._case.random_sets)]
 
     def rd(self, chosen: Set) -> float:
         """Return the mean RD of validation at θ(S), with a new attack there."""
