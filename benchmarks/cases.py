@@ -71,7 +71,7 @@ CASES: dict[str, Case] = {
     "ranks-full": RanksCase(pool=5000, rounds=3),
     "training-ranks-small": TrainingRanksCase(pool=256, rounds=3),
     "training-ranks-full": TrainingRanksCase(pool=2560, rounds=2),
-    # 10,000 images, |U| = 500, groups of 64, 1 + 3 attack steps, a tenth: 16 picks, |U| is a twentieth of the pool.
+    # 9,984 images, |U| = 500, groups of 64, 1 + 3 attack steps, a tenth: 16 picks, |U| is a twentieth of the pool.
     # The small case has as many picks and the same |U| / N, which decide the ratio. Pools and budgets are whole numbers of
     # groups: quality would depend on the few examples to which a last group is cut.
     "selection-small": SelectionCase(

@@ -3,8 +3,8 @@
     python -m benchmarks.recorded --data out/data/cifar10
 
 A small network trains by SAT: some epochs on the whole pool, then on a share of it, re-drawn in each epoch. After each epoch from
-the last of the warm-up on, RCS chooses as many from the same groups twice, from fresh and from recorded rows. Each line of the
-output is one epoch:
+the last of the warm-up on, RCS chooses as many from the same groups twice: from fresh rows, by one attack step on the whole pool,
+and from recorded rows, which have seen the attack of training. Each line of the output is one epoch:
 
     age       epochs since training saw an example, on average
     overlap   groups in common ÷ groups picked

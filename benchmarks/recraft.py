@@ -8,8 +8,9 @@ with each value of `recraft`. With `every`, which attacks validation anew at eve
 
     quality = (G(form) − G_random) / (G(every) − G_random),    G(S) = −RD(U; θ − η Σ_{m ∈ S} r_m)
 
-Each set S is valued by an attack at its own θ(S), from starts that no selection has used. `other starts` is `every` with other
-random starts: no form can be told from `every` better than that. Pools and budgets are whole numbers of groups: otherwise
+Each set S is valued by one attack at its own θ(S), from starts that no selection has used. `other starts` is `every` with other
+random starts: no form can be told from `every` better than that. A table has the mean over networks, of the mean over the deals
+of each. Pools and budgets are whole numbers of groups: otherwise
 quality would depend on the few examples to which the last group is cut.
 
 Time is processor seconds of attack, sweep and search, relative to those of `once`.
@@ -43,7 +44,7 @@ from coreselect.support import seeding
 from coreselect.task.groups import deal
 from coreselect.task.snapshot import Snapshot
 
-RANDOM_SETS = 4  # their values differ by a few hundredths of the gain
+RANDOM_SETS = 4  # of one deal, which serve all of them
 # The two shapes of the declared cases, and smaller ones of a large network.
 CASES: Mapping[tuple[str, int], SelectionCase] = {
     ("small", 50): SelectionCase(
@@ -72,13 +73,13 @@ FORMS: Mapping[str, Any] = {
 
 
 @dataclass(frozen=True)
-class From(PGD):
-    """PGD from another random start, which is made from the given one."""
+class Rolled(PGD):
+    """PGD from the given random start, moved by one place along a dimension: another start in every place."""
 
-    start: Callable[[Tensor], Tensor] = field(default=torch.neg, kw_only=True)
+    dim: int = field(default=-1, kw_only=True)
 
     def __call__(self, ascend: Callable[[Views], Tensor], inputs: Views, noise: Views) -> Views:
-        return super().__call__(ascend, inputs, tuple(map(self.start, noise)))
+        return super().__call__(ascend, inputs, tuple(start.roll(1, self.dim) for start in noise))
 
 
 def measure(
@@ -94,7 +95,7 @@ def measure(
         own = snapshot.objective(RD("kl", attack=case.validation_attack))
         _rows(snapshot, case, deals[0])  # it sweeps the pool, and rows of other groups are made from that
         prepared = process_time() - began
-        theta, judge = snapshot.theta(), snapshot.objective(RD("kl", attack=From(**steps, start=torch.fliplr)))
+        theta, judge = snapshot.theta(), snapshot.objective(RD("kl", attack=Rolled(**steps, dim=-1)))
         random = _random_rd(judge, _rows(snapshot, case, deals[0]), theta, case)
         for seed in deals:
             rows = _rows(snapshot, case, seed)
@@ -102,7 +103,9 @@ def measure(
             seconds: dict[str, float] = {}
             rd: dict[frozenset[int], float] = {}
             for name, form in forms.items():
-                objective = snapshot.objective(RD("kl", attack=From(**steps))) if name == "other starts" else own
+                objective = (
+                    snapshot.objective(RD("kl", attack=Rolled(**steps, dim=-2))) if name == "other starts" else own
+                )
                 began = process_time()
                 trace, end = greedy(
                     rows, objective, search("exact", rows), theta=theta, eta=case.eta, budget=case.budget, recraft=form
@@ -112,9 +115,10 @@ def measure(
                 orders[name], chosen = trace.order, frozenset(trace.order)
                 rd[chosen] = rd[chosen] if chosen in rd else _rd(judge, end)
             best = frozenset(orders["every"])
+            gain = random - rd[best]
             yield {"deal": seed, "rd": {"random": random, "every": rd[best]}} | {
                 name: {
-                    "quality": round((random - rd[frozenset(order)]) / (random - rd[best]), 4),
+                    "quality": round((random - rd[frozenset(order)]) / gain, 4) if gain > 0 else math.nan,
                     "in common": len(best & {*order}),
                     "seconds": round(seconds[name] / seconds["once"], 3),
                 }
@@ -141,22 +145,22 @@ def _random_rd(judge: ValidationObjective, rows: Rows, theta: Tensor, case: Sele
 
 
 def table(found: Sequence[Mapping[str, Any]]) -> str:
-    """Return a Markdown table: of each form the quality and the relative time, mean ± standard error over lines of one |U|."""
-    cells: dict[tuple[str, int], list[Mapping[str, Any]]] = defaultdict(list)
+    """Return a Markdown table: of each form the quality and the relative time, mean ± standard error over networks."""
+    cells: dict[tuple[str, int], dict[int, list[Mapping[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for line in found:
-        for name, value in line.items():
-            if isinstance(value, Mapping) and "quality" in value:
-                cells[name, line["validation"]].append(value)
+        for name in line.keys() & FORMS.keys():
+            cells[name, line["validation"]][line["seed"]].append(line[name])
     sizes = sorted({size for _, size in cells})
     heads = ["", *(f"\\|U\\| = {u}, {what}" for u in sizes for what in ("quality", "time"))]
     lines = [heads, ["---"] * len(heads)]
-    for name in dict.fromkeys(name for name, _ in cells):
+    for name in (name for name in FORMS if any((name, u) in cells for u in sizes)):
         row = [name]
         for u in sizes:
-            there = cells[name, u]
-            row.append(spread([value["quality"] for value in there]))
-            seconds = [value["seconds"] for value in there if "seconds" in value]
-            row.append(f"{np.mean(seconds):.2f}" if seconds else "-")
+            networks = cells[name, u].values()
+            row.append(spread([float(np.mean([value["quality"] for value in deals])) for deals in networks]))
+            row.append(
+                f"{np.mean([value['seconds'] for deals in networks for value in deals]):.2f}" if networks else "-"
+            )
         lines.append(row)
     return "\n".join("| " + " | ".join(row) + " |" for row in lines)
 

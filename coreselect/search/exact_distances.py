@@ -11,12 +11,12 @@ A row is decided by differences where two of its k + 1 smallest distances differ
 `PRECISE` of the smallest distance to another point. Among equally near points, those of lowest index come first.
 """
 
-import warnings
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from coreselect.gradients.products import dots
 from coreselect.gradients.rows import gamma
 from coreselect.search.similarity import ROWS
 
@@ -82,15 +82,8 @@ class ExactDistances:
 
     def _by_products(self, norms: Tensor, rows: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Return d_ij of rows i [b] and j [b, K′], float64 [b, K′], and e_i [b]."""
-        z, wide = self.points, ids.shape[1]
-        starts = torch.arange(0, ids.numel() + 1, wide, device=z.device)
-        nothing = torch.zeros(ids.numel(), dtype=z.dtype, device=z.device)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-            asked = torch.sparse_csr_tensor(  # a number for each (i, j); their order in a row does not matter
-                starts, ids.flatten(), nothing, (len(ids), len(z)), device=z.device, check_invariants=False
-            )
-        products = torch.sparse.sampled_addmm(asked, z[rows], z.T, beta=0.0).values().view(ids.shape)
+        z = self.points
+        products = dots(z[rows], z, ids)
         mine, theirs = norms[rows, None], norms[ids]  # [b, 1], [b, K′]
         squares = products.mul_(-2).add_(theirs + mine).masked_fill_(ids == rows[:, None], 0.0)
         error = 2 * gamma(z.shape[1] + 16, z.dtype) * (mine[:, 0] + theirs.max(1).values) + z.shape[1] * TINY

@@ -41,13 +41,17 @@ def _source(module: str) -> str | None:
 
 
 def _start_of(name: str, source: str) -> ast.stmt | None:
-    """Parse a definition up to the end of its docstring, a small part of most files; None unless that is sure to be it."""
-    at = [
-        found.start() for found in re.finditer(rf"^(?:class|def|async def) {re.escape(name)}\b", source, re.MULTILINE)
-    ]
+    """Parse a definition up to the end of its docstring, a small part of most files.
+
+    Returns:
+        None where that is not plain: several definitions, or a text that goes on behind the quotes.
+    """
+    at = [m.start() for m in re.finditer(rf"^(?:class|def|async def) {re.escape(name)}\b", source, re.MULTILINE)]
     parts = source[at[0] :].split(QUOTES, 2) if len(at) == 1 else []
+    if len(parts) < 3 or not re.match(r"[ \t]*(\n|$)", parts[2]):
+        return None
     try:
-        return ast.parse(QUOTES.join((*parts[:2], ""))).body[0] if len(parts) == 3 else None
+        return ast.parse(QUOTES.join((*parts[:2], ""))).body[0]
     except SyntaxError:
         return None
 

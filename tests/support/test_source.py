@@ -28,6 +28,25 @@ def twice():
 
 def twice():
     """Second."""
+
+def joined():
+    """One """ "line."
+
+def called():
+    """No docstring.""".strip()
+
+def raw():
+    r"""A \\ in it."""  # said
+
+def commented():  # not """this"""
+    """The one."""
+
+def single():
+    'In single quotes.'
+
+def empty():
+    x = """
+text"""
 '''
 
 
@@ -42,11 +61,30 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.mark.parametrize(
     ("name", "line"),
-    [("plain", "Do one thing."), ("bare", ""), ("Decorated", "Hold"), ("twice", "Second.")],
+    [
+        ("plain", "Do one thing."),
+        ("bare", ""),
+        ("Decorated", "Hold"),
+        ("twice", "Second."),
+        ("joined", "One line."),
+        ("called", ""),
+        ("raw", "A \\ in it."),
+        ("commented", "The one."),
+        ("single", "In single quotes."),
+        ("empty", ""),
+    ],
 )
 def test_the_line_is_read_and_nothing_is_run(module: str, name: str, line: str) -> None:
     """Of functions and classes, with a decorator or without; the last definition of a name counts."""
     assert first_docstring_line(module, name) == line
+
+
+def test_only_the_start_of_a_definition_is_parsed(module: str, tmp_path: Path) -> None:
+    """Which is most of the time that a list of commands takes: an error further down is not seen."""
+    (tmp_path / f"{module}.py").write_text(SOURCE + "\ndef broken(:\n")
+    assert first_docstring_line(module, "plain") == "Do one thing."
+    with pytest.raises(SyntaxError):
+        first_docstring_line(module, "twice")
 
 
 def test_what_is_not_defined_in_the_source_is_imported() -> None:

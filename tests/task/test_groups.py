@@ -47,6 +47,13 @@ def test_prefixes_of_a_group_are_balanced(per_class: int, classes: int, seed: in
         assert held.max() - held.min() <= 1
 
 
+def test_members_of_unequal_strata_go_to_their_places() -> None:
+    """The j-th of c members of a stratum goes to place (j + ½) / c: the one member of the rare stratum stands in the middle."""
+    strata = np.array([0, 0, 0, 0, 1, 2, 2, 2])
+    (group,) = deal(8, 8, torch.Generator().manual_seed(0), strata)
+    assert strata[group].tolist() == [0, 2, 0, 1, 2, 0, 2, 0]
+
+
 def test_a_deal_is_a_function_of_its_generator() -> None:
     """The same generator state gives the same groups, another state gives others, and no global state moves."""
     before = torch.get_rng_state()
