@@ -90,6 +90,7 @@ def measure(
     pool, validation = holdout(problem.images(data, case.pool + case.validation), size=case.validation, seed=case.seed)
     task = Task.from_model(model, pool, validation, loss="sat", attack=case.attack, batch_size=case.batch_size)
     steps = asdict(case.validation_attack)
+    about = {"arch": case.arch, "seed": case.seed, "validation": case.validation, "eta": case.eta}
     with task.snapshot(case.seed, 0) as snapshot:
         began = process_time()
         own = snapshot.objective(RD("kl", attack=case.validation_attack))
@@ -116,7 +117,7 @@ def measure(
                 rd[chosen] = rd[chosen] if chosen in rd else _rd(judge, end)
             best = frozenset(orders["every"])
             gain = random - rd[best]
-            yield {"deal": seed, "rd": {"random": random, "every": rd[best]}} | {
+            yield {**about, "deal": seed, "rd": {"random": random, "every": rd[best]}} | {
                 name: {
                     "quality": round((random - rd[frozenset(order)]) / gain, 4) if gain > 0 else math.nan,
                     "in common": len(best & {*order}),
@@ -197,10 +198,7 @@ def main() -> None:
             case = replace(own, arch=asked.arch, seed=seed, eta=asked.eta, warm=replace(own.warm, seed=seed))
             deals = [100 * seed + i for i in range(asked.deals)]
             for found in measure(case, forms, deals=deals, data=asked.data, work=asked.work):
-                print(
-                    json.dumps({"arch": asked.arch, "seed": seed, "validation": u, "eta": asked.eta, **found}),
-                    flush=True,
-                )
+                print(json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":
