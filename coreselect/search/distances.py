@@ -24,6 +24,7 @@ WATCHED_BYTES = 64 << 20
 EXACT_BYTES = 1 << 20  # of differences in float64 that one step holds
 TINY = 2.0**-120  # squares of numbers below float32's range are lost
 PLAIN = 40  # centred points whose largest entry is between 2^-40 and 2^40 are not scaled
+ROUNDED = 1 + 2.0**-22  # ‖v‖ in float32 is at most this times ‖v‖
 LEAST = 500  # s is at least 2^-500, so that s² is a float64
 
 
@@ -46,6 +47,7 @@ class Distances:
         self._scale = scale_of(largest)  # s
         plain = self._scale == 1
         self._centre = centre.to(torch.float32 if plain and points.dtype != torch.float64 else torch.float64)
+        self._wide_centre = self._centre.double()
         self.squares = torch.cat([x.double().square().sum(1) for _, x in self.blocks()])  # ‖x_i‖² [N]
         self._error = gamma(width + 16, torch.float32)  # ε
         self.longest = math.sqrt(float(self.squares.max()))  # max ‖x_i‖
@@ -105,16 +107,16 @@ class Distances:
         length = float(vector.norm())
         small = length == 0 or 2.0**-PLAIN <= length <= 2.0**PLAIN
         scale = 1.0 if small else math.ldexp(1.0, math.frexp(length)[1])  # so that v stays inside float32
-        v = (vector / scale).float()
+        v = (vector if small else vector / scale).float()
         if self._as_they_are:
             out, reach = times(self.points, v), self._reach
-            out -= float(self._centre.double() @ v.double())
+            out -= float(self._wide_centre @ v.double())
         elif 4 * self.points.numel() <= KEPT_BYTES:
             self._kept = torch.cat([x for _, x in self.blocks()]) if self._kept is None else self._kept
             out, reach = times(self._kept, v), self.longest
         else:
             out, reach = torch.cat([times(x, v) for _, x in self.blocks()]), self.longest
-        error = self._error * reach * float(v.double().norm()) + TINY
+        error = self._error * reach * (length / scale * ROUNDED) + TINY
         return (out, error) if scale == 1 else (out.double().mul_(scale), error * scale)
 
     def nearest(self, ids: Tensor, to: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from coreselect.protocols import TaskLike
 from coreselect.search.distances import Distances
 from coreselect.search.similarity import LARGEST, mean_point, squared_distances_to
 from coreselect.selectors.checks import finite_features
-from coreselect.solvers.largest import first_largest
+from coreselect.solvers.largest import at_least, first_largest
 from coreselect.support.limits import Needs
 from coreselect.types import Selection
 
@@ -83,7 +83,7 @@ class NearestTo:
         products, error = d.products(d.scaled(target))  # [N]
         values = products.sub_(self._half)
         top = float(values.max())
-        close = (values >= top - 2 * (error + self._rounding + EPS * abs(top))).nonzero()[:, 0]
+        close = at_least(values, top - 2 * (error + self._rounding + EPS * abs(top)))
         if len(close) > 1:
             apart = squared_distances_to(d.points, target, close).neg_()
             return int(close[first_largest(apart, torch.zeros(len(close), dtype=torch.bool, device=close.device))])
