@@ -61,6 +61,7 @@ CASES: Mapping[tuple[str, int], SelectionCase] = {
         pool=1984, validation=500, group_size=64, budget=640, attack=PGD(EPSILON, 10 / 255, 1), warm=WarmUp(5000, 3), thresholds=(),
     ),
 }  # fmt: skip
+HALFWAY = "halfway"  # again after half of the picks
 # values of `recraft`
 FORMS: Mapping[str, Any] = {
     "once": "once",
@@ -90,6 +91,7 @@ def measure(
     pool, validation = holdout(problem.images(data, case.pool + case.validation), size=case.validation, seed=case.seed)
     task = Task.from_model(model, pool, validation, loss="sat", attack=case.attack, batch_size=case.batch_size)
     steps = asdict(case.validation_attack)
+    half = -(-case.budget // case.group_size // 2)
     about = {"arch": case.arch, "seed": case.seed, "validation": case.validation, "eta": case.eta}
     with task.snapshot(case.seed, 0) as snapshot:
         began = process_time()
@@ -108,9 +110,8 @@ def measure(
                     snapshot.objective(RD("kl", attack=Rolled(**steps, dim=-2))) if name == "other starts" else own
                 )
                 began = process_time()
-                trace, end = greedy(
-                    rows, objective, search("exact", rows), theta=theta, eta=case.eta, budget=case.budget, recraft=form
-                )
+                again, seek = form or half, search("exact", rows)
+                trace, end = greedy(rows, objective, seek, theta=theta, eta=case.eta, budget=case.budget, recraft=again)
                 seconds[name] = prepared + process_time() - began
                 objective.return_to_start()
                 orders[name], chosen = trace.order, frozenset(trace.order)
