@@ -61,16 +61,10 @@ CASES: Mapping[tuple[str, int], SelectionCase] = {
         pool=1984, validation=500, group_size=64, budget=640, attack=PGD(EPSILON, 10 / 255, 1), warm=WarmUp(5000, 3), thresholds=(),
     ),
 }  # fmt: skip
-HALFWAY = "halfway"  # again after half of the picks
-# values of `recraft`
-FORMS: Mapping[str, Any] = {
-    "once": "once",
-    "every 8": 8,
-    "every 4": 4,
-    "every 2": 2,
-    "every": "every",
-    "other starts": "every",
-}
+HALFWAY = "halfway"  # after half of the picks
+FORMS: Mapping[str, Any] = {  # values of `recraft`
+    "once": "once", HALFWAY: None, "every 8": 8, "every 4": 4, "every 2": 2, "every": "every", "other starts": "every",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def test_a_form_leaves_no_attack_behind(tmp_path: Path) -> None:
         forms = {name: FORMS[name] for name in names}
         return list(measure(CASE, forms, deals=[0, 1], data="noise", work=tmp_path))
 
-    alone, after = lines("once", "every"), lines("every", "every 2", "once")
+    alone, after = lines("once", "every"), lines("every", "every 2", "halfway", "once")
     for one, other in zip(alone, after, strict=True):
         assert one["rd"] == other["rd"]
         assert one["once"]["quality"] == other["once"]["quality"]
