@@ -61,9 +61,8 @@ CASES: Mapping[tuple[str, int], SelectionCase] = {
         pool=1984, validation=500, group_size=64, budget=640, attack=PGD(EPSILON, 10 / 255, 1), warm=WarmUp(5000, 3), thresholds=(),
     ),
 }  # fmt: skip
-HALFWAY = "halfway"  # after half of the picks
 FORMS: Mapping[str, Any] = {  # values of `recraft`
-    "once": "once", HALFWAY: None, "every 8": 8, "every 4": 4, "every 2": 2, "every": "every", "other starts": "every",
+    "once": "once", "halfway": "halfway", "every 8": 8, "every 4": 4, "every 2": 2, "every": "every", "other starts": "every",
 }  # fmt: skip
 
 
@@ -85,7 +84,6 @@ def measure(
     pool, validation = holdout(problem.images(data, case.pool + case.validation), size=case.validation, seed=case.seed)
     task = Task.from_model(model, pool, validation, loss="sat", attack=case.attack, batch_size=case.batch_size)
     steps = asdict(case.validation_attack)
-    half = -(-case.budget // case.group_size // 2)
     about = {"arch": case.arch, "seed": case.seed, "validation": case.validation, "eta": case.eta}
     with task.snapshot(case.seed, 0) as snapshot:
         began = process_time()
@@ -104,8 +102,9 @@ def measure(
                     snapshot.objective(RD("kl", attack=Rolled(**steps, dim=-2))) if name == "other starts" else own
                 )
                 began = process_time()
-                again, seek = form or half, search("exact", rows)
-                trace, end = greedy(rows, objective, seek, theta=theta, eta=case.eta, budget=case.budget, recraft=again)
+                trace, end = greedy(
+                    rows, objective, search("exact", rows), theta=theta, eta=case.eta, budget=case.budget, recraft=form
+                )
                 seconds[name] = prepared + process_time() - began
                 objective.return_to_start()
                 orders[name], chosen = trace.order, frozenset(trace.order)

@@ -58,8 +58,8 @@ class RCS:
         stratify: how groups are balanced: `"labels"`, `"clusters"`, None (published), or `"auto"`: by labels if the training
             loss reads them.
         clusters: how many clusters, for `stratify="clusters"`.
-        recraft: when validation is attacked again: `"once"` (only at the start), `"every"` refresh (the letter of Algorithm
-            1), or after so many picks, ≥ 1.
+        recraft: when validation is attacked again: `"once"` (only at the start), `"halfway"` (once more, when half of the
+            budget is held), `"every"` refresh (the letter of Algorithm 1), or after so many picks, ≥ 1.
         refresh: how many picks between two queries, ≥ 1.
         search: `"auto"`, `"exact"` or `"faiss"`, which give the same picks, as does `"sharded"`: ranks that share the selection
             keep their rows, as they do anyway where these are too many for one; or an approximation, whose loss is measured and
@@ -100,8 +100,8 @@ class RCS:
             raise ShapeError(f"group_size must be a whole number of at least 1, got {self.group_size}.")
         if self.refresh < 1 or (isinstance(self.recraft, int) and self.recraft < 1):
             raise ShapeError(f"refresh and recraft must be at least 1 pick, got {self.refresh} and {self.recraft}.")
-        if isinstance(self.recraft, str) and self.recraft not in ("once", "every"):
-            raise ShapeError(f"recraft must be 'once', 'every' or a number of picks, got {self.recraft!r}.")
+        if isinstance(self.recraft, str) and self.recraft not in ("once", "halfway", "every"):
+            raise ShapeError(f"recraft must be 'once', 'halfway', 'every' or a number of picks, got {self.recraft!r}.")
         if self.stratify not in ("auto", "labels", "clusters", None) or self.clusters < 1:
             raise ShapeError(
                 f"stratify must be 'auto', 'labels', 'clusters' or None and clusters at least 1, got {self.stratify!r} and "

@@ -18,7 +18,7 @@ from coreselect.gradients.rows import Rows, argmax
 from coreselect.protocols import Search
 from coreselect.types import Trace
 
-Recraft = Literal["once", "every"] | int
+Recraft = Literal["once", "halfway", "every"] | int
 
 
 class Query(Protocol):
@@ -56,7 +56,8 @@ def greedy(
         eta: η > 0, the scratch step per pick.
         budget: how many examples; at most as many as all groups hold.
         refresh: how many picks between two queries, ≥ 1.
-        recraft: when to attack again: `"once"` (never after the start), `"every"` refresh, or after so many picks.
+        recraft: when to attack again: `"once"` (never after the start), `"halfway"` (when half of the budget is held), `"every"`
+            refresh, or after so many picks.
         first: q(θ), if the caller has it already.
         tick: called with (examples held, budget).
     Returns:
@@ -73,7 +74,10 @@ def greedy(
     held = 0
     while held < budget:
         picks = len(order)
-        attack_again = recraft != "once" and picks % (refresh if recraft == "every" else recraft) == 0
+        if recraft == "halfway":
+            attack_again = held - kept[-1] < budget / 2 <= held if kept else False
+        else:
+            attack_again = recraft != "once" and picks % (refresh if recraft == "every" else recraft) == 0
         if picks and attack_again:
             objective.recraft(here)
         if picks and (attack_again or picks % refresh == 0):

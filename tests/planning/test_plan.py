@@ -61,6 +61,7 @@ def test_every_method_makes_the_passes_of_its_plan(name: str) -> None:
     "selector",
     [
         cases.rcs(group_size=4, recraft="every"),
+        cases.rcs(group_size=4, recraft="halfway"),
         cases.rcs(group_size=4, recraft=2, stratify="clusters", clusters=2),
         cases.rcs(group_size=8, objective="ce_plus_rd"),
         cases.rcs(group_size=8, certify=None, refresh=2, recraft="every"),

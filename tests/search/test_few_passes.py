@@ -115,7 +115,7 @@ def test_picks_are_those_of_full_passes(data: st.DataObject) -> None:
         "eta": data.draw(st.sampled_from([1e-5, 1e-3, 0.1])) / max(1e-30, float(rows.norms().max())),
         "budget": data.draw(st.integers(1, m * size)),
         "refresh": data.draw(st.integers(1, 5)),
-        "recraft": data.draw(st.sampled_from(["once", "every", 3, 20])),
+        "recraft": data.draw(st.sampled_from(["once", "halfway", "every", 3, 20])),
         "theta": torch.zeros(p, dtype=dtype),
     }
     scale, curve = data.draw(st.sampled_from([1e-6, 1.0, 1e10])), data.draw(st.sampled_from([0.0, 1.0, 30.0]))

@@ -136,6 +136,9 @@ def test_ties_go_to_the_lowest_number() -> None:
         (1, 4, 10, 2),
         (5, 4, 4, 2),
         (100, 3, 4, 3),
+        (1, "halfway", 10, 1),
+        (3, "halfway", 5, 1),
+        (100, "halfway", 2, 1),
     ],
 )
 def test_refresh_and_recraft_keep_time(refresh: int, recraft: Any, queries: int, crafts: int) -> None:
@@ -154,6 +157,19 @@ def test_refresh_and_recraft_keep_time(refresh: int, recraft: Any, queries: int,
     )
     assert len(bowl.asked) == queries
     assert len(bowl.recrafted) == crafts
+
+
+@pytest.mark.parametrize(
+    ("size", "budget", "before"), [(1, 10, 5), (1, 9, 5), (1, 2, 1), (1, 1, None), (4, 9, 2), (4, 5, 1)]
+)
+def test_halfway_is_when_half_of_the_budget_is_held(size: int, budget: int, before: int | None) -> None:
+    """Validation is attacked at θ′ of that moment, before the next pick; a single pick has no such moment."""
+    rows, _, _ = problem(10, size, 3, 0)
+    bowl, theta = Bowl(3, 0), torch.zeros(3, dtype=torch.float64)
+    settings: dict[str, Any] = {"theta": theta, "eta": 0.01, "budget": budget, "recraft": "halfway"}
+    greedy(rows, bowl, search("exact", rows), **settings)
+    at = [i for i, asked in enumerate(bowl.asked) for there in bowl.recrafted if torch.equal(asked, there)]
+    assert at == ([] if before is None else [before])
 
 
 def test_ticks_count_examples() -> None:
