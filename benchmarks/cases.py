@@ -71,15 +71,15 @@ CASES: dict[str, Case] = {
     "ranks-full": RanksCase(pool=5000, rounds=3),
     "training-ranks-small": TrainingRanksCase(pool=256, rounds=3),
     "training-ranks-full": TrainingRanksCase(pool=2560, rounds=2),
-    # 9,984 images, |U| = 500, groups of 64, 1 + 3 attack steps, a tenth: 16 picks, |U| is a twentieth of the pool.
-    # The small case has as many picks and the same |U| / N, which decide the ratio. Pools and budgets are whole numbers of
-    # groups: quality would depend on the few examples to which a last group is cut.
+    # 9,920 images, |U| = 496, groups of 64, 1 + 3 attack steps, a tenth: 16 picks, |U| is a twentieth of the pool.
+    # The small case has the same number of picks and the same |U| / N, which decide the ratio. Pools and budgets are whole
+    # numbers of groups: quality would depend on the few examples to which a last group is cut.
     "selection-small": SelectionCase(
         pool=1280, validation=64, group_size=32, budget=512, attack=ONE_STEP, warm=SHORT, eta=SMALL_ETA,
         thresholds=(Threshold("ratio", "at least", 3.0), ROUGH_QUALITY),
     ),
     "selection-full": SelectionCase(
-        pool=9984, validation=500, group_size=64, budget=1024, attack=ONE_STEP, warm=LONG,
+        pool=9920, validation=496, group_size=64, budget=1024, attack=ONE_STEP, warm=LONG,
         thresholds=(Threshold("ratio", "at least", 3.0), QUALITY),
     ),
     "half-small": SelectionCase(
@@ -87,7 +87,7 @@ CASES: dict[str, Case] = {
         thresholds=(Threshold("cpu_ratio", "at least", 4.0), ROUGH_QUALITY),
     ),
     "half-full": SelectionCase(
-        pool=9984, validation=500, group_size=64, budget=1024, attack=ONE_STEP, warm=LONG, half=True,
+        pool=9920, validation=496, group_size=64, budget=1024, attack=ONE_STEP, warm=LONG, half=True,
         thresholds=(Threshold("cpu_ratio", "at least", 4.0), QUALITY),
     ),
     # Published: N = 49,500, |U| = 500, groups of 512, k = 0.2, 5 + 3 steps: 19 picks, |U| is a hundredth of the pool.

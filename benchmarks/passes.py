@@ -30,10 +30,8 @@ from coreselect.gradients.rows import DenseRows, single_examples
 from coreselect.selectors import RCS
 
 GROUP = 64  # rows in a group, for the part "groups"
-TURNS, ROUNDS = (
-    2,
-    5,
-)  # of products; the first of a turn is held up by threads of the form before, which wait in a busy loop
+# Of products. The first round of a turn is held up by threads of the form before, which wait in a busy loop.
+TURNS, ROUNDS = 2, 5
 
 
 def run(case: PassesCase, *, work: Path) -> dict[str, Any]:

@@ -45,7 +45,7 @@ from coreselect.task.groups import deal
 from coreselect.task.snapshot import Snapshot
 
 RANDOM_SETS = 4  # of one deal, which serve all of them
-# The two shapes of the declared cases, and smaller ones of a large network.
+# About the two shapes of the declared cases, and smaller ones of a large network.
 CASES: Mapping[tuple[str, int], SelectionCase] = {
     ("small", 50): SelectionCase(
         pool=4947, validation=50, group_size=51, budget=969, attack=PGD(EPSILON, 2 / 255, 5), warm=WarmUp(5000, 3), thresholds=()
@@ -88,10 +88,10 @@ def measure(
     with task.snapshot(case.seed, 0) as snapshot:
         began = process_time()
         own = snapshot.objective(RD("kl", attack=case.validation_attack))
-        _rows(snapshot, case, deals[0])  # it sweeps the pool, and rows of other groups are made from that
+        first = _rows(snapshot, case, deals[0])  # it sweeps the pool, and rows of other groups are made from that
         prepared = process_time() - began
         theta, judge = snapshot.theta(), snapshot.objective(RD("kl", attack=Rolled(**steps, dim=-1)))
-        random = _random_rd(judge, _rows(snapshot, case, deals[0]), theta, case)
+        random = _random_rd(judge, first, theta, case)
         for seed in deals:
             rows = _rows(snapshot, case, seed)
             orders: dict[str, tuple[int, ...]] = {}
@@ -108,7 +108,8 @@ def measure(
                 seconds[name] = prepared + process_time() - began
                 objective.return_to_start()
                 orders[name], chosen = trace.order, frozenset(trace.order)
-                rd[chosen] = rd[chosen] if chosen in rd else _rd(judge, end)
+                if chosen not in rd:
+                    rd[chosen] = _rd(judge, end)
             best = frozenset(orders["every"])
             gain = random - rd[best]
             yield {**about, "deal": seed, "rd": {"random": random, "every": rd[best]}} | {

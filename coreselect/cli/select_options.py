@@ -103,7 +103,7 @@ class MethodOptions:
     recraft: Annotated[
         str,
         typer.Option(
-            help="When the held-out images are attacked: once; halfway, a second time; every pick; or after so many picks.",
+            help="When the held-out images are attacked: once; halfway, again; every, after each pick; or after a number.",
             rich_help_panel=METHOD,
         ),
     ] = "once"

@@ -67,12 +67,12 @@ def dots(left: Tensor, right: Tensor, ids: Tensor) -> Tensor:
 
     Both are on the CPU and of one type, float32 or float64. A matrix that is not contiguous is copied.
     """
-    nothing = torch.zeros(ids.numel(), dtype=left.dtype, device=left.device)
-    starts = torch.arange(0, ids.numel() + 1, max(1, ids.shape[1]), dtype=ids.dtype, device=ids.device)
-    with warnings.catch_warnings(), torch.autocast(left.device.type, enabled=False):
+    nothing = torch.zeros(ids.numel(), dtype=left.dtype)
+    starts = torch.arange(0, ids.numel() + 1, max(1, ids.shape[1]), dtype=ids.dtype)
+    with warnings.catch_warnings(), torch.autocast("cpu", enabled=False):
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
         asked = torch.sparse_csr_tensor(  # a number for each (i, j); their order in a row does not matter
-            starts, ids.flatten(), nothing, (len(ids), len(right)), device=left.device, check_invariants=False
+            starts, ids.flatten(), nothing, (len(ids), len(right)), check_invariants=False
         )
         return torch.sparse.sampled_addmm(asked, left, right.T, beta=0.0).values().view(ids.shape)
 

@@ -47,7 +47,6 @@ class Distances:
         self._scale = scale_of(largest)  # s
         plain = self._scale == 1
         self._centre = centre.to(torch.float32 if plain and points.dtype != torch.float64 else torch.float64)
-        self._wide_centre = self._centre.double()
         self.squares = torch.cat([x.double().square().sum(1) for _, x in self.blocks()])  # ‖x_i‖² [N]
         self._error = gamma(width + 16, torch.float32)  # ε
         self.longest = math.sqrt(float(self.squares.max()))  # max ‖x_i‖
@@ -107,10 +106,10 @@ class Distances:
         length = float(vector.norm())
         small = length == 0 or 2.0**-PLAIN <= length <= 2.0**PLAIN
         scale = 1.0 if small else math.ldexp(1.0, math.frexp(length)[1])  # so that v stays inside float32
-        v = (vector if small else vector / scale).float()
+        v = (vector / scale).float()
         if self._as_they_are:
             out, reach = times(self.points, v), self._reach
-            out -= float(self._wide_centre @ v.double())
+            out -= float(self._centre.double() @ v.double())
         elif 4 * self.points.numel() <= KEPT_BYTES:
             self._kept = torch.cat([x for _, x in self.blocks()]) if self._kept is None else self._kept
             out, reach = times(self._kept, v), self.longest

@@ -23,7 +23,8 @@ def costs_of_rcs(rcs: RCS, sizes: Sizes) -> tuple[Need, ...]:
     size = 1 if rcs.groups == "example" else rcs.group_size or default_size(sizes.k, batch_loss=sizes.batch_loss)
     few, most = sizes_of_deal(sizes.n, size)
     picks, at_most = -(-sizes.k // few), few < most
-    recrafted = _recrafted(rcs, picks)
+    named = {"once": picks, "halfway": -(-picks // 2), "every": rcs.refresh}  # picks from one attack to the next
+    recrafted = (picks - 1) // (named[rcs.recraft] if isinstance(rcs.recraft, str) else rcs.recraft)
     trimmed = most - 1 if at_most else sizes.k % few
     assert isinstance(rcs.objective, Objective)
     runs = 1 if not isinstance(rcs.search, GreeDi) else 1 + min(rcs.search.partitions, -(-sizes.n // most))
@@ -51,12 +52,3 @@ def costs_of_rcs(rcs: RCS, sizes: Sizes) -> tuple[Need, ...]:
             picks if runs == 1 else 2 * picks, "rows"
         ),  # each part goes over its own rows, and then all over the union
     )
-
-
-def _recrafted(rcs: RCS, picks: int) -> int:
-    """Return how often so many picks attack validation again."""
-    if rcs.recraft == "once":
-        return 0
-    if rcs.recraft == "halfway":
-        return min(1, picks - 1)
-    return (picks - 1) // (rcs.refresh if rcs.recraft == "every" else rcs.recraft)

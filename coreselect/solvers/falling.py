@@ -17,6 +17,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from coreselect.solvers.largest import at_least
+
 TIE = 1e-12  # values that differ by less than this share of the numbers that they are summed from are ties
 FEWEST = 256  # candidates that are held at first; more if there are more than 256² of all
 MOST_PICKS = 4096  # from one pass to the next, so that a pass needs little memory
@@ -138,7 +140,7 @@ def hold(
     floor = top - TIE * (abs(top) if scale is None else scale)
     outside = upper.index_fill(0, ids, -math.inf)
     if float(outside.max()) >= floor:
-        more = (outside >= floor).nonzero()[:, 0]
+        more = at_least(outside, floor)
         both, order = torch.cat([ids, more]).sort()
         now = torch.cat([now, _values(values, more, before, known)])[order]
         ids, outside = both, outside.index_fill_(0, more, -math.inf)

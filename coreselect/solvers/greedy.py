@@ -74,11 +74,13 @@ def greedy(
     held = 0
     while held < budget:
         picks = len(order)
-        if recraft == "halfway":
-            attack_again = held - kept[-1] < budget / 2 <= held if kept else False
+        if not picks or recraft == "once":
+            attack_again = False
+        elif recraft == "halfway":
+            attack_again = held - kept[-1] < budget / 2 <= held
         else:
-            attack_again = recraft != "once" and picks % (refresh if recraft == "every" else recraft) == 0
-        if picks and attack_again:
+            attack_again = picks % (refresh if recraft == "every" else recraft) == 0
+        if attack_again:
             objective.recraft(here)
         if picks and (attack_again or picks % refresh == 0):
             query = objective.query(here)

@@ -233,7 +233,7 @@ def test_declared_selection_cases_deal_whole_proportions() -> None:
     for case in CASES.values():
         if isinstance(case, SelectionCase):  # else quality depends on the few examples to which a last group is cut
             assert case.pool % case.group_size == case.budget % case.group_size == 0
-    assert share(CASES["selection-small"]) == pytest.approx(share(CASES["selection-full"]), rel=0.01)
+    assert share(CASES["selection-small"]) == pytest.approx(share(CASES["selection-full"]))
     assert share(CASES["published-small"]) == pytest.approx(19 * 500 / 49_500, rel=0.1)
     assert share(CASES["published-full"]) == pytest.approx(19 * 500 / 49_500, rel=0.1)
     assert ONE_STEP.steps == 1
